@@ -1,0 +1,47 @@
+from collections.abc import Callable
+from typing import Any, final
+
+from typing_extensions import disjoint_base
+
+MAX_DIGITS: int
+
+@final
+@disjoint_base
+class Layout:
+    owner: type
+    names: tuple[str, ...]
+    required: frozenset[str]
+    fallbacks: dict[str, Callable[[], Any]]
+    head: str
+    parts: tuple[tuple[str, str, Callable[..., str | None] | None], ...]
+    autoinc: str | None
+    plain_attributes: bool
+    plain_creation: bool
+    wildcard: object
+    any_text: type
+    check: Callable[[str, Any, dict[str, Any]], None]
+    def __init__(
+        self,
+        owner: type,
+        names: tuple[str, ...],
+        required: frozenset[str],
+        fallbacks: dict[str, Callable[[], Any]],
+        head: str,
+        parts: tuple[tuple[str, str, Callable[..., str | None] | None], ...],
+        autoinc: str | None,
+        plain_attributes: bool,
+        plain_creation: bool,
+        wildcard: object,
+        any_text: type,
+        check: Callable[[str, Any, dict[str, Any]], None],
+    ) -> None: ...
+
+def as_dict(data: object, /) -> dict[str, Any]: ...
+def new_from_dict(cls: type, values: dict[str, Any]) -> Any: ...
+def format_name(layout: Layout, data: object, overrides: dict[str, Any] | None) -> str: ...
+def is_plain_name(text: str) -> bool: ...
+def match_name(name: str, literals: tuple[str, ...]) -> tuple[str, ...] | None: ...
+def highest_number(folder: str, head: str, tail: str) -> int: ...
+def folder_stamp(folder: str) -> int: ...
+def filename(result: object, /, **overrides: object) -> str: ...
+def is_numbered(layout: Layout, data: object, overrides: dict[str, Any] | None) -> bool: ...

@@ -1,0 +1,571 @@
+# cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
+# cython: autotestdict=False, auto_pickle=False
+"""The loops that run once for each field of each result, and once for each file of a folder.
+
+Plain values go in and out: no policy, no file is written. The same functions in plain Python, for reading and for
+comparing, are in ``tests/reference.py``.
+"""
+
+from os import fsencode
+
+cimport cython
+
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsWideCharString
+from libc.stddef cimport wchar_t
+
+from neuralib.persistence._errors import (
+    AutoIncFieldNotResolvedError,
+    KeyNotSetError,
+    MissingFieldError,
+    NotPersistenceClassError,
+    UnknownFieldError,
+)
+
+cdef extern from "Python.h":
+    PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
+    int PyDict_Next(dict d, Py_ssize_t* pos, PyObject** key, PyObject** value) noexcept
+    dict PyDict_Copy(dict d)
+    object PyObject_GenericGetDict(object obj, void* unused)
+    int PyObject_SetAttr(object obj, object name, object value) except -1
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    void* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    bint PyUnicode_CheckExact(object obj)
+    bint PyLong_CheckExact(object obj)
+    long long PyLong_AsLongLongAndOverflow(object obj, int* overflow) except? -1
+    ctypedef struct PyTypeObject:
+        object (*tp_new)(PyTypeObject* cls, PyObject* args, PyObject* kwargs)
+
+cdef extern from "string.h":
+    void* memcpy(void* target, const void* source, size_t size) noexcept nogil
+    void* memchr(const void* where, int byte, size_t size) noexcept nogil
+
+cdef extern from "_port.h":
+    ctypedef struct np_folder:
+        int error
+    int PLATFORM_IS_WINDOWS
+    int np_folder_open(np_folder* folder, const char* path) nogil
+    int np_folder_open_wide(np_folder* folder, const wchar_t* path) nogil
+    const char* np_folder_next(np_folder* folder) nogil
+    const wchar_t* np_folder_next_wide(np_folder* folder) nogil
+    void np_folder_close(np_folder* folder) nogil
+    int np_folder_stamp(const char* path, long long* stamp) nogil
+    int np_folder_stamp_wide(const wchar_t* path, long long* stamp) nogil
+
+cdef extern from *:
+    """
+    static PyObject* nlp_raise_os_error(int error, PyObject* path) {
+    #ifdef _WIN32
+        return PyErr_SetExcFromWindowsErrWithFilenameObject(PyExc_OSError, error, path);
+    #else
+        errno = error;
+        return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
+    #endif
+    }
+    """
+    object nlp_raise_os_error(int error, object path)
+
+cdef object ABSENT = object()
+cdef tuple NO_ARGUMENTS = ()
+
+
+
+@cython.final
+cdef class Layout:
+    """What the loops need to know of one persistence class. Filled once, never changed, so it needs no lock."""
+
+    cdef readonly type owner
+    cdef readonly tuple names
+    cdef readonly frozenset required
+    cdef readonly dict fallbacks
+    cdef readonly str head
+    cdef readonly tuple parts
+    cdef readonly str autoinc
+    cdef readonly bint plain_attributes
+    cdef readonly bint plain_creation
+    cdef readonly object wildcard
+    cdef readonly type any_text
+    cdef readonly object check
+
+    def __init__(
+        self,
+        type owner not None,
+        tuple names not None,
+        frozenset required not None,
+        dict fallbacks not None,
+        str head not None,
+        tuple parts not None,
+        str autoinc,
+        bint plain_attributes,
+        bint plain_creation,
+        object wildcard,
+        type any_text not None,
+        object check,
+    ):
+        self.owner = owner
+        self.names = names
+        self.required = required
+        self.fallbacks = fallbacks
+        self.head = head
+        self.parts = parts
+        self.autoinc = autoinc
+        self.plain_attributes = plain_attributes
+        self.plain_creation = plain_creation
+        self.wildcard = wildcard
+        self.any_text = any_text
+        self.check = check
+
+
+cdef Layout layout_of(object cls):
+    found = getattr(cls, "_persistence_layout_", None)
+    if not isinstance(found, Layout):
+        raise NotPersistenceClassError(getattr(cls, "__qualname__", repr(cls)))
+    return <Layout> found
+
+
+# ---------------------------------------------------------------------------------------------- values
+
+cdef bint _has_exactly(dict values, tuple names) except -1:
+    """Whether *values* holds exactly *names*, in that order (compared as objects: attribute names are interned)."""
+    cdef Py_ssize_t pos = 0, i = 0
+    cdef PyObject* key
+    cdef PyObject* value
+    if len(values) != len(names):
+        return False
+    while PyDict_Next(values, &pos, &key, &value):
+        if key != <PyObject*> names[i]:
+            return False
+        i += 1
+    return True
+
+
+def as_dict(data, /):
+    """Return the fields of the result *data* that are set, as a new dict in the order of their declaration.
+
+    :param data: a result: an instance of a persistence class
+    :raises NotPersistenceClassError: *data* is no instance of a persistence class
+    """
+    if isinstance(data, type):
+        raise NotPersistenceClassError(f"the class {data.__qualname__} itself (a result is its instance)")
+    cdef Layout layout = layout_of(type(data))
+    cdef dict found
+    cdef str name
+    if layout.plain_attributes and type(data) is layout.owner:
+        # The copy is nobody else's, so that looking at it is safe without the GIL too.
+        found = PyDict_Copy(<dict> PyObject_GenericGetDict(data, NULL))
+        if _has_exactly(found, layout.names):
+            return found
+    found = {}
+    for name in layout.names:
+        value = getattr(data, name, ABSENT)
+        if value is not ABSENT:  # a data field may not be computed yet
+            found[name] = value
+    return found
+
+
+def new_from_dict(type cls not None, dict values not None):
+    """Return a new instance of *cls* with the fields of *values*, its ``__init__`` not called.
+
+    Only for classes whose ``__init__`` is the generated one. What *values* has beyond the fields is ignored.
+
+    :raises MissingFieldError: a key without a default is not in *values*
+    """
+    cdef Layout layout = layout_of(cls)
+    cdef str name
+    cdef PyObject* value
+    if layout.plain_creation and cls is layout.owner:
+        result = (<PyTypeObject*> cls).tp_new(<PyTypeObject*> cls, <PyObject*> NO_ARGUMENTS, NULL)
+    else:
+        result = cls.__new__(cls)
+    for name in layout.names:
+        value = PyDict_GetItemWithError(values, name)
+        if value is not NULL:
+            PyObject_SetAttr(result, name, <object> value)
+        elif name in layout.fallbacks:
+            PyObject_SetAttr(result, name, layout.fallbacks[name]())
+        elif name in layout.required:
+            raise MissingFieldError(cls.__qualname__, name)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- names
+
+cdef inline int _digits(long long number, char* target) noexcept nogil:
+    """Write *number* (>= 0) in decimal at *target* (20 bytes at the most); return how many digits."""
+    cdef char[20] reversed_digits
+    cdef int n = 0, i
+    while True:
+        reversed_digits[n] = <char> (48 + number % 10)
+        n += 1
+        number = number // 10
+        if number == 0:
+            break
+    for i in range(n):
+        target[i] = reversed_digits[n - 1 - i]
+    return n
+
+
+cdef object _key_value(Layout layout, object data, dict overrides, str name):
+    cdef PyObject* override
+    if overrides is not None:
+        override = PyDict_GetItemWithError(overrides, name)
+        if override is not NULL:
+            return <object> override
+    if data is not None:
+        value = getattr(data, name, ABSENT)
+        if value is not ABSENT:
+            return value
+    raise KeyNotSetError(layout.owner.__qualname__, name)
+
+
+cdef str _text_of(Layout layout, object value, object as_text):
+    if value is layout.wildcard:
+        return "*"
+    if type(value) is layout.any_text:  # a placeholder for any text, or for none
+        return value.text
+    if as_text is None:
+        return str(value)
+    text = as_text(value)
+    return None if text is None else str(text)
+
+
+cdef str _joined_name(Layout layout, object data, dict overrides):
+    """The slow path: any type, any text."""
+    cdef list pieces = [layout.head]
+    cdef tuple part
+    cdef str text
+    for part in layout.parts:
+        text = _text_of(layout, _key_value(layout, data, overrides, <str> part[0]), part[2])
+        if text is not None:  # the class's own function leaves the key out
+            pieces.append(part[1])
+            pieces.append(text)
+    return "".join(pieces)
+
+
+cdef str _ascii_name(Layout layout, object data, dict overrides):
+    """The fast path: ASCII text and small integers, put together in one go; None where it does not apply."""
+    cdef char[512] buffer  # a name is at most 255 bytes on every common file system
+    cdef Py_ssize_t used = 0, size
+    cdef tuple part
+    cdef object value, lead
+    cdef long long number
+    cdef int overflow = 0
+    lead = layout.head
+    if not PyUnicode_IS_COMPACT_ASCII(lead):
+        return None
+    size = PyUnicode_GET_LENGTH(lead)
+    if size > 512:
+        return None
+    memcpy(buffer, PyUnicode_DATA(lead), size)
+    used = size
+    for part in layout.parts:
+        if part[2] is not None:
+            return None
+        lead = <object> part[1]
+        value = _key_value(layout, data, overrides, <str> part[0])
+        if not PyUnicode_IS_COMPACT_ASCII(lead):
+            return None
+        size = PyUnicode_GET_LENGTH(lead)
+        if used + size > 512:
+            return None
+        memcpy(buffer + used, PyUnicode_DATA(lead), size)
+        used += size
+        if PyUnicode_CheckExact(value):
+            if not PyUnicode_IS_COMPACT_ASCII(value):
+                return None
+            size = PyUnicode_GET_LENGTH(value)
+            if used + size > 512:
+                return None
+            memcpy(buffer + used, PyUnicode_DATA(value), size)
+            used += size
+        elif PyLong_CheckExact(value):
+            number = PyLong_AsLongLongAndOverflow(value, &overflow)
+            if overflow or number < 0 or used + 20 > 512:
+                return None
+            used += _digits(number, buffer + used)
+        else:
+            return None
+    text = PyUnicode_New(used, 127)
+    memcpy(PyUnicode_DATA(text), buffer, used)
+    return <str> text
+
+
+cdef str _format(Layout layout, object data, dict overrides):
+    cdef str name = _ascii_name(layout, data, overrides)
+    if name is None:
+        name = _joined_name(layout, data, overrides)
+    return name
+
+
+cdef int _refuse_unknown(Layout layout, dict overrides) except -1:
+    for name in overrides:
+        if name not in layout.names:
+            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names)
+    return 0
+
+
+def format_name(Layout layout not None, data, dict overrides):
+    """Return the file name, without suffix, for the keys of *data* (or None), replaced by *overrides* (or None).
+
+    The text is not checked: see ``_naming``. An open auto-increment number shows as ``None``, a wildcard as ``*``.
+
+    :raises KeyNotSetError: a key of the name has no value
+    :raises UnknownFieldError: *overrides* names no field
+    """
+    if overrides:
+        _refuse_unknown(layout, overrides)
+    return _format(layout, data, overrides)
+
+
+cpdef bint is_plain_name(str text) except -1:
+    """Whether *text* is surely a file name: ASCII, at most 255 characters, none of them ``/`` or NUL.
+
+    False means that more must be looked at, not that the name is bad. On Windows, always False.
+    """
+    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
+    if PLATFORM_IS_WINDOWS or size > 255 or not PyUnicode_IS_COMPACT_ASCII(text):
+        return False
+    return (
+        memchr(PyUnicode_DATA(text), 47, size) is NULL
+        and memchr(PyUnicode_DATA(text), 0, size) is NULL
+    )
+
+
+def match_name(str name not None, tuple literals not None):
+    """Return the texts between *literals* in *name*, or None where it does not match.
+
+    The first literal stands at the start of the name, the last at its end; each text is the shortest that lets the
+    rest match. The inverse of :func:`format_name` where no value holds a literal.
+    """
+    cdef Py_ssize_t n = len(literals), i, at, end, size
+    cdef str literal = <str> literals[0]
+    cdef list texts = []
+    if not name.startswith(literal):
+        return None
+    if n == 1:
+        return () if len(name) == len(literal) else None
+    at = len(literal)
+    end = len(name) - len(<str> literals[n - 1])
+    if end < at or not name.endswith(<str> literals[n - 1]):
+        return None
+    for i in range(1, n - 1):
+        literal = <str> literals[i]
+        size = len(literal)
+        found = name.find(literal, at, end)
+        if found < 0:
+            return None
+        texts.append(name[at:found])
+        at = <Py_ssize_t> found + size
+    texts.append(name[at:end])
+    return tuple(texts)
+
+
+# ---------------------------------------------------------------------------------------------- folders
+
+# The most digits that always fit a long long.
+MAX_DIGITS = 18
+
+cdef inline long long _number(const char* text, size_t size) noexcept nogil:
+    """The number that *text* spells as ``str(int)`` would, or -1."""
+    cdef long long number = 0
+    cdef size_t i
+    if size == 0 or size > 18 or (text[0] == 48 and size > 1):
+        return -1
+    for i in range(size):
+        if text[i] < 48 or text[i] > 57:
+            return -1
+        number = number * 10 + (text[i] - 48)
+    return number
+
+
+cdef inline long long _number_wide(const wchar_t* text, size_t size) noexcept nogil:
+    cdef long long number = 0
+    cdef size_t i
+    if size == 0 or size > 18 or (text[0] == 48 and size > 1):
+        return -1
+    for i in range(size):
+        if text[i] < 48 or text[i] > 57:
+            return -1
+        number = number * 10 + (text[i] - 48)
+    return number
+
+
+cdef extern from "string.h":
+    size_t strlen(const char* text) noexcept nogil
+    int memcmp(const void* a, const void* b, size_t size) noexcept nogil
+
+cdef extern from "wchar.h":
+    size_t wcslen(const wchar_t* text) noexcept nogil
+    int wmemcmp(const wchar_t* a, const wchar_t* b, size_t size) noexcept nogil
+
+
+cdef long long _scan_bytes(
+    np_folder* folder, const char* head, size_t head_size, const char* tail, size_t tail_size
+) noexcept nogil:
+    cdef long long highest = -1, number
+    cdef const char* name
+    cdef size_t size
+    while True:
+        name = np_folder_next(folder)
+        if name is NULL:
+            return highest
+        size = strlen(name)
+        if size <= head_size + tail_size or memcmp(name, head, head_size) != 0:
+            continue
+        if memcmp(name + size - tail_size, tail, tail_size) != 0:
+            continue
+        number = _number(name + head_size, size - head_size - tail_size)
+        if number > highest:
+            highest = number
+
+
+cdef long long _scan_wide(
+    np_folder* folder, const wchar_t* head, size_t head_size, const wchar_t* tail, size_t tail_size
+) noexcept nogil:
+    cdef long long highest = -1, number
+    cdef const wchar_t* name
+    cdef size_t size
+    while True:
+        name = np_folder_next_wide(folder)
+        if name is NULL:
+            return highest
+        size = wcslen(name)
+        if size <= head_size + tail_size or wmemcmp(name, head, head_size) != 0:
+            continue
+        if wmemcmp(name + size - tail_size, tail, tail_size) != 0:
+            continue
+        number = _number_wide(name + head_size, size - head_size - tail_size)
+        if number > highest:
+            highest = number
+
+
+cdef long long _highest_bytes(str folder, bytes path, bytes head, bytes tail) except -2:
+    cdef np_folder handle
+    cdef long long highest = -1
+    cdef const char* c_path = path
+    cdef const char* c_head = head
+    cdef const char* c_tail = tail
+    cdef size_t head_size = len(head), tail_size = len(tail)
+    cdef int opened
+    with nogil:
+        opened = np_folder_open(&handle, c_path)
+        if opened == 0:
+            highest = _scan_bytes(&handle, c_head, head_size, c_tail, tail_size)
+            np_folder_close(&handle)
+    if opened != 0 or handle.error != 0:
+        nlp_raise_os_error(handle.error, folder)
+    return highest
+
+
+cdef long long _highest_wide(str folder, str head, str tail) except -2:
+    cdef np_folder handle
+    cdef long long highest = -1
+    cdef Py_ssize_t head_size, tail_size
+    cdef int opened = -1
+    cdef wchar_t* c_path = NULL
+    cdef wchar_t* c_head = NULL
+    cdef wchar_t* c_tail = NULL
+    handle.error = 0
+    try:
+        c_path = PyUnicode_AsWideCharString(folder, NULL)
+        c_head = PyUnicode_AsWideCharString(head, &head_size)
+        c_tail = PyUnicode_AsWideCharString(tail, &tail_size)
+        with nogil:
+            opened = np_folder_open_wide(&handle, c_path)
+            if opened == 0:
+                highest = _scan_wide(&handle, c_head, head_size, c_tail, tail_size)
+                np_folder_close(&handle)
+    finally:
+        PyMem_Free(c_path)
+        PyMem_Free(c_head)
+        PyMem_Free(c_tail)
+    if opened != 0 or handle.error != 0:
+        nlp_raise_os_error(handle.error, folder)
+    return highest
+
+
+def highest_number(str folder not None, str head not None, str tail not None):
+    """Return the highest number *n* for which *folder* has an entry named ``head + str(n) + tail``, or -1.
+
+    Reads names only and opens no file. Texts that ``str(int)`` would not give (leading zeros, signs), and numbers of
+    more than :data:`MAX_DIGITS` digits, are not numbers. The GIL is released.
+
+    :raises OSError: *folder* can't be listed
+    """
+    if "\0" in folder:
+        raise ValueError(f"embedded null character in the folder {folder!r}")
+    if PLATFORM_IS_WINDOWS:
+        return _highest_wide(folder, head, tail)
+    return _highest_bytes(folder, fsencode(folder), fsencode(head), fsencode(tail))
+
+
+def folder_stamp(str folder not None):
+    """Return a number that changes when an entry of *folder* comes or goes: its time of change in nanoseconds.
+
+    :raises OSError: *folder* can't be looked at
+    """
+    cdef long long stamp = 0
+    cdef int error
+    cdef bytes path
+    cdef const char* c_path
+    cdef wchar_t* wide
+    if PLATFORM_IS_WINDOWS:
+        wide = PyUnicode_AsWideCharString(folder, NULL)
+        try:
+            with nogil:
+                error = np_folder_stamp_wide(wide, &stamp)
+        finally:
+            PyMem_Free(wide)
+    else:
+        path = fsencode(folder)
+        c_path = path
+        with nogil:
+            error = np_folder_stamp(c_path, &stamp)
+    if error:
+        nlp_raise_os_error(error, folder)
+    return stamp
+
+
+# ---------------------------------------------------------------------------------------------- the public name
+
+def filename(result, /, **overrides):
+    """Return the name that *result* is stored under, without the suffix of a handler.
+
+    :param result: a result, or a persistence class when *overrides* gives all keys of the name
+    :param overrides: key values that replace those of *result*
+    :raises AutoIncFieldNotResolvedError: the auto-increment key has no number yet
+    :raises KeyNotSetError: a key of the name has no value
+    :raises UnsafeNameError: a value can't be part of a file name
+    """
+    cdef Layout layout
+    cdef object data
+    cdef str name
+    if isinstance(result, type):
+        layout, data = layout_of(result), None
+    else:
+        layout, data = layout_of(type(result)), result
+    if overrides:
+        _refuse_unknown(layout, overrides)
+    else:
+        overrides = None
+    if layout.autoinc is not None and not is_numbered(layout, data, overrides):
+        raise AutoIncFieldNotResolvedError(result, layout.autoinc)
+    name = _format(layout, data, <dict> overrides)
+    if not is_plain_name(name):
+        layout.check(name, data, overrides or {})
+    return name
+
+
+cpdef bint is_numbered(Layout layout, object data, dict overrides) except -1:
+    """Whether the auto-increment key, if there is one, has a value."""
+    cdef PyObject* override
+    if layout.autoinc is None:
+        return True
+    if overrides is not None:
+        override = PyDict_GetItemWithError(overrides, layout.autoinc)
+        if override is not NULL:
+            return override is not <PyObject*> None
+    return data is not None and getattr(data, layout.autoinc, None) is not None

@@ -1,0 +1,219 @@
+"""Every error that the library raises of its own.
+
+Each names the class, the field and the file that it is about, as attributes and in its message, and says what to do.
+Each is a builtin error too, so that ``except`` clauses written for builtins go on working, and each survives pickling,
+so that it can leave a worker process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_SHOWN = 120
+
+
+def shown(value: object) -> str:
+    """Return a short ``repr`` of *value* for a message; a value whose ``repr`` fails is named by its type."""
+    try:
+        text = repr(value)
+    except Exception:  # a message must not fail because of what it is about
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+
+
+class PersistenceError(Exception):
+    """Base of all errors of this library. Its arguments are the facts, in the order of ``__init__``."""
+
+    def __init__(self, *facts: object) -> None:
+        super().__init__(*facts)
+        self._facts = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._facts
+
+
+class NotPersistenceClassError(PersistenceError, RuntimeError, TypeError):
+    """A class without ``@persistence_class`` was given where a persistence class is needed."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+
+    def __str__(self) -> str:
+        return f"{self.owner} is not a persistence class: decorate it with @persistence_class"
+
+
+class FieldDefinitionError(PersistenceError, RuntimeError, TypeError):
+    """A persistence class is declared in a way that can't work."""
+
+    def __init__(self, owner: str, field: str, problem: str) -> None:
+        super().__init__(owner, field, problem)
+        self.owner, self.field, self.problem = owner, field, problem
+
+    def __str__(self) -> str:
+        where = f"{self.owner}.{self.field}" if self.field else self.owner
+        return f"{where}: {self.problem}"
+
+
+class AutoIncFieldNotResolvedError(PersistenceError, RuntimeError):
+    """Raised when the auto-increment field of a result has no number yet where one is needed.
+
+    ``instance`` is the result (or its class), ``field`` the name of the field. The instance stays behind when the error
+    travels to another process: it is None there, and ``owner`` still names its class.
+    """
+
+    def __init__(self, instance: object, field: Any, message: str | None = None, *, owner: str | None = None) -> None:
+        name: str = getattr(field, "field_name", field)
+        if owner is None:
+            owner = instance.__name__ if isinstance(instance, type) else type(instance).__name__
+        super().__init__(instance, name, message)
+        self.instance, self.field, self.message, self.owner = instance, name, message, owner
+
+    def __str__(self) -> str:
+        if self.message is not None:
+            return self.message
+        return (
+            f"{self.owner}.{self.field} is an auto-increment field without a number yet: save the result first, "
+            f"set the attribute, or give {self.field}=<int>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_autoinc_error, (type(self), self.field, self.message, self.owner)
+
+
+def _rebuild_autoinc_error(
+    kind: type[AutoIncFieldNotResolvedError], field: str, message: str | None, owner: str
+) -> AutoIncFieldNotResolvedError:
+    return kind(None, field, message, owner=owner)
+
+
+class KeyNotSetError(PersistenceError, RuntimeError, AttributeError):
+    """A key that shows in the file name has no value."""
+
+    def __init__(self, owner: str, field: str) -> None:
+        super().__init__(owner, field)
+        self.owner, self.field = owner, field
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.field} is needed for the file name but is not set: set it, or give {self.field}=..."
+
+
+class UnknownFieldError(PersistenceError, TypeError):
+    """An override names something that is no field of the class."""
+
+    def __init__(self, owner: str, field: str, known: tuple[str, ...]) -> None:
+        super().__init__(owner, field, known)
+        self.owner, self.field, self.known = owner, field, known
+
+    def __str__(self) -> str:
+        return f"{self.owner} has no field {self.field!r}: its fields are {', '.join(self.known) or 'none'}"
+
+
+class UnsafeNameError(PersistenceError, ValueError):
+    """The value of a key can't be part of a file name."""
+
+    def __init__(self, owner: str, field: str, value: str, problem: str) -> None:
+        super().__init__(owner, field, value, problem)
+        self.owner, self.field, self.value, self.problem = owner, field, value, problem
+
+    def __str__(self) -> str:
+        where = f"{self.owner}.{self.field}" if self.field else self.owner
+        return (
+            f"{where} = {self.value} can't be part of a file name: {self.problem}; "
+            f"change the value, or give the field a filename= function that returns a safe text"
+        )
+
+
+class MissingFieldError(PersistenceError, KeyError):
+    """Stored values lack a key field that the class needs."""
+
+    def __init__(self, owner: str, field: str, path: str | None = None) -> None:
+        super().__init__(owner, field, path)
+        self.owner, self.field, self.path = owner, field, path
+
+    def __str__(self) -> str:
+        source = "the values given" if self.path is None else self.path
+        return (
+            f"missing required field {self.owner}.{self.field} in {source}: "
+            f"declare it with field(default=...), or compute the result again"
+        )
+
+
+class WrongResultClassError(PersistenceError, TypeError):
+    """A handler was given a result of another class than its own."""
+
+    def __init__(self, owner: str, given: str, hint: str = "") -> None:
+        super().__init__(owner, given, hint)
+        self.owner, self.given, self.hint = owner, given, hint
+
+    def __str__(self) -> str:
+        advice = self.hint or f"use a handler made for {self.given}"
+        return f"this handler keeps results of {self.owner}, not of {self.given}: {advice}"
+
+
+class NoInitFitsError(PersistenceError, TypeError):
+    """A class's own ``__init__`` does not take its keys, and the class has no ``from_dict``."""
+
+    def __init__(self, owner: str, keys: tuple[str, ...]) -> None:
+        super().__init__(owner, keys)
+        self.owner, self.keys = owner, keys
+
+    def __str__(self) -> str:
+        return (
+            f"{self.owner}.__init__ does not take the keys ({', '.join(self.keys)}): "
+            f"define a classmethod from_dict(cls, data) that makes the result from its values"
+        )
+
+
+class KeyMismatchError(PersistenceError, FileNotFoundError):
+    """A result was found, but its validated keys are not those that were asked for."""
+
+    def __init__(self, owner: str, field: str, wanted: str, found: str, path: str | None = None) -> None:
+        super().__init__(owner, field, wanted, found, path)
+        self.owner, self.field, self.wanted, self.found, self.path = owner, field, wanted, found, path
+
+    def __str__(self) -> str:
+        where = "" if self.path is None else f" in {self.path}"
+        return f"{self.owner}.{self.field} does not validate{where}: wanted {self.wanted}, found {self.found}"
+
+
+class NotAResultError(PersistenceError, TypeError):
+    """A file can be read, but holds no result of the class asked for."""
+
+    def __init__(self, owner: str, path: str, found: str) -> None:
+        super().__init__(owner, path, found)
+        self.owner, self.path, self.found = owner, path, found
+
+    def __str__(self) -> str:
+        return f"{self.path} holds {self.found}, not a result of {self.owner}: is this the right file and class?"
+
+
+class CorruptResultError(PersistenceError, ValueError):
+    """A file is not, or no longer, what was saved under its name."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged or is no result file: {self.problem}; restore it from a copy, or compute it again"
+
+
+class NameTakenError(PersistenceError, FileExistsError):
+    """Two results whose keys differ would share one file."""
+
+    def __init__(self, owner: str, path: str, mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+        super().__init__(owner, path, mine, theirs)
+        self.owner, self.path, self.mine, self.theirs = owner, path, dict(mine), dict(theirs)
+
+    def __str__(self) -> str:
+        def keys(values: Mapping[str, str]) -> str:
+            return ", ".join(f"{name}={text}" for name, text in values.items())
+
+        return (
+            f"{self.path} already holds another result of {self.owner}, with the keys {keys(self.theirs)}; "
+            f"the keys ({keys(self.mine)}) give the same file name: use another splitter or a filename_prefix"
+        )

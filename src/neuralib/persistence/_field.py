@@ -1,0 +1,163 @@
+"""What a user writes in a class body: the declarations of key fields, data fields and the auto-increment field."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from neuralib.persistence._equality import same_value
+
+T = TypeVar("T")
+
+missing = inspect.Parameter.empty
+"""Stands for any value: as the value of a key in a template, it makes that key a wildcard."""
+
+
+def field(
+    validator: bool | Callable[[Any, Any], bool] = False,
+    filename_prefix: str = "",
+    filename: bool | Callable[..., str | None] = False,
+    *,
+    default: Any = missing,
+    default_factory: Callable[[], Any] | None = None,
+    init: bool = True,
+) -> Any:
+    """Declare a key field: an argument of ``__init__`` by which a result is found again.
+
+    :param validator: compare this key of a loaded result with the one asked for: True compares values (arrays and NaN
+        too), a function ``(wanted, found) -> bool`` decides itself
+    :param filename_prefix: text before the value in the file name
+    :param filename: show the key in the file name: True as ``str(value)``, a function ``(value) -> str`` as the text
+        that it returns, or not at all where it returns None
+    :param default: value where none is given; a list, dict, set or array is copied for each result
+    :param default_factory: function without arguments that makes the value where none is given
+    :param init: False makes it a data field, which is no argument of ``__init__`` and never part of the name:
+        ``field(init=False, default_factory=list)``
+    :raises TypeError: both *default* and *default_factory* are given, or a data field is to show in the name
+    """
+    return PersistentField(
+        validator,
+        filename_prefix,
+        filename,
+        init=init,
+        optional=default is not missing or default_factory is not None,
+        default=default,
+        default_factory=default_factory,
+    )
+
+
+def autoinc_field(filename_prefix: str = "") -> Any:
+    """Declare the auto-increment key, which numbers results of the same keys: repeated random or shuffled runs.
+
+    The annotation must be ``int``, and a class has at most one such field. It is None until the result is saved; saving
+    gives it the highest number found plus one, starting at 0.
+
+    :param filename_prefix: text before the number in the file name
+    """
+    return PersistentField(validator=True, filename_prefix=filename_prefix, filename=True, init=True, autoinc=True)
+
+
+class PersistentField(Generic[T]):
+    """One field of a persistence class, as it was declared."""
+
+    __slots__ = (
+        "_annotation",
+        "_resolve",
+        "autoinc",
+        "default",
+        "default_factory",
+        "field_name",
+        "filename",
+        "filename_prefix",
+        "init",
+        "optional",
+        "validator",
+    )
+
+    def __init__(
+        self,
+        validator: bool | Callable[[Any, Any], bool] = False,
+        filename_prefix: str = "",
+        filename: bool | Callable[..., str | None] = False,
+        init: bool = True,
+        autoinc: bool = False,
+        optional: bool = False,
+        default: Any = missing,
+        default_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        if default is not missing and default_factory is not None:
+            raise TypeError("field(): give default or default_factory, not both")
+        if not init and (filename or filename_prefix):
+            raise TypeError("field(): a data field (init=False) can't show in the file name, only a key can")
+        for name, value in (("validator", validator), ("filename", filename)):
+            if not isinstance(value, bool) and not callable(value):
+                raise TypeError(f"field(): {name} must be True, False or a function, not {value!r}")
+        if not isinstance(filename_prefix, str):
+            raise TypeError(f"field(): filename_prefix must be a str, not {filename_prefix!r}")
+        self.field_name = ""
+        self.validator = validator
+        """Does this field have to agree when a result is loaded, and how is that decided?"""
+        self.filename_prefix = filename_prefix
+        """The text before the value in the file name."""
+        self.filename = filename
+        """Does this field show in the file name, and as which text?"""
+        self.init = init
+        """Is this field a key, and so an argument of ``__init__``?"""
+        self.autoinc = autoinc
+        """Is this field the auto-increment key?"""
+        self.optional = optional
+        """Does this field have a default value?"""
+        self.default = default
+        """The default value, or :data:`missing`."""
+        self.default_factory = default_factory
+        """The function that makes the default value, or None."""
+        self._annotation: Any = Any
+        self._resolve: Callable[[Any], Any] | None = None
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.field_name = name
+
+    def __repr__(self) -> str:
+        kind = "autoinc" if self.autoinc else "key" if self.init else "data"
+        return f"<PersistentField {self.field_name} ({kind})>"
+
+    @property
+    def field_type(self) -> Any:
+        """The annotation; as a type where it can be resolved, as it was written (a str) where it can't be."""
+        if self._resolve is not None and isinstance(self._annotation, str):
+            # Not before it is asked for: the name may be defined after the class, or never.
+            self._annotation = self._resolve(self._annotation)
+        return self._annotation
+
+    def annotate(self, annotation: Any, resolve: Callable[[Any], Any] | None = None) -> None:
+        """Set the annotation, and how to resolve it where it is text."""
+        self._annotation, self._resolve = annotation, resolve
+
+    def bound_to(self, name: str) -> PersistentField[T]:
+        """Return a copy of this declaration under *name*: one declaration may stand under two names."""
+        copy = PersistentField[T](
+            self.validator,
+            self.filename_prefix,
+            self.filename,
+            self.init,
+            self.autoinc,
+            self.optional,
+            self.default,
+            self.default_factory,
+        )
+        copy.field_name = name
+        return copy
+
+    @property
+    def required(self) -> bool:
+        """Must a stored result have this field?"""
+        return self.init and not self.autoinc and not self.optional
+
+    def validate(self, v: Any, u: Any) -> bool:
+        """Return whether the value *u* that was found agrees with the value *v* that was asked for."""
+        if self.validator is False:
+            return True
+        if self.validator is True:
+            return same_value(v, u)
+        return bool(self.validator(v, u))

@@ -1,0 +1,1 @@
+"""How a result becomes a file, and a file a result."""

@@ -1,0 +1,343 @@
+"""What every format shares: names, numbers, publication, finding, and the checks on what is given and what is found."""
+
+from __future__ import annotations
+
+import abc
+import errno
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from neuralib.persistence import _core
+from neuralib.persistence._autoinc import Numbering
+from neuralib.persistence._convert import as_dict
+from neuralib.persistence._equality import same_value
+from neuralib.persistence._errors import (
+    AutoIncFieldNotResolvedError,
+    CorruptResultError,
+    KeyMismatchError,
+    NameTakenError,
+    NotAResultError,
+    WrongResultClassError,
+    shown,
+)
+from neuralib.persistence._field import missing
+from neuralib.persistence._naming import AnyText, literals_of, text_of
+from neuralib.persistence._schema import PersistentClass, ensure_persistence_class
+from neuralib.persistence._stores.folder import FolderStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from neuralib.persistence._stores.base import Draft
+
+T = TypeVar("T")
+
+_log = logging.getLogger("neuralib.persistence")
+
+
+class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
+    """Saves results of one persistence class in a folder, and finds and loads them again.
+
+    For a format of your own, see :class:`FileHandler`, which needs two methods. Handlers that subclass this one give the
+    properties :attr:`persistence_class` and :attr:`save_root`, and the hooks :meth:`_save_persistence` and
+    :meth:`_load_persistence`; they usually extend :meth:`filename` by a suffix.
+
+    Saving is all or nothing: a result is under its name whole, or what was there before still is.
+    """
+
+    durable: bool = False
+    """Does a save return only when it would survive a loss of power?"""
+
+    @property
+    @abc.abstractmethod
+    def persistence_class(self) -> type[T]:
+        """The class whose results this handler keeps."""
+
+    @property
+    def persistence_info(self) -> PersistentClass[T]:
+        """What is known of that class."""
+        return ensure_persistence_class(self.persistence_class)
+
+    @property
+    @abc.abstractmethod
+    def save_root(self) -> Path:
+        """The folder of the results."""
+
+    @abc.abstractmethod
+    def _save_persistence(self, result: T, path: Path) -> None:
+        """Write *result* into a new file at *path*. The file gets its final place when this returns."""
+
+    @abc.abstractmethod
+    def _load_persistence(self, path: Path) -> T:
+        """Return the result in the file at *path*."""
+
+    # ------------------------------------------------------------------------------------------ names
+
+    def filename(self, result: T | None, /, **kwargs: Any) -> str:
+        """Return the file name for the keys of *result*, replaced by *kwargs*.
+
+        A number that is still open shows as ``None``, a wildcard (:data:`missing`) as ``*``.
+
+        :raises KeyNotSetError: a key of the name has no value
+        :raises UnknownFieldError: *kwargs* names no field
+        :raises UnsafeNameError: a value can't be part of a file name
+        """
+        return self.persistence_info.filename(result, **kwargs)
+
+    def filepath(self, result: T | None, /, **kwargs: Any) -> Path:
+        """Return the path of the file for the keys of *result*, replaced by *kwargs*.
+
+        :raises AutoIncFieldNotResolvedError: the auto-increment key has no number yet
+        """
+        info = self.persistence_info
+        if not _core.is_numbered(info.layout, result, kwargs):
+            raise AutoIncFieldNotResolvedError(self.persistence_class if result is None else result, info.layout.autoinc)
+        return Path(self.save_root) / self.filename(result, **kwargs)
+
+    def validate(self, ref: T, res: T | dict[str, Any]) -> bool:
+        """Return True where the validated keys of *res* agree with those of *ref*.
+
+        :raises KeyMismatchError: one does not (a :class:`FileNotFoundError`)
+        """
+        return ensure_persistence_class(ref).validate(ref, res)
+
+    # ------------------------------------------------------------------------------------------ saving
+
+    def save_persistence(self, result: T, path: str | os.PathLike[str] | None = None) -> T:
+        """Save *result*, and return it, its auto-increment number set.
+
+        :param path: where to save it, if not in :attr:`save_root` under its name; a file there is replaced
+        :raises WrongResultClassError: *result* is not of this handler's class
+        :raises AutoIncFieldNotResolvedError: *path* is given, and *result* has no number
+        :raises NameTakenError: a result with other keys has the same name; it is left as it is
+        :raises UnsafeNameError: a key's value can't be part of a file name
+        :raises OSError: the file can't be written; what was there before is left as it is
+        """
+        info = self._info_of(result)
+        numbered = _core.is_numbered(info.layout, result, None)
+        if path is not None:
+            if not numbered:
+                raise AutoIncFieldNotResolvedError(result, info.layout.autoinc)
+            folder, name = os.path.split(os.fspath(path))
+            self._publish(result, FolderStore(folder, durable=self.durable), name)
+        elif numbered:
+            folder, name = self._place_of(result)
+            self._publish(result, FolderStore(folder, durable=self.durable), name, info)
+        else:
+            self._save_with_new_number(result, info)
+        return result
+
+    def _info_of(self, result: object) -> PersistentClass[T]:
+        """Return what is known of this handler's class, of which *result* must be."""
+        info = self.persistence_info
+        given = type(result)
+        if getattr(given, "_ast_persistence_cls_info_", None) is info:
+            return info
+        owner = self.persistence_class.__qualname__
+        ensure_persistence_class(given)
+        same_name = (given.__module__, given.__qualname__) == (self.persistence_class.__module__, owner)
+        hint = (
+            f"{owner} was defined again after this result was made: convert it with from_dict({owner}, as_dict(result))"
+            if same_name
+            else ""
+        )
+        raise WrongResultClassError(owner, given.__qualname__, hint)
+
+    def _place_of(self, result: T) -> tuple[str, str]:
+        if type(self).filepath is PersistenceHandler.filepath:
+            return os.fspath(self.save_root), self.filename(result)
+        folder, name = os.path.split(os.fspath(self.filepath(result)))
+        return folder, name
+
+    def _draft(self, result: T, store: FolderStore, name: str) -> Draft:
+        """Return *result* as bytes that can be published under *name*."""
+        return store.draft_by_hook(lambda path: self._save_persistence(result, path), name)
+
+    def _publish(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None = None) -> None:
+        """Save *result* under *name*; with *info*, only where what is there has the same keys."""
+        store.refuse_special(name)
+        draft = self._draft(result, store, name)
+        try:
+            try:
+                draft.publish_new(name)
+            except FileExistsError:
+                if info is not None:
+                    self._refuse_other_keys(result, store.path(name), info)
+                draft.publish_over(name)
+        finally:
+            draft.discard()
+
+    def _refuse_other_keys(self, result: T, path: str, info: PersistentClass[T]) -> None:
+        """Raise an error where the file at *path* holds a result whose keys in the name differ."""
+        try:
+            stored = self._stored_fields(Path(path))
+        except FileNotFoundError:
+            return
+        except (CorruptResultError, NotAResultError) as error:
+            _log.warning("replacing a file that is no result any more: %s", error)
+            return
+        names = [it.field_name for it in info.fields if it.filename and it.field_name in stored]
+        mine = {it: getattr(result, it, None) for it in names}
+        theirs = {it: stored[it] for it in names}
+        if not all(same_value(mine[it], theirs[it]) for it in names):
+            raise NameTakenError(
+                info.persistence_cls.__qualname__,
+                path,
+                {it: shown(value) for it, value in mine.items()},
+                {it: shown(value) for it, value in theirs.items()},
+            )
+
+    def _stored_fields(self, path: Path) -> dict[str, Any]:
+        """Return the fields of the result at *path*."""
+        return as_dict(self._load_persistence(path))
+
+    @property
+    def _numbering(self) -> Numbering:
+        # Not made in __init__: subclasses may not call it.
+        found: Numbering | None = self.__dict__.get("_numbers")
+        if found is None:
+            found = self.__dict__.setdefault("_numbers", Numbering())
+        return found
+
+    def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
+        field = info.layout.autoinc
+        assert field is not None
+        folder, head, tail = self._series_of(result, info, field)
+        store = FolderStore(folder, durable=self.durable)
+        numbering = self._numbering
+        published = False
+        try:
+            while not published:
+                number = numbering.next(folder, store, head, tail)
+                setattr(result, field, number)
+                name = f"{head}{number}{tail}"
+                draft = self._draft(result, store, name)
+                try:
+                    draft.publish_new(name)
+                    published = True
+                except FileExistsError:  # somebody else was first: theirs stays, this one takes the next number
+                    numbering.lost(folder, head, tail)
+                finally:
+                    draft.discard()
+            numbering.taken(folder, store, head, tail, number)
+        finally:
+            if not published:
+                setattr(result, field, None)  # so that saving it again gives it a number
+
+    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> tuple[str, str, str]:
+        """Return the folder of *result*, and what stands before and after the number in its name."""
+        any_number: dict[str, Any] = {field: AnyText()}
+        if type(self).filepath is PersistenceHandler.filepath:
+            folder, name = os.fspath(self.save_root), self.filename(result, **any_number)
+        else:
+            folder, name = os.path.split(os.fspath(self.filepath(result, **any_number)))
+        head, tail = literals_of(name)
+        return folder, head, tail
+
+    # ------------------------------------------------------------------------------------------ loading
+
+    def load_persistence(self, path: str | os.PathLike[str] | T | dict[str, Any]) -> T:
+        """Load one result, and return it. Its keys are not validated: see :meth:`validate`.
+
+        :param path: the path of a file; or a result whose keys are set, or a dict of keys, that name a file in
+            :attr:`save_root`
+        :raises FileNotFoundError: there is no such file
+        :raises AutoIncFieldNotResolvedError: the auto-increment key has no number
+        :raises CorruptResultError: the file is damaged, or no result file
+        :raises NotAResultError: the file holds something else
+        :raises KeyMismatchError: the file holds a result with other keys than its name was asked for by
+        """
+        if isinstance(path, (str, os.PathLike)):
+            return self._load(Path(path))
+        if isinstance(path, dict):
+            keys: dict[str, Any] = path
+            target = self.filepath(None, **keys)
+        else:
+            self._info_of(path)
+            keys = as_dict(path)
+            target = self.filepath(path)
+        result = self._load(target)
+        other = self._other_key(result, keys)
+        if other is not None:
+            wanted, found = shown(keys[other]), shown(getattr(result, other, None))
+            raise KeyMismatchError(self.persistence_class.__qualname__, other, wanted, found, str(target))
+        return result
+
+    def _load(self, path: Path) -> T:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", str(path))
+        result = self._load_persistence(path)
+        layout = self.persistence_info.layout
+        if layout.autoinc is not None and not _core.is_numbered(layout, result, None):
+            message = f"{path}: the result in it has no number in its auto-increment field {layout.autoinc}"
+            raise AutoIncFieldNotResolvedError(result, layout.autoinc, message)
+        return result
+
+    def _other_key(self, result: T, keys: dict[str, Any]) -> str | None:
+        """Return the name of the first key in the file name that *result* has with another text than *keys*."""
+        for it in self.persistence_info.fields:
+            name = it.field_name
+            if not it.filename or name not in keys or keys[name] is missing:
+                continue
+            if text_of(it, keys[name]) != text_of(it, getattr(result, name, None)):
+                return name
+        return None
+
+    def load_all(self, result: T | None = None, **kwargs: Any) -> Iterator[tuple[Path, T]]:
+        """Load every result whose keys are those of *result*, replaced by *kwargs*; yield each with its path.
+
+        :data:`missing` as the value of a key stands for any value, and so does an open auto-increment number. Only keys
+        that show in the file name count. Results come in the order of their keys, numbers by size (2 before 10).
+
+        >>> [number.value for path, number in handler.load_all(animal=missing)]  # doctest: +SKIP
+
+        :raises KeyNotSetError: a key of the name has no value, not even :data:`missing`
+        :raises CorruptResultError: a file is damaged; it is named
+        """
+        if result is not None:
+            self._info_of(result)
+        folder, patterns = self._patterns(result, kwargs)
+        wanted = {} if result is None else as_dict(result)
+        wanted.update(kwargs)
+        autoinc = self.persistence_info.layout.autoinc
+        if autoinc is not None and wanted.get(autoinc) is None:
+            wanted[autoinc] = missing
+        return self._load_matching(folder, patterns, wanted)
+
+    def _patterns(self, result: T | None, overrides: dict[str, Any]) -> tuple[str, list[tuple[str, ...]]]:
+        """Return the folder, and the fixed texts of the file names to look for."""
+        info = self.persistence_info
+        wild: list[tuple[str, bool]] = []  # the wildcards, and whether the class may leave that key out of the name
+        for it in info.fields:
+            value = overrides.get(it.field_name, getattr(result, it.field_name, None))
+            if it.filename and (value is missing or (it.autoinc and value is None)):
+                wild.append((it.field_name, callable(it.filename)))
+        variants: list[dict[str, Any]] = [{}]
+        for name, optional in wild:
+            kinds = [AnyText(), AnyText(absent=True)] if optional else [AnyText()]
+            variants = [{**variant, name: kind} for variant in variants for kind in kinds]
+        patterns = [literals_of(self.filename(result, **{**overrides, **variant})) for variant in variants]
+        return os.fspath(self.save_root), patterns
+
+    def _load_matching(
+        self, folder: str, patterns: list[tuple[str, ...]], wanted: dict[str, Any]
+    ) -> Iterator[tuple[Path, T]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for name in FolderStore(folder).names():
+            for pattern in patterns:
+                texts = _core.match_name(name, pattern)
+                if texts is not None:
+                    found.setdefault(name, texts)
+        root = Path(folder)
+        for name in sorted(found, key=lambda it: (_natural(found[it]), it)):
+            path = root / name
+            result = self._load(path)
+            # A name can be read in more than one way where values contain the splitter; the keys inside decide.
+            if self._other_key(result, wanted) is None:
+                yield path, result
+
+
+def _natural(texts: tuple[str, ...]) -> list[tuple[int, int, str]]:
+    return [(0, int(it), it) if it.isdecimal() else (1, 0, it) for it in texts]

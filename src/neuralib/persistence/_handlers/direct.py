@@ -1,0 +1,38 @@
+"""One result and one file, without making a handler: ``save``, ``load``, ``load_by``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+from neuralib.persistence._handlers.pickles import PickleHandler
+
+T = TypeVar("T")
+
+
+def save(data: object, path: str | os.PathLike[str], *, durable: bool = False) -> None:
+    """Save the result *data* as the pickle file *path*; a file of that name is replaced, in one step.
+
+    :param durable: return only when the file would survive a loss of power
+    :raises NotPersistenceClassError: *data* is no result
+    :raises AutoIncFieldNotResolvedError: its auto-increment key has no number
+    """
+    PickleHandler(type(data), os.path.dirname(os.fspath(path)), durable=durable).save_persistence(data, path)
+
+
+def load(data_cls: type[T], path: str | os.PathLike[str]) -> T:
+    """Load a result of *data_cls* from the pickle file *path*.
+
+    :raises FileNotFoundError: there is no such file
+    :raises CorruptResultError: the file is damaged, or no result file
+    :raises NotAResultError: the file holds something else
+    """
+    return PickleHandler(data_cls, os.path.dirname(os.fspath(path))).load_persistence(path)
+
+
+def load_by(data_cls: type[T], path: str | os.PathLike[str], /, **kwargs: Any) -> T:
+    """Load the result of *data_cls* with the keys *kwargs* from the pickle files in the folder *path*.
+
+    :raises FileNotFoundError: there is no such file
+    """
+    return PickleHandler(data_cls, path).load_persistence(kwargs)

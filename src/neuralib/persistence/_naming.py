@@ -1,0 +1,108 @@
+"""Which texts can be part of a file name, and what to say of those that can't."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence._errors import FieldDefinitionError, UnsafeNameError, shown
+from neuralib.persistence._field import missing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from neuralib.persistence._field import PersistentField
+
+MAX_NAME_BYTES = 255
+"""The longest file name that common file systems take, in bytes (in UTF-16 units on Windows)."""
+
+_WINDOWS = sys.platform == "win32"
+_WINDOWS_FORBIDDEN = '<>:"\\|?*'
+
+
+class AnyText:
+    """As the value of a key: a placeholder for any text in a name (see :func:`literals_of`), or, absent, for none."""
+
+    __slots__ = ("text",)
+
+    # Noncharacters, which no real file name has.
+    MARK = "\ufdd0"
+
+    def __init__(self, *, absent: bool = False) -> None:
+        self.text = None if absent else self.MARK
+
+
+def literals_of(name: str) -> tuple[str, ...]:
+    """Return the fixed texts of *name*, which was made with :class:`AnyText` for its wildcards."""
+    return tuple(name.split(AnyText.MARK))
+
+
+def problem_of(text: str) -> str | None:
+    """Return what keeps *text* from being part of a file name on this machine, or None."""
+    if "/" in text:
+        return "it contains the path separator '/'"
+    if "\0" in text:
+        return "it contains a NUL character"
+    if _WINDOWS:
+        for character in text.replace("*", "") if text == "*" else text:
+            if character in _WINDOWS_FORBIDDEN or character < " ":
+                return f"Windows file names can't contain {character!r}"
+    return None
+
+
+def refuse_fixed_text(owner: type, what: str, text: Any) -> None:
+    """Raise an error where *text*, which the class itself gives to every name, can't be part of one."""
+    if not isinstance(text, str):
+        raise FieldDefinitionError(owner.__qualname__, "", f"{what} must be a str, not {shown(text)}")
+    problem = problem_of(text)
+    if problem is not None:
+        raise FieldDefinitionError(owner.__qualname__, "", f"{what}{text!r} can't be part of a file name: {problem}")
+
+
+def text_of(declared: PersistentField[Any], value: object) -> str | None:
+    """Return the text that stands for *value* in a name, without prefix; None where the key is left out."""
+    if value is missing:
+        return "*"
+    if callable(declared.filename):
+        text = declared.filename(value)
+        return None if text is None else str(text)
+    return str(value)
+
+
+def problem_of_whole(name: str) -> str | None:
+    """Return what keeps *name* from being the name of a file on this machine, or None."""
+    problem = problem_of(name)
+    if problem is not None:
+        return problem
+    try:
+        size = len(os.fsencode(name))
+    except UnicodeEncodeError as error:
+        return f"the character {name[error.start]!r} can't be written in the file system's encoding ({error.encoding})"
+    if _WINDOWS:
+        size = len(name.encode("utf-16-le", "surrogatepass")) // 2
+    if size > MAX_NAME_BYTES:
+        return f"the file name would be {size} bytes long, and file systems take {MAX_NAME_BYTES} at the most"
+    return None
+
+
+def check_name(
+    fields: Collection[PersistentField[Any]], owner: type, name: str, data: object, overrides: dict[str, Any]
+) -> None:
+    """Raise an error where *name*, made of the keys of *data* and *overrides*, can't be a file name.
+
+    :raises UnsafeNameError: it names the key whose text is the cause, or the longest one of a name that is too long
+    """
+    problem = problem_of_whole(name)
+    if problem is None:
+        return
+    values = {
+        it.field_name: overrides.get(it.field_name, getattr(data, it.field_name, missing))
+        for it in fields
+        if it.filename
+    }
+    texts = {it.field_name: text_of(it, values[it.field_name]) or "" for it in fields if it.filename}
+    # A wildcard's "*" is no text of a file, and never the cause.
+    causes = [it for it, text in texts.items() if values[it] is not missing and problem_of_whole(text)]
+    cause = causes[0] if causes else max(texts, key=lambda it: len(texts[it]), default="")
+    raise UnsafeNameError(owner.__qualname__, cause, shown(values.get(cause, name)), problem)

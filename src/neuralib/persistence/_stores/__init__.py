@@ -1,0 +1,1 @@
+"""Where named bytes live."""

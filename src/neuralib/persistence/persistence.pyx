@@ -1,0 +1,68 @@
+# cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
+# cython: autotestdict=False, auto_pickle=False
+"""Persistence classes: a class decorator that makes an annotated class a result that can be saved and found again.
+
+Its key fields make its file name, its data fields are the payload.
+"""
+
+from neuralib.persistence._convert import as_dict, from_dict, results_equal
+from neuralib.persistence._core import filename
+from neuralib.persistence._decorator import auto_generated_content, persistence_class
+from neuralib.persistence._errors import (
+    AutoIncFieldNotResolvedError,
+    CorruptResultError,
+    FieldDefinitionError,
+    KeyMismatchError,
+    KeyNotSetError,
+    MissingFieldError,
+    NameTakenError,
+    NoInitFitsError,
+    NotAResultError,
+    NotPersistenceClassError,
+    PersistenceError,
+    UnknownFieldError,
+    UnsafeNameError,
+    WrongResultClassError,
+)
+from neuralib.persistence._field import PersistentField, autoinc_field, field, missing
+from neuralib.persistence._handlers.base import PersistenceHandler
+from neuralib.persistence._handlers.direct import load, load_by, save
+from neuralib.persistence._handlers.files import FileHandler
+from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
+from neuralib.persistence._schema import PersistentClass, ensure_persistence_class
+
+__all__ = [
+    "AutoIncFieldNotResolvedError",
+    "CorruptResultError",
+    "FieldDefinitionError",
+    "FileHandler",
+    "GzipHandler",
+    "KeyMismatchError",
+    "KeyNotSetError",
+    "MissingFieldError",
+    "NameTakenError",
+    "NoInitFitsError",
+    "NotAResultError",
+    "NotPersistenceClassError",
+    "PersistenceError",
+    "PersistenceHandler",
+    "PersistentClass",
+    "PersistentField",
+    "PickleHandler",
+    "UnknownFieldError",
+    "UnsafeNameError",
+    "WrongResultClassError",
+    "as_dict",
+    "auto_generated_content",
+    "autoinc_field",
+    "ensure_persistence_class",
+    "field",
+    "filename",
+    "from_dict",
+    "load",
+    "load_by",
+    "missing",
+    "persistence_class",
+    "results_equal",
+    "save",
+]
