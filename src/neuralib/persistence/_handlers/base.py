@@ -157,12 +157,12 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     def _publish(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None = None) -> None:
         """Save *result* under *name*; with *info*, only where what is there has the same keys."""
-        store.refuse_special(name)
         draft = self._draft(result, store, name)
         try:
             try:
                 draft.publish_new(name)
             except FileExistsError:
+                store.refuse_special(name)
                 if info is not None:
                     self._refuse_other_keys(result, store.path(name), info)
                 draft.publish_over(name)

@@ -8,6 +8,7 @@ system call: a hard link, which fails where the name is taken, or a rename, whic
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shutil
 import stat
@@ -367,6 +368,7 @@ def _write_all(fd: int, data: Buffer) -> None:
         view = view[os.write(fd, view[:_MOST_BYTES_A_WRITE]) :]
 
 
+@functools.cache  # what is mounted there does not change under a running program
 def _proc_is_there() -> bool:
     return os.path.exists("/proc/self/fd")
 
