@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import errno
 import logging
 import os
 from pathlib import Path
@@ -266,8 +265,6 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         return result
 
     def _load(self, path: Path) -> T:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", str(path))
         result = self._load_persistence(path)
         layout = self.persistence_info.layout
         if layout.autoinc is not None and not _core.is_numbered(layout, result, None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import errno
 import os
 import pickle
 import stat
@@ -156,8 +157,11 @@ def _opened(path: Path) -> int:
     """Open a regular file for reading; a pipe or device is refused, not waited for."""
     fd = os.open(path, _READ)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CorruptResultError(str(path), "it is a folder, a pipe or a device, not a file")
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", str(path))
+        if not stat.S_ISREG(mode):
+            raise CorruptResultError(str(path), "it is a pipe or a device, not a file")
     except BaseException:
         os.close(fd)
         raise
