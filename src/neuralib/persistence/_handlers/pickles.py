@@ -7,6 +7,7 @@ import pickle
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
+from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PROTOCOL = 5
 DEFAULT_LEVEL = 6
 """zlib-ng's level 6 is faster and smaller than zlib's level 9 on recordings (float32 traces)."""
 
@@ -33,7 +33,7 @@ class PickleHandler(FileHandler[T]):
     suffix: ClassVar[str] = ".pkl"
 
     def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:
-        pickle.Pickler(file, PROTOCOL).dump(fields)
+        pickler(file).dump(fields)
 
     def _read(self, file: BinaryIO) -> Any:
         start = file.read(2)
@@ -70,7 +70,7 @@ class GzipHandler(PickleHandler[T]):
 
     def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:
         compressor = _Compressor(file, self._level)
-        pickle.Pickler(compressor, PROTOCOL).dump(fields)
+        pickler(compressor).dump(fields)
         compressor.finish()
 
 

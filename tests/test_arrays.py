@@ -1,0 +1,130 @@
+"""Arrays come back as they went in, and the file stays a plain pickle."""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+import pickletools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_np
+
+from neuralib.persistence._handlers.arrays import pickler
+
+ANY_DTYPE = st.one_of(
+    st_np.scalar_dtypes(),
+    st_np.byte_string_dtypes(),
+    st_np.unicode_string_dtypes(),
+    st_np.array_dtypes(st_np.scalar_dtypes(), max_size=3),
+)
+ANY_SHAPE = st_np.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
+
+
+def dumped(value: object) -> bytes:
+    file = io.BytesIO()
+    pickler(file).dump(value)
+    return file.getvalue()
+
+
+def assert_same_array(found: Any, expected: Any) -> None:
+    assert type(found) is type(expected)
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    assert found.tobytes() == expected.tobytes()
+
+
+@given(st_np.arrays(ANY_DTYPE, ANY_SHAPE), st.sampled_from("CFKA"))
+def test_any_array_survives_as_plain_pickle(array, order):
+    """Any dtype, shape and memory order, read by nothing but pickle: what numpy's own pickle keeps is kept."""
+    array = np.copy(array, order=order)
+    found = pickle.loads(dumped(array))
+    plain = pickle.loads(pickle.dumps(array, 5))
+    assert_same_array(found, plain)
+    for flag in ("c_contiguous", "f_contiguous", "writeable", "aligned"):
+        assert getattr(found.flags, flag) == getattr(plain.flags, flag), flag
+
+
+@given(st_np.arrays(np.float64, (4, 6)), st.integers(1, 3), st.integers(1, 3), st.booleans())
+def test_views_survive(array, rows, columns, transposed):
+    """Strided, reversed and transposed views hold what they showed."""
+    view = array[::-rows, ::columns]
+    view = view.T if transposed else view
+    assert_same_array(pickle.loads(dumped(view)), np.array(view))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(["a", "ccc"]),
+        np.array([b"a", b"ccc"]),
+        np.array(["2023-01-01", "NaT"], "datetime64[ns]"),
+        np.array([1, 2], "timedelta64[s]"),
+        np.array([1.5, np.nan], ">f8"),
+        np.array([(1, 2.0)], [("x", "i4"), ("y", "f8")]),
+        np.array([{"a": 1}, None, [1]], object),
+        np.array(3.5),
+        np.zeros((0, 3)),
+        np.array([1, 2], "f8").view(np.recarray),
+        np.ma.masked_array([1, 2], [True, False]),
+    ],
+    ids=lambda it: f"{type(it).__name__}-{it.dtype}-{it.shape}",
+)
+def test_special_arrays_survive(array):
+    """What goes numpy's own way arrives too."""
+    found = pickle.loads(dumped(array))
+    assert type(found) is type(array)
+    assert found.dtype == array.dtype
+    assert found.tolist() == array.tolist() or np.array_equal(found, array, equal_nan=True)
+
+
+def test_read_only_stays_read_only():
+    """As with numpy's own pickles of protocol 5."""
+    array = np.arange(3.0)
+    array.flags.writeable = False
+    assert not pickle.loads(dumped(array)).flags.writeable
+    assert pickle.loads(dumped(np.arange(3.0))).flags.writeable
+
+
+def test_one_array_in_two_fields_stays_one():
+    """Identity within a result is data too."""
+    array = np.arange(5)
+    found = pickle.loads(dumped({"a": array, "b": [array]}))
+    assert found["a"] is found["b"][0]
+
+
+def test_a_cycle_through_an_array_survives():
+    """An object array can hold itself."""
+    array = np.empty(1, object)
+    array[0] = [array]
+    found = pickle.loads(dumped(array))
+    assert found[0][0] is found
+
+
+def test_dtype_metadata_survives():
+    """It is part of what pickle keeps."""
+    array = np.zeros(2, np.dtype("f8", metadata={"unit": "mV"}))
+    assert pickle.loads(dumped(array)).dtype.metadata == {"unit": "mV"}
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+def test_the_pickle_names_numpy_ndarray_only(size):
+    """No private module of one numpy version is named, so that files travel between numpy 1 and 2."""
+    data = dumped({"x": np.arange(size, dtype=float)})
+    texts = [argument for _, argument, _ in pickletools.genops(data) if isinstance(argument, str)]
+    assert texts == ["x", "numpy", "ndarray", "<f8"]
+
+
+class _Point:
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+
+def test_reducers_that_users_registered_still_count(monkeypatch):
+    """A dispatch table of our own would otherwise hide copyreg's."""
+    monkeypatch.setitem(copyreg.dispatch_table, _Point, lambda point: (complex, (point.x, 0)))
+    assert pickle.loads(dumped([_Point(3), np.arange(2)]))[0] == 3 + 0j
