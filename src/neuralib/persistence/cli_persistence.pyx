@@ -1,0 +1,7 @@
+# cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
+# cython: autotestdict=False, auto_pickle=False
+"""Load a result, or compute and save it: a mix-in for command-line programs."""
+
+from neuralib.persistence._options import PersistenceOptions, get_options_and_cache
+
+__all__ = ["PersistenceOptions", "get_options_and_cache"]
