@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._equality import same_value
-from neuralib.persistence._errors import MissingFieldError, NoInitFitsError, NotPersistenceClassError, WrongResultClassError
+from neuralib.persistence._errors import MissingFieldError, NoInitFitsError, WrongResultClassError
 from neuralib.persistence._schema import GENERATED, ensure_persistence_class
 
 if TYPE_CHECKING:
@@ -95,7 +95,5 @@ def results_equal(a: object, b: object, /) -> bool:
 
     :raises NotPersistenceClassError: *a* or *b* is no result
     """
-    for it in (a, b):
-        if isinstance(it, type):
-            raise NotPersistenceClassError(f"the class {it.__qualname__} itself (a result is its instance)")
-    return type(a) is type(b) and same_value(as_dict(a), as_dict(b))
+    mine, theirs = as_dict(a), as_dict(b)
+    return type(a) is type(b) and same_value(mine, theirs)

@@ -77,7 +77,7 @@ cdef tuple NO_ARGUMENTS = ()
 cdef class Layout:
     """What the loops need to know of one persistence class. Filled once, never changed, so it needs no lock."""
 
-    cdef readonly type owner
+    cdef readonly object owner
     cdef readonly tuple names
     cdef readonly frozenset required
     cdef readonly dict fallbacks
@@ -87,12 +87,12 @@ cdef class Layout:
     cdef readonly bint plain_attributes
     cdef readonly bint plain_creation
     cdef readonly object wildcard
-    cdef readonly type any_text
+    cdef readonly object any_text
     cdef readonly object check
 
     def __init__(
         self,
-        type owner not None,
+        object owner not None,
         tuple names not None,
         frozenset required not None,
         dict fallbacks not None,
@@ -102,7 +102,7 @@ cdef class Layout:
         bint plain_attributes,
         bint plain_creation,
         object wildcard,
-        type any_text not None,
+        object any_text not None,
         object check,
     ):
         self.owner = owner
@@ -166,7 +166,7 @@ def as_dict(data, /):
     return found
 
 
-def new_from_dict(type cls not None, dict values not None):
+def new_from_dict(cls, dict values not None):
     """Return a new instance of *cls* with the fields of *values*, its ``__init__`` not called.
 
     Only for classes whose ``__init__`` is the generated one. What *values* has beyond the fields is ignored.
@@ -176,7 +176,7 @@ def new_from_dict(type cls not None, dict values not None):
     cdef Layout layout = layout_of(cls)
     cdef str name
     cdef PyObject* value
-    if layout.plain_creation and cls is layout.owner:
+    if layout.plain_creation and cls is layout.owner and isinstance(cls, type):
         result = (<PyTypeObject*> cls).tp_new(<PyTypeObject*> cls, <PyObject*> NO_ARGUMENTS, NULL)
     else:
         result = cls.__new__(cls)

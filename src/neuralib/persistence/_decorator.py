@@ -76,7 +76,7 @@ def _decorated(cls: type[T], name: str | None, splitter: str) -> type[T]:
     if hasattr(cls, "_replace"):
         _attach(cls, _codegen.make_replace(info))
     if "__match_args__" not in cls.__dict__:
-        cls.__match_args__ = tuple(info.fields_name())  # type: ignore[attr-defined]
+        setattr(cls, "__match_args__", tuple(info.fields_name()))  # noqa: B010 - a type has no such attribute for checkers
     info._layout = _layout(info)
     setattr(cls, INFO, info)
     setattr(cls, LAYOUT, info._layout)
@@ -102,9 +102,9 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
     fallbacks: dict[str, Callable[[], Any]] = {}
     for it in fields:
         if it.autoinc:
-            fallbacks[it.field_name] = lambda: None
+            fallbacks[it.field_name] = _no_number
         elif it.init and it.optional:
-            fallbacks[it.field_name] = default_maker(it) or (lambda default=it.default: default)
+            fallbacks[it.field_name] = default_maker(it) or _constantly(it.default)
     return _core.Layout(
         owner=cls,
         names=names,
@@ -120,11 +120,19 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
         # The instance's own dict is the whole truth only where no property or hook of the class stands before it.
         plain_attributes=cls.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
         and not any(_is_data_descriptor(getattr(cls, it, None)) for it in names),
-        plain_creation=cls.__new__ in {object.__new__, typing.Generic.__new__},
+        plain_creation=cls.__new__ is object.__new__,
         wildcard=missing,
         any_text=AnyText,
         check=info.check_name,
     )
+
+
+def _no_number() -> None:
+    return None
+
+
+def _constantly(value: Any) -> Callable[[], Any]:
+    return lambda: value
 
 
 def _is_data_descriptor(value: object) -> bool:

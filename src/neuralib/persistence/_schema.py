@@ -6,7 +6,7 @@ import copy
 import keyword
 import sys
 import typing
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from neuralib.persistence import _core, _naming
 from neuralib.persistence._errors import (
@@ -35,7 +35,7 @@ class PersistentClass(Generic[T]):
     :param filename_field_splitter: the text between the parts of the file name
     """
 
-    __slots__ = ("_fields", "_layout", "cls_name", "filename_field_splitter", "persistence_cls")
+    __slots__ = ("_fields", "_layout", "_own_fields", "cls_name", "filename_field_splitter", "persistence_cls")
 
     def __init__(
         self, persistence_cls: type[T], persistence_name: str | None = None, filename_field_splitter: str = "-"
@@ -44,6 +44,7 @@ class PersistentClass(Generic[T]):
         self.cls_name = persistence_cls.__name__ if persistence_name is None else persistence_name
         self.filename_field_splitter = filename_field_splitter
         self._fields: tuple[PersistentField[Any], ...] = ()
+        self._own_fields: tuple[PersistentField[Any], ...] = ()
         self._layout: _core.Layout | None = None
         _naming.refuse_fixed_text(persistence_cls, "name=", self.cls_name)
         _naming.refuse_fixed_text(persistence_cls, "filename_field_splitter=", filename_field_splitter)
@@ -122,13 +123,17 @@ class PersistentClass(Generic[T]):
         _naming.check_name(self._fields, self.persistence_cls, name, data, overrides)
 
 
-def ensure_persistence_class(data: T | type[T]) -> PersistentClass[T]:
+@overload
+def ensure_persistence_class(data: type[T]) -> PersistentClass[T]: ...
+@overload
+def ensure_persistence_class(data: T) -> PersistentClass[T]: ...
+def ensure_persistence_class(data: Any) -> PersistentClass[Any]:
     """Return what is known of the persistence class *data*, or of the class of the result *data*.
 
     :raises NotPersistenceClassError: it is not decorated with ``@persistence_class`` (a :class:`RuntimeError`)
     """
     cls: Any = data if isinstance(data, type) else typing.get_origin(data) or type(data)
-    info: PersistentClass[T] | None = getattr(cls, INFO, None)
+    info: PersistentClass[Any] | None = getattr(cls, INFO, None)
     if info is None:
         raise NotPersistenceClassError(cls.__qualname__)
     return info
@@ -144,11 +149,12 @@ def read_class(cls: type[T], name: str | None, splitter: str) -> PersistentClass
     for base in reversed(cls.__mro__[1:]):
         base_info = base.__dict__.get(INFO)
         if isinstance(base_info, PersistentClass):
-            found.update((it.field_name, it) for it in base_info.fields)
+            found.update((it.field_name, it) for it in base_info._own_fields)
         else:
             _refuse_lost_declarations(cls, base)
     own = _own_fields(cls)
     found.update(own)
+    info._own_fields = tuple(own.values())
     info._fields = tuple(found.values())
     _refuse_second_autoinc(cls, info)
     for it in own.values():

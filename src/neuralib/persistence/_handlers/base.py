@@ -135,7 +135,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         if getattr(given, "_ast_persistence_cls_info_", None) is info:
             return info
         owner = self.persistence_class.__qualname__
-        ensure_persistence_class(given)
+        ensure_persistence_class(result)
         same_name = (given.__module__, given.__qualname__) == (self.persistence_class.__module__, owner)
         hint = (
             f"{owner} was defined again after this result was made: convert it with from_dict({owner}, as_dict(result))"

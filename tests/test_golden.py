@@ -1,0 +1,87 @@
+"""Files that the earlier implementation wrote load with exactly the values that it wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from legacy_classes import Session
+
+from neuralib.persistence import (
+    GzipHandler,
+    PickleHandler,
+    as_dict,
+    autoinc_field,
+    field,
+    missing,
+    persistence_class,
+)
+
+FOLDER = Path(__file__).parent / "golden" / "upstream"
+ENTRIES = [
+    (folder.parent, entry) for folder in sorted(FOLDER.glob("*/manifest.json")) for entry in json.loads(folder.read_text())
+]
+
+
+@persistence_class(name="shuf", filename_field_splitter="_")
+class Shuffle:
+    region: str = field(validator=True, filename=True)
+    bins: int = field(validator=True, filename_prefix="bins", filename=True)
+    version: int = autoinc_field(filename_prefix="#")
+    score: float
+    weights: Any
+    labels: Any
+
+
+def handler_of(folder: Path, entry: dict[str, Any]):
+    cls = {"Session": Session, "Shuffle": Shuffle}[entry["class"]]
+    return (GzipHandler if entry["file"].endswith(".gz") else PickleHandler)(cls, folder)
+
+
+def expected_of(value: Any) -> Any:
+    if isinstance(value, dict) and "ndarray" in value:
+        return np.array(value["ndarray"], dtype=value["dtype"], order="F" if value["fortran"] else "C").reshape(value["shape"])
+    return value
+
+
+def test_all_golden_files_are_listed():
+    """A file that got lost is no pass."""
+    listed = {folder / entry["file"] for folder, entry in ENTRIES}
+    assert listed == {it for it in FOLDER.glob("*/cache*")}
+    assert len(listed) == 20
+
+
+@pytest.mark.parametrize(("folder", "entry"), ENTRIES, ids=lambda it: it.name if isinstance(it, Path) else it["file"])
+def test_golden_file_loads_with_exactly_its_values(folder, entry):
+    """By its path, with type, dtype, shape, order and value of each field."""
+    result = handler_of(folder, entry).load_persistence(folder / entry["file"])
+    found = as_dict(result)
+    assert list(found) == list(entry["fields"])
+    for name, raw in entry["fields"].items():
+        expected = expected_of(raw)
+        if isinstance(expected, np.ndarray):
+            assert type(found[name]) is np.ndarray
+            assert (found[name].dtype, found[name].shape) == (expected.dtype, expected.shape)
+            assert found[name].flags.f_contiguous == expected.flags.f_contiguous
+            np.testing.assert_array_equal(found[name], expected, strict=True)
+        else:
+            assert type(found[name]) is type(expected)
+            assert found[name] == expected
+
+
+@pytest.mark.parametrize(("folder", "entry"), ENTRIES, ids=lambda it: it.name if isinstance(it, Path) else it["file"])
+def test_golden_file_is_found_by_its_keys(folder, entry):
+    """Names are the same to the byte, so the keys lead to the file."""
+    handler = handler_of(folder, entry)
+    result = handler.load_persistence(dict(entry["fields"]))
+    assert handler.filename(result) == entry["file"]
+
+
+@pytest.mark.parametrize("folder", ["numpy1", "numpy2"])
+def test_golden_folder_is_found_whole(folder):
+    """As a batch, in the order of the numbers."""
+    found = [result.version for _, result in PickleHandler(Shuffle, FOLDER / folder).load_all(region="RSC", bins=missing)]
+    assert found == [0, 1, 2]

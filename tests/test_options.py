@@ -1,0 +1,320 @@
+"""Load a result, or compute and save it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import pytest
+from argclz import AbstractParser, argument
+
+from neuralib.persistence import (
+    GzipHandler,
+    PickleHandler,
+    autoinc_field,
+    field,
+    load,
+    missing,
+    persistence_class,
+)
+from neuralib.persistence.cli_persistence import PersistenceOptions, get_options_and_cache
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@persistence_class
+class Result:
+    animal: str = field(validator=True, filename=True)
+    plane: int = field(validator=True, filename=True)
+    selection: str = field(validator=True)
+    value: int
+
+
+@persistence_class
+class Numbered:
+    animal: str = field(validator=True, filename=True)
+    version: int = autoinc_field()
+    value: int
+
+
+class Options(AbstractParser, PersistenceOptions[Result]):
+    animal: str = argument("--animal", default="A")
+    selection: str = "all"
+    dest: Path
+
+    def empty_cache(self):
+        return Result(self.animal, 0, self.selection)
+
+    def compute_cache(self, result):
+        assert not hasattr(result, "value"), "a stale result came in"
+        result.value = 10 * (result.plane + 1)
+        self.computed = getattr(self, "computed", 0) + 1
+        return result
+
+
+class NumberedOptions(PersistenceOptions[Numbered]):
+    def empty_cache(self):
+        return Numbered("A")
+
+    def compute_cache(self, result):
+        result.value = 1
+        return result
+
+
+def test_computes_once_and_loads_ever_after(tmp_path, caplog):
+    """And tells through logging what it did and how long it took."""
+    options = Options()
+    with caplog.at_level(logging.INFO, "neuralib.persistence"):
+        assert options.load_cache(dest=tmp_path).value == 10
+        assert options.load_cache(dest=str(tmp_path)).value == 10
+    assert options.computed == 1
+    text = caplog.text
+    assert "computed in" in text
+    assert f"loaded {tmp_path / 'cache-Result-A-0.pkl'} in" in text
+
+
+def test_option_of_argclz_computes_again(tmp_path):
+    """--invalid-cache, parsed from a command line."""
+    options = Options()
+    options.load_cache(dest=tmp_path)
+    options.main(["--invalid-cache", "--animal", "A"], parse_only=True)
+    assert options.invalid_cache is True
+    options.load_cache(dest=tmp_path)
+    assert options.computed == 2
+
+
+def test_a_failed_validation_computes_from_a_fresh_template(tmp_path):
+    """compute_cache must not get the loaded instance, whose data it would keep (it asserts that itself)."""
+    options = Options()
+    PickleHandler(Result, tmp_path).save_persistence(filled(Result("A", 0, "other"), value=-1))
+    result = options.load_cache(dest=tmp_path)
+    assert (result.selection, result.value) == ("all", 10)
+    assert load(Result, tmp_path / "cache-Result-A-0.pkl").selection == "all"
+
+
+def filled(result, **values):
+    for name, value in values.items():
+        setattr(result, name, value)
+    return result
+
+
+def test_overrides_are_validated_and_computed(tmp_path):
+    """Not only the path follows them; the caller's template stays as it is."""
+    options = Options()
+    template = Result("B", 0, "all")
+    result = options.load_cache(template, dest=tmp_path, plane=3)
+    assert (result.animal, result.plane, result.value) == ("B", 3, 40)
+    assert template.plane == 0
+    assert options.load_cache(template, dest=tmp_path, plane=3, selection="all").value == 40
+    assert options.computed == 1
+
+
+def test_a_misspelt_override_is_refused(tmp_path):
+    """It would silently load another result."""
+    with pytest.raises(TypeError, match="has no field 'plain'"):
+        Options().load_cache(dest=tmp_path, plain=3)
+
+
+def test_an_open_template_with_a_version_loads_that_version(tmp_path):
+    """And without a version it makes a new run."""
+    options = NumberedOptions()
+    for expected in range(3):
+        assert options.load_cache(dest=tmp_path).version == expected
+    assert options.load_cache(dest=tmp_path, version=2, error_when_missing=True).version == 2
+    with pytest.raises(FileNotFoundError):
+        options.load_cache(dest=tmp_path, error_when_missing=True)
+
+
+def test_error_when_missing_never_computes(tmp_path):
+    """Not after a failed validation either."""
+    options = Options()
+    with pytest.raises(FileNotFoundError, match="cache-Result-A-0"):
+        options.load_cache(None, True, dest=tmp_path)
+    PickleHandler(Result, tmp_path).save_persistence(Result("A", 0, "other"))
+    with pytest.raises(FileNotFoundError, match="selection"):
+        options.load_cache(None, True, dest=tmp_path)
+    assert not hasattr(options, "computed")
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x05]\x94.", b"\x1f\x8b torn"])
+def test_an_unreadable_file_is_computed_again(tmp_path, content, caplog):
+    """Instead of raising for ever."""
+    path = tmp_path / "cache-Result-A-0.pkl"
+    path.write_bytes(content)
+    assert Options().load_cache(dest=tmp_path).value == 10
+    assert str(path) in caplog.text
+    assert load(Result, path).value == 10
+
+
+@pytest.mark.parametrize("answer", [False, TypeError("x"), KeyError("x"), RuntimeError("x")])
+def test_validate_cache_can_refuse(tmp_path, answer):
+    """By its answer or by an error."""
+
+    class Picky(Options):
+        def validate_cache(self, result_path, result):
+            assert result_path.name == "cache-Result-A-0.pkl"
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    options = Picky()
+    options.load_cache(dest=tmp_path)
+    options.load_cache(dest=tmp_path)
+    assert options.computed == 2
+    assert options.find_cache(Result(missing, 0, ""), tmp_path, validator=True) == []
+    assert len(options.find_cache(Result(missing, 0, ""), tmp_path)) == 1
+
+
+def test_compute_cache_that_forgets_to_return_is_told(tmp_path):
+    """None would be saved as a result otherwise."""
+
+    class Forgetful(Options):
+        def compute_cache(self, result):
+            result.value = 1
+
+    with pytest.raises(TypeError, match=r"Forgetful.compute_cache returned None"):
+        Forgetful().load_cache(dest=tmp_path)
+
+
+def test_save_cache_uses_the_overridden_handler(tmp_path):
+    """A client's handler decides the format for saving too."""
+
+    class Zipped(Options):
+        def persistence_handler(self, dest=None):
+            return GzipHandler(Result, dest)
+
+    options = Zipped()
+    options.save_cache(Result("A", 0, ""), str(tmp_path))
+    assert [it.name for it in tmp_path.iterdir()] == ["cache-Result-A-0.pkl.gz"]
+    with pytest.raises(FileExistsError, match="force"):
+        options.save_cache(Result("A", 0, ""), tmp_path, force=False)
+
+
+def test_handler_gets_none_where_no_folder_is_given(tmp_path, monkeypatch):
+    """A client's base expects that."""
+    seen = []
+
+    class Base(PersistenceOptions, Generic[T]):
+        @property
+        def persistence_class(self):
+            return Result
+
+        def persistence_handler(self, dest):
+            seen.append(dest)
+            return PickleHandler(self.persistence_class, tmp_path if dest is None else dest)
+
+    class Own(Base[Result]):
+        empty_cache = Options.empty_cache
+        compute_cache = Options.compute_cache
+        animal, selection = "A", "all"
+
+    assert Own().load_cache().value == 10
+    assert seen == [None]
+
+
+class _Deep(PersistenceOptions[T]):
+    pass
+
+
+class _Deeper(_Deep[U], Generic[T, U]):
+    pass
+
+
+class _Deepest(_Deeper[int, Result]):
+    pass
+
+
+class _Leaf(_Deepest):
+    pass
+
+
+class _Own(PersistenceOptions, Generic[T]):
+    pass
+
+
+class _OwnLeaf(_Own[Numbered]):
+    pass
+
+
+class _Named(PersistenceOptions["Numbered"]):
+    pass
+
+
+def made(options):
+    methods = {"empty_cache": NumberedOptions.empty_cache, "compute_cache": NumberedOptions.compute_cache}
+    return type("Made", (options,), methods)()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(_Leaf, Result), (_Deepest, Result), (Options, Result), (_OwnLeaf, Numbered), (_Named, Numbered)],
+)
+def test_the_class_of_results_is_found_at_any_depth(options, expected):
+    """Through generic bases whose variables are passed on."""
+    assert made(options).persistence_class is expected
+
+
+def test_options_without_a_class_of_results_say_so():
+    """Where T was left open."""
+    with pytest.raises(TypeError, match=r"Made does not say the class of its results"):
+        _ = made(_Deep).persistence_class
+
+
+def test_get_options_and_cache_copies_arguments_and_overrides_keys(tmp_path, monkeypatch):
+    """The third argument is positional; a reference without invalid_cache is normal."""
+    monkeypatch.chdir(tmp_path)
+
+    class Reference(AbstractParser):
+        animal: str = argument("--animal", default="Z")
+
+    with pytest.raises(FileNotFoundError):
+        get_options_and_cache(Options, Reference(), True, plane=2)
+    result = get_options_and_cache(Options, Reference(), plane=2)
+    assert (result.animal, result.plane, result.value) == ("Z", 2, 30)
+    assert get_options_and_cache(Options, None, plane=1).animal == "A"
+
+
+def test_options_that_were_never_parsed_can_load(tmp_path):
+    """On a plain class, whose option has no value yet."""
+    assert NumberedOptions().load_cache(dest=tmp_path).version == 0
+
+
+def test_the_mix_in_works_without_argclz(tmp_path):
+    """It is an extra."""
+    code = f"""
+import sys
+sys.modules["argclz"] = None
+from neuralib.persistence import *
+from neuralib.persistence.cli_persistence import PersistenceOptions, get_options_and_cache
+@persistence_class
+class R:
+    a: str = field(filename=True)
+    b: int
+class O(PersistenceOptions[R]):
+    a: str = "x"
+    def empty_cache(self): return R(self.a)
+    def compute_cache(self, result):
+        result.b = 5
+        return result
+assert O.invalid_cache is False
+assert O().load_cache(dest={str(tmp_path)!r}).b == 5
+o = O(); o.a = "y"
+import os; os.chdir({str(tmp_path)!r})
+assert get_options_and_cache(O, o).a == "y"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_find_cache_takes_wildcards(tmp_path):
+    """And arrays in results do no harm."""
+    handler = PickleHandler(Result, tmp_path)
+    for animal in "AB":
+        for plane in range(3):
+            handler.save_persistence(filled(Result(animal, plane, "all"), value=np.arange(3)))
+    found = Options().find_cache(Result("B", missing, "all"), tmp_path)
+    assert [(it.animal, it.plane) for it in found] == [("B", 0), ("B", 1), ("B", 2)]
