@@ -120,7 +120,7 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
         # The instance's own dict is the whole truth only where no property or hook of the class stands before it.
         plain_attributes=cls.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
         and not any(_is_data_descriptor(getattr(cls, it, None)) for it in names),
-        plain_creation=cls.__new__ is object.__new__,
+        plain_creation=cls.__new__ is object.__new__,  # type: ignore[comparison-overlap]
         wildcard=missing,
         any_text=AnyText,
         check=info.check_name,

@@ -130,9 +130,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     def _info_of(self, result: object) -> PersistentClass[T]:
         """Return what is known of this handler's class, of which *result* must be."""
-        info = self.persistence_info
+        info: PersistentClass[T] = self.persistence_info
         given = type(result)
-        if getattr(given, "_ast_persistence_cls_info_", None) is info:
+        is_ours = getattr(given, "_ast_persistence_cls_info_", None) is info
+        if is_ours:
             return info
         owner = self.persistence_class.__qualname__
         ensure_persistence_class(result)

@@ -1,0 +1,183 @@
+"""The compiled core and its reference give the same answer, or the same type of error."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from neuralib.persistence import _core, field, missing, persistence_class
+from neuralib.persistence._naming import AnyText
+
+TEXT = st.one_of(
+    st.text(max_size=12),
+    st.text("-_#*?[].0129aé", max_size=8),
+    st.sampled_from(["A", "A-b", "..", "x[1]", "\ud800", "a/b", "\0", "٣", "²", "a" * 300, ""]),
+)
+VALUE = st.one_of(
+    TEXT,
+    st.integers(),
+    st.integers(0, 10**25),
+    st.booleans(),
+    st.none(),
+    st.floats(),
+    st.tuples(st.floats(), st.integers()),
+    st.dates(),
+    st.just(missing),
+    st.builds(np.int64, st.integers(-5, 5)),
+)
+
+
+class Colour(str, Enum):
+    RED = "red"
+
+
+@persistence_class
+class Small:
+    a: Any = field(filename=True)
+    b: Any = field(filename_prefix="p", filename=True)
+    c: Any = field(filename=lambda it: None if it is None else f"<{it}>")
+    d: Any = field(default=7)
+    x: Any
+    y: Any = 3
+
+
+def outcome(function, *arguments):
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return type(error)
+
+
+@given(st.dictionaries(st.sampled_from("abcdxyz"), VALUE), st.lists(st.sampled_from("abcdxy"), unique=True))
+def test_as_dict_and_from_dict_agree_with_the_reference(values, unset):
+    """Whatever is set, missing or too much, in any order."""
+    mine, theirs = outcome(_core.new_from_dict, Small, values), outcome(reference.new_from_dict, Small, values)
+    if isinstance(theirs, type):
+        assert mine is theirs
+        return
+    for result in (mine, theirs):
+        for name in unset:
+            vars(result).pop(name, None)
+    found = _core.as_dict(mine)
+    assert repr(found) == repr(reference.as_dict(theirs))
+    assert [it for it in "abcdxy" if it in found] == list(found)
+
+
+@given(VALUE, VALUE, VALUE, st.dictionaries(st.sampled_from("abcdq"), VALUE, max_size=2))
+def test_format_name_agrees_with_the_reference(a, b, c, overrides):
+    """On the fast path and on the slow one."""
+    result = Small(a, b, c)
+    layout = Small._persistence_layout_
+    mine = outcome(_core.format_name, layout, result, overrides)
+    assert mine == outcome(reference.format_name, layout, result, overrides)
+    if isinstance(mine, str):
+        assert _core.is_plain_name(mine) == reference.is_plain_name(mine)
+
+
+@given(TEXT)
+def test_is_plain_name_agrees_with_the_reference(text):
+    """Also for texts that are no names."""
+    assert _core.is_plain_name(text) == reference.is_plain_name(text)
+
+
+@given(TEXT, st.lists(TEXT, min_size=1, max_size=4))
+def test_match_name_agrees_with_the_reference(name, literals):
+    """Also where literals are empty or overlap."""
+    assert _core.match_name(name, tuple(literals)) == reference.match_name(name, tuple(literals))
+
+
+@given(st.lists(TEXT, min_size=2, max_size=5), st.lists(TEXT, min_size=4, max_size=4))
+def test_match_name_takes_apart_what_was_put_together(literals, texts):
+    """A name always matches the pattern that it was made from, with texts that make the same name again."""
+    texts = texts[: len(literals) - 1]
+    name = literals[0] + "".join(text + literal for text, literal in zip(texts, literals[1:], strict=True))
+    found = _core.match_name(name, tuple(literals))
+    assert found is not None
+    assert literals[0] + "".join(t + l for t, l in zip(found, literals[1:], strict=True)) == name
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 10**20).map(str),
+            st.sampled_from(["007", "-1", "+1", "1_0", "٣", "²", "", "1.0", " 1", "9" * 18, "9" * 19, "12x"]),
+        ),
+        max_size=8,
+    ),
+    st.sampled_from(["", "h-", "é-", "[ab]*", "h-1"]),
+    st.sampled_from(["", ".pkl", "-1.pkl", "é"]),
+)
+def test_highest_number_agrees_with_the_reference(numbers, head, tail):
+    """Only what str(int) writes is a number."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in numbers:
+            name = head + number + tail
+            if name:
+                open(os.path.join(folder, name), "w").close()
+        assert _core.highest_number(folder, head, tail) == reference.highest_number(folder, head, tail)
+
+
+def test_highest_number_refuses_what_is_no_folder(tmp_path):
+    """With the path."""
+    for call in (lambda it: _core.highest_number(it, "a", "b"), _core.folder_stamp):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            call(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="null"):
+        _core.highest_number("a\0b", "", "")
+
+
+def test_folder_stamp_changes_with_the_names(tmp_path):
+    """That is what it is for."""
+    before = _core.folder_stamp(str(tmp_path))
+    os.utime(tmp_path, ns=(1, before + 5_000_000_000))
+    assert _core.folder_stamp(str(tmp_path)) == before + 5_000_000_000
+
+
+def test_any_text_stands_for_any_text_or_none():
+    """The placeholder of patterns."""
+    layout = Small._persistence_layout_
+    assert _core.format_name(layout, None, {"a": AnyText(), "b": 1, "c": AnyText(absent=True)}) == f"cache-Small-{AnyText.MARK}-p1"
+
+
+def test_as_dict_looks_through_properties_and_hooks():
+    """The instance's own dict is not the whole truth there."""
+
+    @persistence_class
+    class Odd:
+        a: int = field()
+        b: int
+
+    Odd.b = property(lambda self: 5, lambda self, value: None)
+
+    class Hooked(Odd):
+        def __getattribute__(self, name):
+            return 9 if name == "a" else super().__getattribute__(name)
+
+    assert _core.as_dict(Hooked(1)) == {"a": 9, "b": 5}
+    assert _core.as_dict(Odd(1)) == {"a": 1, "b": 5}
+
+
+def test_enum_and_str_subclasses_show_as_str_shows_them():
+    """The fast path is for exact types only."""
+
+    class Loud(str):
+        def __str__(self):
+            return "LOUD"
+
+    assert str(Small(Loud("x"), Colour.RED, None)) == f"cache-Small-LOUD-p{Colour.RED!s}"
+
+
+@given(st.text(min_size=1, max_size=5))
+def test_layout_cannot_be_changed(name):
+    """So it needs no lock."""
+    assume(name.isidentifier())
+    with pytest.raises(AttributeError):
+        setattr(Small._persistence_layout_, name, 1)
