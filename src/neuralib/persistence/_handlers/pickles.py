@@ -85,7 +85,8 @@ class _Compressor:
         self._compress = zlib_ng.compressobj(level, zlib_ng.DEFLATED, _GZIP_WBITS)
 
     def write(self, data: Buffer, /) -> None:
-        compressed = self._compress.compress(data)
+        # Picklers pass large arrays uncopied: their memory as it lies there, in whatever order.
+        compressed = self._compress.compress(data.raw() if isinstance(data, pickle.PickleBuffer) else data)
         if compressed:
             self._file.write(compressed)
 

@@ -15,6 +15,7 @@ import stat
 import sys
 import time
 from pathlib import Path
+from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _core
@@ -125,7 +126,12 @@ class FolderDraft:
 
     def write(self, data: Buffer, /) -> int:
         """Add *data*, which must not change before the draft is published; return its size in bytes."""
-        size = data.nbytes if isinstance(data, memoryview) else len(data)  # type: ignore[arg-type]
+        if isinstance(data, bytes):
+            size = len(data)
+        else:
+            # The memory as it lies there: a pickler passes large arrays uncopied, in their own order.
+            data = data.raw() if isinstance(data, PickleBuffer) else memoryview(data).cast("B")
+            size = data.nbytes
         self._chunks.append(data)
         self._pending += size
         if self._pending > _SPILL_BYTES:

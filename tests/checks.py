@@ -1,0 +1,45 @@
+"""What the tests of formats share: a class, ways to fill it, and one check of a whole round trip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neuralib.persistence import PersistenceHandler, autoinc_field, field, persistence_class, results_equal
+
+
+@persistence_class
+class Pair:
+    a: Any = field(validator=True, filename=True)
+    b: Any = field(validator=True, filename=True)
+    c: Any = field(default=None)
+    data: Any
+
+
+@persistence_class
+class Run:
+    animal: Any = field(validator=True, filename=True)
+    version: int = autoinc_field("#")
+    data: Any
+
+
+def filled(result: Any, **values: Any) -> Any:
+    for name, value in values.items():
+        setattr(result, name, value)
+    return result
+
+
+def check_round_trip(handler: PersistenceHandler[Any], result: Any) -> Any:
+    """Save *result*, load it by path, by text, by template and by keys; return what was loaded."""
+    assert handler.save_persistence(result) is result
+    path = handler.filepath(result)
+    assert path.is_file()
+    keys = {it.field_name: getattr(result, it.field_name) for it in handler.persistence_info.fields if it.init}
+    for address in (path, str(path), result, keys):
+        loaded = handler.load_persistence(address)
+        assert type(loaded) is type(result)
+        assert results_equal(loaded, result)
+    assert handler.validate(result, loaded)
+    found = list(handler.load_all(result))
+    assert [it[0] for it in found] == [path]
+    assert results_equal(found[0][1], result)
+    return loaded
