@@ -115,13 +115,14 @@ class FolderStore:
 class FolderDraft:
     """A file that has no name yet, or a hidden one."""
 
-    __slots__ = ("_chunks", "_fd", "_hidden", "_pending", "_store")
+    __slots__ = ("_chunks", "_fd", "_finished", "_hidden", "_pending", "_store")
 
     def __init__(self, store: FolderStore) -> None:
         self._store = store
         self._chunks: list[Buffer] = []
         self._pending = 0  # bytes in _chunks
         self._fd = -1
+        self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
 
     def write(self, data: Buffer, /) -> int:
@@ -223,6 +224,8 @@ class FolderDraft:
                 pass  # what can't be removed now is invisible, and is swept once it is stale
 
     def _finish_writing(self) -> None:
+        if self._finished:
+            return  # published once already, in vain: the name was taken
         if self._chunks or self._fd < 0:
             if not self._chunks:
                 self._chunks.append(b"")
@@ -234,6 +237,7 @@ class FolderDraft:
                 raise _explained(error, "writing a result through to the disk", self._store.root) from error
         if self._hidden is not None:
             self._close()  # network file systems report a full disk only now
+        self._finished = True
 
     def _close(self, *, after_publication: bool = False) -> None:
         fd, self._fd = self._fd, -1
@@ -248,11 +252,11 @@ class FolderDraft:
                 raise _explained(error, "closing a result", self._store.root) from error
 
     def _keep_mode(self, mode: int) -> None:
-        if self._fd >= 0 and hasattr(os, "fchmod"):
-            try:
-                os.fchmod(self._fd, stat.S_IMODE(mode))
-            except OSError:
-                pass  # somebody else's file: the new one is ours, with our mode
+        file = self._fd if self._hidden is None else self._hidden
+        try:
+            os.chmod(file, stat.S_IMODE(mode))
+        except OSError:
+            pass  # a file system without modes
 
     def _link_unnamed(self, target: str) -> None:
         # The descriptor of the folder is not used for an absolute path; giving one makes Python call linkat(2), which

@@ -1,0 +1,241 @@
+"""The number of a result is the highest found plus one, and nobody else's."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from checks import Run, filled
+
+from neuralib.persistence import (
+    GzipHandler,
+    PersistenceHandler,
+    PickleHandler,
+    autoinc_field,
+    field,
+    load,
+    persistence_class,
+)
+from neuralib.persistence._autoinc import Numbering, _end_of_series
+
+FORK = "fork" in multiprocessing.get_all_start_methods()
+
+
+class HookHandler(PersistenceHandler):
+    def __init__(self, root):
+        self.root = root
+
+    persistence_class = Run
+    save_root = property(lambda self: self.root)
+
+    def _save_persistence(self, result, path):
+        path.write_bytes(pickle.dumps(result))
+
+    def _load_persistence(self, path):
+        return pickle.loads(path.read_bytes())
+
+
+def handlers(root):
+    return [PickleHandler(Run, root), GzipHandler(Run, root), HookHandler(root)]
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_numbers_start_at_nought_and_are_dense(tmp_path, which):
+    """Each set of keys has its own."""
+    handler = handlers(tmp_path)[which]
+    numbers = [handler.save_persistence(filled(Run(animal), data=i)).version for i in range(4) for animal in ("A", "A-b")]
+    assert numbers == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [result.data for _, result in handler.load_all(Run("A"))] == [0, 1, 2, 3]
+
+
+def test_numbers_are_found_from_names_alone(tmp_path):
+    """A damaged sibling, numbers of numpy and odd names do no harm; other keys do not count."""
+    handler = PickleHandler(Run, tmp_path)
+    handler.save_persistence(Run("A", np.int64(6)))
+    for name in ("A-#7.pkl", "A-#008.pkl", "A-#9.pkl.gz", "A-#-10.pkl", "A-b-#50.pkl", "[AB]-#60.pkl", "A-#1e3.pkl"):
+        (tmp_path / f"cache-Run-{name}").write_bytes(b"no pickle")
+    assert PickleHandler(Run, tmp_path).save_persistence(Run("A")).version == 8
+    assert PickleHandler(Run, tmp_path).save_persistence(Run("A-b")).version == 51
+    assert PickleHandler(Run, tmp_path).save_persistence(Run("[AB]")).version == 61
+    assert PickleHandler(Run, tmp_path).save_persistence(Run("*")).version == 0
+
+
+def test_values_with_brackets_do_not_overwrite_their_first_run(tmp_path):
+    """They were wildcards once."""
+    handler = PickleHandler(Run, tmp_path)
+    assert [handler.save_persistence(Run("x[1]")).version for _ in range(3)] == [0, 1, 2]
+
+
+def test_the_number_may_stand_anywhere_in_the_name(tmp_path):
+    """First, in the middle, without prefix."""
+
+    @persistence_class
+    class Middle:
+        a: str = field(filename=True)
+        n: int = autoinc_field()
+        z: str = field(filename=True)
+
+    handler = PickleHandler(Middle, tmp_path)
+    names = [handler.filename(handler.save_persistence(Middle("a", z="z"))) for _ in range(3)]
+    assert names == [f"cache-Middle-a-{n}-z.pkl" for n in range(3)]
+
+
+def test_what_others_save_and_delete_counts(tmp_path):
+    """The highest found plus one, at each save."""
+    mine, others = PickleHandler(Run, tmp_path), PickleHandler(Run, tmp_path)
+    assert mine.save_persistence(Run("A")).version == 0
+    assert others.save_persistence(Run("A")).version == 1
+    assert mine.save_persistence(Run("A")).version == 2
+    (tmp_path / "cache-Run-A-#50.pkl").write_bytes(b"")
+    assert mine.save_persistence(Run("A")).version == 51
+    for number in (50, 51):
+        (tmp_path / f"cache-Run-A-#{number}.pkl").unlink()
+    assert mine.save_persistence(Run("A")).version == 3
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert mine.save_persistence(Run("A")).version == 0
+
+
+def test_a_number_that_is_set_stays(tmp_path):
+    """Saving again replaces, a copy made by hand has its own."""
+    handler = PickleHandler(Run, tmp_path)
+    result = handler.save_persistence(filled(Run("A"), data=1))
+    handler.save_persistence(filled(result, data=2))
+    assert (result.version, handler.load_persistence(result).data, len(list(tmp_path.iterdir()))) == (0, 2, 1)
+
+
+def test_a_failed_save_leaves_the_number_open(tmp_path):
+    """So that the next try gets one."""
+    handler = PickleHandler(Run, tmp_path)
+    result = filled(Run("A"), data=lambda: 0)
+    with pytest.raises((AttributeError, TypeError)):
+        handler.save_persistence(result)
+    assert result.version is None
+    assert list(tmp_path.iterdir()) == []
+    assert handler.save_persistence(filled(result, data=1)).version == 0
+
+
+def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch):
+    """Even where the number that was found is outdated each time."""
+    handler = PickleHandler(Run, tmp_path)
+    seen = []
+    following = Numbering.next
+
+    def outdated(self, place, store, head, tail):
+        number = following(self, place, store, head, tail)
+        seen.append(number)
+        if len(seen) < 4:
+            (tmp_path / f"{head}{number}{tail}").write_bytes(pickle.dumps({"animal": "A", "version": number, "data": "theirs"}))
+        return number
+
+    monkeypatch.setattr(Numbering, "next", outdated)
+    result = handler.save_persistence(filled(Run("A"), data="mine"))
+    assert (result.version, seen) == (3, [0, 1, 2, 3])
+    assert [it.data for _, it in handler.load_all(Run("A"))] == ["theirs"] * 3 + ["mine"]
+
+
+def test_folders_are_listed_once(tmp_path, monkeypatch):
+    """However many results there are."""
+    from neuralib.persistence._stores.folder import FolderStore
+
+    calls = []
+    highest = FolderStore.highest
+    monkeypatch.setattr(FolderStore, "highest", lambda self, *texts: calls.append(texts) or highest(self, *texts))
+    handler = PickleHandler(Run, tmp_path)
+    for _ in range(50):
+        handler.save_persistence(Run("A"))
+    assert len(calls) <= 2  # the folder is made by the first save
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 64, 1000])
+def test_the_end_of_a_series_is_found_in_few_looks(length):
+    """While others write into a folder that is too large to list at each save."""
+
+    class Store:
+        looks = 0
+
+        def has(self, name):
+            self.looks += 1
+            return int(name[1:-1]) < length
+
+    for known in {0, length // 2, length - 1}:
+        store = Store()
+        assert _end_of_series(store, "h", "t", known) == length - 1
+        assert store.looks <= 2 * length.bit_length() + 2
+
+
+def _save_many(which, root, count, numbers):
+    handler = handlers(root)[which]
+    mine = [handler.save_persistence(filled(Run("A"), data=os.getpid())).version for _ in range(count)]
+    numbers.put(mine)
+
+
+@pytest.mark.skipif(not FORK, reason="needs fork")
+@pytest.mark.parametrize(("which", "processes", "count"), [(0, 8, 50), (2, 4, 20)])
+def test_processes_never_share_a_number(tmp_path, which, processes, count):
+    """Each acknowledged result is there, and readers see none by halves."""
+    context = multiprocessing.get_context("fork")
+    numbers = context.Queue()
+    workers = [context.Process(target=_save_many, args=(which, tmp_path, count, numbers)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    handler = handlers(tmp_path)[which]
+    while any(worker.is_alive() for worker in workers) and numbers.qsize() < processes:
+        for _, result in handler.load_all(Run("A")):
+            assert isinstance(result.data, int)
+    found = sorted(number for _ in workers for number in numbers.get(timeout=60))
+    for worker in workers:
+        worker.join()
+    assert found == list(range(processes * count))
+    assert [result.version for _, result in handler.load_all(Run("A"))] == found
+
+
+def test_threads_never_share_a_number(tmp_path):
+    """With one handler for all."""
+    handler = PickleHandler(Run, tmp_path)
+    numbers = []
+
+    def work():
+        numbers.extend([handler.save_persistence(Run("A")).version for _ in range(50)])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(200))
+
+
+def _save_for_ever(root, acknowledged):
+    handler = PickleHandler(Run, root)
+    while True:
+        result = handler.save_persistence(filled(Run("A"), data=b"x" * 200_000))
+        os.write(acknowledged, f"{result.version}\n".encode())
+
+
+@pytest.mark.skipif(not FORK or sys.platform == "win32", reason="needs fork and kill")
+def test_a_killed_process_leaves_whole_results_only(tmp_path):
+    """At any moment; what it acknowledged is there, and numbering goes on."""
+    acknowledged = set()
+    for attempt in range(10):
+        reading, writing = os.pipe()
+        worker = multiprocessing.get_context("fork").Process(target=_save_for_ever, args=(tmp_path, writing))
+        worker.start()
+        os.close(writing)
+        time.sleep(0.03 + 0.007 * attempt)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        with os.fdopen(reading) as file:
+            acknowledged.update(int(line) for line in file.read().split())
+    found = {load(Run, path).version for path in tmp_path.glob("cache-*")}
+    assert acknowledged
+    assert acknowledged <= found
+    assert found == set(range(len(found)))
+    assert PickleHandler(Run, tmp_path).save_persistence(Run("A")).version == len(found)

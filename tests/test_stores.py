@@ -1,0 +1,256 @@
+"""A result is under its name whole, or what was there before still is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+
+import pytest
+from checks import Pair, filled
+
+from neuralib.persistence import PersistenceHandler, PickleHandler, load
+from neuralib.persistence._stores import folder
+from neuralib.persistence._stores.folder import FolderStore
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and permissions of POSIX")
+
+
+class TextHandler(PersistenceHandler):
+    """With hooks that write by path."""
+
+    def __init__(self, root):
+        self.root = root
+
+    persistence_class = Pair
+    save_root = property(lambda self: self.root)
+
+    def _save_persistence(self, result, path):
+        path.write_text(result.data)
+
+    def _load_persistence(self, path):
+        return filled(Pair(1, 2), data=path.read_text())
+
+
+@pytest.fixture(params=["unnamed", "hidden", "no links"])
+def way(request, monkeypatch):
+    """The ways to publish: a file without name, a hidden name, and where there are no hard links either."""
+    if request.param == "unnamed" and not folder._TMPFILE:
+        pytest.skip("this system has no files without name")
+    if request.param != "unnamed":
+        monkeypatch.setattr(folder, "_TMPFILE", 0)
+    if request.param == "no links":
+
+        def link(*_, **__):
+            raise OSError(errno.EOPNOTSUPP, "no links here")
+
+        monkeypatch.setattr(os, "link", link)
+    return request.param
+
+
+def publish(root, name, data, *, over=False):
+    draft = FolderStore(str(root)).draft()
+    try:
+        draft.write(data)
+        (draft.publish_over if over else draft.publish_new)(name)
+    finally:
+        draft.discard()
+
+
+@pytest.mark.parametrize("data", [b"", b"small", b"x" * 3_000_000], ids=len)
+def test_bytes_get_their_name_in_one_step(way, tmp_path, data):
+    """New, refused where the name is taken, and in its place; nothing is left over, no descriptor either."""
+    root = tmp_path / "made" / "here"
+    before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    publish(root, "a", data)
+    with pytest.raises(FileExistsError):
+        publish(root, "a", b"second")
+    assert (root / "a").read_bytes() == data
+    publish(root, "a", b"third", over=True)
+    assert (root / "a").read_bytes() == b"third"
+    assert os.listdir(root) == ["a"]
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_draft_that_is_discarded_leaves_nothing(way, tmp_path):
+    """Small or large."""
+    for size in (3, 3_000_000):
+        draft = FolderStore(str(tmp_path)).draft()
+        draft.write(b"x" * size)
+        draft.discard()
+        draft.discard()
+    assert os.listdir(tmp_path) == []
+
+
+def test_chunks_of_any_kind_arrive_in_order(way, tmp_path):
+    """Views, arrays of bytes, more than one system call."""
+    draft = FolderStore(str(tmp_path)).draft()
+    parts = [b"ab", bytearray(b"c" * 2_000_000), memoryview(b"def"), b"", memoryview(b"0123").cast("H")]
+    sizes = [draft.write(it) for it in parts]
+    draft.publish_new("x")
+    draft.discard()
+    assert sizes == [2, 2_000_000, 3, 0, 4]
+    assert (tmp_path / "x").read_bytes() == b"ab" + b"c" * 2_000_000 + b"def0123"
+
+
+def test_a_result_that_cannot_be_saved_leaves_the_former_one(way, tmp_path):
+    """Pickling fails half-way through, with a megabyte written."""
+    handler = PickleHandler(Pair, tmp_path)
+    handler.save_persistence(filled(Pair(1, 2), data="former"))
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        handler.save_persistence(filled(Pair(1, 2), data=[b"x" * 3_000_000, lambda: 0]))
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        handler.save_persistence(filled(Pair(1, 3), data=lambda: 0))
+    assert os.listdir(tmp_path) == ["cache-Pair-1-2.pkl"]
+    assert handler.load_persistence(Pair(1, 2)).data == "former"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_full_disk_leaves_the_former_result(way, tmp_path, monkeypatch, code):
+    """The error has the path and the operation."""
+    handler = PickleHandler(Pair, tmp_path)
+    handler.save_persistence(filled(Pair(1, 2), data="former"))
+
+    def write(fd, data):
+        raise OSError(code, "as the system says")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        with pytest.raises(OSError, match="while writing a result into the folder") as caught:
+            handler.save_persistence(filled(Pair(1, 2), data="new"))
+    assert (caught.value.errno, caught.value.filename) == (code, str(tmp_path))
+    assert os.listdir(tmp_path) == ["cache-Pair-1-2.pkl"]
+    assert handler.load_persistence(Pair(1, 2)).data == "former"
+
+
+def test_short_writes_are_completed(way, tmp_path, monkeypatch):
+    """A system call may take less than it was given."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:7]))
+    publish(tmp_path, "x", b"0123456789" * 20)
+    assert (tmp_path / "x").read_bytes() == b"0123456789" * 20
+
+
+def test_nothing_is_written_through_links(way, tmp_path):
+    """Neither symbolic nor hard ones; a broken one is replaced too."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "theirs").write_text("theirs")
+    name = root / "cache-Pair-1-2.pkl"
+    for make in (
+        lambda: name.symlink_to(tmp_path / "theirs"),
+        lambda: name.symlink_to(tmp_path / "nowhere"),
+        lambda: os.link(tmp_path / "theirs", name),
+    ):
+        if way == "no links" and "hard" in str(make):
+            continue
+        name.unlink(missing_ok=True)
+        try:
+            make()
+        except OSError:
+            continue
+        PickleHandler(Pair, root).save_persistence(filled(Pair(1, 2), data="mine"), name)
+        assert (tmp_path / "theirs").read_text() == "theirs"
+        assert not name.is_symlink()
+        assert load(Pair, name).data == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_or_a_pipe_at_the_target_is_refused(way, tmp_path):
+    """Neither is destroyed, and nobody waits for the other end."""
+    handler = PickleHandler(Pair, tmp_path)
+    name = handler.filepath(Pair(1, 2))
+    name.mkdir()
+    for path in (None, name):
+        with pytest.raises(IsADirectoryError, match="is a folder"):
+            handler.save_persistence(Pair(1, 2), path)
+    name.rmdir()
+    os.mkfifo(name)
+    for path in (None, name):
+        with pytest.raises((FileExistsError, ValueError), match=r"no regular file|a pipe"):
+            handler.save_persistence(Pair(1, 2), path)
+    with pytest.raises(ValueError, match="a pipe"):
+        handler.load_persistence(name)
+    assert stat.S_ISFIFO(name.stat().st_mode)
+    assert os.listdir(tmp_path) == [name.name]
+
+
+def test_a_link_that_is_reported_failed_and_was_made_counts(tmp_path, monkeypatch):
+    """Network file systems repeat a request whose answer was lost."""
+    link = os.link
+
+    def twice(*arguments, **options):
+        link(*arguments, **options)
+        raise OSError(errno.EPERM, "lost the answer")
+
+    for tmpfile in {folder._TMPFILE, 0}:
+        with monkeypatch.context() as patch:
+            patch.setattr(folder, "_TMPFILE", tmpfile)
+            patch.setattr(os, "link", twice)
+            publish(tmp_path, f"x{tmpfile}", b"data")
+        assert (tmp_path / f"x{tmpfile}").read_bytes() == b"data"
+    assert len(os.listdir(tmp_path)) == len({folder._TMPFILE, 0})
+
+
+def test_a_lost_race_that_is_reported_as_eperm_is_a_lost_race(tmp_path, monkeypatch):
+    """As sshfs reports it."""
+    (tmp_path / "x").write_bytes(b"theirs")
+
+    def link(*_, **__):
+        raise OSError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(folder, "_TMPFILE", 0)
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(FileExistsError):
+        publish(tmp_path, "x", b"mine")
+    assert (tmp_path / "x").read_bytes() == b"theirs"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_the_mode_of_a_replaced_file_is_kept(way, tmp_path):
+    """A group that shares results set it so."""
+    publish(tmp_path, "x", b"1")
+    os.chmod(tmp_path / "x", 0o664)
+    publish(tmp_path, "x", b"2", over=True)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o664
+
+
+def test_hidden_names_are_no_results(tmp_path):
+    """What a killed process left behind."""
+    (tmp_path / f"{folder.LEFTOVER_PREFIX}0123").write_bytes(b"torn")
+    assert FolderStore(str(tmp_path)).names() == []
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_hooks_write_into_a_place_of_their_own(tmp_path, durable):
+    """Their file is published whole, with what they wrote beside it; a failing hook leaves nothing."""
+
+    class Handler(TextHandler):
+        def _save_persistence(self, result, path):
+            assert not path.exists()
+            super()._save_persistence(result, path)
+            (path.parent / "beside.txt").write_text("more")
+            if result.data == "bad":
+                raise ValueError("hook failed")
+
+    handler = Handler(tmp_path / "root")
+    handler.durable = durable
+    handler.save_persistence(filled(Pair(1, 2), data="good"))
+    with pytest.raises(ValueError, match="hook failed"):
+        handler.save_persistence(filled(Pair(1, 2), data="bad"))
+    assert handler.load_persistence(Pair(1, 2)).data == "good"
+    assert sorted(os.listdir(tmp_path / "root")) == ["beside.txt", "cache-Pair-1-2"]
+
+
+def test_a_hook_that_writes_no_file_is_told(tmp_path):
+    """With what it wrote instead."""
+
+    class Handler(TextHandler):
+        def _save_persistence(self, result, path):
+            path.with_suffix(".other").write_text("x")
+
+    with pytest.raises(FileNotFoundError, match=r"did not write the file of this name \(it wrote cache-Pair-1-2.other\)"):
+        Handler(tmp_path).save_persistence(filled(Pair(1, 2), data="x"))
+    assert os.listdir(tmp_path) == []
