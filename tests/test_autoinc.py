@@ -50,7 +50,9 @@ def handlers(root):
 def test_numbers_start_at_nought_and_are_dense(tmp_path, which):
     """Each set of keys has its own."""
     handler = handlers(tmp_path)[which]
-    numbers = [handler.save_persistence(filled(Run(animal), data=i)).version for i in range(4) for animal in ("A", "A-b")]
+    numbers = [
+        handler.save_persistence(filled(Run(animal), data=i)).version for i in range(4) for animal in ("A", "A-b")
+    ]
     assert numbers == [0, 0, 1, 1, 2, 2, 3, 3]
     assert [result.data for _, result in handler.load_all(Run("A"))] == [0, 1, 2, 3]
 
@@ -132,7 +134,9 @@ def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch):
         number = following(self, place, store, head, tail)
         seen.append(number)
         if len(seen) < 4:
-            (tmp_path / f"{head}{number}{tail}").write_bytes(pickle.dumps({"animal": "A", "version": number, "data": "theirs"}))
+            (tmp_path / f"{head}{number}{tail}").write_bytes(
+                pickle.dumps({"animal": "A", "version": number, "data": "theirs"})
+            )
         return number
 
     monkeypatch.setattr(Numbering, "next", outdated)

@@ -144,7 +144,10 @@ def test_folder_stamp_changes_with_the_names(tmp_path):
 def test_any_text_stands_for_any_text_or_none():
     """The placeholder of patterns."""
     layout = Small._persistence_layout_
-    assert _core.format_name(layout, None, {"a": AnyText(), "b": 1, "c": AnyText(absent=True)}) == f"cache-Small-{AnyText.MARK}-p1"
+    assert (
+        _core.format_name(layout, None, {"a": AnyText(), "b": 1, "c": AnyText(absent=True)})
+        == f"cache-Small-{AnyText.MARK}-p1"
+    )
 
 
 def test_as_dict_looks_through_properties_and_hooks():

@@ -206,7 +206,9 @@ def test_replace_of_a_subclass_and_of_a_custom_init():
     assert as_dict(Only()._replace(a=2, b=3)) == {"a": 2, "b": 3}
 
 
-@pytest.mark.parametrize("name", ["missing", "self", "Odd", "changes", "replaced", "name_of", "default_x", "shown", "keys"])
+@pytest.mark.parametrize(
+    "name", ["missing", "self", "Odd", "changes", "replaced", "name_of", "default_x", "shown", "keys"]
+)
 def test_fields_may_be_called_like_anything(name):
     """Like a word of the generated code, or like their class."""
     cls = type("Odd", (), {"__annotations__": {name: int, "x": int}, name: field(filename=True), "x": field(default=5)})

@@ -65,7 +65,9 @@ def test_error_survives_pickling(kind, protocol):
     for twin in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error)):
         assert type(twin) is kind
         assert str(twin) == str(error)
-        assert {k: v for k, v in vars(twin).items() if k != "_facts"} == {k: v for k, v in vars(error).items() if k != "_facts"}
+        assert {k: v for k, v in vars(twin).items() if k != "_facts"} == {
+            k: v for k, v in vars(error).items() if k != "_facts"
+        }
 
 
 @pytest.mark.parametrize("kind", BUILTIN, ids=lambda it: it.__name__)
@@ -100,6 +102,8 @@ def test_an_open_number_in_a_worker_does_not_break_the_pool():
     """The error can be unpickled; the result itself stays behind."""
     with ProcessPoolExecutor(1, multiprocessing.get_context(START)) as pool:
         for _ in range(2):
-            with pytest.raises(_errors.AutoIncFieldNotResolvedError, match="Run.n is an auto-increment field") as caught:
+            with pytest.raises(
+                _errors.AutoIncFieldNotResolvedError, match="Run.n is an auto-increment field"
+            ) as caught:
                 pool.submit(_name_without_number, 1).result()
             assert (caught.value.field, caught.value.owner, caught.value.instance) == ("n", "Run", None)

@@ -22,7 +22,9 @@ from neuralib.persistence import (
 
 FOLDER = Path(__file__).parent / "golden" / "upstream"
 ENTRIES = [
-    (folder.parent, entry) for folder in sorted(FOLDER.glob("*/manifest.json")) for entry in json.loads(folder.read_text())
+    (folder.parent, entry)
+    for folder in sorted(FOLDER.glob("*/manifest.json"))
+    for entry in json.loads(folder.read_text())
 ]
 
 
@@ -43,7 +45,9 @@ def handler_of(folder: Path, entry: dict[str, Any]):
 
 def expected_of(value: Any) -> Any:
     if isinstance(value, dict) and "ndarray" in value:
-        return np.array(value["ndarray"], dtype=value["dtype"], order="F" if value["fortran"] else "C").reshape(value["shape"])
+        return np.array(value["ndarray"], dtype=value["dtype"], order="F" if value["fortran"] else "C").reshape(
+            value["shape"]
+        )
     return value
 
 
@@ -83,5 +87,7 @@ def test_golden_file_is_found_by_its_keys(folder, entry):
 @pytest.mark.parametrize("folder", ["numpy1", "numpy2"])
 def test_golden_folder_is_found_whole(folder):
     """As a batch, in the order of the numbers."""
-    found = [result.version for _, result in PickleHandler(Shuffle, FOLDER / folder).load_all(region="RSC", bins=missing)]
+    found = [
+        result.version for _, result in PickleHandler(Shuffle, FOLDER / folder).load_all(region="RSC", bins=missing)
+    ]
     assert found == [0, 1, 2]

@@ -105,7 +105,12 @@ def test_round_trip_of_what_only_pickle_keeps(kind, tmp_path):
     """All Python objects, arrays of any size, absent data."""
     check_round_trip(kind(Pair, tmp_path), Pair("none", "set"))
     big = np.random.default_rng(0).normal(size=(300, 1000))
-    data = {"big": big, "fortran": np.asfortranarray(big[:50]), "cube": np.asfortranarray(big), 3: (None, {1.5}, b"x" * 70_000, "é" * 70_000)}
+    data = {
+        "big": big,
+        "fortran": np.asfortranarray(big[:50]),
+        "cube": np.asfortranarray(big),
+        3: (None, {1.5}, b"x" * 70_000, "é" * 70_000),
+    }
     loaded = check_round_trip(kind(Pair, tmp_path), filled(Pair(1, 2), data=data))
     assert loaded.data["fortran"].flags.f_contiguous
     assert loaded.data["cube"].flags.f_contiguous
@@ -260,7 +265,9 @@ def test_a_handler_keeps_results_of_one_class(kind, tmp_path):
     """Others would be saved under a foreign name, or lose their fields."""
     handler = kind(Pair, tmp_path)
     for call in (handler.save_persistence, handler.load_persistence, handler.load_all):
-        with pytest.raises(WrongResultClassError, match="keeps results of Pair, not of Run: use a handler made for Run"):
+        with pytest.raises(
+            WrongResultClassError, match="keeps results of Pair, not of Run: use a handler made for Run"
+        ):
             call(Run("A", 1))
     with pytest.raises(RuntimeError, match="int is not a persistence class"):
         handler.save_persistence(3)
@@ -356,7 +363,12 @@ def test_gzip_files_are_checked_to_the_end(tmp_path):
     handler.save_persistence(filled(Pair(1, 2), data=list(range(100))))
     path = handler.filepath(Pair(1, 2))
     good = path.read_bytes()
-    bad = [good[:-8] + struct.pack("<I", 1) + good[-4:], good[:-4] + struct.pack("<I", 1), good + b"x", good[:-8] + b"\0" * 8]
+    bad = [
+        good[:-8] + struct.pack("<I", 1) + good[-4:],
+        good[:-4] + struct.pack("<I", 1),
+        good + b"x",
+        good[:-8] + b"\0" * 8,
+    ]
     bad += [good[:size] for size in range(len(good))]
     for content in bad:
         path.write_bytes(content)

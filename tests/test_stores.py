@@ -251,6 +251,8 @@ def test_a_hook_that_writes_no_file_is_told(tmp_path):
         def _save_persistence(self, result, path):
             path.with_suffix(".other").write_text("x")
 
-    with pytest.raises(FileNotFoundError, match=r"did not write the file of this name \(it wrote cache-Pair-1-2.other\)"):
+    with pytest.raises(
+        FileNotFoundError, match=r"did not write the file of this name \(it wrote cache-Pair-1-2.other\)"
+    ):
         Handler(tmp_path).save_persistence(filled(Pair(1, 2), data="x"))
     assert os.listdir(tmp_path) == []

@@ -55,7 +55,9 @@ def _from_dict_by_own_init(data_cls: type[T], values: dict[str, Any]) -> T:
     result = make(known)
     if not isinstance(result, data_cls):
         raise WrongResultClassError(
-            data_cls.__qualname__, type(result).__qualname__, f"{data_cls.__qualname__}.from_dict must return a result of it"
+            data_cls.__qualname__,
+            type(result).__qualname__,
+            f"{data_cls.__qualname__}.from_dict must return a result of it",
         )
     return result
 

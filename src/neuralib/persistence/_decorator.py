@@ -137,4 +137,3 @@ def _constantly(value: Any) -> Callable[[], Any]:
 
 def _is_data_descriptor(value: object) -> bool:
     return hasattr(type(value), "__set__") or hasattr(type(value), "__delete__")
-

@@ -199,7 +199,9 @@ class CorruptResultError(PersistenceError, ValueError):
         self.path, self.problem = path, problem
 
     def __str__(self) -> str:
-        return f"{self.path} is damaged or is no result file: {self.problem}; restore it from a copy, or compute it again"
+        return (
+            f"{self.path} is damaged or is no result file: {self.problem}; restore it from a copy, or compute it again"
+        )
 
 
 class NameTakenError(PersistenceError, FileExistsError):

@@ -211,7 +211,9 @@ def _own_fields(cls: type) -> dict[str, PersistentField[Any]]:
         fields[name] = declared
     for name, value in cls.__dict__.items():
         if isinstance(value, PersistentField) and name not in fields:
-            raise FieldDefinitionError(cls.__qualname__, name, f"has no annotation: write '{name}: <type> = field(...)'")
+            raise FieldDefinitionError(
+                cls.__qualname__, name, f"has no annotation: write '{name}: <type> = field(...)'"
+            )
     return fields
 
 

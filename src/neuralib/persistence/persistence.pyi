@@ -1,6 +1,9 @@
 from neuralib.persistence._convert import as_dict as as_dict, from_dict as from_dict, results_equal as results_equal
 from neuralib.persistence._core import filename as filename
-from neuralib.persistence._decorator import auto_generated_content as auto_generated_content, persistence_class as persistence_class
+from neuralib.persistence._decorator import (
+    auto_generated_content as auto_generated_content,
+    persistence_class as persistence_class,
+)
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
     CorruptResultError as CorruptResultError,
@@ -17,12 +20,20 @@ from neuralib.persistence._errors import (
     UnsafeNameError as UnsafeNameError,
     WrongResultClassError as WrongResultClassError,
 )
-from neuralib.persistence._field import PersistentField as PersistentField, autoinc_field as autoinc_field, field as field, missing as missing
+from neuralib.persistence._field import (
+    PersistentField as PersistentField,
+    autoinc_field as autoinc_field,
+    field as field,
+    missing as missing,
+)
 from neuralib.persistence._handlers.base import PersistenceHandler as PersistenceHandler
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
 from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
-from neuralib.persistence._schema import PersistentClass as PersistentClass, ensure_persistence_class as ensure_persistence_class
+from neuralib.persistence._schema import (
+    PersistentClass as PersistentClass,
+    ensure_persistence_class as ensure_persistence_class,
+)
 
 __all__ = [
     "AutoIncFieldNotResolvedError",

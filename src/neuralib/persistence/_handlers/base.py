@@ -92,7 +92,9 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         info = self.persistence_info
         if not _core.is_numbered(info.layout, result, kwargs):
-            raise AutoIncFieldNotResolvedError(self.persistence_class if result is None else result, info.layout.autoinc)
+            raise AutoIncFieldNotResolvedError(
+                self.persistence_class if result is None else result, info.layout.autoinc
+            )
         return Path(self.save_root) / self.filename(result, **kwargs)
 
     def validate(self, ref: T, res: T | dict[str, Any]) -> bool:

@@ -33,7 +33,16 @@ T = TypeVar("T")
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 # What readers raise on bytes that they can't make sense of. An ImportError or AttributeError is not among them: there
 # the file is whole, and this environment lacks something.
-_DAMAGE = (EOFError, ValueError, LookupError, TypeError, OverflowError, MemoryError, struct.error, pickle.UnpicklingError)
+_DAMAGE = (
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    pickle.UnpicklingError,
+)
 
 
 class FileHandler(PersistenceHandler[T]):

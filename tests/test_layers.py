@@ -1,0 +1,84 @@
+"""The house: a module imports only from rows below its own, or along the arrows of its row."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "neuralib.persistence"
+SOURCE = Path(__file__).parents[1] / "src" / "neuralib" / "persistence"
+
+ROWS = [  # from the ground up; within a row each may import from those before it
+    ["_errors", "_equality", "_core"],
+    ["_field", "_naming", "_schema", "_convert"],
+    ["_codegen", "_decorator"],
+    [
+        "_stores.base",
+        "_stores.folder",
+        "_autoinc",
+        "_handlers.base",
+        "_handlers.arrays",
+        "_handlers.files",
+        "_handlers.pickles",
+        "_handlers.direct",
+    ],
+    ["_validators", "_options"],
+    ["validator", "persistence", "cli_persistence", "__init__"],
+]
+ALONE = {"_equality", "_validators", "_handlers.arrays"}  # what they share a row with is not theirs to use
+HEAVY = {"numpy", "gzip", "zlib_ng", "argclz", "pandas", "dataclasses"}
+HEIGHT = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
+
+
+def modules():
+    for path in sorted(SOURCE.rglob("*.py*")):
+        if path.suffix in {".py", ".pyx"} and path.parent.name != "__pycache__":
+            name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+            if name not in {"_stores.__init__", "_handlers.__init__"}:
+                yield pytest.param(name, path, id=name)
+
+
+def imports(path):
+    lines = path.read_text().splitlines()
+    if path.suffix == ".pyx":  # what Python's grammar lacks is no import of the package
+        text, inside = [], False
+        for line in lines:
+            inside = inside or (line.startswith(("from ", "import ")) and " cimport " not in line)
+            if inside:
+                text.append(line)
+            if ")" in line or "(" not in line and not line.startswith(" "):
+                inside = False
+        lines = text
+    tree = ast.parse("\n".join(lines))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((it.name, node.col_offset == 0) for it in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for it in node.names:
+                full = f"{node.module}.{it.name}"
+                yield (full if full.removeprefix(f"{PACKAGE}.") in HEIGHT else node.module), node.col_offset == 0
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()))
+def test_a_module_imports_from_below(name, path):
+    """And nothing heavy at module level."""
+    assert name in HEIGHT, f"{name} has no room in the house: give it one in ROWS"
+    found = list(imports(path))
+    assert found, "every module imports something"
+    for target, at_top in found:
+        assert not (at_top and target.split(".")[0] in HEAVY), f"{name} imports {target} at module level"
+        if not target.startswith(PACKAGE):
+            continue
+        inside = target.removeprefix(PACKAGE).removeprefix(".")
+        assert inside in HEIGHT, f"{name} imports {target}, which has no room in the house"
+        assert HEIGHT[inside] < HEIGHT[name], f"{name} imports {inside} from above or beside it"
+        if name in ALONE:
+            assert HEIGHT[inside][0] < HEIGHT[name][0], f"{name} imports {inside} from its own row"
+
+
+def test_no_room_is_empty():
+    """A module that went takes its room along."""
+    assert {it.id for it in modules()} == set(HEIGHT)
