@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checks import Pair, Run, check_round_trip, filled
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from neuralib.persistence import (
     AutoIncFieldNotResolvedError,

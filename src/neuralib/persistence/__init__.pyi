@@ -1,5 +1,4 @@
-from neuralib.persistence import persistence as persistence
-from neuralib.persistence import validator as validator
+from neuralib.persistence import persistence as persistence, validator as validator
 from neuralib.persistence.persistence import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
     CorruptResultError as CorruptResultError,

@@ -45,7 +45,7 @@ def make_init(info: PersistentClass[Any]) -> Callable[..., None]:
     parameters, body = [me], []
     annotations: dict[str, Any] = {}
     optional_seen = keyword_only = False
-    for it in info.keys():
+    for it in info.key_fields():
         name = it.field_name
         annotations[name] = it._annotation
         value = name
@@ -66,7 +66,7 @@ def make_init(info: PersistentClass[Any]) -> Callable[..., None]:
         parameters.append(f"{name}={default}" if default else name)
         body.append(f"{me}.{name} = {value}")
     annotations["return"] = None
-    keys = ", ".join(it.field_name for it in info.keys()) or "none"
+    keys = ", ".join(it.field_name for it in info.key_fields()) or "none"
     return _compiled(info, names, "__init__", parameters, body, annotations, f"Make a result from its keys: {keys}.")
 
 
@@ -84,7 +84,7 @@ def make_repr(info: PersistentClass[Any]) -> Callable[..., str]:
     """Return ``__repr__``, which shows the keys."""
     names = _Names(info.fields_name())
     me = names.free("self")
-    body = [f"keys = {tuple(it.field_name for it in info.keys())!r}"]
+    body = [f"keys = {tuple(it.field_name for it in info.key_fields())!r}"]
     head = names.bind("class_name", info.cls_name)
     body.append(f"shown = (f\"{{key}}={{getattr({me}, key, '<not set>')}}\" for key in keys)")
     body.append(f"return {head} + '{{' + ', '.join(shown) + '}}'")

@@ -41,7 +41,7 @@ def _from_dict_by_own_init(data_cls: type[T], values: dict[str, Any]) -> T:
         if name not in values and name in layout.required:
             raise MissingFieldError(data_cls.__qualname__, name)
     known = {name: values[name] for name in layout.names if name in values}
-    keys = {it.field_name: known[it.field_name] for it in info.keys() if it.field_name in known}
+    keys = {it.field_name: known[it.field_name] for it in info.key_fields() if it.field_name in known}
     # Decided by the signature, so that a TypeError from inside a fitting __init__ is seen.
     if _accepts(data_cls, keys):
         result = data_cls(**keys)

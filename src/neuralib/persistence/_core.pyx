@@ -72,7 +72,6 @@ cdef object ABSENT = object()
 cdef tuple NO_ARGUMENTS = ()
 
 
-
 @cython.final
 cdef class Layout:
     """What the loops need to know of one persistence class. Filled once, never changed, so it needs no lock."""

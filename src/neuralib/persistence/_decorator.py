@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 from neuralib.persistence import _codegen, _core
 from neuralib.persistence._errors import FieldDefinitionError, shown
-from neuralib.persistence._field import missing
+from neuralib.persistence._field import autoinc_field, field, missing
 from neuralib.persistence._naming import AnyText
 from neuralib.persistence._schema import GENERATED, INFO, LAYOUT, PersistentClass, default_maker, read_class
 
@@ -18,8 +18,10 @@ T = TypeVar("T")
 
 
 @typing.overload
+@typing.dataclass_transform(eq_default=False, field_specifiers=(field, autoinc_field))
 def persistence_class(cls: type[T], /) -> type[T]: ...
 @typing.overload
+@typing.dataclass_transform(eq_default=False, field_specifiers=(field, autoinc_field))
 def persistence_class(
     cls: None = None, /, *, name: str | None = None, filename_field_splitter: str = "-"
 ) -> Callable[[type[T]], type[T]]: ...
@@ -53,7 +55,7 @@ def persistence_class(
     return decorate if cls is None else decorate(cls)
 
 
-def auto_generated_content(**kwargs: object) -> NoReturn:
+def auto_generated_content(**kwargs: object) -> NoReturn:  # noqa: ARG001 - the stub passes what it was given
     """Mark a method whose body ``persistence_class`` writes: the body of a ``_replace`` stub.
 
     :raises RuntimeError: always: it is called only where the class was not decorated

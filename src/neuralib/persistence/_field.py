@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 
 from neuralib.persistence._equality import same_value
 
@@ -47,15 +47,27 @@ def field(
     )
 
 
-def autoinc_field(filename_prefix: str = "") -> Any:
-    """Declare the auto-increment key, which numbers results of the same keys: repeated random or shuffled runs.
+if TYPE_CHECKING:
+    # For type checkers: saving sets the number, so it is no argument of the __init__ that they work out. Such an
+    # implicit init is read from overloads only, of which there must be two.
+    @overload
+    def autoinc_field(filename_prefix: str = "", *, init: Literal[False] = False) -> Any: ...
+    @overload
+    def autoinc_field(filename_prefix: bytes, *, init: Literal[True]) -> NoReturn: ...
 
-    The annotation must be ``int``, and a class has at most one such field. It is None until the result is saved; saving
-    gives it the highest number found plus one, starting at 0.
+    def autoinc_field(filename_prefix: Any = "", *, init: bool = False) -> Any: ...
 
-    :param filename_prefix: text before the number in the file name
-    """
-    return PersistentField(validator=True, filename_prefix=filename_prefix, filename=True, init=True, autoinc=True)
+else:
+
+    def autoinc_field(filename_prefix: str = "") -> Any:
+        """Declare the auto-increment key, which numbers results of the same keys: repeated random or shuffled runs.
+
+        The annotation must be ``int``, and a class has at most one such field. It is None until the result is saved; saving
+        gives it the highest number found plus one, starting at 0.
+
+        :param filename_prefix: text before the number in the file name
+        """
+        return PersistentField(validator=True, filename_prefix=filename_prefix, filename=True, init=True, autoinc=True)
 
 
 class PersistentField(Generic[T]):
@@ -151,7 +163,7 @@ class PersistentField(Generic[T]):
 
     @property
     def required(self) -> bool:
-        """Must a stored result have this field?"""
+        """Whether a stored result must have this field."""
         return self.init and not self.autoinc and not self.optional
 
     def validate(self, v: Any, u: Any) -> bool:

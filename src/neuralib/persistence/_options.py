@@ -148,11 +148,8 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         return self.persistence_handler(None if dest is None else Path(dest))
 
     def _template(self, result: T | None, overrides: dict[str, Any]) -> T:
-        """Return a template of our own, with the overrides: what is validated and computed; the caller's stays as it is."""
-        if result is None:
-            template = self.empty_cache()
-        else:
-            template = copy.copy(result) if overrides else result
+        """Return the template with the overrides: what is validated and computed. They don't change the caller's result."""
+        template = self.empty_cache() if result is None else copy.copy(result) if overrides else result
         ensure_persistence_class(template).filename(template, **overrides)  # refuses names that are no fields
         for name, value in overrides.items():
             setattr(template, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import keyword
 import sys
 import typing
@@ -67,7 +68,7 @@ class PersistentClass(Generic[T]):
         """Return the names of all fields."""
         return [it.field_name for it in self._fields]
 
-    def keys(self) -> list[PersistentField[Any]]:
+    def key_fields(self) -> list[PersistentField[Any]]:
         """Return the key fields."""
         return [it for it in self._fields if it.init]
 
@@ -167,7 +168,7 @@ def _annotations_of(cls: type) -> dict[str, Any]:
         import annotationlib
 
         return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    return dict(cls.__dict__.get("__annotations__", {}))
+    return dict(inspect.get_annotations(cls))
 
 
 def _resolver(cls: type) -> Callable[[Any], Any]:

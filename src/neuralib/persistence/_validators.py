@@ -97,15 +97,8 @@ def validate_concat_etl_persistence(data: Sequence[Any], field_check: Sequence[s
     if len(data) == 0:
         raise PersistenceConcatError("there are no results to put together")
     first = data[0]
-    for name in ("exp_date", "animal"):
-        for it in data:
-            if not hasattr(it, name):
-                raise RuntimeError(f"results of {type(it).__name__} can't be put together: they have no {name}")
     for it in data:
-        if not hasattr(it, "plane_index"):
-            raise AttributeError(f"{shown(it)} has no plane_index")
-        if not isinstance(it.plane_index, int):
-            raise TypeError(f"{type(it).__name__}.plane_index must be an int, not {shown(it.plane_index)}")
+        _check_plane(it)
     for name in ("exp_date", "animal", *(field_check or ())):
         expected = getattr(first, name)
         for it in data[1:]:
@@ -114,3 +107,13 @@ def validate_concat_etl_persistence(data: Sequence[Any], field_check: Sequence[s
                 raise PersistenceConcatError(
                     f"results of different {name} can't be put together: {shown(expected)} and {shown(found)}"
                 )
+
+
+def _check_plane(it: Any) -> None:
+    for name in ("exp_date", "animal"):
+        if not hasattr(it, name):
+            raise RuntimeError(f"results of {type(it).__name__} can't be put together: they have no {name}")
+    if not hasattr(it, "plane_index"):
+        raise AttributeError(f"{shown(it)} has no plane_index")
+    if not isinstance(it.plane_index, int):
+        raise TypeError(f"{type(it).__name__}.plane_index must be an int, not {shown(it.plane_index)}")

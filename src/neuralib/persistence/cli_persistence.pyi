@@ -1,4 +1,6 @@
-from neuralib.persistence._options import PersistenceOptions as PersistenceOptions
-from neuralib.persistence._options import get_options_and_cache as get_options_and_cache
+from neuralib.persistence._options import (
+    PersistenceOptions as PersistenceOptions,
+    get_options_and_cache as get_options_and_cache,
+)
 
 __all__ = ["PersistenceOptions", "get_options_and_cache"]

@@ -47,7 +47,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     """
 
     durable: bool = False
-    """Does a save return only when it would survive a loss of power?"""
+    """Whether a save returns only when it would survive a loss of power."""
 
     @property
     @abc.abstractmethod

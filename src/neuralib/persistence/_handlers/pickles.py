@@ -38,8 +38,8 @@ class PickleHandler(FileHandler[T]):
         start = file.read(2)
         file.seek(0)
         if start == _GZIP_MAGIC:
-            return pickle.loads(_decompressed(file.read()))  # noqa: S301 - all Python objects are promised
-        return pickle.load(file)  # noqa: S301
+            return pickle.loads(_decompressed(file.read()))
+        return pickle.load(file)
 
 
 class GzipHandler(PickleHandler[T]):

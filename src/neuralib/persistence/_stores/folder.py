@@ -415,7 +415,7 @@ def _rename_exclusively(hidden: str, target: str) -> None:
 
 
 def _rename_under_claim(hidden: str, target: str) -> None:
-    """The same where there are no hard links: whoever creates the claim file may rename."""
+    """Do the same where there are no hard links: whoever creates the claim file may rename."""
     folder, name = os.path.split(target)
     claim = f"{folder}/{LEFTOVER_PREFIX}claim-{name}"[: len(folder) + 200]
     deadline = time.monotonic() + _STALE_CLAIM_S

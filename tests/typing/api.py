@@ -1,0 +1,164 @@
+"""The documented use, as type checkers see it: mypy strict and pyright must accept every line.
+
+Run by ``tests/test_typing.py``. An ``ignore`` marks a mistake that checkers must find: where they don't, it is reported
+as unused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
+
+from typing_extensions import assert_type
+
+from neuralib import persistence
+from neuralib.persistence import (
+    AutoIncFieldNotResolvedError,
+    FileHandler,
+    GzipHandler,
+    PersistenceHandler,
+    PersistentClass,
+    PickleHandler,
+    as_dict,
+    auto_generated_content,
+    autoinc_field,
+    ensure_persistence_class,
+    field,
+    filename,
+    from_dict,
+    load,
+    load_by,
+    missing,
+    persistence_class,
+    results_equal,
+    save,
+)
+from neuralib.persistence.cli_persistence import PersistenceOptions, get_options_and_cache
+from neuralib.persistence.validator import ETLConcatable, attributes_validate
+
+T = TypeVar("T")
+
+
+@persistence_class
+class Shuffle:
+    """Keys are arguments; the number and the data are not."""
+
+    animal: str = field(validator=True, filename=True)
+    run: int = autoinc_field(filename_prefix="#")
+    bins: int = field(filename=True, default=20)
+    scores: list[float] = field(init=False)
+    notes: list[str] = field(init=False, default_factory=list)
+    unit: ClassVar[str] = "au"
+
+    def _replace(self, *, animal: Any = missing, scores: Any = missing) -> Shuffle:
+        auto_generated_content(animal=animal, scores=scores)
+
+
+@persistence.persistence_class(name="shuf", filename_field_splitter="_")
+class Named:
+    """With arguments of the decorator, and through the module."""
+
+    area: str = persistence.field(filename=True)
+
+
+def uses_results(folder: Path) -> None:
+    """Construct, save, load."""
+    shuffle = Shuffle("A00")
+    assert_type(shuffle, Shuffle)
+    Shuffle(animal="A00", bins=5)
+    Shuffle()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Shuffle(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Shuffle("A00", colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    shuffle.scores = [0.5]
+    shuffle.scores = "many"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    assert_type(shuffle.run, int)
+    assert_type(shuffle._replace(animal="B"), Shuffle)
+    assert_type(Named("RSC").area, str)
+
+    assert_type(as_dict(shuffle), dict[str, Any])
+    assert_type(from_dict(Shuffle, {"animal": "A00"}), Shuffle)
+    assert_type(filename(shuffle, run=3), str)
+    assert_type(results_equal(shuffle, shuffle), bool)
+    assert_type(ensure_persistence_class(Shuffle), PersistentClass[Shuffle])
+    save(shuffle, folder / "a.pkl")
+    assert_type(load(Shuffle, "a.pkl"), Shuffle)
+    assert_type(load_by(Shuffle, folder, animal="A00", run=0), Shuffle)
+    assert_type(attributes_validate(shuffle, "notes"), bool)
+
+
+def uses_handlers(folder: Path) -> None:
+    """Handlers are generic in the result."""
+    handler = PickleHandler(Shuffle, folder)
+    assert_type(handler, PickleHandler[Shuffle])
+    assert_type(handler.save_persistence(Shuffle("A00")), Shuffle)
+    handler.save_persistence(Named("RSC"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(handler.load_persistence("a.pkl"), Shuffle)
+    assert_type(handler.load_persistence({"animal": "A00", "run": 0}), Shuffle)
+    assert_type(handler.load_all(animal=missing), Iterator[tuple[Path, Shuffle]])
+    assert_type(handler.filepath(None, animal="A00", run=0), Path)
+    compressed: PersistenceHandler[Shuffle] = GzipHandler(Shuffle, str(folder), compression=6, durable=True)
+    try:
+        compressed.filepath(Shuffle("A00"))
+    except AutoIncFieldNotResolvedError as error:
+        assert_type(error.owner, str)
+
+
+class JsonHandler(FileHandler[T]):
+    """A format of one's own."""
+
+    suffix = ".json"
+
+    def _write(self, fields: dict[str, Any], file: Any) -> None:
+        file.write(repr(fields).encode())
+
+    def _read(self, file: BinaryIO) -> Any:
+        return file.read()
+
+
+class OwnHandler(PersistenceHandler[Shuffle]):
+    """The hooks as labs subclass them today."""
+
+    @property
+    def persistence_class(self) -> type[Shuffle]:
+        return Shuffle
+
+    @property
+    def save_root(self) -> Path:
+        return Path()
+
+    def _save_persistence(self, result: Shuffle, path: Path) -> None:
+        path.write_text(str(result))
+
+    def _load_persistence(self, path: Path) -> Shuffle:
+        return Shuffle(path.read_text())
+
+
+class ShuffleOptions(PersistenceOptions[Shuffle]):
+    """The mix-in knows what it loads."""
+
+    def empty_cache(self) -> Shuffle:
+        return Shuffle("A00")
+
+    def compute_cache(self, result: Shuffle) -> Shuffle:
+        result.scores = [1.0]
+        return result
+
+
+class Base(PersistenceOptions[T], Generic[T]):
+    """A client's own base."""
+
+    def persistence_handler(self, dest: Path | None = None) -> PersistenceHandler[T]:
+        return JsonHandler(self.persistence_class, dest or Path("cache"))
+
+
+def uses_options() -> None:
+    """Options load what their parameter says."""
+    options = ShuffleOptions()
+    assert_type(options.load_cache(), Shuffle)
+    assert_type(options.find_cache(Shuffle("A00")), list[Shuffle])
+    assert_type(get_options_and_cache(ShuffleOptions, options, True, animal="B"), Shuffle)
+
+
+class Concatable(ETLConcatable[Named]):
+    """The protocol of results that can be put together."""
