@@ -1,12 +1,9 @@
 from collections.abc import Callable
 from typing import Any, final
 
-from typing_extensions import disjoint_base
-
 MAX_DIGITS: int
 
 @final
-@disjoint_base
 class Layout:
     owner: type
     names: tuple[str, ...]

@@ -40,7 +40,7 @@ _UNREADABLE = (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFi
 
 def _invalid_cache_option() -> Any:
     try:
-        from argclz import argument
+        from argclz import argument  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:  # the mix-in also works on a plain class, whose attribute this then is
         return False
     return argument("--invalid-cache", group=_GROUP, help="compute the result again, and replace the one that is saved")
@@ -256,7 +256,7 @@ def get_options_and_cache(
     """
     options = opt_cls()
     try:
-        from argclz import copy_argument
+        from argclz import copy_argument  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         for name in getattr(opt_cls, "__annotations__", {}):
             if hasattr(ref, name):
