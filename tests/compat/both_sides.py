@@ -104,8 +104,11 @@ def save(folder):
             if isinstance(result, Shuffle):
                 result.version = None
             handler.save_persistence(result)
-            notes.append((handler.filepath(result).relative_to(folder).as_posix(), persistence.as_dict(result)))
-    (folder / "notes.pickle").write_bytes(pickle.dumps(notes))
+            path = handler.filepath(result)
+            # What this side itself loads again: the older one loses the byte order of an array.
+            loaded = handler.load_persistence(path)
+            notes.append((path.relative_to(folder).as_posix(), persistence.as_dict(loaded)))
+    (folder / "notes.pickle").write_bytes(pickle.dumps(notes, 5))
     print(f"{len(notes)} files saved")
 
 
