@@ -99,9 +99,9 @@ def test_a_result_that_cannot_be_saved_leaves_the_former_one(way, tmp_path):
     """Pickling fails half-way through, with a megabyte written."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair(1, 2), data="former"))
-    with pytest.raises((AttributeError, TypeError), match="pickle"):
+    with pytest.raises((AttributeError, TypeError), match="pickle|local object"):
         handler.save_persistence(filled(Pair(1, 2), data=[b"x" * 3_000_000, lambda: 0]))
-    with pytest.raises((AttributeError, TypeError), match="pickle"):
+    with pytest.raises((AttributeError, TypeError), match="pickle|local object"):
         handler.save_persistence(filled(Pair(1, 3), data=lambda: 0))
     assert os.listdir(tmp_path) == ["cache-Pair-1-2.pkl"]
     assert handler.load_persistence(Pair(1, 2)).data == "former"

@@ -1,0 +1,222 @@
+"""Ours, the existing implementation, and by hand, side by side: ``python benchmarks/compare.py``.
+
+Each side of a case runs in a process of its own; their batches take turns, so that a machine that gets slower gets
+slower for all of them. The figure is the ratio of the medians, ours to the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+PEER = HERE.parent / "build" / "benchmark-peer"  # the existing implementation's environment, made at the first run
+PEER_NEEDS = [
+    ["--no-deps", "neuralib-utils==0.7.3"],
+    ["numpy", "argclz", "typing_extensions", "colorama", "h5py", "pandas", "polars"],
+]
+
+
+class Case(NamedTuple):
+    name: str
+    ours: str
+    other: str
+    at_most: float | None  # the ratio that is aimed at
+    rounds: int = 30
+    on_disk: bool = False  # does the folder matter?
+
+
+CASES = [
+    Case("as_dict", "ours", "msgspec", 0.7),
+    Case("from_dict", "ours", "dataclass", 1.0),
+    Case("filename", "ours", "f-string", 1.0),
+    Case("__init__", "ours", "dataclass", 1.0),
+    Case("save", "ours", "by hand", 1.0, on_disk=True),
+    Case("load", "ours", "by hand", 1.0, on_disk=True),
+    Case("load_all of 5000", "ours", "by hand", 1.1, 10, on_disk=True),
+    Case("save, loop of 1000", "numbered", "not numbered", 1.1, 10, on_disk=True),
+    Case("save, loop of 20000", "numbered", "not numbered", 1.1, 4, on_disk=True),
+    Case("save, loop of 100000", "numbered", "not numbered", 1.1, 2, on_disk=True),
+    Case("one numbered save among 100000, fresh process", "ours", "listdir", 1.1, 15, on_disk=True),
+    Case("scan of 100000", "ours", "listdir", 0.9, 15, on_disk=True),
+    Case("save, numbered", "ours", "existing", None, 10, on_disk=True),
+    Case("load", "ours", "existing", None, 10, on_disk=True),
+    Case("gzip 32 MB", "ours", "existing", 0.2, 3),
+    Case("gzip 32 MB, size", "ours", "existing", 1.0, 1),
+    Case("load gzip 32 MB", "ours", "existing", None, 5),
+    Case("gzip, small", "ours", "existing", 0.4, 10),
+    Case("save 256 MB", "ours", "np.save", 1.05, 12, on_disk=True),
+    Case("load 256 MB", "ours", "np.load", 1.1, 12, on_disk=True),
+    Case("memory of saving 256 MB", "beyond the array", "the array", 0.05, 1),
+    Case("memory of loading 256 MB", "beyond the array", "the array", 0.05, 1),
+    Case("import", "ours", "bare interpreter", None, 15),
+    Case("import", "ours", "existing", None, 5),
+]
+
+
+class Worker:
+    """A process that runs one side's batches on demand."""
+
+    def __init__(self, python: str, case: str, side: str, folder: Path) -> None:
+        command = [python, str(HERE / "worker.py"), case, side, str(folder)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self) -> float:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("run\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a worker failed: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
+        return float(line)
+
+    def stop(self) -> None:
+        self.process.stdin.close()  # type: ignore[union-attr]
+        self.process.wait()
+        self.process.stdout.close()  # type: ignore[union-attr]
+
+
+def peer_python() -> str:
+    """Return the interpreter that has the existing implementation, installed at the first run."""
+    python = PEER / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not (PEER / "complete").exists():
+        venv.create(PEER, with_pip=True, clear=True)
+        for needs in PEER_NEEDS:
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
+        (PEER / "complete").touch()
+    return str(python)
+
+
+def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
+    pair = [(case.ours, sys.executable), (case.other, peer_python() if case.other == "existing" else sys.executable)]
+    workers = [Worker(python, case.name, side, folder / side.replace(" ", "-")) for side, python in pair]
+    times: list[list[float]] = [[], []]
+    try:
+        for turn in range(-1 if rounds > 1 else 0, rounds):  # the first turn warms up
+            order = (0, 1) if turn % 2 else (1, 0)
+            for index in order:
+                seconds = workers[index].run()
+                if turn >= 0:
+                    times[index].append(seconds)
+    finally:
+        for worker in workers:
+            worker.stop()
+    medians = [statistics.median(it) for it in times]
+    ratios = sorted(a / b for a, b in zip(*times, strict=True))
+    return {
+        "case": case.name,
+        "folder": folder.parent.name if case.on_disk else None,
+        "ours": case.ours,
+        "other": case.other,
+        "median_ours": medians[0],
+        "median_other": medians[1],
+        "ratio": medians[0] / medians[1],
+        "ratio_5_95_percent": [ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]],
+        "at_most": case.at_most,
+        "rounds": rounds,
+    }
+
+
+def line_of(found: dict[str, object]) -> str:
+    low, high = found["ratio_5_95_percent"]  # type: ignore[misc]
+    aim = "" if found["at_most"] is None else f"{found['at_most']:.2f}"
+    mark = "" if found["at_most"] is None or found["ratio"] <= found["at_most"] else "  above"  # type: ignore[operator]
+    where = f" [{found['folder']}]" if found["folder"] else ""
+    name = f"{found['case']}{where}"
+    return (
+        f"{name:<60} {found['ours']:>16} / {found['other']:<16} {found['ratio']:7.3f} "
+        f"({low:.2f}-{high:.2f})  {aim:>5}{mark}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", help="only cases whose name contains this (may be repeated)")
+    parser.add_argument("--without-existing", action="store_true", help="leave out what compares with neuralib-utils")
+    parser.add_argument("--folder", action="append", help="where files are written; default: memory and disk")
+    parser.add_argument("--rounds", type=float, default=1.0, help="factor on the number of rounds of each case")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--png", type=Path, help="draw the ratios here (needs matplotlib)")
+    options = parser.parse_args()
+
+    memory = "/dev/shm"
+    folders = options.folder or ([memory] if os.path.isdir(memory) else []) + [tempfile.gettempdir()]
+    cases = [it for it in CASES if options.case is None or any(part in it.name for part in options.case)]
+    if options.without_existing:
+        cases = [it for it in cases if it.other != "existing"]
+    if not cases:
+        parser.error(f"no case has such a name; there are: {', '.join(sorted({it.name for it in CASES}))}")
+    print(f"{'case':<60} {'ours':>16} / {'other':<16}   ratio (5-95 %)    at most")
+    found = []
+    for root in folders:
+        work = Path(tempfile.mkdtemp(prefix=f"benchmark-{Path(root).name}-", dir=root))
+        try:
+            for number, case in enumerate(cases):
+                if not case.on_disk and root != folders[0]:
+                    continue
+                folder = work / Path(root).name / str(number)
+                found.append(measure(case, folder, max(1, round(case.rounds * options.rounds))))
+                found[-1]["folder"] = root if case.on_disk else None
+                print(line_of(found[-1]), flush=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)  # at the end: fresh deletions make every create slow on ext4
+    report = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "cases": found,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    if options.png:
+        draw(found, options.png)
+    return 0
+
+
+def draw(found: list[dict[str, object]], target: Path) -> None:
+    """Draw each ratio as a bar on a logarithmic axis, beside what is aimed at."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = [it for it in found if float(it["ratio"]) > 0][::-1]  # type: ignore[arg-type]
+    figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.2), layout="constrained")
+    ratios = [float(it["ratio"]) for it in rows]  # type: ignore[arg-type]
+    colours = ["#2a7f62" if ratio <= 1 else "#c05746" for ratio in ratios]
+    axes.barh(range(len(rows)), [ratio - 1 for ratio in ratios], left=1, color=colours, height=0.6)
+    for row, it in enumerate(rows):
+        if it["at_most"]:
+            axes.plot([it["at_most"]] * 2, [row - 0.4, row + 0.4], color="black", lw=1.5)  # type: ignore[list-item]
+        axes.annotate(
+            f"{ratios[row]:.2f}",
+            (min(ratios[row], 1), row),
+            (-4, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            size=8,
+        )
+    labels = [
+        f"{it['case']}{' [' + str(it['folder']) + ']' if it['folder'] else ''}, against {it['other']}" for it in rows
+    ]
+    axes.set_yticks(range(len(rows)), labels, size=8)
+    axes.set_xscale("log")
+    axes.axvline(1, color="grey", lw=0.8)
+    axes.set_xlim(min(ratios) / 2.5, max(2.0, max(ratios) * 1.2))
+    axes.set_xlabel("time, or what else is measured: ours / the other's (less is better; black: aimed at)")
+    figure.savefig(target, dpi=130)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

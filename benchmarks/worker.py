@@ -1,0 +1,31 @@
+"""One side of one case in a process of its own: ``worker.py CASE SIDE FOLDER``.
+
+For each line on its input it runs one batch and prints the seconds an operation took, or the figure that the batch
+returned.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from pathlib import Path
+
+import sides
+
+
+def main(case: str, name: str, folder: str) -> None:
+    work = Path(folder)
+    work.mkdir(parents=True)
+    batches = sides.SIDES[case][name](work)
+    gc.disable()  # a collection in one side's batch and not in the other's would be noise
+    for _ in sys.stdin:
+        batch = next(batches)
+        gc.collect()
+        start = time.perf_counter()
+        done = batch()
+        elapsed = time.perf_counter() - start
+        print(done if isinstance(done, float) else elapsed / done, flush=True)
+
+
+main(*sys.argv[1:])
