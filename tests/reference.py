@@ -61,7 +61,10 @@ def match_name(name: str, literals: tuple[str, ...]) -> tuple[str, ...] | None:
     return None if found is None else found.groups()
 
 
-def highest_number(folder: str, head: str, tail: str) -> int:
-    pattern = re.compile(re.escape(head) + f"(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})" + re.escape(tail), re.DOTALL)
-    found = [pattern.fullmatch(it) for it in os.listdir(folder)]
-    return max((int(it[1]) for it in found if it), default=-1)
+def scan_folder(folder, head, tail, leftover):
+    """Of what str(int) writes between *head* and *tail*, at most 18 digits; and how many begin with *leftover*."""
+    names = os.listdir(folder)
+    pattern = re.escape(head) + f"(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})" + re.escape(tail)
+    found = [re.fullmatch(pattern, it, re.DOTALL) for it in names]
+    leftovers = sum(it.startswith(leftover) and it != leftover for it in names)
+    return max((int(it[1]) for it in found if it), default=-1), leftovers

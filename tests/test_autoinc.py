@@ -23,7 +23,7 @@ from neuralib.persistence import (
     load,
     persistence_class,
 )
-from neuralib.persistence._autoinc import Numbering, _end_of_series
+from neuralib.persistence._autoinc import Series, _end_of_series
 
 FORK = "fork" in multiprocessing.get_all_start_methods()
 
@@ -128,18 +128,18 @@ def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch):
     """Even where the number that was found is outdated each time."""
     handler = PickleHandler(Run, tmp_path)
     seen = []
-    following = Numbering.next
+    following = Series.next
 
-    def outdated(self, place, store, head, tail):
-        number = following(self, place, store, head, tail)
+    def outdated(self):
+        number = following(self)
         seen.append(number)
         if len(seen) < 4:
-            (tmp_path / f"{head}{number}{tail}").write_bytes(
+            (tmp_path / f"{self._head}{number}{self._tail}").write_bytes(
                 pickle.dumps({"animal": "A", "version": number, "data": "theirs"})
             )
         return number
 
-    monkeypatch.setattr(Numbering, "next", outdated)
+    monkeypatch.setattr(Series, "next", outdated)
     result = handler.save_persistence(filled(Run("A"), data="mine"))
     assert (result.version, seen) == (3, [0, 1, 2, 3])
     assert [it.data for _, it in handler.load_all(Run("A"))] == ["theirs"] * 3 + ["mine"]

@@ -114,23 +114,23 @@ def test_match_name_takes_apart_what_was_put_together(literals, texts):
     st.sampled_from(["", "h-", "é-", "[ab]*", "h-1"]),
     st.sampled_from(["", ".pkl", "-1.pkl", "é"]),
 )
-def test_highest_number_agrees_with_the_reference(numbers, head, tail):
+def test_scan_folder_agrees_with_the_reference(numbers, head, tail):
     """Only what str(int) writes is a number."""
     with tempfile.TemporaryDirectory() as folder:
         for number in numbers:
             name = head + number + tail
             if name:
                 open(os.path.join(folder, name), "w").close()
-        assert _core.highest_number(folder, head, tail) == reference.highest_number(folder, head, tail)
+        assert _core.scan_folder(folder, head, tail, ".x") == reference.scan_folder(folder, head, tail, ".x")
 
 
-def test_highest_number_refuses_what_is_no_folder(tmp_path):
+def test_scan_folder_refuses_what_is_no_folder(tmp_path):
     """With the path."""
-    for call in (lambda it: _core.highest_number(it, "a", "b"), _core.folder_stamp):
+    for call in (lambda it: _core.scan_folder(it, "a", "b", "c"), _core.folder_stamp):
         with pytest.raises(FileNotFoundError, match="nowhere"):
             call(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="null"):
-        _core.highest_number("a\0b", "", "")
+        _core.scan_folder("a\0b", "", "", "")
 
 
 def test_folder_stamp_changes_with_the_names(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from checks import Pair, filled
 
 from neuralib.persistence import PersistenceHandler, PickleHandler, load
-from neuralib.persistence._stores import folder
+from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import FolderStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and permissions of POSIX")
@@ -36,10 +36,10 @@ class TextHandler(PersistenceHandler):
 @pytest.fixture(params=["unnamed", "hidden", "no links"])
 def way(request, monkeypatch):
     """The ways to publish: a file without name, a hidden name, and where there are no hard links either."""
-    if request.param == "unnamed" and not folder._TMPFILE:
+    if request.param == "unnamed" and not system.TMPFILE:
         pytest.skip("this system has no files without name")
     if request.param != "unnamed":
-        monkeypatch.setattr(folder, "_TMPFILE", 0)
+        monkeypatch.setattr(system, "TMPFILE", 0)
     if request.param == "no links":
 
         def link(*_, **__):
@@ -185,13 +185,13 @@ def test_a_link_that_is_reported_failed_and_was_made_counts(tmp_path, monkeypatc
         link(*arguments, **options)
         raise OSError(errno.EPERM, "lost the answer")
 
-    for tmpfile in {folder._TMPFILE, 0}:
+    for tmpfile in {system.TMPFILE, 0}:
         with monkeypatch.context() as patch:
-            patch.setattr(folder, "_TMPFILE", tmpfile)
+            patch.setattr(system, "TMPFILE", tmpfile)
             patch.setattr(os, "link", twice)
             publish(tmp_path, f"x{tmpfile}", b"data")
         assert (tmp_path / f"x{tmpfile}").read_bytes() == b"data"
-    assert len(os.listdir(tmp_path)) == len({folder._TMPFILE, 0})
+    assert len(os.listdir(tmp_path)) == len({system.TMPFILE, 0})
 
 
 def test_a_lost_race_that_is_reported_as_eperm_is_a_lost_race(tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_lost_race_that_is_reported_as_eperm_is_a_lost_race(tmp_path, monkeypa
     def link(*_, **__):
         raise OSError(errno.EPERM, "not permitted")
 
-    monkeypatch.setattr(folder, "_TMPFILE", 0)
+    monkeypatch.setattr(system, "TMPFILE", 0)
     monkeypatch.setattr(os, "link", link)
     with pytest.raises(FileExistsError):
         publish(tmp_path, "x", b"mine")
@@ -219,7 +219,7 @@ def test_the_mode_of_a_replaced_file_is_kept(way, tmp_path):
 
 def test_hidden_names_are_no_results(tmp_path):
     """What a killed process left behind."""
-    (tmp_path / f"{folder.LEFTOVER_PREFIX}0123").write_bytes(b"torn")
+    (tmp_path / f"{system.LEFTOVER_PREFIX}0123").write_bytes(b"torn")
     assert FolderStore(str(tmp_path)).names() == []
 
 

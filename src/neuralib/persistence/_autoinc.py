@@ -7,7 +7,7 @@ exclusive publication alone; what is remembered only saves work.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
@@ -16,67 +16,71 @@ _REMEMBERED_SERIES = 256  # per handler: a series is one set of keys in one stor
 _SCAN_SHARE = 2  # listing a folder that others write into may take this share of the time: 1/(2 + 1)
 
 
-class _Known(NamedTuple):
-    highest: int
-    stamp: int | None  # the store's, right after this was known
-    scanned_at_s: float  # when the names were last listed, and how long that took
-    scan_took_s: float
-
-
 class Numbering:
-    """What one handler remembers of the series that it has numbered. Two threads at worst list names twice."""
+    """The series that one handler has numbered. Two threads at worst list names twice."""
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str], _Known] = {}
+        self._known: dict[tuple[str, str, str], Series] = {}
 
-    def next(self, place: str, store: Store, head: str, tail: str) -> int:
-        """Return the number after the highest of the series ``head + number + tail`` in *store*, which is at *place*."""
-        key = (place, head, tail)
-        known = self._known.get(key)
-        if known is None:
-            return self._listed(key, store)
-        if known.stamp is not None and store.stamp() == known.stamp:
-            return known.highest + 1
+    def series(self, store: Store, head: str, tail: str) -> Series:
+        """Return the series of names ``head + number + tail`` in *store*."""
+        key = (store.root, head, tail)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Series(store, head, tail)
+            if len(self._known) > _REMEMBERED_SERIES:
+                self._known.pop(next(iter(self._known)), None)
+        return found
+
+
+class Series:
+    """One set of keys in one store: its names differ in the number alone."""
+
+    __slots__ = ("_head", "_highest", "_scan_took_s", "_scanned_at_s", "_stamp", "_store", "_tail")
+
+    def __init__(self, store: Store, head: str, tail: str) -> None:
+        self._store, self._head, self._tail = store, head, tail
+        self._highest: int | None = None  # None until the names were listed
+        self._stamp: int | None = None  # the store's, right after that was known
+        self._scanned_at_s = self._scan_took_s = 0.0
+
+    def next(self) -> int:
+        """Return the number after the highest."""
+        highest = self._highest
+        if highest is None:
+            return self._listed()
+        stamp = self._stamp
+        if stamp is not None and self._store.stamp() == stamp:
+            return highest + 1
         # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
         # results, so while that takes too large a share of the time, look upwards from where the series ended.
-        if time.monotonic() - known.scanned_at_s >= _SCAN_SHARE * known.scan_took_s or known.highest < 0:
-            return self._listed(key, store)
-        if not store.has(f"{head}{known.highest}{tail}"):
-            return self._listed(key, store)
-        highest = _end_of_series(store, head, tail, known.highest)
-        self._remember(key, known._replace(highest=highest, stamp=None))
+        if time.monotonic() - self._scanned_at_s >= _SCAN_SHARE * self._scan_took_s or highest < 0:
+            return self._listed()
+        if not self._store.has(f"{self._head}{highest}{self._tail}"):
+            return self._listed()
+        highest = _end_of_series(self._store, self._head, self._tail, highest)
+        self._highest, self._stamp = highest, None
         return highest + 1
 
-    def taken(self, place: str, store: Store, head: str, tail: str, number: int) -> None:
+    def taken(self, number: int) -> None:
         """Note that *number* was published, by this process."""
-        key = (place, head, tail)
-        known = self._known.get(key)
-        if known is not None:
-            self._remember(key, known._replace(highest=number, stamp=store.stamp()))
+        self._stamp = self._store.stamp()
+        self._highest = number
 
-    def lost(self, place: str, head: str, tail: str) -> None:
+    def lost(self) -> None:
         """Note that somebody else was first with the number."""
-        key = (place, head, tail)
-        known = self._known.get(key)
-        if known is not None:
-            self._remember(key, known._replace(stamp=None))
+        self._stamp = None
 
-    def _listed(self, key: tuple[str, str, str], store: Store) -> int:
-        _, head, tail = key
-        stamp = store.stamp()  # before the names: what comes in between changes it
+    def _listed(self) -> int:
+        stamp = self._store.stamp()  # before the names: what comes in between changes it
         start = time.monotonic()
-        highest = store.highest(head, tail)
-        end = time.monotonic()
-        self._remember(key, _Known(highest, stamp, end, end - start))
+        highest = self._store.highest(self._head, self._tail)
+        self._scanned_at_s = time.monotonic()
+        self._scan_took_s = self._scanned_at_s - start
+        self._highest, self._stamp = highest, stamp
         return highest + 1
-
-    def _remember(self, key: tuple[str, str, str], known: _Known) -> None:
-        series = self._known
-        series[key] = known
-        if len(series) > _REMEMBERED_SERIES:
-            series.pop(next(iter(series)), None)
 
 
 def _end_of_series(store: Store, head: str, tail: str, known: int) -> int:

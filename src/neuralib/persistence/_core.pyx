@@ -52,6 +52,8 @@ cdef extern from "_port.h":
     const char* np_folder_next(np_folder* folder) nogil
     const wchar_t* np_folder_next_wide(np_folder* folder) nogil
     void np_folder_close(np_folder* folder) nogil
+    int np_rename_exclusively(const char* source, const char* target) nogil
+    int np_sync_file_system(int fd) nogil
     int np_folder_stamp(const char* path, long long* stamp) nogil
     int np_folder_stamp_wide(const wchar_t* path, long long* stamp) nogil
 
@@ -67,6 +69,26 @@ cdef extern from *:
     }
     """
     object nlp_raise_os_error(int error, object path)
+
+cdef extern from *:
+    """
+    /* The attribute of a type without the detour over its metatype: a borrowed reference from the type's own cache. */
+    #if PY_VERSION_HEX < 0x030F0000 && !defined(Py_GIL_DISABLED)
+        #define nlp_type_attribute(cls, name) _PyType_Lookup((PyTypeObject*)(cls), (name))
+    #else
+        #define nlp_type_attribute(cls, name) ((void)(cls), (void)(name), (PyObject*)NULL)
+    #endif
+    #ifdef Py_GIL_DISABLED
+        #define NLP_FREE_THREADED 1
+    #else
+        #define NLP_FREE_THREADED 0
+    #endif
+    """
+    PyObject* nlp_type_attribute(object cls, object name) noexcept
+    bint NLP_FREE_THREADED
+
+cdef extern from "Python.h":
+    object PyPickleBuffer_FromObject(object obj)
 
 cdef object ABSENT = object()
 cdef tuple NO_ARGUMENTS = ()
@@ -119,6 +141,9 @@ cdef class Layout:
 
 
 cdef Layout layout_of(object cls):
+    cdef PyObject* quick = nlp_type_attribute(cls, "_persistence_layout_") if isinstance(cls, type) else NULL
+    if quick is not NULL and type(<object> quick) is Layout:
+        return <Layout> quick
     found = getattr(cls, "_persistence_layout_", None)
     if not isinstance(found, Layout):
         raise NotPersistenceClassError(getattr(cls, "__qualname__", repr(cls)))
@@ -175,6 +200,8 @@ def new_from_dict(cls, dict values not None):
     cdef Layout layout = layout_of(cls)
     cdef str name
     cdef PyObject* value
+    if NLP_FREE_THREADED:
+        values = PyDict_Copy(values)  # another thread may change the caller's
     if layout.plain_creation and cls is layout.owner and isinstance(cls, type):
         result = (<PyTypeObject*> cls).tp_new(<PyTypeObject*> cls, <PyObject*> NO_ARGUMENTS, NULL)
     else:
@@ -244,14 +271,22 @@ cdef str _joined_name(Layout layout, object data, dict overrides):
     return "".join(pieces)
 
 
-cdef str _ascii_name(Layout layout, object data, dict overrides):
-    """The fast path: ASCII text and small integers, put together in one go; None where it does not apply."""
+cdef str _ascii_name(Layout layout, object data, dict overrides, Py_ssize_t* number_at):
+    """The fast path: ASCII text and small integers, put together in one go; None where it does not apply.
+
+    With *number_at*, the auto-increment number is left out, and its place in the text is written there.
+    """
     cdef char[512] buffer  # a name is at most 255 bytes on every common file system
     cdef Py_ssize_t used = 0, size
     cdef tuple part
     cdef object value, lead
+    cdef dict attributes = None
+    cdef PyObject* found
     cdef long long number
     cdef int overflow = 0
+    # What is looked up there is borrowed, which is safe as long as no other thread can run.
+    if overrides is None and layout.plain_attributes and type(data) is layout.owner and not NLP_FREE_THREADED:
+        attributes = <dict> PyObject_GenericGetDict(data, NULL)
     lead = layout.head
     if not PyUnicode_IS_COMPACT_ASCII(lead):
         return None
@@ -264,7 +299,6 @@ cdef str _ascii_name(Layout layout, object data, dict overrides):
         if part[2] is not None:
             return None
         lead = <object> part[1]
-        value = _key_value(layout, data, overrides, <str> part[0])
         if not PyUnicode_IS_COMPACT_ASCII(lead):
             return None
         size = PyUnicode_GET_LENGTH(lead)
@@ -272,6 +306,11 @@ cdef str _ascii_name(Layout layout, object data, dict overrides):
             return None
         memcpy(buffer + used, PyUnicode_DATA(lead), size)
         used += size
+        if number_at is not NULL and part[0] is layout.autoinc:
+            number_at[0] = used
+            continue
+        found = NULL if attributes is None else PyDict_GetItemWithError(attributes, part[0])
+        value = <object> found if found is not NULL else _key_value(layout, data, overrides, <str> part[0])
         if PyUnicode_CheckExact(value):
             if not PyUnicode_IS_COMPACT_ASCII(value):
                 return None
@@ -293,7 +332,7 @@ cdef str _ascii_name(Layout layout, object data, dict overrides):
 
 
 cdef str _format(Layout layout, object data, dict overrides):
-    cdef str name = _ascii_name(layout, data, overrides)
+    cdef str name = _ascii_name(layout, data, overrides, NULL)
     if name is None:
         name = _joined_name(layout, data, overrides)
     return name
@@ -317,6 +356,18 @@ def format_name(Layout layout not None, data, dict overrides):
     if overrides:
         _refuse_unknown(layout, overrides)
     return _format(layout, data, overrides)
+
+
+def around_number(Layout layout not None, data not None, str suffix not None):
+    """Return what stands before and after the auto-increment number in the file name of *data*, *suffix* included.
+
+    None where the name is not plain (see :func:`is_plain_name`), or could be too long with a number in it.
+    """
+    cdef Py_ssize_t at = -1
+    cdef str name = _ascii_name(layout, data, None, &at)
+    if name is None or at < 0 or not is_plain_name(name) or len(name) + len(suffix) > 255 - 20:
+        return None
+    return name[:at], name[at:] + suffix
 
 
 cpdef bint is_plain_name(str text) except -1:
@@ -362,6 +413,39 @@ def match_name(str name not None, tuple literals not None):
     return tuple(texts)
 
 
+# ---------------------------------------------------------------------------------------------- arrays
+
+cdef dict ARRAY_CODES = {}
+
+
+def know_array_codes(dict codes not None):
+    """Take over which dtypes :func:`reduce_array` writes: each with the text that makes it again."""
+    for dtype, text in codes.items():
+        ARRAY_CODES[dtype] = (dtype, text)
+
+
+def reduce_array(array, /):
+    """Return how to make *array*, an exact ``numpy.ndarray``, again, as ``object.__reduce_ex__`` would.
+
+    An array of a known dtype that lies in memory in one piece becomes ``ndarray(shape, text, buffer)``, a call that
+    every numpy understands; all others go numpy's own way.
+    """
+    dtype = array.dtype
+    cdef PyObject* known = PyDict_GetItemWithError(ARRAY_CODES, dtype)
+    if known is NULL:
+        return array.__reduce_ex__(5)
+    # Metadata does not count when dtypes are compared, but only a dtype that was made by hand has some.
+    if (<tuple> known)[0] is not dtype and dtype.metadata is not None:
+        return array.__reduce_ex__(5)
+    text = (<tuple> known)[1]
+    flags = array.flags
+    if flags.c_contiguous:
+        return type(array), (array.shape, text, PyPickleBuffer_FromObject(array))
+    if flags.f_contiguous:
+        return type(array), (array.shape, text, PyPickleBuffer_FromObject(array), 0, None, "F")
+    return array.__reduce_ex__(5)
+
+
 # ---------------------------------------------------------------------------------------------- folders
 
 # The most digits that always fit a long long.
@@ -402,7 +486,8 @@ cdef extern from "wchar.h":
 
 
 cdef long long _scan_bytes(
-    np_folder* folder, const char* head, size_t head_size, const char* tail, size_t tail_size
+    np_folder* folder, const char* head, size_t head_size, const char* tail, size_t tail_size, const char* leftover,
+    size_t leftover_size, long long* leftovers
 ) noexcept nogil:
     cdef long long highest = -1, number
     cdef const char* name
@@ -412,6 +497,8 @@ cdef long long _scan_bytes(
         if name is NULL:
             return highest
         size = strlen(name)
+        if size > leftover_size and memcmp(name, leftover, leftover_size) == 0:
+            leftovers[0] += 1
         if size <= head_size + tail_size or memcmp(name, head, head_size) != 0:
             continue
         if memcmp(name + size - tail_size, tail, tail_size) != 0:
@@ -422,7 +509,8 @@ cdef long long _scan_bytes(
 
 
 cdef long long _scan_wide(
-    np_folder* folder, const wchar_t* head, size_t head_size, const wchar_t* tail, size_t tail_size
+    np_folder* folder, const wchar_t* head, size_t head_size, const wchar_t* tail, size_t tail_size,
+    const wchar_t* leftover, size_t leftover_size, long long* leftovers
 ) noexcept nogil:
     cdef long long highest = -1, number
     cdef const wchar_t* name
@@ -432,6 +520,8 @@ cdef long long _scan_wide(
         if name is NULL:
             return highest
         size = wcslen(name)
+        if size > leftover_size and wmemcmp(name, leftover, leftover_size) == 0:
+            leftovers[0] += 1
         if size <= head_size + tail_size or wmemcmp(name, head, head_size) != 0:
             continue
         if wmemcmp(name + size - tail_size, tail, tail_size) != 0:
@@ -441,29 +531,35 @@ cdef long long _scan_wide(
             highest = number
 
 
-cdef long long _highest_bytes(str folder, bytes path, bytes head, bytes tail) except -2:
+cdef long long _highest_bytes(
+    str folder, bytes path, bytes head, bytes tail, bytes leftover, long long* leftovers
+) except -2:
     cdef np_folder handle
     cdef long long highest = -1
     cdef const char* c_path = path
     cdef const char* c_head = head
     cdef const char* c_tail = tail
-    cdef size_t head_size = len(head), tail_size = len(tail)
+    cdef const char* c_leftover = leftover
+    cdef size_t head_size = len(head), tail_size = len(tail), leftover_size = len(leftover)
     cdef int opened
     with nogil:
         opened = np_folder_open(&handle, c_path)
         if opened == 0:
-            highest = _scan_bytes(&handle, c_head, head_size, c_tail, tail_size)
+            highest = _scan_bytes(
+                &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
+            )
             np_folder_close(&handle)
     if opened != 0 or handle.error != 0:
         nlp_raise_os_error(handle.error, folder)
     return highest
 
 
-cdef long long _highest_wide(str folder, str head, str tail) except -2:
+cdef long long _highest_wide(str folder, str head, str tail, str leftover, long long* leftovers) except -2:
     cdef np_folder handle
     cdef long long highest = -1
-    cdef Py_ssize_t head_size, tail_size
+    cdef Py_ssize_t head_size, tail_size, leftover_size
     cdef int opened = -1
+    cdef wchar_t* c_leftover = NULL
     cdef wchar_t* c_path = NULL
     cdef wchar_t* c_head = NULL
     cdef wchar_t* c_tail = NULL
@@ -472,22 +568,28 @@ cdef long long _highest_wide(str folder, str head, str tail) except -2:
         c_path = PyUnicode_AsWideCharString(folder, NULL)
         c_head = PyUnicode_AsWideCharString(head, &head_size)
         c_tail = PyUnicode_AsWideCharString(tail, &tail_size)
+        c_leftover = PyUnicode_AsWideCharString(leftover, &leftover_size)
         with nogil:
             opened = np_folder_open_wide(&handle, c_path)
             if opened == 0:
-                highest = _scan_wide(&handle, c_head, head_size, c_tail, tail_size)
+                highest = _scan_wide(
+                    &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
+                )
                 np_folder_close(&handle)
     finally:
         PyMem_Free(c_path)
         PyMem_Free(c_head)
         PyMem_Free(c_tail)
+        PyMem_Free(c_leftover)
     if opened != 0 or handle.error != 0:
         nlp_raise_os_error(handle.error, folder)
     return highest
 
 
-def highest_number(str folder not None, str head not None, str tail not None):
+def scan_folder(str folder not None, str head not None, str tail not None, str leftover not None):
     """Return the highest number *n* for which *folder* has an entry named ``head + str(n) + tail``, or -1.
+
+    Beside it, how many entries have a name that begins with *leftover*.
 
     Reads names only and opens no file. Texts that ``str(int)`` would not give (leading zeros, signs), and numbers of
     more than :data:`MAX_DIGITS` digits, are not numbers. The GIL is released.
@@ -496,9 +598,44 @@ def highest_number(str folder not None, str head not None, str tail not None):
     """
     if "\0" in folder:
         raise ValueError(f"embedded null character in the folder {folder!r}")
+    cdef long long highest, leftovers = 0
     if PLATFORM_IS_WINDOWS:
-        return _highest_wide(folder, head, tail)
-    return _highest_bytes(folder, fsencode(folder), fsencode(head), fsencode(tail))
+        highest = _highest_wide(folder, head, tail, leftover, &leftovers)
+    else:
+        highest = _highest_bytes(
+            folder, fsencode(folder), fsencode(head), fsencode(tail), fsencode(leftover), &leftovers
+        )
+    return highest, leftovers
+
+
+def rename_exclusively(str source not None, str target not None):
+    """Rename *source* to *target* in one step that fails where there is a *target*; False where the system has none.
+
+    :raises FileExistsError: there is a *target*
+    :raises OSError: it can't be renamed
+    """
+    cdef bytes c_source = fsencode(source), c_target = fsencode(target)
+    cdef const char* a = c_source
+    cdef const char* b = c_target
+    cdef int error
+    with nogil:
+        error = np_rename_exclusively(a, b)
+    if error > 0:
+        nlp_raise_os_error(error, target)
+    return error == 0
+
+
+def sync_file_system(int fd):
+    """Write all of the file system that *fd* is on through to the disk; False where the system has no such call.
+
+    :raises OSError: it can't be written
+    """
+    cdef int error
+    with nogil:
+        error = np_sync_file_system(fd)
+    if error > 0:
+        nlp_raise_os_error(error, None)
+    return error == 0
 
 
 def folder_stamp(str folder not None):

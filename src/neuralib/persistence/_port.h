@@ -19,6 +19,20 @@
 
 #define PLATFORM_IS_WINDOWS 1
 
+/* 0, an error number, or -1 where the system can't do it. */
+static int np_rename_exclusively(const char *from, const char *to)
+{
+    (void)from;
+    (void)to;
+    return -1;
+}
+
+static int np_sync_file_system(int fd)
+{
+    (void)fd;
+    return -1;
+}
+
 typedef struct {
     int error;
     int first;
@@ -101,6 +115,59 @@ static int np_folder_stamp(const char *path, long long *stamp)
 #include <sys/stat.h>
 
 #define PLATFORM_IS_WINDOWS 0
+
+#if defined(__linux__)
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+/* By number: the functions of these names are younger than some C libraries that we run on. */
+static int np_rename_exclusively(const char *from, const char *to)
+{
+#ifdef SYS_renameat2
+    if (syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1 /* RENAME_NOREPLACE */) == 0)
+        return 0;
+    return errno == EINVAL || errno == ENOSYS ? -1 : errno;
+#else
+    return -1;
+#endif
+}
+
+static int np_sync_file_system(int fd)
+{
+#ifdef SYS_syncfs
+    return syscall(SYS_syncfs, fd) == 0 ? 0 : errno;
+#else
+    return -1;
+#endif
+}
+#elif defined(__APPLE__)
+#include <stdio.h>
+static int np_rename_exclusively(const char *from, const char *to)
+{
+    if (renamex_np(from, to, 4 /* RENAME_EXCL */) == 0)
+        return 0;
+    return errno == EINVAL || errno == ENOTSUP ? -1 : errno;
+}
+
+static int np_sync_file_system(int fd)
+{
+    (void)fd;
+    return -1;
+}
+#else
+static int np_rename_exclusively(const char *from, const char *to)
+{
+    (void)from;
+    (void)to;
+    return -1;
+}
+
+static int np_sync_file_system(int fd)
+{
+    (void)fd;
+    return -1;
+}
+#endif
 
 typedef struct {
     int error;

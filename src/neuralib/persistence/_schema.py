@@ -36,7 +36,15 @@ class PersistentClass(Generic[T]):
     :param filename_field_splitter: the text between the parts of the file name
     """
 
-    __slots__ = ("_fields", "_layout", "_own_fields", "cls_name", "filename_field_splitter", "persistence_cls")
+    __slots__ = (
+        "_fields",
+        "_layout",
+        "_own_fields",
+        "cls_name",
+        "filename_field_splitter",
+        "named_fields",
+        "persistence_cls",
+    )
 
     def __init__(
         self, persistence_cls: type[T], persistence_name: str | None = None, filename_field_splitter: str = "-"
@@ -47,6 +55,8 @@ class PersistentClass(Generic[T]):
         self._fields: tuple[PersistentField[Any], ...] = ()
         self._own_fields: tuple[PersistentField[Any], ...] = ()
         self._layout: _core.Layout | None = None
+        self.named_fields: tuple[PersistentField[Any], ...] = ()
+        """The key fields that show in the file name."""
         _naming.refuse_fixed_text(persistence_cls, "name=", self.cls_name)
         _naming.refuse_fixed_text(persistence_cls, "filename_field_splitter=", filename_field_splitter)
 
@@ -157,6 +167,7 @@ def read_class(cls: type[T], name: str | None, splitter: str) -> PersistentClass
     found.update(own)
     info._own_fields = tuple(own.values())
     info._fields = tuple(found.values())
+    info.named_fields = tuple(it for it in info._fields if it.filename)
     _refuse_second_autoinc(cls, info)
     for it in own.values():
         _set_class_default(cls, it)

@@ -12,6 +12,8 @@ import pickle
 import sys
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence import _core
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
@@ -29,8 +31,6 @@ PROTOCOL = 5
 
 _NATIVE_NUMBERS = "?bhilqBHILQefdFD"  # numpy's one-letter codes
 
-_dtype_names: dict[Any, str] = {}  # filled once, when numpy is first there; the entries never change
-
 
 class _Reducers(dict[type, "Callable[[Any], Any]"]):
     """What a pickler looks types up in: ours first, then those that users registered."""
@@ -40,31 +40,21 @@ class _Reducers(dict[type, "Callable[[Any], Any]"]):
         return reducer
 
 
-_reducers = _Reducers()
+_reducers = _Reducers()  # filled once, when numpy is first there
 
 
 def pickler(file: Writable) -> pickle.Pickler:
-    """Return a pickler that writes to *file*, one frame of about 64 KiB a call."""
+    """Return a pickler that writes to *file*: frames of about 64 KiB, and larger buffers uncopied, as they are."""
     made = pickle.Pickler(file, PROTOCOL)
-    numpy = sys.modules.get("numpy")  # without numpy loaded there is no array to write
-    if numpy is not None and hasattr(numpy, "ndarray"):
-        if not _dtype_names:
-            _dtype_names.update({numpy.dtype(code): numpy.dtype(code).str for code in _NATIVE_NUMBERS})
-        if numpy.ndarray not in _reducers:
-            _reducers[numpy.ndarray] = _reduced
+    if _reducers or _numpy_is_known():
         made.dispatch_table = _reducers
     return made
 
 
-def _reduced(array: Any) -> str | tuple[Any, ...]:
-    """Return how to make *array*, an exact ``numpy.ndarray``, again: the protocol of ``object.__reduce_ex__``."""
-    dtype = array.dtype
-    name = _dtype_names.get(dtype)
-    if name is None or dtype.metadata is not None:
-        return array.__reduce_ex__(PROTOCOL)  # type: ignore[no-any-return]
-    flags = array.flags
-    if flags.c_contiguous:
-        return type(array), (array.shape, name, pickle.PickleBuffer(array))
-    if flags.f_contiguous:
-        return type(array), (array.shape, name, pickle.PickleBuffer(array), 0, None, "F")
-    return array.__reduce_ex__(PROTOCOL)  # type: ignore[no-any-return]
+def _numpy_is_known() -> bool:
+    numpy = sys.modules.get("numpy")  # without numpy loaded there is no array to write
+    if numpy is None or not hasattr(numpy, "ndarray"):
+        return False
+    _core.know_array_codes({numpy.dtype(code): numpy.dtype(code).str for code in _NATIVE_NUMBERS})
+    _reducers[numpy.ndarray] = _core.reduce_array
+    return True

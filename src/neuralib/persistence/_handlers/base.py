@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import collections
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,18 +18,22 @@ from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     CorruptResultError,
     KeyMismatchError,
+    MissingFieldError,
     NameTakenError,
     NotAResultError,
+    PersistenceError,
     WrongResultClassError,
     shown,
 )
 from neuralib.persistence._field import missing
+from neuralib.persistence._handlers import finding
 from neuralib.persistence._naming import AnyText, literals_of, text_of
-from neuralib.persistence._schema import PersistentClass, ensure_persistence_class
+from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
+from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import FolderStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from neuralib.persistence._stores.base import Draft
 
@@ -48,6 +54,24 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     durable: bool = False
     """Whether a save returns only when it would survive a loss of power."""
+
+    threads: int = 1
+    """How many threads read files in :meth:`load_all`."""
+
+    _own_place = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note what the subclass does in its own way."""
+        super().__init_subclass__(**kwargs)
+        cls._note_own_ways(PersistenceHandler)
+
+    @classmethod
+    def _note_own_ways(cls, base: type) -> None:
+        """Note whether *cls* decides where results are in another way than *base*, which is quicker than asking it."""
+        cls._own_place = any(
+            getattr(cls, it) is not getattr(base, it)
+            for it in ("filepath", "filename", "save_root", "persistence_class")
+        )
 
     @property
     @abc.abstractmethod
@@ -122,21 +146,20 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             if not numbered:
                 raise AutoIncFieldNotResolvedError(result, info.layout.autoinc)
             folder, name = os.path.split(os.fspath(path))
-            self._publish(result, FolderStore(folder, durable=self.durable), name)
+            self._save_as(result, FolderStore(folder), name, None)
         elif numbered:
-            folder, name = self._place_of(result)
-            self._publish(result, FolderStore(folder, durable=self.durable), name, info)
+            store, name = self._place_of(result, info)
+            self._save_as(result, store, name, info)
         else:
             self._save_with_new_number(result, info)
         return result
 
     def _info_of(self, result: object) -> PersistentClass[T]:
         """Return what is known of this handler's class, of which *result* must be."""
-        info: PersistentClass[T] = self.persistence_info
+        info = self.persistence_info
         given = type(result)
-        is_ours = getattr(given, "_ast_persistence_cls_info_", None) is info
-        if is_ours:
-            return info
+        if getattr(given, INFO, None) is info:
+            return info  # type: ignore[no-any-return]
         owner = self.persistence_class.__qualname__
         ensure_persistence_class(result)
         same_name = (given.__module__, given.__qualname__) == (self.persistence_class.__module__, owner)
@@ -147,34 +170,37 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         )
         raise WrongResultClassError(owner, given.__qualname__, hint)
 
-    def _place_of(self, result: T) -> tuple[str, str]:
-        if type(self).filepath is PersistenceHandler.filepath:
-            return os.fspath(self.save_root), self.filename(result)
+    def _place_of(self, result: T, info: PersistentClass[T]) -> tuple[FolderStore, str]:
+        """Return the folder and the name of *result*."""
         folder, name = os.path.split(os.fspath(self.filepath(result)))
-        return folder, name
+        return FolderStore(folder), name
 
-    def _draft(self, result: T, store: FolderStore, name: str) -> Draft:
+    def _draft(self, result: T, store: FolderStore, name: str, *, durable: bool) -> Draft:
         """Return *result* as bytes that can be published under *name*."""
-        return store.draft_by_hook(lambda path: self._save_persistence(result, path), name)
+        return store.draft_by_hook(lambda path: self._save_persistence(result, path), name, durable=durable)
 
-    def _publish(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None = None) -> None:
-        """Save *result* under *name*; with *info*, only where what is there has the same keys."""
-        draft = self._draft(result, store, name)
+    def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
+        draft = self._draft(result, store, name, durable=self.durable)
         try:
-            try:
-                draft.publish_new(name)
-            except FileExistsError:
-                store.refuse_special(name)
-                if info is not None:
-                    self._refuse_other_keys(result, store.path(name), info)
-                draft.publish_over(name)
+            self._publish(draft, result, store, name, info)
         finally:
             draft.discard()
+
+    def _publish(self, draft: Draft, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
+        """Publish *draft* under *name*; with *info*, only where what is there has the same keys."""
+        try:
+            draft.publish_new(name)
+        except FileExistsError:
+            path = store.path(name)
+            system.refuse_special(path)
+            if info is not None:
+                self._refuse_other_keys(result, path, info)
+            draft.publish_over(name)
 
     def _refuse_other_keys(self, result: T, path: str, info: PersistentClass[T]) -> None:
         """Raise an error where the file at *path* holds a result whose keys in the name differ."""
         try:
-            stored = self._stored_fields(Path(path))
+            stored = self._stored_fields(path)
         except FileNotFoundError:
             return
         except (CorruptResultError, NotAResultError) as error:
@@ -191,9 +217,9 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                 {it: shown(value) for it, value in theirs.items()},
             )
 
-    def _stored_fields(self, path: Path) -> dict[str, Any]:
+    def _stored_fields(self, path: str) -> dict[str, Any]:
         """Return the fields of the result at *path*."""
-        return as_dict(self._load_persistence(path))
+        return as_dict(self._load_persistence(Path(path)))
 
     @property
     def _numbering(self) -> Numbering:
@@ -206,37 +232,32 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
         field = info.layout.autoinc
         assert field is not None
-        folder, head, tail = self._series_of(result, info, field)
-        store = FolderStore(folder, durable=self.durable)
-        numbering = self._numbering
+        store, head, tail = self._series_of(result, info, field)
+        series = self._numbering.series(store, head, tail)
         published = False
         try:
             while not published:
-                number = numbering.next(folder, store, head, tail)
+                number = series.next()
                 setattr(result, field, number)
                 name = f"{head}{number}{tail}"
-                draft = self._draft(result, store, name)
+                draft = self._draft(result, store, name, durable=self.durable)
                 try:
                     draft.publish_new(name)
                     published = True
                 except FileExistsError:  # somebody else was first: theirs stays, this one takes the next number
-                    numbering.lost(folder, head, tail)
+                    series.lost()
                 finally:
                     draft.discard()
-            numbering.taken(folder, store, head, tail, number)
+            series.taken(number)
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
 
-    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> tuple[str, str, str]:
+    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> tuple[FolderStore, str, str]:
         """Return the folder of *result*, and what stands before and after the number in its name."""
-        any_number: dict[str, Any] = {field: AnyText()}
-        if type(self).filepath is PersistenceHandler.filepath:
-            folder, name = os.fspath(self.save_root), self.filename(result, **any_number)
-        else:
-            folder, name = os.path.split(os.fspath(self.filepath(result, **any_number)))
+        folder, name = os.path.split(os.fspath(self.filepath(result, **{field: AnyText()})))
         head, tail = literals_of(name)
-        return folder, head, tail
+        return FolderStore(folder), head, tail
 
     # ------------------------------------------------------------------------------------------ loading
 
@@ -252,7 +273,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises KeyMismatchError: the file holds a result with other keys than its name was asked for by
         """
         if isinstance(path, (str, os.PathLike)):
-            return self._load(Path(path))
+            return self._load(path)
         if isinstance(path, dict):
             keys: dict[str, Any] = path
             target = self.filepath(None, **keys)
@@ -267,25 +288,36 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             raise KeyMismatchError(self.persistence_class.__qualname__, other, wanted, found, str(target))
         return result
 
-    def _load(self, path: Path) -> T:
-        result = self._load_persistence(path)
+    def _load(self, path: str | os.PathLike[str]) -> T:
+        result = self._load_persistence(Path(path))
+        self._refuse_open_number(result, path)
+        return result
+
+    def _refuse_open_number(self, result: T, path: str | os.PathLike[str]) -> None:
         layout = self.persistence_info.layout
         if layout.autoinc is not None and not _core.is_numbered(layout, result, None):
-            message = f"{path}: the result in it has no number in its auto-increment field {layout.autoinc}"
+            message = f"{os.fspath(path)}: the result in it has no number in its auto-increment field {layout.autoinc}"
             raise AutoIncFieldNotResolvedError(result, layout.autoinc, message)
-        return result
 
     def _other_key(self, result: T, keys: dict[str, Any]) -> str | None:
         """Return the name of the first key in the file name that *result* has with another text than *keys*."""
-        for it in self.persistence_info.fields:
+        for it in self.persistence_info.named_fields:
             name = it.field_name
-            if not it.filename or name not in keys or keys[name] is missing:
+            if name not in keys or (wanted := keys[name]) is missing:
                 continue
-            if text_of(it, keys[name]) != text_of(it, getattr(result, name, None)):
+            found = getattr(result, name, None)
+            if wanted is not found and text_of(it, wanted) != text_of(it, found):
                 return name
         return None
 
-    def load_all(self, result: T | None = None, **kwargs: Any) -> Iterator[tuple[Path, T]]:
+    def load_all(
+        self,
+        result: T | None = None,
+        /,
+        *,
+        on_corrupt: Callable[[PersistenceError], object] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[tuple[Path, T]]:
         """Load every result whose keys are those of *result*, replaced by *kwargs*; yield each with its path.
 
         :data:`missing` as the value of a key stands for any value, and so does an open auto-increment number. Only keys
@@ -293,51 +325,80 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         >>> [number.value for path, number in handler.load_all(animal=missing)]  # doctest: +SKIP
 
+        :param on_corrupt: what to do with the error of a file that is damaged, no result, or holds a result of another
+            name, in place of raising it (or, in the last case, logging it); ``problems.append`` collects them
         :raises KeyNotSetError: a key of the name has no value, not even :data:`missing`
         :raises CorruptResultError: a file is damaged; it is named
         """
         if result is not None:
             self._info_of(result)
-        folder, patterns = self._patterns(result, kwargs)
+        patterns = finding.patterns_of(self.persistence_info, self.filename, result, kwargs)
         wanted = {} if result is None else as_dict(result)
         wanted.update(kwargs)
         autoinc = self.persistence_info.layout.autoinc
         if autoinc is not None and wanted.get(autoinc) is None:
             wanted[autoinc] = missing
-        return self._load_matching(folder, patterns, wanted)
-
-    def _patterns(self, result: T | None, overrides: dict[str, Any]) -> tuple[str, list[tuple[str, ...]]]:
-        """Return the folder, and the fixed texts of the file names to look for."""
-        info = self.persistence_info
-        wild: list[tuple[str, bool]] = []  # the wildcards, and whether the class may leave that key out of the name
-        for it in info.fields:
-            value = overrides.get(it.field_name, getattr(result, it.field_name, None))
-            if it.filename and (value is missing or (it.autoinc and value is None)):
-                wild.append((it.field_name, callable(it.filename)))
-        variants: list[dict[str, Any]] = [{}]
-        for name, optional in wild:
-            kinds = [AnyText(), AnyText(absent=True)] if optional else [AnyText()]
-            variants = [{**variant, name: kind} for variant in variants for kind in kinds]
-        patterns = [literals_of(self.filename(result, **{**overrides, **variant})) for variant in variants]
-        return os.fspath(self.save_root), patterns
+        return self._load_matching(os.fspath(self.save_root), patterns, wanted, on_corrupt)
 
     def _load_matching(
-        self, folder: str, patterns: list[tuple[str, ...]], wanted: dict[str, Any]
+        self,
+        folder: str,
+        patterns: list[tuple[str, ...]],
+        wanted: dict[str, Any],
+        on_corrupt: Callable[[PersistenceError], object] | None,
     ) -> Iterator[tuple[Path, T]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for name in FolderStore(folder).names():
-            for pattern in patterns:
-                texts = _core.match_name(name, pattern)
-                if texts is not None:
-                    found.setdefault(name, texts)
         root = Path(folder)
-        for name in sorted(found, key=lambda it: (_natural(found[it]), it)):
-            path = root / name
-            result = self._load(path)
+        exact = {name: value for name, value in wanted.items() if value is not missing}
+        for name, load in self._loading(folder, finding.matching(FolderStore(folder).names(), patterns)):
+            try:
+                result = load()
+            except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
+                if on_corrupt is None:
+                    raise
+                on_corrupt(error)
+                continue
             # A name can be read in more than one way where values contain the splitter; the keys inside decide.
-            if self._other_key(result, wanted) is None:
-                yield path, result
+            other = self._other_key(result, exact)
+            if other is None:
+                yield root / name, result
+            elif self.filename(result) != name:
+                self._report_stranger(result, other, exact, str(root / name), on_corrupt)
 
+    def _loading(self, folder: str, names: list[str]) -> Iterator[tuple[str, Callable[[], T]]]:
+        """Yield each name with the function that gives the result, loaded by threads where there are several."""
+        if self.threads == 1:
+            for name in names:
+                path = system.joined(folder, name)
+                yield name, lambda path=path: self._load(path)  # type: ignore[misc]
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            ahead = collections.deque(
+                (name, pool.submit(self._load, system.joined(folder, name))) for name in names[: 2 * self.threads]
+            )
+            rest = iter(names[len(ahead) :])
+            try:
+                while ahead:
+                    name, future = ahead.popleft()
+                    yield name, future.result
+                    following = next(rest, None)
+                    if following is not None:
+                        ahead.append((following, pool.submit(self._load, system.joined(folder, following))))
+            finally:
+                for _, future in ahead:
+                    future.cancel()
 
-def _natural(texts: tuple[str, ...]) -> list[tuple[int, int, str]]:
-    return [(0, int(it), it) if it.isdecimal() else (1, 0, it) for it in texts]
+    def _report_stranger(
+        self,
+        result: T,
+        key: str,
+        wanted: dict[str, Any],
+        path: str,
+        on_corrupt: Callable[[PersistenceError], object] | None,
+    ) -> None:
+        """Report the file at *path*, whose content belongs under another name: it was renamed or copied."""
+        owner = self.persistence_class.__qualname__
+        error = KeyMismatchError(owner, key, shown(wanted[key]), shown(getattr(result, key, None)), path)
+        if on_corrupt is None:
+            _log.warning("left out: %s", error)
+        else:
+            on_corrupt(error)

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
+from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict, from_dict
 from neuralib.persistence._errors import (
     CorruptResultError,
@@ -23,10 +24,12 @@ from neuralib.persistence._handlers.base import PersistenceHandler
 from neuralib.persistence._naming import problem_of
 from neuralib.persistence._schema import ensure_persistence_class
 from neuralib.persistence._stores.folder import FolderStore
+from neuralib.persistence._stores.system import explained
 
 if TYPE_CHECKING:
+    from neuralib.persistence._schema import PersistentClass
     from neuralib.persistence._stores.base import Draft
-    from neuralib.persistence._stores.folder import FolderDraft
+    from neuralib.persistence._stores.drafts import FolderDraft
 
 T = TypeVar("T")
 
@@ -63,6 +66,7 @@ class FileHandler(PersistenceHandler[T]):
     :param save_root: the folder, which is made when the first result is saved
     :param ext: the end of the file names, in place of :attr:`suffix`
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
+    :param threads: how many threads read files in :meth:`load_all`; more than one helps where files are compressed
     """
 
     suffix: ClassVar[str] = ""
@@ -75,11 +79,16 @@ class FileHandler(PersistenceHandler[T]):
         ext: str | None = None,
         *,
         durable: bool = False,
+        threads: int = 1,
     ) -> None:
-        ensure_persistence_class(data_cls)
+        self._info = ensure_persistence_class(data_cls)
         self._data_cls = data_cls
         self._save_path = Path(save_root)
+        self._store = FolderStore(os.fspath(self._save_path))
         self._ext = self.suffix if ext is None else ext
+        if type(threads) is not int or threads < 1:
+            raise ValueError(f"{type(self).__qualname__}: threads must be an int of at least 1, not {threads!r}")
+        self.threads = threads
         problem = problem_of(self._ext)
         if problem is not None:
             raise FieldDefinitionError(type(self).__qualname__, "", f"ext={shown(self._ext)}: {problem}")
@@ -94,16 +103,35 @@ class FileHandler(PersistenceHandler[T]):
         return self._data_cls
 
     @property
+    def persistence_info(self) -> PersistentClass[T]:
+        """What is known of that class."""
+        return ensure_persistence_class(self.persistence_class) if self._own_class else self._info
+
+    @property
     def save_root(self) -> Path:
         """The folder of the results."""
         return self._save_path
 
     def filename(self, result: T | None, /, **kwargs: Any) -> str:
         """Return the file name for the keys of *result*, replaced by *kwargs*: see :class:`PersistenceHandler`."""
-        name = super().filename(result, **kwargs) + self._ext
-        if len(name) > 63:  # characters, of 4 bytes at the most: shorter names fit a file system's 255 bytes
-            self.persistence_info.check_name(name, result, kwargs)
+        return self._named(self.persistence_info, result, kwargs)
+
+    def _named(self, info: PersistentClass[T], result: T | None, overrides: dict[str, Any] | None) -> str:
+        name = _core.format_name(info.layout, result, overrides) + self._ext
+        if not _core.is_plain_name(name):
+            info.check_name(name, result, overrides or {})
         return name
+
+    def _place_of(self, result: T, info: PersistentClass[T]) -> tuple[FolderStore, str]:
+        if self._own_place:
+            return super()._place_of(result, info)
+        return self._store, self._named(info, result, None)
+
+    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> tuple[FolderStore, str, str]:
+        around = None if self._own_place else _core.around_number(info.layout, result, self._ext)
+        if around is None:
+            return super()._series_of(result, info, field)
+        return self._store, *around
 
     @abc.abstractmethod
     def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:
@@ -113,10 +141,22 @@ class FileHandler(PersistenceHandler[T]):
     def _read(self, file: BinaryIO) -> Any:
         """Return the fields, by name, that *file* holds."""
 
-    def _draft(self, result: T, store: FolderStore, name: str) -> Draft:
-        if type(self)._save_persistence is not FileHandler._save_persistence:
-            return super()._draft(result, store, name)  # a subclass has its own way
-        draft = store.draft()
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note what the subclass does in its own way."""
+        super().__init_subclass__(**kwargs)
+        cls._note_own_ways(FileHandler)
+        cls._own_class = cls.persistence_class is not FileHandler.persistence_class
+        cls._own_writing = cls._save_persistence is not FileHandler._save_persistence
+        cls._own_reading = cls._load_persistence is not FileHandler._load_persistence
+
+    _own_class = False
+    _own_writing = False
+    _own_reading = False
+
+    def _draft(self, result: T, store: FolderStore, name: str, *, durable: bool) -> Draft:
+        if self._own_writing:
+            return super()._draft(result, store, name, durable=durable)
+        draft = store.draft(durable=durable)
         try:
             self._write(as_dict(result), draft)
         except BaseException:
@@ -126,7 +166,7 @@ class FileHandler(PersistenceHandler[T]):
 
     def _save_persistence(self, result: T, path: Path) -> None:
         folder, name = os.path.split(os.fspath(path))
-        draft = FolderStore(folder, durable=self.durable).draft()
+        draft = FolderStore(folder).draft(durable=self.durable)
         try:
             self._write(as_dict(result), draft)
             draft.publish_over(name)
@@ -134,44 +174,74 @@ class FileHandler(PersistenceHandler[T]):
             draft.discard()
 
     def _load_persistence(self, path: Path) -> T:
-        found = self._read_root(path)
+        return self._load_file(os.fspath(path))
+
+    def _load(self, path: str | os.PathLike[str]) -> T:
+        if self._own_reading:
+            return super()._load(path)
+        result = self._load_file(os.fspath(path))
+        self._refuse_open_number(result, path)
+        return result
+
+    def _load_file(self, path: str) -> T:
+        found = self._root_of(path)
         cls = self._data_cls
         if not isinstance(found, dict):
             return found  # type: ignore[no-any-return]  # the oldest files hold the instance itself
         try:
             return from_dict(cls, found)
         except MissingFieldError as error:
-            raise MissingFieldError(error.owner, error.field, str(path)) from error
+            raise MissingFieldError(error.owner, error.field, path) from error
 
-    def _stored_fields(self, path: Path) -> dict[str, Any]:
-        found = self._read_root(path)
+    def _stored_fields(self, path: str) -> dict[str, Any]:
+        if self._own_reading:
+            return super()._stored_fields(path)
+        found = self._root_of(path)
         return found if isinstance(found, dict) else as_dict(found)
 
-    def _read_root(self, path: Path) -> Any:
+    def _root_of(self, path: str) -> Any:
         """Return what the file at *path* holds: the fields, or an instance of this handler's class."""
-        with os.fdopen(_opened(path), "rb") as file:
-            try:
-                found = self._read(file)
-            except _DAMAGE as error:
-                raise CorruptResultError(str(path), f"{type(error).__name__}: {error}") from error
-            except (ImportError, AttributeError) as error:
-                error.add_note(f"while loading {path}: the file needs something that can't be imported here")
-                raise
+        fd = os.open(path, _READ)
+        try:
+            found = self._read_open(fd)
+        except _DAMAGE as error:
+            problem = _what_is_wrong(fd, path) or f"{type(error).__name__}: {error}"
+            raise CorruptResultError(path, problem) from error
+        except OSError as error:
+            if special := _what_is_wrong(fd, path):
+                raise CorruptResultError(path, special) from error
+            raise explained(error, "reading a result", path) from error
+        except (ImportError, AttributeError) as error:
+            error.add_note(f"while loading {path}: the file needs something that can't be imported here")
+            raise
+        finally:
+            os.close(fd)
         if not isinstance(found, (dict, self._data_cls)):
-            raise NotAResultError(self._data_cls.__qualname__, str(path), f"a {type(found).__qualname__}")
+            raise NotAResultError(self._data_cls.__qualname__, path, f"a {type(found).__qualname__}")
         return found
 
+    def _read_open(self, fd: int) -> Any:
+        """Return what the file that is open as *fd* holds; the caller closes it."""
+        refuse_special_file(fd)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return self._read(file)
 
-def _opened(path: Path) -> int:
-    """Open a regular file for reading; a pipe or device is refused, not waited for."""
-    fd = os.open(path, _READ)
-    try:
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", str(path))
-        if not stat.S_ISREG(mode):
-            raise CorruptResultError(str(path), "it is a pipe or a device, not a file")
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+
+def refuse_special_file(fd: int) -> None:
+    """Raise an error where what is open as *fd* is no regular file."""
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
+
+
+def _what_is_wrong(fd: int, path: str) -> str | None:
+    """Return what *path*, which is open as *fd* and can't be read, is instead of a file; None where it is one.
+
+    Asked only after a failure, so that no system call is spent on it before.
+
+    :raises IsADirectoryError: it is a folder
+    """
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path)
+    return None if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"

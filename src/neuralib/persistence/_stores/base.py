@@ -16,6 +16,9 @@ class Draft(Protocol):
     def write(self, data: Buffer, /) -> int:
         """Add *data*; return its size in bytes."""
 
+    def finish(self) -> None:
+        """Complete the bytes, so that publishing them only gives the name."""
+
     def publish_new(self, name: str) -> None:
         """Give the bytes *name*; of any number of writers exactly one succeeds.
 
@@ -31,6 +34,10 @@ class Draft(Protocol):
 
 class Store(Protocol):
     """Named bytes in one place."""
+
+    @property
+    def root(self) -> str:
+        """The place."""
 
     def draft(self) -> Draft:
         """Return a new draft."""

@@ -1,0 +1,334 @@
+"""The file of a result: a plain pickle, in which large arrays can be found without interpreting it, and a checksum.
+
+A pickler writes what is small in frames and what is large between them. Before the memory of a large array this module
+puts a push and a pop, which mean nothing to a reader of pickles, so that the memory lies at a multiple of 64 bytes; that
+also tells it apart from other large values. After the end of the pickle, where every reader stops, follow a magic
+number, the length, and checksums of everything and of everything but the arrays.
+
+So a reader can hop from frame to frame: large arrays go straight into memory of their own, or are mapped, while the rest
+is unpickled from a few hundred bytes. Files without this, written by others, are read as any pickle is.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import pickle
+import struct
+import sys
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from typing_extensions import Buffer
+
+    from neuralib.persistence._stores.base import Draft
+
+    Unpickle = Callable[[Any, Iterable[Any]], Any]
+
+MAGIC = b"\x89NLP\r\n\x1a\n"
+"""Begins the last 24 bytes of a file."""
+ALIGNMENT = 64
+"""Bytes: the memory of a large array begins at a multiple of it."""
+AT_ONCE = 1 << 16
+"""Bytes: a file that is smaller is read in one call, and has no large array."""
+
+_TRAILER = struct.Struct("<8sQII")
+_U64 = struct.Struct("<Q")
+_U32 = struct.Struct("<I")
+_PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
+
+_FRAME = 0x95
+_LONG_HEADERS = {0x96: 9, 0x8E: 9, 0x8D: 9, 0x42: 5, 0x58: 5}  # opcodes of large values, and the sizes of their headers
+_WRITABLE, _READ_ONLY = (0x96,), (0x8E, 0x42)  # bytearray8; binbytes8 and binbytes
+_NEXT_BUFFER, _READONLY_BUFFER = b"\x97", b"\x98"
+_LONGEST_PAD = 3 + ALIGNMENT
+
+
+def checksum(data: Buffer, start: int = 0) -> int:
+    """Return the CRC-32 of *data*, going on from *start*."""
+    if memoryview(data).nbytes < AT_ONCE:
+        return zlib.crc32(data, start)
+    from zlib_ng import zlib_ng  # several times faster, for more memory than the import costs
+
+    return zlib_ng.crc32(data, start)
+
+
+class PickleWriter:
+    """What a pickler writes to: puts large arrays where they can be mapped, and adds up the checksums."""
+
+    __slots__ = ("_checksum", "_file", "_held", "_length", "_structure")
+
+    def __init__(self, file: Draft) -> None:
+        self._file = file
+        self._held: bytes | None = None  # the last chunk: its end may be the header of an array
+        self._length = 0
+        self._checksum = 0
+        self._structure: int | None = None  # the same without arrays, from the first array on
+
+    def write(self, data: Buffer, /) -> None:
+        """Take what the pickler gives: its own bytes, or a large value as it is."""
+        held, self._held = self._held, None
+        if held is not None:
+            header = _array_header(held, data) if isinstance(data, pickle.PickleBuffer) else b""
+            if header:
+                self._put(held[: -len(header)])
+                filling = -(self._length + 3 + len(header)) % ALIGNMENT
+                self._put(b"C%c%b0%b" % (filling, bytes(filling), header))
+                if self._structure is None:
+                    self._structure = self._checksum
+                self._put(data.raw(), array=True)  # type: ignore[attr-defined]
+                return
+            self._put(held)
+        if type(data) is bytes:
+            self._held = data
+        else:
+            self._put(data.raw() if isinstance(data, pickle.PickleBuffer) else memoryview(data).cast("B"))
+
+    def finish(self) -> None:
+        """Write what is left, and the trailer."""
+        held, self._held = self._held, None
+        if held is not None and self._length == 0 and len(held) < AT_ONCE:  # as for most results
+            found = zlib.crc32(held)
+            self._file.write(held + _TRAILER.pack(MAGIC, len(held), found, found))
+            return
+        if held is not None:
+            self._put(held)
+        structure = self._checksum if self._structure is None else self._structure
+        self._file.write(_TRAILER.pack(MAGIC, self._length, self._checksum, structure))
+
+    def _put(self, data: Buffer, *, array: bool = False) -> None:
+        view = memoryview(data)
+        self._length += view.nbytes
+        write = self._file.write
+        for start in range(0, view.nbytes, _PIECE):
+            piece = view[start : start + _PIECE] if view.nbytes > _PIECE else data
+            self._checksum = checksum(piece, self._checksum)
+            if self._structure is not None and not array:
+                self._structure = checksum(piece, self._structure)
+            write(piece)
+
+
+def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
+    """Return the end of *chunk* that announces *data*, the memory of an array; nothing where it is something else."""
+    view = data.raw()
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(memoryview(data).obj) is not numpy.ndarray:
+        return b""
+    for opcode in (*_WRITABLE, *_READ_ONLY):
+        size = _LONG_HEADERS[opcode]
+        number = (_U64 if size == 9 else _U32).pack(view.nbytes) if view.nbytes < 1 << 32 or size == 9 else b"-"
+        header = bytes([opcode]) + number
+        if chunk.endswith(header):
+            return header
+    return b""
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+class Trailer(NamedTuple):
+    """What the end of a file says of it."""
+
+    length: int
+    checksum: int
+    structure: int
+
+
+def unpickled(data: Any, buffers: Iterable[Any]) -> Any:
+    """Return what the pickle *data* holds. All Python objects load: see the handlers' *trusted*."""
+    load = pickle.load if isinstance(data, io.BufferedReader) else pickle.loads
+    return load(data, buffers=buffers)
+
+
+def trailer_of(end: Buffer, size: int) -> Trailer | None:
+    """Return the trailer that *end*, the last bytes of a file of *size* bytes, has, or None.
+
+    :raises ValueError: its length is not that of the file
+    """
+    if len(memoryview(end)) < _TRAILER.size or bytes(end[-_TRAILER.size : -16]) != MAGIC:  # type: ignore[index]
+        return None
+    _, length, whole, structure = _TRAILER.unpack(end[-_TRAILER.size :])  # type: ignore[index]
+    if length != size - _TRAILER.size:
+        raise ValueError(f"it has {size} bytes, but says of itself that it has {length + _TRAILER.size}")
+    return Trailer(length, whole, structure)
+
+
+def read_bytes(data: bytes, unpickle: Unpickle = unpickled) -> Any:
+    """Return what the whole file *data* holds.
+
+    :raises ValueError: the checksum says that it is damaged
+    """
+    trailer = trailer_of(data, len(data))
+    if trailer is not None and checksum(data[: trailer.length]) != trailer.checksum:
+        raise ValueError(_MISMATCH)
+    return unpickle(data, ())
+
+
+def read_file(fd: int, unpickle: Unpickle = unpickled) -> Any:
+    """Return what the file that is open as *fd* holds; its large arrays have memory of their own.
+
+    :raises ValueError: the checksum says that it is damaged
+    """
+    size = os.fstat(fd).st_size
+    os.lseek(fd, max(0, size - _TRAILER.size), os.SEEK_SET)
+    trailer = trailer_of(os.read(fd, _TRAILER.size), size)
+    os.lseek(fd, 0, os.SEEK_SET)
+    with io.FileIO(fd, closefd=False) as file:
+        if trailer is None:
+            with io.BufferedReader(file) as buffered:  # not ours: read as it comes, which takes the least memory
+                return unpickle(buffered, ())
+        source = _Source(file, trailer.length)
+        structure, arrays = _hopped(source)
+        if source.checksum != trailer.checksum:
+            raise ValueError(_MISMATCH)
+    return unpickle(structure, arrays)
+
+
+def map_file(fd: int, mode: str, unpickle: Unpickle = unpickled) -> Any:
+    """Return what the file that is open as *fd* holds; its large arrays are the file, mapped into memory.
+
+    :param mode: ``'r'``: they can't be written; ``'c'``: what is written stays in memory
+    :raises ValueError: the checksum says that it is damaged outside of the arrays, which are not read
+    """
+    size = os.fstat(fd).st_size
+    if size == 0:
+        raise EOFError("it is empty")
+    mapped = memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ if mode == "r" else mmap.ACCESS_COPY))
+    trailer = trailer_of(mapped[-_TRAILER.size :], size)
+    if trailer is None:
+        return unpickle(mapped, ())
+    source = _Mapped(mapped, trailer.length)
+    structure, arrays = _hopped(source)
+    if source.checksum != trailer.structure:
+        raise ValueError(_MISMATCH)
+    return unpickle(structure, arrays)
+
+
+_MISMATCH = "its checksum is not that of what was saved"
+
+
+class _Source:
+    """The bytes of a file in order, with the checksum of what was taken."""
+
+    def __init__(self, file: io.FileIO, length: int) -> None:
+        self._file = file
+        self._ahead = b""
+        self.left = length
+        self.checksum = 0
+
+    def peek(self, count: int) -> bytes:
+        """Return the next *count* bytes, or what is left, without taking them."""
+        while len(self._ahead) < min(count, self.left):
+            more = self._file.read(min(AT_ONCE, self.left - len(self._ahead)))
+            if not more:
+                raise EOFError("it ends too early")
+            self._ahead += more
+        return self._ahead[:count]
+
+    def take(self, count: int) -> Buffer:
+        """Return the next *count* bytes."""
+        if count > self.left:
+            raise EOFError(f"a value of {count} bytes goes beyond its end")
+        if count <= len(self._ahead):
+            data, self._ahead = self._ahead[:count], self._ahead[count:]
+            self.left -= count
+            self.checksum = checksum(data, self.checksum)
+            return data
+        target = bytearray(count)
+        self._fill(memoryview(target))
+        return target
+
+    def take_array(self, count: int, *, writable: bool) -> Any:
+        """Return the next *count* bytes as memory for an array."""
+        import numpy as np
+
+        if count > self.left:
+            raise EOFError(f"an array of {count} bytes goes beyond its end")
+        target = np.empty(count, np.uint8)  # its memory comes in large pages, unlike a bytearray's
+        self._fill(memoryview(target))  # type: ignore[arg-type]  # numpy types it from Python 3.12 on
+        return target
+
+    def _fill(self, target: memoryview) -> None:
+        have = len(self._ahead)
+        if have > len(target):
+            target[:], self._ahead = self._ahead[: len(target)], self._ahead[len(target) :]
+            have = len(target)
+        else:
+            target[:have], self._ahead = self._ahead, b""
+        self.checksum = checksum(target[:have], self.checksum)
+        while have < len(target):
+            got = self._file.readinto(target[have : have + _PIECE])
+            if not got:
+                raise EOFError("it ends too early")
+            self.checksum = checksum(target[have : have + got], self.checksum)
+            have += got
+        self.left -= len(target)
+
+
+class _Mapped:
+    """The same for a mapped file, whose arrays are not looked at."""
+
+    def __init__(self, mapped: memoryview, length: int) -> None:
+        self._mapped = mapped
+        self._at = 0
+        self.left = length
+        self.checksum = 0
+
+    def peek(self, count: int) -> bytes:
+        return bytes(self._mapped[self._at : self._at + min(count, self.left)])
+
+    def _next(self, count: int) -> memoryview:
+        if count > self.left:
+            raise EOFError(f"a value of {count} bytes goes beyond its end")
+        data = self._mapped[self._at : self._at + count]
+        self._at += count
+        self.left -= count
+        return data
+
+    def take(self, count: int) -> Buffer:
+        data = self._next(count)
+        self.checksum = checksum(data, self.checksum)
+        return data
+
+    def take_array(self, count: int, *, writable: bool) -> Any:
+        data = self._next(count)
+        return data if writable else data.toreadonly()
+
+
+def _hopped(source: _Source | _Mapped) -> tuple[bytearray, list[Any]]:
+    """Return the pickle that *source* holds without its large arrays, and these.
+
+    The result unpickles to the same, given the arrays as out-of-band buffers.
+    """
+    structure = bytearray(source.take(2))
+    arrays: list[Any] = []
+    while source.left:
+        ahead = source.peek(_LONGEST_PAD + 9)
+        opcode = ahead[0]
+        pad = _pad_size(ahead)
+        if opcode == _FRAME and len(ahead) >= 9:
+            structure += source.take(min(9 + _U64.unpack_from(ahead, 1)[0], source.left))
+        elif pad and (header := _LONG_HEADERS.get(ahead[pad], 0)) and len(ahead) >= pad + header:
+            source.take(pad + header)
+            size = (_U64 if header == 9 else _U32).unpack_from(ahead, pad + 1)[0]
+            writable = ahead[pad] in _WRITABLE
+            arrays.append(source.take_array(size, writable=writable))
+            structure += _NEXT_BUFFER if writable else _NEXT_BUFFER + _READONLY_BUFFER
+        elif (header := _LONG_HEADERS.get(opcode, 0)) and len(ahead) >= header:
+            size = (_U64 if header == 9 else _U32).unpack_from(ahead, 1)[0]
+            structure += source.take(min(header + size, source.left))
+        else:
+            structure += source.take(source.left)  # the last opcodes may stand without a frame
+    return structure, arrays
+
+
+def _pad_size(ahead: bytes) -> int:
+    """Return the size of the push and pop at the start of *ahead*, or 0."""
+    if ahead[0] != 0x43 or len(ahead) < 3:  # short_binbytes
+        return 0
+    size = 3 + ahead[1]
+    return size if len(ahead) > size and ahead[size - 1] == 0x30 else 0  # pop

@@ -1,0 +1,258 @@
+"""Files on their way to a name, in the folder where they will stay.
+
+A draft has no name while it is written, where the file system can do that (Linux: ``O_TMPFILE``), so that a killed
+process leaves nothing behind. Elsewhere it is a file with a hidden name that no reader looks at. Publishing it is one
+system call: a hard link, which fails where the name is taken, or a rename, which replaces what has the name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING
+
+from neuralib.persistence._stores import system
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+_SPILL_BYTES = 1 << 20  # below this a draft is written in one system call
+
+
+class FolderDraft:
+    """A file that has no name yet, or a hidden one.
+
+    :param folder: where it is made, at the latest when it is published; the folder is made too
+    :param durable: write it through to the disk before it is published
+    """
+
+    __slots__ = ("_chunks", "_durable", "_fd", "_finished", "_folder", "_hidden", "_pending")
+
+    def __init__(self, folder: str, *, durable: bool = False) -> None:
+        self._folder = folder
+        self._durable = durable
+        self._chunks: list[Buffer] = []
+        self._pending = 0  # bytes in _chunks
+        self._fd = -1
+        self._finished = False  # every byte is in the file
+        self._hidden: str | None = None  # the path of the hidden name, where the file has one
+
+    def write(self, data: Buffer, /) -> int:
+        """Add *data*, which must not change before the draft is published; return its size in bytes."""
+        if isinstance(data, bytes):
+            size = len(data)
+        else:
+            # The memory as it lies there: a pickler passes large arrays uncopied, in their own order.
+            data = data.raw() if isinstance(data, PickleBuffer) else memoryview(data).cast("B")
+            size = data.nbytes
+        self._chunks.append(data)
+        self._pending += size
+        if self._pending >= _SPILL_BYTES:
+            self._flush()
+        return size
+
+    def _flush(self) -> None:
+        if self._fd < 0:
+            self._open()
+        chunks = self._chunks
+        try:
+            if len(chunks) == 1:
+                system.write_all(self._fd, chunks[0])
+            elif self._pending <= 2 * _SPILL_BYTES:
+                system.write_all(self._fd, b"".join(chunks))
+            else:
+                for chunk in chunks:
+                    system.write_all(self._fd, chunk)
+        except OSError as error:
+            raise system.explained(error, "writing a result into the folder", self._folder) from error
+        chunks.clear()
+        self._pending = 0
+
+    def _open(self) -> None:
+        try:
+            try:
+                self._open_here()
+            except FileNotFoundError:
+                os.makedirs(self._folder, exist_ok=True)
+                if self._durable:
+                    system.sync_parents(self._folder)
+                self._open_here()
+        except OSError as error:
+            raise system.explained(error, "making a file in the folder", self._folder) from error
+
+    def _open_here(self) -> None:
+        self._fd = system.open_unnamed(self._folder)
+        if self._fd < 0:
+            hidden = system.hidden_path(self._folder)
+            self._fd = system.create(hidden)
+            self._hidden = hidden
+
+    def finish(self) -> None:
+        """Write what is pending, and through to the disk where the draft is durable."""
+        if self._finished:
+            return  # published once already, in vain: the name was taken
+        if self._chunks or self._fd < 0:
+            if not self._chunks:
+                self._chunks.append(b"")
+            self._flush()
+        if self._durable:
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                raise system.explained(error, "writing a result through to the disk", self._folder) from error
+        if self._hidden is not None:
+            self._close()  # network file systems report a full disk only now
+        self._finished = True
+
+    def publish_new(self, name: str) -> None:
+        """Give the file *name*, unless the name is taken.
+
+        :raises FileExistsError: the name is taken: nothing was changed
+        """
+        if not self._finished:
+            self.finish()
+        target = system.joined(self._folder, name)
+        if self._hidden is None:
+            system.link_unnamed(self._fd, target)
+            self._close(after_publication=True)
+        else:
+            self._publish_hidden(target)
+        if self._durable:
+            system.sync_folder(self._folder)
+
+    def publish_over(self, name: str) -> None:
+        """Give the file *name*, in place of a file or link of that name."""
+        target = system.joined(self._folder, name)
+        found = system.refuse_special(target)
+        if not self._finished:
+            self.finish()
+        if found is not None and stat.S_ISREG(found.st_mode):
+            self._keep_mode(found.st_mode)
+        if self._hidden is None:
+            hidden = system.hidden_path(self._folder)
+            system.link_unnamed(self._fd, hidden)
+            self._hidden = hidden
+        self._close()
+        try:
+            os.replace(self._hidden, target)
+        except OSError as error:
+            raise system.explained(error, "giving the result its name", target) from error
+        self._hidden = None
+        if self._durable:
+            system.sync_folder(self._folder)
+
+    def discard(self) -> None:
+        """Close the file, and remove its hidden name if it has one."""
+        if self._chunks:
+            self._chunks.clear()
+        if self._fd >= 0:
+            self._close(after_publication=True)
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None:
+            try:
+                os.unlink(hidden)
+            except OSError:
+                pass  # what can't be removed now is invisible, and is swept once it is stale
+
+    def _close(self, *, after_publication: bool = False) -> None:
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            os.close(fd)
+        except InterruptedError:
+            pass  # the descriptor is gone all the same
+        except OSError as error:
+            if not after_publication:
+                raise system.explained(error, "closing a result in the folder", self._folder) from error
+
+    def _keep_mode(self, mode: int) -> None:
+        file = self._fd if self._hidden is None else self._hidden
+        try:
+            os.chmod(file, stat.S_IMODE(mode))
+        except OSError:
+            pass  # a file system without modes
+
+    def _publish_hidden(self, target: str) -> None:
+        hidden = self._hidden
+        assert hidden is not None
+        try:
+            system.rename_exclusively(hidden, target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise system.explained(error, "giving the result its name", target) from error
+        self._hidden = None
+
+
+class HookDraft:
+    """Files that a function writes by path, in a hidden folder of their own beside the target.
+
+    The function sees the final name as the last part of its path, and may write further files beside it: they are
+    published under their own names, once the one that counts is.
+    """
+
+    __slots__ = ("_durable", "_folder", "_hidden")
+
+    def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
+        self._folder = folder
+        self._durable = durable
+        self._hidden = hidden = system.hidden_path(folder)
+        os.makedirs(folder, exist_ok=True)
+        os.mkdir(hidden)
+        try:
+            write(Path(hidden, name))
+            if not os.path.lexists(f"{hidden}/{name}"):
+                written = ", ".join(sorted(os.listdir(hidden))) or "nothing"
+                raise FileNotFoundError(
+                    errno.ENOENT, f"_save_persistence did not write the file of this name (it wrote {written})", name
+                )
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, data: Buffer, /) -> int:
+        """Not for this kind of draft: its function wrote it."""
+        raise TypeError("the files of this draft were written by a function")
+
+    def finish(self) -> None:
+        """Write the files through to the disk where the draft is durable."""
+        if self._durable:
+            for folder, _, files in os.walk(self._hidden):
+                for file in files:
+                    system.sync_file(f"{folder}/{file}")
+
+    def publish_new(self, name: str) -> None:
+        """Give the file *name*, unless the name is taken.
+
+        :raises FileExistsError: the name is taken: nothing was changed
+        """
+        self.finish()
+        system.rename_exclusively(f"{self._hidden}/{name}", system.joined(self._folder, name))
+        self._publish_others()
+
+    def publish_over(self, name: str) -> None:
+        """Give the file *name*, in place of a file or link of that name."""
+        target = system.joined(self._folder, name)
+        system.refuse_special(target)
+        self.finish()
+        os.replace(f"{self._hidden}/{name}", target)
+        self._publish_others()
+
+    def _publish_others(self) -> None:
+        for file in os.listdir(self._hidden):
+            os.replace(f"{self._hidden}/{file}", system.joined(self._folder, file))
+        if self._durable:
+            system.sync_folder(self._folder)
+
+    def discard(self) -> None:
+        """Remove the hidden folder and what is left in it."""
+        hidden, self._hidden = self._hidden, ""
+        if hidden:
+            shutil.rmtree(hidden, ignore_errors=True)
