@@ -69,7 +69,12 @@ class Worker:
 
     def __init__(self, python: str, case: str, side: str, folder: Path) -> None:
         command = [python, str(HERE / "worker.py"), case, side, str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = dict(os.environ)
+        if python != sys.executable:
+            environment.pop("PYTHONPATH", None)  # else the peer would import ours
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def run(self) -> float:
         assert self.process.stdin is not None

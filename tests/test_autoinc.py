@@ -134,7 +134,7 @@ def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch):
         number = following(self)
         seen.append(number)
         if len(seen) < 4:
-            (tmp_path / f"{self._head}{number}{self._tail}").write_bytes(
+            (tmp_path / f"{self.head}{number}{self.tail}").write_bytes(
                 pickle.dumps({"animal": "A", "version": number, "data": "theirs"})
             )
         return number

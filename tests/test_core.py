@@ -126,9 +126,17 @@ def test_scan_folder_agrees_with_the_reference(numbers, head, tail):
 
 def test_scan_folder_refuses_what_is_no_folder(tmp_path):
     """With the path."""
-    for call in (lambda it: _core.scan_folder(it, "a", "b", "c"), _core.folder_stamp):
-        with pytest.raises(FileNotFoundError, match="nowhere"):
-            call(str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        _core.scan_folder(str(tmp_path / "nowhere"), "a", "b", "c")
+    assert _core.folder_stamp(str(tmp_path / "nowhere")) is None
+    (tmp_path / "file").touch()
+    for name in ("file/x", "ümläut"):
+        if name != "ümläut":
+            with pytest.raises(NotADirectoryError, match="file"):
+                _core.folder_stamp(str(tmp_path / name))
+        else:
+            (tmp_path / name).mkdir()
+            assert _core.folder_stamp(str(tmp_path / name)) == (tmp_path / name).stat().st_mtime_ns
     with pytest.raises(ValueError, match="null"):
         _core.scan_folder("a\0b", "", "", "")
 

@@ -21,6 +21,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_stores.folder",
         "_autoinc",
         "_handlers.finding",
+        "_handlers.batches",
         "_handlers.base",
         "_handlers.arrays",
         "_handlers.frames",

@@ -7,24 +7,26 @@ exclusive publication alone; what is remembered only saves work.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
+
+S = TypeVar("S", bound="Store")
 
 _REMEMBERED_SERIES = 256  # per handler: a series is one set of keys in one store
 _SCAN_SHARE = 2  # listing a folder that others write into may take this share of the time: 1/(2 + 1)
 
 
-class Numbering:
+class Numbering(Generic[S]):
     """The series that one handler has numbered. Two threads at worst list names twice."""
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str], Series] = {}
+        self._known: dict[tuple[str, str, str], Series[S]] = {}
 
-    def series(self, store: Store, head: str, tail: str) -> Series:
+    def series(self, store: S, head: str, tail: str) -> Series[S]:
         """Return the series of names ``head + number + tail`` in *store*."""
         key = (store.root, head, tail)
         found = self._known.get(key)
@@ -35,13 +37,13 @@ class Numbering:
         return found
 
 
-class Series:
+class Series(Generic[S]):
     """One set of keys in one store: its names differ in the number alone."""
 
-    __slots__ = ("_head", "_highest", "_scan_took_s", "_scanned_at_s", "_stamp", "_store", "_tail")
+    __slots__ = ("_highest", "_scan_took_s", "_scanned_at_s", "_stamp", "head", "store", "tail")
 
-    def __init__(self, store: Store, head: str, tail: str) -> None:
-        self._store, self._head, self._tail = store, head, tail
+    def __init__(self, store: S, head: str, tail: str) -> None:
+        self.store, self.head, self.tail = store, head, tail
         self._highest: int | None = None  # None until the names were listed
         self._stamp: int | None = None  # the store's, right after that was known
         self._scanned_at_s = self._scan_took_s = 0.0
@@ -52,21 +54,21 @@ class Series:
         if highest is None:
             return self._listed()
         stamp = self._stamp
-        if stamp is not None and self._store.stamp() == stamp:
+        if stamp is not None and self.store.stamp() == stamp:
             return highest + 1
         # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
         # results, so while that takes too large a share of the time, look upwards from where the series ended.
         if time.monotonic() - self._scanned_at_s >= _SCAN_SHARE * self._scan_took_s or highest < 0:
             return self._listed()
-        if not self._store.has(f"{self._head}{highest}{self._tail}"):
+        if not self.store.has(f"{self.head}{highest}{self.tail}"):
             return self._listed()
-        highest = _end_of_series(self._store, self._head, self._tail, highest)
+        highest = _end_of_series(self.store, self.head, self.tail, highest)
         self._highest, self._stamp = highest, None
         return highest + 1
 
     def taken(self, number: int) -> None:
         """Note that *number* was published, by this process."""
-        self._stamp = self._store.stamp()
+        self._stamp = self.store.stamp()
         self._highest = number
 
     def lost(self) -> None:
@@ -74,9 +76,9 @@ class Series:
         self._stamp = None
 
     def _listed(self) -> int:
-        stamp = self._store.stamp()  # before the names: what comes in between changes it
+        stamp = self.store.stamp()  # before the names: what comes in between changes it
         start = time.monotonic()
-        highest = self._store.highest(self._head, self._tail)
+        highest = self.store.highest(self.head, self.tail)
         self._scanned_at_s = time.monotonic()
         self._scan_took_s = self._scanned_at_s - start
         self._highest, self._stamp = highest, stamp

@@ -47,6 +47,7 @@ cdef extern from "_port.h":
     ctypedef struct np_folder:
         int error
     int PLATFORM_IS_WINDOWS
+    int NLP_NOT_THERE
     int np_folder_open(np_folder* folder, const char* path) nogil
     int np_folder_open_wide(np_folder* folder, const wchar_t* path) nogil
     const char* np_folder_next(np_folder* folder) nogil
@@ -370,6 +371,15 @@ def around_number(Layout layout not None, data not None, str suffix not None):
     return name[:at], name[at:] + suffix
 
 
+def plain_name(Layout layout not None, data not None, str suffix not None):
+    """Return the file name of *data*, *suffix* included; None where more than a quick look is needed."""
+    cdef str name = _ascii_name(layout, data, None, NULL)
+    if name is None:
+        return None
+    name = name + suffix
+    return name if is_plain_name(name) else None
+
+
 cpdef bint is_plain_name(str text) except -1:
     """Whether *text* is surely a file name: ASCII, at most 255 characters, none of them ``/`` or NUL.
 
@@ -444,6 +454,35 @@ def reduce_array(array, /):
     if flags.f_contiguous:
         return type(array), (array.shape, text, PyPickleBuffer_FromObject(array), 0, None, "F")
     return array.__reduce_ex__(5)
+
+
+@cython.final
+cdef class FirstChunk:
+    """What a pickler writes to: holds one chunk, which is all that most results have, and passes on what is more.
+
+    :param limit: size in bytes from which on a chunk is passed on too
+    :param begin_rest: called without arguments at the first chunk too many; returns the object to write to
+    """
+
+    cdef readonly bytes first
+    cdef readonly object rest
+    cdef Py_ssize_t limit
+    cdef object begin_rest
+
+    def __init__(self, Py_ssize_t limit, begin_rest not None):
+        self.limit = limit
+        self.begin_rest = begin_rest
+
+    def write(self, data, /):
+        if self.rest is None:
+            if self.first is None and type(data) is bytes and len(<bytes> data) < self.limit:
+                self.first = <bytes> data
+                return
+            self.rest = self.begin_rest()
+            if self.first is not None:
+                self.rest.write(self.first)
+                self.first = None
+        self.rest.write(data)
 
 
 # ---------------------------------------------------------------------------------------------- folders
@@ -641,6 +680,8 @@ def sync_file_system(int fd):
 def folder_stamp(str folder not None):
     """Return a number that changes when an entry of *folder* comes or goes: its time of change in nanoseconds.
 
+    None where there is no such folder.
+
     :raises OSError: *folder* can't be looked at
     """
     cdef long long stamp = 0
@@ -656,10 +697,15 @@ def folder_stamp(str folder not None):
         finally:
             PyMem_Free(wide)
     else:
-        path = fsencode(folder)
-        c_path = path
+        if PyUnicode_IS_COMPACT_ASCII(folder):  # stored as it goes to the system, with a NUL after it
+            c_path = <const char*> PyUnicode_DATA(folder)
+        else:
+            path = fsencode(folder)
+            c_path = path
         with nogil:
             error = np_folder_stamp(c_path, &stamp)
+    if error == NLP_NOT_THERE:
+        return None
     if error:
         nlp_raise_os_error(error, folder)
     return stamp

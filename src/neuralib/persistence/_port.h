@@ -18,6 +18,7 @@
 #include <windows.h>
 
 #define PLATFORM_IS_WINDOWS 1
+#define NLP_NOT_THERE ERROR_FILE_NOT_FOUND
 
 /* 0, an error number, or -1 where the system can't do it. */
 static int np_rename_exclusively(const char *from, const char *to)
@@ -115,6 +116,7 @@ static int np_folder_stamp(const char *path, long long *stamp)
 #include <sys/stat.h>
 
 #define PLATFORM_IS_WINDOWS 0
+#define NLP_NOT_THERE ENOENT
 
 #if defined(__linux__)
 #include <fcntl.h>

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence import _core
-from neuralib.persistence._autoinc import Numbering
+from neuralib.persistence._autoinc import Numbering, Series
 from neuralib.persistence._convert import as_dict
 from neuralib.persistence._equality import same_value
 from neuralib.persistence._errors import (
@@ -26,14 +26,14 @@ from neuralib.persistence._errors import (
     shown,
 )
 from neuralib.persistence._field import missing
-from neuralib.persistence._handlers import finding
+from neuralib.persistence._handlers import batches, finding
 from neuralib.persistence._naming import AnyText, literals_of, text_of
 from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import FolderStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from neuralib.persistence._stores.base import Draft
 
@@ -141,10 +141,11 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises OSError: the file can't be written; what was there before is left as it is
         """
         info = self._info_of(result)
-        numbered = _core.is_numbered(info.layout, result, None)
+        autoinc = info._layout.autoinc  # type: ignore[union-attr]
+        numbered = autoinc is None or getattr(result, autoinc, None) is not None
         if path is not None:
             if not numbered:
-                raise AutoIncFieldNotResolvedError(result, info.layout.autoinc)
+                raise AutoIncFieldNotResolvedError(result, autoinc)
             folder, name = os.path.split(os.fspath(path))
             self._save_as(result, FolderStore(folder), name, None)
         elif numbered:
@@ -153,6 +154,18 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         else:
             self._save_with_new_number(result, info)
         return result
+
+    def save_all(self, results: Iterable[T], *, progress: bool = False) -> int:
+        """Save many results, and return how many; their auto-increment numbers are set.
+
+        With :attr:`durable`, results wait for the disk together, which costs each a small part of the wait; all that
+        were saved would survive a loss of power when this returns.
+
+        :param results: any iterable, a generator too: each result is asked for when the one before was taken care of
+        :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
+        :raises Exception: whatever one of them raises; those before it are saved, and a note says how many
+        """
+        return batches.save_all(self, results, progress=progress)
 
     def _info_of(self, result: object) -> PersistentClass[T]:
         """Return what is known of this handler's class, of which *result* must be."""
@@ -179,23 +192,23 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Return *result* as bytes that can be published under *name*."""
         return store.draft_by_hook(lambda path: self._save_persistence(result, path), name, durable=durable)
 
-    def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
-        draft = self._draft(result, store, name, durable=self.durable)
-        try:
-            self._publish(draft, result, store, name, info)
-        finally:
-            draft.discard()
+    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | None:
+        """Save *result* under *name*; where the name is taken, return what was to get it."""
+        return published_or_draft(self._draft(result, store, name, durable=self.durable), name)
 
-    def _publish(self, draft: Draft, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
-        """Publish *draft* under *name*; with *info*, only where what is there has the same keys."""
+    def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
+        """Save *result* under *name*; with *info*, replace what is there only where it has the same keys."""
+        draft = self._publish_new(result, store, name)
+        if draft is None:
+            return
         try:
-            draft.publish_new(name)
-        except FileExistsError:
             path = store.path(name)
             system.refuse_special(path)
             if info is not None:
                 self._refuse_other_keys(result, path, info)
             draft.publish_over(name)
+        finally:
+            draft.discard()
 
     def _refuse_other_keys(self, result: T, path: str, info: PersistentClass[T]) -> None:
         """Raise an error where the file at *path* holds a result whose keys in the name differ."""
@@ -222,42 +235,38 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         return as_dict(self._load_persistence(Path(path)))
 
     @property
-    def _numbering(self) -> Numbering:
+    def _numbering(self) -> Numbering[FolderStore]:
         # Not made in __init__: subclasses may not call it.
-        found: Numbering | None = self.__dict__.get("_numbers")
+        found: Numbering[FolderStore] | None = self.__dict__.get("_numbers")
         if found is None:
             found = self.__dict__.setdefault("_numbers", Numbering())
         return found
 
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
-        field = info.layout.autoinc
-        assert field is not None
-        store, head, tail = self._series_of(result, info, field)
-        series = self._numbering.series(store, head, tail)
+        field: str = info._layout.autoinc  # type: ignore[union-attr, assignment]
+        series = self._series_of(result, info, field)
+        store, head, tail = series.store, series.head, series.tail
         published = False
         try:
             while not published:
                 number = series.next()
                 setattr(result, field, number)
-                name = f"{head}{number}{tail}"
-                draft = self._draft(result, store, name, durable=self.durable)
-                try:
-                    draft.publish_new(name)
+                draft = self._publish_new(result, store, f"{head}{number}{tail}")
+                if draft is None:
                     published = True
-                except FileExistsError:  # somebody else was first: theirs stays, this one takes the next number
-                    series.lost()
-                finally:
+                else:  # somebody else was first: theirs stays, this one takes the next number
                     draft.discard()
+                    series.lost()
             series.taken(number)
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
 
-    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> tuple[FolderStore, str, str]:
-        """Return the folder of *result*, and what stands before and after the number in its name."""
+    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> Series[FolderStore]:
+        """Return the series that *result* will be one of."""
         folder, name = os.path.split(os.fspath(self.filepath(result, **{field: AnyText()})))
         head, tail = literals_of(name)
-        return FolderStore(folder), head, tail
+        return self._numbering.series(FolderStore(folder), head, tail)
 
     # ------------------------------------------------------------------------------------------ loading
 
@@ -402,3 +411,16 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             _log.warning("left out: %s", error)
         else:
             on_corrupt(error)
+
+
+def published_or_draft(draft: Draft, name: str) -> Draft | None:
+    """Publish *draft* under *name*, and return None; where the name is taken, return the draft."""
+    try:
+        draft.publish_new(name)
+    except FileExistsError:
+        return draft
+    except BaseException:
+        draft.discard()
+        raise
+    draft.discard()
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from neuralib.persistence._handlers.pickles import PickleHandler
 
@@ -20,14 +20,15 @@ def save(data: object, path: str | os.PathLike[str], *, durable: bool = False) -
     PickleHandler(type(data), os.path.dirname(os.fspath(path)), durable=durable).save_persistence(data, path)
 
 
-def load(data_cls: type[T], path: str | os.PathLike[str]) -> T:
+def load(data_cls: type[T], path: str | os.PathLike[str], *, mmap_mode: Literal["r", "c"] | None = None) -> T:
     """Load a result of *data_cls* from the pickle file *path*.
 
+    :param mmap_mode: map large arrays into memory instead of reading them: see :class:`PickleHandler`
     :raises FileNotFoundError: there is no such file
     :raises CorruptResultError: the file is damaged, or no result file
     :raises NotAResultError: the file holds something else
     """
-    return PickleHandler(data_cls, os.path.dirname(os.fspath(path))).load_persistence(path)
+    return PickleHandler(data_cls, os.path.dirname(os.fspath(path)), mmap_mode=mmap_mode).load_persistence(path)
 
 
 def load_by(data_cls: type[T], path: str | os.PathLike[str], /, **kwargs: Any) -> T:

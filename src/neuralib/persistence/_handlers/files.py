@@ -20,13 +20,14 @@ from neuralib.persistence._errors import (
     NotAResultError,
     shown,
 )
-from neuralib.persistence._handlers.base import PersistenceHandler
+from neuralib.persistence._handlers.base import PersistenceHandler, published_or_draft
 from neuralib.persistence._naming import problem_of
 from neuralib.persistence._schema import ensure_persistence_class
 from neuralib.persistence._stores.folder import FolderStore
-from neuralib.persistence._stores.system import explained
+from neuralib.persistence._stores.system import explained, publish_whole
 
 if TYPE_CHECKING:
+    from neuralib.persistence._autoinc import Series
     from neuralib.persistence._schema import PersistentClass
     from neuralib.persistence._stores.base import Draft
     from neuralib.persistence._stores.drafts import FolderDraft
@@ -116,6 +117,27 @@ class FileHandler(PersistenceHandler[T]):
         """Return the file name for the keys of *result*, replaced by *kwargs*: see :class:`PersistenceHandler`."""
         return self._named(self.persistence_info, result, kwargs)
 
+    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | None:
+        if self._own_writing or self.durable:
+            return super()._publish_new(result, store, name)
+        content = self._content(result, store)
+        if type(content) is not bytes:
+            return published_or_draft(content, name)  # type: ignore[arg-type]
+        try:
+            if publish_whole(store.root, store.prefix + name, content):
+                return None
+        except FileExistsError:
+            draft: Draft = store.draft()
+            draft.write(content)
+            return draft
+        draft = store.draft()
+        draft.write(content)
+        return published_or_draft(draft, name)
+
+    def _content(self, result: T, store: FolderStore) -> bytes | Draft:
+        """Return what is to be in the file of *result*: the bytes themselves where they are few."""
+        return self._draft(result, store, "", durable=False)
+
     def _named(self, info: PersistentClass[T], result: T | None, overrides: dict[str, Any] | None) -> str:
         name = _core.format_name(info.layout, result, overrides) + self._ext
         if not _core.is_plain_name(name):
@@ -125,13 +147,14 @@ class FileHandler(PersistenceHandler[T]):
     def _place_of(self, result: T, info: PersistentClass[T]) -> tuple[FolderStore, str]:
         if self._own_place:
             return super()._place_of(result, info)
-        return self._store, self._named(info, result, None)
+        name = _core.plain_name(info._layout, result, self._ext)  # type: ignore[arg-type]
+        return self._store, self._named(info, result, None) if name is None else name
 
-    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> tuple[FolderStore, str, str]:
-        around = None if self._own_place else _core.around_number(info.layout, result, self._ext)
+    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> Series[FolderStore]:
+        around = None if self._own_place else _core.around_number(info._layout, result, self._ext)  # type: ignore[arg-type]
         if around is None:
             return super()._series_of(result, info, field)
-        return self._store, *around
+        return self._numbering.series(self._store, *around)
 
     @abc.abstractmethod
     def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:

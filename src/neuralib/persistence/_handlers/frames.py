@@ -15,13 +15,15 @@ import io
 import mmap
 import os
 import pickle
+import queue
 import struct
 import sys
+import threading
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from typing_extensions import Buffer
 
@@ -40,6 +42,7 @@ _TRAILER = struct.Struct("<8sQII")
 _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
+_ASIDE_FROM = 1 << 24  # bytes from which on a thread of its own for the checksum is worth its start
 
 _FRAME = 0x95
 _LONG_HEADERS = {0x96: 9, 0x8E: 9, 0x8D: 9, 0x42: 5, 0x58: 5}  # opcodes of large values, and the sizes of their headers
@@ -57,13 +60,36 @@ def checksum(data: Buffer, start: int = 0) -> int:
     return zlib_ng.crc32(data, start)
 
 
+class _Aside:
+    """The checksum of many pieces, computed by a thread of its own while they are read or written."""
+
+    def __init__(self, start: int) -> None:
+        self._pieces: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
+        self._checksum = start
+        self._thread = threading.Thread(target=self._run, name="checksum", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            self._checksum = checksum(piece, self._checksum)
+
+    def add(self, piece: Buffer) -> None:
+        self._pieces.put(piece)
+
+    def result(self) -> int:
+        """Return the checksum of all pieces, once there are no more."""
+        self._pieces.put(None)
+        self._thread.join()
+        return self._checksum
+
+
 class PickleWriter:
     """What a pickler writes to: puts large arrays where they can be mapped, and adds up the checksums."""
 
-    __slots__ = ("_checksum", "_file", "_held", "_length", "_structure")
+    __slots__ = ("_checksum", "_held", "_length", "_structure", "draft")
 
-    def __init__(self, file: Draft) -> None:
-        self._file = file
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
         self._held: bytes | None = None  # the last chunk: its end may be the header of an array
         self._length = 0
         self._checksum = 0
@@ -91,25 +117,37 @@ class PickleWriter:
     def finish(self) -> None:
         """Write what is left, and the trailer."""
         held, self._held = self._held, None
-        if held is not None and self._length == 0 and len(held) < AT_ONCE:  # as for most results
-            found = zlib.crc32(held)
-            self._file.write(held + _TRAILER.pack(MAGIC, len(held), found, found))
-            return
         if held is not None:
             self._put(held)
         structure = self._checksum if self._structure is None else self._structure
-        self._file.write(_TRAILER.pack(MAGIC, self._length, self._checksum, structure))
+        self.draft.write(_TRAILER.pack(MAGIC, self._length, self._checksum, structure))
 
     def _put(self, data: Buffer, *, array: bool = False) -> None:
         view = memoryview(data)
         self._length += view.nbytes
-        write = self._file.write
+        write = self.draft.write
+        if array and view.nbytes >= _ASIDE_FROM:
+            aside = _Aside(self._checksum)
+            try:
+                for start in range(0, view.nbytes, _PIECE):
+                    part = view[start : start + _PIECE]
+                    aside.add(part)
+                    write(part)
+            finally:
+                self._checksum = aside.result()
+            return
         for start in range(0, view.nbytes, _PIECE):
             piece = view[start : start + _PIECE] if view.nbytes > _PIECE else data
             self._checksum = checksum(piece, self._checksum)
             if self._structure is not None and not array:
                 self._structure = checksum(piece, self._structure)
             write(piece)
+
+
+def with_trailer(pickled: bytes) -> bytes:
+    """Return the whole file for *pickled*, which is small and so has no large array."""
+    found = zlib.crc32(pickled)
+    return pickled + _TRAILER.pack(MAGIC, len(pickled), found, found)
 
 
 def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
@@ -260,13 +298,26 @@ class _Source:
         else:
             target[:have], self._ahead = self._ahead, b""
         self.checksum = checksum(target[:have], self.checksum)
-        while have < len(target):
-            got = self._file.readinto(target[have : have + _PIECE])
+        self.left -= len(target)
+        if len(target) < _ASIDE_FROM:
+            for piece in self._pieces(target[have:]):
+                self.checksum = checksum(piece, self.checksum)
+            return
+        aside = _Aside(self.checksum)
+        try:
+            for piece in self._pieces(target[have:]):
+                aside.add(piece)
+        finally:
+            self.checksum = aside.result()
+
+    def _pieces(self, target: memoryview) -> Iterator[memoryview]:
+        """Fill *target* from the file; yield each piece that is filled."""
+        while target:
+            got = self._file.readinto(target[:_PIECE])
             if not got:
                 raise EOFError("it ends too early")
-            self.checksum = checksum(target[have : have + got], self.checksum)
-            have += got
-        self.left -= len(target)
+            yield target[:got]
+            target = target[got:]
 
 
 class _Mapped:

@@ -6,6 +6,8 @@ import os
 import pickle
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
+from neuralib.persistence import _core
+from neuralib.persistence._convert import as_dict
 from neuralib.persistence._handlers import frames
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler, refuse_special_file
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from neuralib.persistence._stores.base import Draft
     from neuralib.persistence._stores.drafts import FolderDraft
+    from neuralib.persistence._stores.folder import FolderStore
 
 T = TypeVar("T")
 
@@ -59,8 +63,37 @@ class PickleHandler(FileHandler[T]):
             raise ValueError(f"{type(self).__qualname__}: mmap_mode must be None, 'r' or 'c', not {mmap_mode!r}")
         self.mmap_mode = mmap_mode
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Note what the subclass does in its own way."""
+        super().__init_subclass__(**kwargs)
+        cls._own_format = cls._write is not PickleHandler._write
+
+    _own_format = False
+
+    def _content(self, result: T, store: FolderStore) -> bytes | Draft:
+        if self._own_format:
+            return super()._content(result, store)
+        target = _core.FirstChunk(frames.AT_ONCE, lambda: self._writer(store.draft()))
+        try:
+            pickler(target).dump(as_dict(result))
+            if target.first is not None:
+                return self._small_file(target.first)
+            target.rest.finish()
+        except BaseException:
+            if target.rest is not None:
+                target.rest.draft.discard()
+            raise
+        draft: Draft = target.rest.draft
+        return draft
+
+    def _writer(self, draft: Draft) -> frames.PickleWriter | _Compressor:
+        """Return what a pickler is to write to, for the file *draft*."""
+        return frames.PickleWriter(draft)
+
+    _small_file = staticmethod(frames.with_trailer)
+
     def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:
-        writer = frames.PickleWriter(file)
+        writer = self._writer(file)
         pickler(writer).dump(fields)
         writer.finish()
 
@@ -114,31 +147,34 @@ class GzipHandler(PickleHandler[T]):
             raise ValueError(f"GzipHandler: compression must be an int from 0 to 9, or None, not {compression!r}")
         self._level = DEFAULT_LEVEL if compression is None else compression
 
-    def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:
-        compressor = _Compressor(file, self._level)
-        pickler(compressor).dump(fields)
-        compressor.finish()
+    def _writer(self, draft: Draft) -> _Compressor:
+        return _Compressor(draft, self._level)
+
+    def _small_file(self, pickled: bytes) -> bytes:
+        from zlib_ng import zlib_ng
+
+        return zlib_ng.compress(pickled, self._level, _GZIP_WBITS)
 
 
 class _Compressor:
     """What a pickler writes to: compresses on the way to *file*."""
 
-    __slots__ = ("_compress", "_file")
+    __slots__ = ("_compress", "draft")
 
-    def __init__(self, file: FolderDraft, level: int) -> None:
+    def __init__(self, draft: Draft, level: int) -> None:
         from zlib_ng import zlib_ng
 
-        self._file = file
+        self.draft = draft
         self._compress = zlib_ng.compressobj(level, zlib_ng.DEFLATED, _GZIP_WBITS, _MEMORY_LEVEL)
 
     def write(self, data: Buffer, /) -> None:
         # Picklers pass large arrays uncopied: their memory as it lies there, in whatever order.
         compressed = self._compress.compress(data.raw() if isinstance(data, pickle.PickleBuffer) else data)
         if compressed:
-            self._file.write(compressed)
+            self.draft.write(compressed)
 
     def finish(self) -> None:
-        self._file.write(self._compress.flush())
+        self.draft.write(self._compress.flush())
 
 
 def _rest(fd: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Buffer
 
@@ -16,8 +16,15 @@ class Draft(Protocol):
     def write(self, data: Buffer, /) -> int:
         """Add *data*; return its size in bytes."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+
     def finish(self) -> None:
         """Complete the bytes, so that publishing them only gives the name."""
+
+    def sync(self) -> None:
+        """Write the finished bytes through to the disk."""
 
     def publish_new(self, name: str) -> None:
         """Give the bytes *name*; of any number of writers exactly one succeeds.
@@ -48,8 +55,9 @@ class Store(Protocol):
     def highest(self, head: str, tail: str) -> int:
         """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1; opens nothing."""
 
-    def stamp(self) -> int | None:
-        """Return a number that changes when names come or go; None where the place is not there."""
+    @property
+    def stamp(self) -> Callable[[], int | None]:
+        """Returns a number that changes when names come or go; None where the place is not there."""
 
     def has(self, name: str) -> bool:
         """Return whether there is something under *name*."""

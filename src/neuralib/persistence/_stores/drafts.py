@@ -32,13 +32,14 @@ class FolderDraft:
     :param durable: write it through to the disk before it is published
     """
 
-    __slots__ = ("_chunks", "_durable", "_fd", "_finished", "_folder", "_hidden", "_pending")
+    __slots__ = ("_chunks", "_durable", "_fd", "_finished", "_folder", "_hidden", "_pending", "size")
 
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
         self._durable = durable
         self._chunks: list[Buffer] = []
         self._pending = 0  # bytes in _chunks
+        self.size = 0
         self._fd = -1
         self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
@@ -53,6 +54,7 @@ class FolderDraft:
             size = data.nbytes
         self._chunks.append(data)
         self._pending += size
+        self.size += size
         if self._pending >= _SPILL_BYTES:
             self._flush()
         return size
@@ -102,22 +104,34 @@ class FolderDraft:
                 self._chunks.append(b"")
             self._flush()
         if self._durable:
-            try:
-                os.fsync(self._fd)
-            except OSError as error:
-                raise system.explained(error, "writing a result through to the disk", self._folder) from error
+            self.sync()
         if self._hidden is not None:
             self._close()  # network file systems report a full disk only now
         self._finished = True
+
+    def sync(self) -> None:
+        """Write the finished file through to the disk."""
+        try:
+            if self._fd >= 0:
+                os.fsync(self._fd)
+            elif self._hidden is not None:
+                system.sync_file(self._hidden)
+        except OSError as error:
+            raise system.explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
 
         :raises FileExistsError: the name is taken: nothing was changed
         """
+        target = system.joined(self._folder, name)
+        if self._fd < 0 and not self._finished and not self._durable:  # small: nothing was written yet
+            chunks = self._chunks
+            data = chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
+            if system.publish_whole(self._folder, target, data):
+                return
         if not self._finished:
             self.finish()
-        target = system.joined(self._folder, name)
         if self._hidden is None:
             system.link_unnamed(self._fd, target)
             self._close(after_publication=True)
@@ -221,9 +235,19 @@ class HookDraft:
         """Not for this kind of draft: its function wrote it."""
         raise TypeError("the files of this draft were written by a function")
 
+    @property
+    def size(self) -> int:
+        """The size of its files, in bytes."""
+        return sum(os.lstat(f"{folder}/{file}").st_size for folder, _, files in os.walk(self._hidden) for file in files)
+
     def finish(self) -> None:
         """Write the files through to the disk where the draft is durable."""
         if self._durable:
+            self.sync()
+
+    def sync(self) -> None:
+        """Write the files through to the disk."""
+        if self._hidden:
             for folder, _, files in os.walk(self._hidden):
                 for file in files:
                     system.sync_file(f"{folder}/{file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import stat
@@ -26,14 +27,17 @@ class FolderStore:
     :param root: the folder
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("prefix", "root", "stamp")
 
     def __init__(self, root: str) -> None:
         self.root = root or os.curdir
+        self.prefix = system.joined(self.root, "")  # of the path of every name
+        self.stamp: Callable[[], int | None] = functools.partial(_core.folder_stamp, self.root)
+        """Returns the time of the folder's last change, or None where it is not there."""
 
     def path(self, name: str) -> str:
         """Return the path of *name*."""
-        return system.joined(self.root, name)
+        return self.prefix + name
 
     def draft(self, *, durable: bool = False) -> FolderDraft:
         """Return a new draft; the disk is not touched before it has a megabyte, or is published.
@@ -65,13 +69,6 @@ class FolderStore:
         if leftovers:
             self.sweep()
         return number
-
-    def stamp(self) -> int | None:
-        """Return the time of the folder's last change, or None where it is not there."""
-        try:
-            return _core.folder_stamp(self.root)
-        except FileNotFoundError:
-            return None
 
     def has(self, name: str) -> bool:
         """Return whether there is something under *name*, a broken link included."""

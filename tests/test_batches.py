@@ -1,0 +1,175 @@
+"""Many results saved and loaded together."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from checks import Pair, Run, filled
+
+from neuralib.persistence import GzipHandler, NameTakenError, PersistenceHandler, PickleHandler
+from neuralib.persistence._stores import system
+
+
+def runs(count, animal="A"):
+    for number in range(count):
+        yield filled(Run(animal), data=number)
+
+
+@pytest.fixture(params=[False, True], ids=["not durable", "durable"])
+def durable(request):
+    return request.param
+
+
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
+def test_a_batch_is_saved_with_dense_numbers(tmp_path, durable, kind):
+    """From any iterable, over several groups, beside what is there."""
+    handler = kind(Run, tmp_path / "new" / "folder", durable=durable)
+    handler.save_persistence(filled(Run("A"), data=-1))
+    results = list(runs(450))
+    assert handler.save_all(iter(results)) == 450
+    assert [it.version for it in results] == list(range(1, 451))
+    assert [it.data for _, it in handler.load_all(Run("A"))] == [-1, *range(450)]
+    assert handler.save_all([]) == 0
+
+
+def test_series_mix_in_one_batch(tmp_path, durable):
+    """Each has its own numbers."""
+    handler = PickleHandler(Run, tmp_path, durable=durable)
+    results = [filled(Run("AB"[i % 2]), data=i) for i in range(10)]
+    handler.save_all(results)
+    assert [it.version for it in results] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_batch_replaces_and_refuses_as_single_saves_do(tmp_path, durable):
+    """The same keys replace, other keys of the same name are refused."""
+    handler = PickleHandler(Pair, tmp_path, durable=durable)
+    handler.save_all([filled(Pair(1, 2), data="first"), filled(Pair(1, 2), data="second")])
+    assert handler.load_persistence(Pair(1, 2)).data == "second"
+    handler.save_all([filled(Pair(1, 2), data="third")])
+    assert handler.load_persistence(Pair(1, 2)).data == "third"
+    with pytest.raises(NameTakenError) as caught:
+        handler.save_all([filled(Pair(3, 4), data=0), filled(Pair("1", 2), data="other"), filled(Pair(5, 6), data=0)])
+    assert caught.value.__notes__ == ["1 results of the batch were saved before this one"]
+    assert handler.load_persistence(Pair(1, 2)).data == "third"
+    assert sorted(os.listdir(tmp_path)) == ["cache-Pair-1-2.pkl", "cache-Pair-3-4.pkl"]
+
+
+def test_an_error_in_the_middle_leaves_what_was_saved(tmp_path, durable):
+    """And says how far it came; the numbers of the others are open again."""
+    handler = PickleHandler(Run, tmp_path, durable=durable)
+    results = list(runs(10))
+    results[6].data = lambda: 0
+    with pytest.raises((AttributeError, TypeError)) as caught:
+        handler.save_all(results)
+    assert "6 results of the batch were saved" in caught.value.__notes__[-1]
+    assert [it.version for it in results] == [0, 1, 2, 3, 4, 5, None, None, None, None]
+    results[6].data = "mended"
+    assert handler.save_all(results[6:]) == 4
+    assert [it.version for it in results] == list(range(10))
+    assert len(os.listdir(tmp_path)) == 10
+
+
+def test_an_iterable_that_fails_is_told_too(tmp_path, durable):
+    """What it gave before is saved."""
+
+    def failing():
+        yield from runs(3)
+        raise RuntimeError("no more")
+
+    handler = PickleHandler(Run, tmp_path, durable=durable)
+    with pytest.raises(RuntimeError, match="no more") as caught:
+        handler.save_all(failing())
+    assert "3 results" in caught.value.__notes__[-1]
+    assert len(os.listdir(tmp_path)) == 3
+
+
+class HookHandler(PersistenceHandler):
+    def __init__(self, root, durable):
+        self.root, self.durable = root, durable
+
+    persistence_class = Run
+    save_root = property(lambda self: self.root)
+
+    def _save_persistence(self, result, path):
+        path.write_text(str(result.data))
+
+    def _load_persistence(self, path):
+        return filled(Run("A", 0), data=path.read_text())
+
+
+def test_handlers_with_hooks_save_batches_too(tmp_path, durable):
+    """Each in its own way."""
+    assert HookHandler(tmp_path, durable).save_all(runs(5)) == 5
+    assert sorted(os.listdir(tmp_path)) == [f"cache-Run-A-#{n}" for n in range(5)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="counts calls of POSIX")
+def test_a_durable_batch_shares_the_wait(tmp_path, monkeypatch):
+    """Few waits for the disk, however many results; all of them before the names are given, or at the end."""
+    events = []
+    sync_all = system._core.sync_file_system
+    monkeypatch.setattr(os, "fsync", lambda fd: events.append("fsync"))
+    monkeypatch.setattr(system, "publish_whole", lambda *_: pytest.fail("published before it is on the disk"))
+    handler = PickleHandler(Run, tmp_path, durable=True)
+    handler.save_all(runs(300))
+    assert len(events) <= 20 if sync_all(os.open(tmp_path, os.O_RDONLY)) else 340
+
+
+def test_a_batch_that_loses_a_race_takes_other_numbers(tmp_path):
+    """While it waits, somebody else saves."""
+    handler, other = (PickleHandler(Run, tmp_path, durable=it) for it in (True, False))
+
+    mine = list(runs(5))
+
+    def mixed():
+        yield from mine[:3]
+        other.save_all(runs(2))
+        yield from mine[3:]
+
+    assert handler.save_all(mixed()) == 5
+    assert sorted(it.version for it in mine) == [2, 3, 4, 5, 6]
+    assert len(os.listdir(tmp_path)) == 7
+
+
+def test_a_progress_bar_is_shown_on_request(tmp_path, capsys, monkeypatch):
+    """Only in a terminal; without its package the extra is named."""
+    handler = PickleHandler(Run, tmp_path)
+    if "tqdm" in sys.modules or __import__("importlib").util.find_spec("tqdm"):
+        assert handler.save_all(runs(3), progress=True) == 3
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(ImportError) as caught:
+        handler.save_all(runs(3), progress=True)
+    assert "neuralib-persistence[progress]" in "".join(caught.value.__notes__)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_load_in_order(tmp_path, threads):
+    """And a damaged file is told at its place; leaving early leaves no thread at work."""
+    GzipHandler(Run, tmp_path).save_all(runs(30))
+    handler = GzipHandler(Run, tmp_path, threads=threads)
+    assert [it.data for _, it in handler.load_all(Run("A"))] == list(range(30))
+    (tmp_path / "cache-Run-A-#7.pkl.gz").write_bytes(b"\x1f\x8bno")
+    seen = []
+    with pytest.raises(ValueError, match="#7"):
+        seen.extend(it.data for _, it in handler.load_all(Run("A")))
+    problems = []
+    assert len(list(handler.load_all(Run("A"), on_corrupt=problems.append))) == 29
+    assert [it.path for it in problems] == [str(tmp_path / "cache-Run-A-#7.pkl.gz")]
+    iterator = handler.load_all(Run("A"))
+    assert next(iterator)[1].data == 0
+    iterator.close()
+
+
+def test_a_file_of_another_name_is_reported(tmp_path, caplog):
+    """A copy under a name of other keys is no result of these keys."""
+    handler = PickleHandler(Run, tmp_path)
+    handler.save_all(runs(2))
+    (tmp_path / "cache-Run-B-#0.pkl").write_bytes((tmp_path / "cache-Run-A-#0.pkl").read_bytes())
+    assert [it.data for _, it in handler.load_all(Run("B"))] == []
+    assert "wanted 'B', found 'A'" in caplog.text
+    problems = []
+    assert list(handler.load_all(Run("B"), on_corrupt=problems.append)) == []
+    assert problems[0].path == str(tmp_path / "cache-Run-B-#0.pkl")
