@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._stores import system
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from neuralib.persistence._autoinc import Series
-    from neuralib.persistence._handlers.base import PersistenceHandler
+    from neuralib.persistence._schema import PersistentClass
     from neuralib.persistence._stores.base import Draft
     from neuralib.persistence._stores.folder import FolderStore
 
@@ -23,8 +23,22 @@ _GROUP_RESULTS = 200  # each is an open file until it is published
 _GROUP_BYTES = 1 << 28
 
 
-def save_all(handler: PersistenceHandler[T], results: Iterable[T], *, progress: bool) -> int:
-    """Save *results* with *handler*: see :meth:`PersistenceHandler.save_all`."""
+class Saver(Protocol):
+    """What a batch needs of a handler."""
+
+    durable: bool
+
+    @property
+    def persistence_info(self) -> PersistentClass[Any]: ...
+    def save_persistence(self, result: Any) -> Any: ...
+    def _info_of(self, result: object) -> PersistentClass[Any]: ...
+    def _place_of(self, result: Any, info: PersistentClass[Any]) -> tuple[FolderStore, str]: ...
+    def _series_of(self, result: Any, info: PersistentClass[Any], field: str) -> Series[FolderStore]: ...
+    def _draft(self, result: Any, store: FolderStore, name: str, *, durable: bool) -> Draft: ...
+
+
+def save_all(handler: Saver, results: Iterable[T], *, progress: bool) -> int:
+    """Save *results* with *handler*: see the method of that name."""
     batch = _DurableBatch(handler) if handler.durable else _Batch(handler)
     try:
         try:
@@ -42,7 +56,7 @@ def save_all(handler: PersistenceHandler[T], results: Iterable[T], *, progress: 
 class _Batch:
     """Results saved one by one."""
 
-    def __init__(self, handler: PersistenceHandler[Any]) -> None:
+    def __init__(self, handler: Saver) -> None:
         self._handler = handler
         self.saved = 0
 
@@ -72,7 +86,7 @@ def _bar(results: Iterable[T], wanted: bool) -> Iterator[Iterable[T]]:
 class _DurableBatch(_Batch):
     """Results that wait as complete drafts without names until they are on the disk: then all get their names."""
 
-    def __init__(self, handler: PersistenceHandler[Any]) -> None:
+    def __init__(self, handler: Saver) -> None:
         super().__init__(handler)
         self._waiting: list[tuple[Any, FolderStore, str, Draft, Series[FolderStore] | None]] = []
         self._numbers: dict[int, int] = {}  # by the identity of the series: the number after those of the group
