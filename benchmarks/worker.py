@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import sides
+from cases import SIDES
 
 
 def main(case: str, name: str, folder: str) -> None:
     work = Path(folder)
     work.mkdir(parents=True)
-    batches = sides.SIDES[case][name](work)
+    batches = SIDES[case][name](work)
     gc.disable()  # a collection in one side's batch and not in the other's would be noise
     for _ in sys.stdin:
         batch = next(batches)

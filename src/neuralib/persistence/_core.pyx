@@ -220,6 +220,7 @@ def new_from_dict(cls, dict values not None):
 
 # ---------------------------------------------------------------------------------------------- names
 
+@cython.cdivision(True)  # it is never negative, so that C's division is Python's
 cdef inline int _digits(long long number, char* target) noexcept nogil:
     """Write *number* (>= 0) in decimal at *target* (20 bytes at the most); return how many digits."""
     cdef char[20] reversed_digits

@@ -1,0 +1,141 @@
+"""Compressed results."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cases.common import FILES, KEYS, made, saving, side, small_class
+
+if TYPE_CHECKING:
+    pass
+TRACES_BYTES = 32 << 20
+
+
+def traces() -> Any:
+    """Return 32 MB of calcium traces as an imaging pipeline leaves them: (F - F0) / F0 of photon counts, float32."""
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    cells = 64
+    frames = TRACES_BYTES // 4 // cells
+    spikes = rng.random((cells, frames)) < 0.005
+    decay = np.exp(-np.arange(120) / 30)
+    baseline = rng.integers(80, 200, (cells, 1))
+    clean = np.stack([np.convolve(it, decay)[:frames] for it in spikes])
+    counts = rng.poisson(baseline * (1 + clean))
+    return ((counts - baseline) / baseline).astype(np.float32)
+
+
+def gzip_handler(cls: Any, folder: Path) -> Any:
+    from neuralib.persistence import GzipHandler
+
+    return GzipHandler(cls, folder)
+
+
+@side("gzip 32 MB", "existing")
+@side("gzip 32 MB", "ours")
+def gzip_traces(folder: Path) -> Any:
+    cls = small_class(numbered=False)
+    handler = gzip_handler(cls, folder)
+    result = made(cls, 0)
+    result.weights = traces()
+    while True:
+
+        def batch() -> int:
+            handler.save_persistence(result)
+            return 1
+
+        yield batch
+        result.run += 1
+
+
+@side("gzip 32 MB, size", "existing")
+@side("gzip 32 MB, size", "ours")
+def gzip_traces_size(folder: Path) -> Any:
+    for batch in gzip_traces(folder):
+        batch()
+        size = float(next(folder.iterdir()).stat().st_size)
+        yield lambda size=size: size
+
+
+@side("load gzip 32 MB", "existing")
+@side("load gzip 32 MB", "ours")
+def gunzip_traces(folder: Path) -> Any:
+    next(gzip_traces(folder))()
+    path = next(folder.iterdir())
+    handler = gzip_handler(small_class(numbered=False), folder)
+
+    def batch() -> int:
+        handler.load_persistence(path)
+        return 1
+
+    while True:
+        yield batch
+
+
+@side("gzip, small", "existing")
+@side("gzip, small", "ours")
+def gzip_small(folder: Path) -> Any:
+    def save_all(results: list[Any], target: Path) -> None:
+        handler = gzip_handler(type(results[0]), target)
+        for it in results:
+            handler.save_persistence(it)
+
+    yield from saving(folder, small_class(numbered=False), range(FILES), save_all)
+
+
+# ------------------------------------------------------------------------------------------ threads
+
+
+def saved_by_threads(folder: Path, threads: int) -> Any:
+    """64 compressed results of 1 MB, saved by so many threads that share a handler."""
+    import numpy as np
+
+    cls = small_class(numbered=False)
+    weights = traces().reshape(-1)[: 32 * (1 << 18)].reshape(32, -1)
+
+    def save_all(results: list[Any], target: Path) -> None:
+        handler = gzip_handler(cls, target)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(handler.save_persistence, results))
+
+    for batch in saving(folder, cls, range(32), save_all):
+        for it, row in zip(batch.__defaults__[0], weights, strict=True):
+            it.weights = np.ascontiguousarray(row)
+        yield batch
+
+
+@side("gzip 32 results of 1 MB", "2 threads")
+def saved_by_two_threads(folder: Path) -> Any:
+    yield from saved_by_threads(folder, 2)
+
+
+@side("gzip 32 results of 1 MB", "1 thread")
+def saved_by_one_thread(folder: Path) -> Any:
+    yield from saved_by_threads(folder, 1)
+
+
+def loaded_by_threads(folder: Path, threads: int) -> Any:
+    from neuralib.persistence import GzipHandler, missing
+
+    next(saved_by_threads(folder, 1))()
+    handler = GzipHandler(small_class(numbered=False), folder / "0", threads=threads)
+    template = handler.persistence_class(*KEYS, missing)
+
+    def batch() -> int:
+        return sum(1 for _ in handler.load_all(template))
+
+    while True:
+        yield batch
+
+
+@side("load_all of these", "2 threads")
+def loaded_by_two_threads(folder: Path) -> Any:
+    yield from loaded_by_threads(folder, 2)
+
+
+@side("load_all of these", "1 thread")
+def loaded_by_one_thread(folder: Path) -> Any:
+    yield from loaded_by_threads(folder, 1)

@@ -1,0 +1,130 @@
+"""Saving and loading small results, one by one, in loops, and all of a folder."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cases.common import (
+    FILES,
+    KEYS,
+    Plain2,
+    filled_folder,
+    hand_made,
+    pickle_handler,
+    save_by_hand,
+    save_with_handler,
+    saving,
+    side,
+    small_class,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@side("save", "ours")
+def save_ours(folder: Path) -> Any:
+    yield from saving(folder, small_class(numbered=False), range(FILES), save_with_handler)
+
+
+@side("save", "by hand")
+def save_hand(folder: Path) -> Any:
+    def save_all(results: list[Any], target: Path) -> None:
+        for it in results:
+            save_by_hand(it, str(target))
+
+    yield from saving(folder, Plain2, range(FILES), save_all)
+
+
+@side("save, numbered", "existing")
+@side("save, numbered", "ours")
+def save_numbered(folder: Path) -> Any:
+    yield from saving(folder, small_class(), [None] * 100, save_with_handler)
+
+
+def loop_case(count: int) -> None:
+    @side(f"save, loop of {count}", "numbered")
+    def numbered(folder: Path) -> Any:
+        yield from saving(folder, small_class(), [None] * count, save_with_handler)
+
+    @side(f"save, loop of {count}", "not numbered")
+    def not_numbered(folder: Path) -> Any:
+        yield from saving(folder, small_class(numbered=False), range(count), save_with_handler)
+
+
+for _count in (1_000, 20_000, 100_000):
+    loop_case(_count)
+
+
+@side("load", "existing")
+@side("load", "ours")
+def load_ours(folder: Path) -> Any:
+    cls, target = filled_folder(folder, FILES)
+    handler = pickle_handler(cls, target)
+    paths = [str(it) for it in sorted(target.iterdir())]
+    load = handler.load_persistence
+    as_paths: list[Any] = [Path(it) for it in paths] if takes_no_text(load, paths[0]) else list(paths)
+
+    def batch() -> int:
+        for it in as_paths:
+            load(it)
+        return len(as_paths)
+
+    while True:
+        yield batch
+
+
+def takes_no_text(load: Any, path: str) -> bool:
+    try:
+        load(path)
+    except Exception:
+        return True
+    return False
+
+
+@side("load", "by hand")
+def load_by_hand(folder: Path) -> Any:
+    paths = hand_made(folder, FILES)
+
+    def batch() -> int:
+        for it in paths:
+            with open(it, "rb") as file:
+                pickle.load(file)
+        return len(paths)
+
+    while True:
+        yield batch
+
+
+@side("load_all of 5000", "ours")
+def load_all_ours(folder: Path) -> Any:
+    from neuralib.persistence import missing
+
+    cls, target = filled_folder(folder, 5_000)
+    handler = pickle_handler(cls, target)
+    template = cls(*KEYS, missing)
+
+    def batch() -> int:
+        return sum(1 for _ in handler.load_all(template))
+
+    while True:
+        yield batch
+
+
+@side("load_all of 5000", "by hand")
+def load_all_by_hand(folder: Path) -> Any:
+    hand_made(folder, 5_000)
+
+    def batch() -> int:
+        results = []
+        for name in sorted(os.listdir(folder)):
+            if name.endswith(".pkl"):
+                with open(f"{folder}/{name}", "rb") as file:
+                    results.append(pickle.load(file))
+        return len(results)
+
+    while True:
+        yield batch

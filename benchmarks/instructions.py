@@ -1,0 +1,76 @@
+"""How many processor instructions the small paths take: ``python benchmarks/instructions.py`` (needs valgrind).
+
+Unlike times, these counts are the same from run to run, whatever else the machine does. They depend on the Python build
+and the compiler: compare them with those of another commit, or of the other side, on the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PATHS = {  # each small path of ours, and what it is held against
+    "as_dict": ("ours", "msgspec"),
+    "from_dict": ("ours", "dataclass"),
+    "filename": ("ours", "f-string"),
+    "__init__": ("ours", "dataclass"),
+}
+FEW, MANY = 1_000, 101_000
+
+
+def call_repeatedly(case: str, name: str, count: int) -> None:
+    """Run one side's statement *count* times; what valgrind looks at."""
+    from cases import SIDES, common
+
+    common.SMALL = count
+    next(SIDES[case][name](Path()))()
+
+
+def instructions(case: str, name: str, count: int) -> int:
+    """Return the instructions of a whole process that runs the statement *count* times."""
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []  # addresses move the counts a little
+    command = [*fixed, "valgrind", "--tool=callgrind", f"--callgrind-out-file={os.devnull}"]
+    command += [sys.executable, __file__, "--one", case, name, str(count)]
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["OPENBLAS_NUM_THREADS"] = "1"  # idle threads of numpy count too
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode or found is None:
+        raise SystemExit(f"valgrind failed for {case}, {name}:\n{done.stderr[-2000:]}")
+    return int(found.group(1))
+
+
+def per_call(case: str, name: str) -> float:
+    """Return the instructions that one call takes, what starts and ends the process left out."""
+    return (instructions(case, name, MANY) - instructions(case, name, FEW)) / (MANY - FEW)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the counts here")
+    parser.add_argument("--one", nargs=3, metavar=("CASE", "SIDE", "COUNT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        call_repeatedly(options.one[0], options.one[1], int(options.one[2]))
+        return 0
+    if shutil.which("valgrind") is None:
+        parser.error("valgrind is not installed: its package has that name in every distribution of Linux")
+    print(f"{'path':<12} {'ours':>10} {'other':>10}   ratio")
+    counts = {}
+    for case, (ours, other) in PATHS.items():
+        mine, theirs = per_call(case, ours), per_call(case, other)
+        counts[case] = {"ours": mine, other: theirs}
+        print(f"{case:<12} {mine:>10.0f} {theirs:>10.0f} {mine / theirs:>7.2f}  ({other})", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps({"instructions_per_call": counts}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
