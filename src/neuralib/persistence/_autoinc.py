@@ -66,9 +66,12 @@ class Series(Generic[S]):
         self._highest, self._stamp = highest, None
         return highest + 1
 
-    def taken(self, number: int) -> None:
-        """Note that *number* was published, by this process."""
-        self._stamp = self.store.stamp()
+    def taken(self, number: int, stamp: int = -1) -> None:
+        """Note that *number* was published, by this process.
+
+        :param stamp: the store's right after, if that is known
+        """
+        self._stamp = self.store.stamp() if stamp < 0 else stamp
         self._highest = number
 
     def lost(self) -> None:

@@ -6,6 +6,7 @@ Plain values go in and out: no policy, no file is written. The same functions in
 comparing, are in ``tests/reference.py``.
 """
 
+import os
 from os import fsencode
 
 cimport cython
@@ -55,6 +56,13 @@ cdef extern from "_port.h":
     void np_folder_close(np_folder* folder) nogil
     int np_rename_exclusively(const char* source, const char* target) nogil
     int np_sync_file_system(int fd) nogil
+    int np_reserve(int fd, long long start, long long size) nogil
+    int np_open_small(const char* path, long long limit, int* fd, long long* size) nogil
+    int np_read_and_close(int fd, char* target, long long size) nogil
+    void np_close(int fd) noexcept nogil
+    int np_publish(
+        const char* folder, const char* target, const char* data, size_t size, int* named, long long* stamp
+    ) nogil
     int np_folder_stamp(const char* path, long long* stamp) nogil
     int np_folder_stamp_wide(const wchar_t* path, long long* stamp) nogil
 
@@ -90,6 +98,9 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     object PyPickleBuffer_FromObject(object obj)
+    object PyBytes_FromStringAndSize(const char* text, Py_ssize_t size)
+    char* PyBytes_AS_STRING(object text)
+    int PySys_Audit(const char* event, const char* form, ...) except -1
 
 cdef object ABSENT = object()
 cdef tuple NO_ARGUMENTS = ()
@@ -648,15 +659,133 @@ def scan_folder(str folder not None, str head not None, str tail not None, str l
     return highest, leftovers
 
 
+# ---------------------------------------------------------------------------------------------- files
+
+@cython.final
+cdef class OpenFile:
+    """A file that is open, and is closed at the latest when nobody refers to it any more.
+
+    Opening it and noting its descriptor is one step here: between two steps of Python, Ctrl-C could lose it.
+
+    :param path: of the file
+    :param flags: as :func:`os.open` takes them
+    :raises OSError: it can't be opened
+    """
+
+    cdef readonly int fd
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def __init__(self, str path not None, int flags, int mode=0o666):
+        if self.fd < 0:
+            self.fd = os.open(path, flags, mode)
+
+    def close(self):
+        """Close the file, if it is open.
+
+        :raises OSError: what was written can't be kept
+        """
+        cdef int fd = self.fd
+        self.fd = -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            np_close(self.fd)
+
+
+cdef const char* _path_bytes(str path, list keep) except NULL:
+    """Return *path* as the system takes it; *keep* holds the memory."""
+    cdef bytes encoded
+    cdef const char* found
+    cdef Py_ssize_t size
+    if PyUnicode_IS_COMPACT_ASCII(path):  # stored as it goes to the system, with a NUL after it
+        found = <const char*> PyUnicode_DATA(path)
+        size = PyUnicode_GET_LENGTH(path)
+    else:
+        encoded = fsencode(path)
+        keep.append(encoded)
+        found = encoded
+        size = len(encoded)
+    if memchr(found, 0, size) is not NULL:
+        raise ValueError(f"embedded null character in the path {path!r}")
+    return found
+
+
+def read_small(str path not None, long long limit):
+    """Return the content of the file *path*, or None where more than a quick look is needed.
+
+    That is where it is no regular file, has *limit* bytes or more, is empty, can't be read, or on Windows.
+
+    :raises OSError: it can't be opened
+    """
+    cdef int fd = -1, error
+    cdef long long size = 0
+    cdef char* target
+    cdef const char* c_path
+    cdef list keep = []
+    if PLATFORM_IS_WINDOWS:
+        return None
+    c_path = _path_bytes(path, keep)
+    PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
+    with nogil:
+        error = np_open_small(c_path, limit, &fd, &size)
+    if error > 0:
+        nlp_raise_os_error(error, path)
+    if error < 0:
+        return None
+    try:
+        data = PyBytes_FromStringAndSize(NULL, size)
+    except MemoryError:
+        np_close(fd)
+        raise
+    target = PyBytes_AS_STRING(data)
+    with nogil:
+        error = np_read_and_close(fd, target, size)
+    return data if error == 0 and size > 0 else None
+
+
+def publish_unnamed(str folder not None, str target not None, bytes data not None, bint stamped):
+    """Make the new file *target* in *folder* with the content *data*, without a name until it is complete.
+
+    One step for Python, so that no signal comes in between, and without the GIL.
+
+    :return: with *stamped*, the new :func:`folder_stamp`, or -1 where it can't be had; else 0. None where the system or
+        the file system has no files without names, or *folder* is not there: nothing was changed then
+    :raises FileExistsError: the name is taken
+    :raises OSError: it can't be written or named; the path in it is *folder*, or *target* where it is about the name
+    """
+    cdef int error, named = 0
+    cdef long long stamp = 0
+    cdef long long* c_stamp = &stamp if stamped else NULL
+    cdef list keep = []
+    cdef const char* c_folder
+    cdef const char* c_target
+    cdef const char* c_data = data
+    cdef size_t size = len(data)
+    if PLATFORM_IS_WINDOWS:
+        return None
+    c_folder = _path_bytes(folder, keep)
+    c_target = _path_bytes(target, keep)
+    PySys_Audit("open", "OOi", <PyObject*> target, <PyObject*> None, 2)
+    with nogil:
+        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp)
+    if error > 0:
+        nlp_raise_os_error(error, target if named else folder)
+    return None if error < 0 else stamp
+
+
 def rename_exclusively(str source not None, str target not None):
     """Rename *source* to *target* in one step that fails where there is a *target*; False where the system has none.
 
     :raises FileExistsError: there is a *target*
     :raises OSError: it can't be renamed
     """
-    cdef bytes c_source = fsencode(source), c_target = fsencode(target)
-    cdef const char* a = c_source
-    cdef const char* b = c_target
+    cdef list keep = []
+    cdef const char* a = _path_bytes(source, keep)
+    cdef const char* b = _path_bytes(target, keep)
     cdef int error
     with nogil:
         error = np_rename_exclusively(a, b)
@@ -678,6 +807,15 @@ def sync_file_system(int fd):
     return error == 0
 
 
+def reserve(int fd, long long start, long long size):
+    """Tell the system that *size* bytes will be written to *fd* from *start* on, which then takes less time.
+
+    Only a hint: where the system can't do it, nothing happens; a disk that is full is told by writing.
+    """
+    with nogil:
+        np_reserve(fd, start, size)
+
+
 def folder_stamp(str folder not None):
     """Return a number that changes when an entry of *folder* comes or goes: its time of change in nanoseconds.
 
@@ -687,9 +825,9 @@ def folder_stamp(str folder not None):
     """
     cdef long long stamp = 0
     cdef int error
-    cdef bytes path
     cdef const char* c_path
     cdef wchar_t* wide
+    cdef list keep = []
     if PLATFORM_IS_WINDOWS:
         wide = PyUnicode_AsWideCharString(folder, NULL)
         try:
@@ -698,11 +836,7 @@ def folder_stamp(str folder not None):
         finally:
             PyMem_Free(wide)
     else:
-        if PyUnicode_IS_COMPACT_ASCII(folder):  # stored as it goes to the system, with a NUL after it
-            c_path = <const char*> PyUnicode_DATA(folder)
-        else:
-            path = fsencode(folder)
-            c_path = path
+        c_path = _path_bytes(folder, keep)
         with nogil:
             error = np_folder_stamp(c_path, &stamp)
     if error == NLP_NOT_THERE:

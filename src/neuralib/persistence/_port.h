@@ -1,4 +1,5 @@
-/* The one place that knows operating systems: listing the names of a folder, and when it changed.
+/* The one place that knows operating systems: listing the names of a folder, when it changed,
+ * names that are given exclusively, and what concerns the disk beneath.
  *
  * No Python here, so that it runs without the GIL and compiles alone. Every platform defines every name; the ones that
  * do not apply fail with an error.
@@ -15,6 +16,7 @@
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
 #endif
+#include <io.h>
 #include <windows.h>
 
 #define PLATFORM_IS_WINDOWS 1
@@ -28,9 +30,50 @@ static int np_rename_exclusively(const char *from, const char *to)
     return -1;
 }
 
+static int np_reserve(int fd, long long start, long long size)
+{
+    (void)fd;
+    (void)start;
+    (void)size;
+    return 0;
+}
+
 static int np_sync_file_system(int fd)
 {
     (void)fd;
+    return -1;
+}
+
+static int np_open_small(const char *path, long long limit, int *fd, long long *size)
+{
+    (void)path;
+    (void)limit;
+    (void)fd;
+    (void)size;
+    return -1;
+}
+
+static int np_read_and_close(int fd, char *target, long long size)
+{
+    (void)fd;
+    (void)target;
+    (void)size;
+    return -1;
+}
+
+static void np_close(int fd)
+{
+    _close(fd);
+}
+
+static int np_publish(const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp)
+{
+    (void)folder;
+    (void)target;
+    (void)data;
+    (void)size;
+    (void)stamp;
+    *named = 0;
     return -1;
 }
 
@@ -112,16 +155,32 @@ static int np_folder_stamp(const char *path, long long *stamp)
 
 #else
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* fallocate */
+#endif
 #include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define PLATFORM_IS_WINDOWS 0
 #define NLP_NOT_THERE ENOENT
 
 #if defined(__linux__)
-#include <fcntl.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+/* Disks are quicker to fill when they know the size in advance; memory is slower, for it is cleared first. */
+static int np_reserve(int fd, long long start, long long size)
+{
+    struct statfs info;
+    if (fstatfs(fd, &info) != 0)
+        return errno;
+    if (info.f_type == 0x01021994 /* TMPFS_MAGIC */)
+        return 0;
+    return fallocate(fd, 1 /* FALLOC_FL_KEEP_SIZE */, (off_t)start, (off_t)size) == 0 ? 0 : errno;
+}
+
 /* By number: the functions of these names are younger than some C libraries that we run on. */
 static int np_rename_exclusively(const char *from, const char *to)
 {
@@ -143,7 +202,6 @@ static int np_sync_file_system(int fd)
 #endif
 }
 #elif defined(__APPLE__)
-#include <stdio.h>
 static int np_rename_exclusively(const char *from, const char *to)
 {
     if (renamex_np(from, to, 4 /* RENAME_EXCL */) == 0)
@@ -169,6 +227,17 @@ static int np_sync_file_system(int fd)
     (void)fd;
     return -1;
 }
+#endif
+
+#if !defined(__linux__)
+static int np_reserve(int fd, long long start, long long size)
+{
+    (void)fd;
+    (void)start;
+    (void)size;
+    return 0;
+}
+
 #endif
 
 typedef struct {
@@ -219,18 +288,117 @@ static void np_folder_close(np_folder *folder)
     closedir(folder->stream);
 }
 
+static long long np_time_of_change(const struct stat *info)
+{
+#ifdef __APPLE__
+    return (long long)info->st_mtimespec.tv_sec * 1000000000 + info->st_mtimespec.tv_nsec;
+#else
+    return (long long)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+#endif
+}
+
 static int np_folder_stamp(const char *path, long long *stamp)
 {
     struct stat info;
     if (stat(path, &info) != 0)
         return errno;
-#ifdef __APPLE__
-    *stamp = (long long)info.st_mtimespec.tv_sec * 1000000000 + info.st_mtimespec.tv_nsec;
-#else
-    *stamp = (long long)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
-#endif
+    *stamp = np_time_of_change(&info);
     return 0;
 }
+
+/* Open a regular file of less than `limit` bytes. Returns 0 with its descriptor and size, an error number, or -1 where
+ * it is something else or larger. */
+static int np_open_small(const char *path, long long limit, int *fd, long long *size)
+{
+    struct stat info;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0)
+        return errno;
+    if (fstat(*fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size >= limit) {
+        close(*fd);
+        return -1;
+    }
+    *size = (long long)info.st_size;
+    return 0;
+}
+
+/* Read the whole content and close. Returns 0, an error number, or -1 where the file has another size by now. */
+static int np_read_and_close(int fd, char *target, long long size)
+{
+    long long done = 0;
+    int error = 0;
+    while (done < size) {
+        ssize_t got = read(fd, target + done, (size_t)(size - done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            error = got < 0 ? errno : -1;
+            break;
+        }
+        done += got;
+    }
+    close(fd);
+    return error;
+}
+
+static void np_close(int fd)
+{
+    close(fd);
+}
+
+#if defined(O_TMPFILE) && defined(__linux__)
+/* Make a new file without a name, write it, give it its name. Returns 0, an error number, or -1 where the file system
+ * has no such files; nothing was changed then. `named` tells whether the error is about the name. */
+static int np_publish(const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp)
+{
+    char link_path[40];
+    struct stat mine, there;
+    int fd, error = 0;
+    *named = 0;
+    do {
+        fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL || errno == ENOSYS || errno == ENOENT ? -1 : errno;
+    while (size > 0) {
+        ssize_t written = write(fd, data, size);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0) {
+            error = errno;
+            break;
+        }
+        data += written;
+        size -= (size_t)written;
+    }
+    if (error == 0) {
+        *named = 1;
+        snprintf(link_path, sizeof link_path, "/proc/self/fd/%d", fd);
+        if (linkat(AT_FDCWD, link_path, AT_FDCWD, target, AT_SYMLINK_FOLLOW) != 0) {
+            error = errno;
+            /* A network file system may have lost the answer to a link that it made: look who is there. */
+            if (error != EEXIST && fstat(fd, &mine) == 0 && lstat(target, &there) == 0 && mine.st_dev == there.st_dev &&
+                mine.st_ino == there.st_ino)
+                error = 0;
+        }
+    }
+    close(fd);
+    if (error == 0 && stamp != NULL && np_folder_stamp(folder, stamp) != 0)
+        *stamp = -1;
+    return error;
+}
+#else
+static int np_publish(const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp)
+{
+    (void)folder;
+    (void)target;
+    (void)data;
+    (void)size;
+    (void)stamp;
+    *named = 0;
+    return -1;
+}
+#endif
 
 static int np_folder_stamp_wide(const wchar_t *path, long long *stamp)
 {

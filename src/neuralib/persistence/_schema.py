@@ -43,6 +43,7 @@ class PersistentClass(Generic[T]):
         "cls_name",
         "filename_field_splitter",
         "named_fields",
+        "numbered",
         "persistence_cls",
     )
 
@@ -57,6 +58,8 @@ class PersistentClass(Generic[T]):
         self._layout: _core.Layout | None = None
         self.named_fields: tuple[PersistentField[Any], ...] = ()
         """The key fields that show in the file name."""
+        self.numbered = False
+        """Whether it has an auto-increment field."""
         _naming.refuse_fixed_text(persistence_cls, "name=", self.cls_name)
         _naming.refuse_fixed_text(persistence_cls, "filename_field_splitter=", filename_field_splitter)
 
@@ -169,6 +172,7 @@ def read_class(cls: type[T], name: str | None, splitter: str) -> PersistentClass
     info._fields = tuple(found.values())
     info.named_fields = tuple(it for it in info._fields if it.filename)
     _refuse_second_autoinc(cls, info)
+    info.numbered = info.autoinc_field() is not None
     for it in own.values():
         _set_class_default(cls, it)
     return info

@@ -192,14 +192,17 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Return *result* as bytes that can be published under *name*."""
         return store.draft_by_hook(lambda path: self._save_persistence(result, path), name, durable=durable)
 
-    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | None:
-        """Save *result* under *name*; where the name is taken, return what was to get it."""
-        return published_or_draft(self._draft(result, store, name, durable=self.durable), name)
+    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | int:
+        """Save *result* under *name*.
+
+        :return: where the name is taken, what was to get it; else the store's stamp right after, -1 where it is not known
+        """
+        return stamp_or_draft(self._draft(result, store, name, durable=self.durable), name)
 
     def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
         """Save *result* under *name*; with *info*, replace what is there only where it has the same keys."""
         draft = self._publish_new(result, store, name)
-        if draft is None:
+        if isinstance(draft, int):
             return
         try:
             path = store.path(name)
@@ -252,12 +255,12 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                 number = series.next()
                 setattr(result, field, number)
                 draft = self._publish_new(result, store, f"{head}{number}{tail}")
-                if draft is None:
+                if isinstance(draft, int):
                     published = True
+                    series.taken(number, draft)
                 else:  # somebody else was first: theirs stays, this one takes the next number
                     draft.discard()
                     series.lost()
-            series.taken(number)
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
@@ -413,8 +416,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             on_corrupt(error)
 
 
-def published_or_draft(draft: Draft, name: str) -> Draft | None:
-    """Publish *draft* under *name*, and return None; where the name is taken, return the draft."""
+def stamp_or_draft(draft: Draft, name: str) -> Draft | int:
+    """Publish *draft* under *name*, and return -1; where the name is taken, return the draft."""
     try:
         draft.publish_new(name)
     except FileExistsError:
@@ -423,4 +426,4 @@ def published_or_draft(draft: Draft, name: str) -> Draft | None:
         draft.discard()
         raise
     draft.discard()
-    return None
+    return -1

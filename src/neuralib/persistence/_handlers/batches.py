@@ -160,13 +160,13 @@ class _DurableBatch(_Batch):
 def _sync_drafts(drafts: list[tuple[FolderStore, Draft]]) -> None:
     """Write what *drafts* hold through to the disk: all that is on their file systems at once, where that is known."""
     for root in {store.root for store, _ in drafts}:
-        fd = os.open(root, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)) if hasattr(os, "O_DIRECTORY") else -1
-        try:
-            if fd >= 0 and _core.sync_file_system(fd):
-                continue
-        finally:
-            if fd >= 0:
-                os.close(fd)
+        if hasattr(os, "O_DIRECTORY"):
+            folder = _core.OpenFile(root, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if _core.sync_file_system(folder.fd):
+                    continue
+            finally:
+                folder.close()
         for store, draft in drafts:
             if store.root == root:
                 draft.sync()

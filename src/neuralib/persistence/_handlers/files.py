@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import errno
+import io
 import os
 import pickle
 import stat
@@ -20,7 +21,7 @@ from neuralib.persistence._errors import (
     NotAResultError,
     shown,
 )
-from neuralib.persistence._handlers.base import PersistenceHandler, published_or_draft
+from neuralib.persistence._handlers.base import PersistenceHandler, stamp_or_draft
 from neuralib.persistence._naming import problem_of
 from neuralib.persistence._schema import ensure_persistence_class
 from neuralib.persistence._stores.folder import FolderStore
@@ -117,22 +118,23 @@ class FileHandler(PersistenceHandler[T]):
         """Return the file name for the keys of *result*, replaced by *kwargs*: see :class:`PersistenceHandler`."""
         return self._named(self.persistence_info, result, kwargs)
 
-    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | None:
+    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | int:
         if self._own_writing or self.durable:
             return super()._publish_new(result, store, name)
         content = self._content(result, store)
         if type(content) is not bytes:
-            return published_or_draft(content, name)  # type: ignore[arg-type]
+            return stamp_or_draft(content, name)  # type: ignore[arg-type]
         try:
-            if publish_whole(store.root, store.prefix + name, content):
-                return None
+            stamp = publish_whole(store.root, store.prefix + name, content, stamped=self._info.numbered)
+            if stamp is not None:
+                return stamp
         except FileExistsError:
             draft: Draft = store.draft()
             draft.write(content)
             return draft
         draft = store.draft()
         draft.write(content)
-        return published_or_draft(draft, name)
+        return stamp_or_draft(draft, name)
 
     def _content(self, result: T, store: FolderStore) -> bytes | Draft:
         """Return what is to be in the file of *result*: the bytes themselves where they are few."""
@@ -224,24 +226,37 @@ class FileHandler(PersistenceHandler[T]):
 
     def _root_of(self, path: str) -> Any:
         """Return what the file at *path* holds: the fields, or an instance of this handler's class."""
-        fd = os.open(path, _READ)
+        file: _core.OpenFile | None = None
         try:
-            found = self._read_open(fd)
+            data = _core.read_small(path, self._quick_bytes) if self._quick_bytes else None
+            if data is not None:
+                found = self._read_bytes(data)
+            else:
+                file = _core.OpenFile(path, _READ)
+                found = self._read_open(file.fd)
         except _DAMAGE as error:
-            problem = _what_is_wrong(fd, path) or f"{type(error).__name__}: {error}"
+            problem = _what_is_wrong(path) or f"{type(error).__name__}: {error}"
             raise CorruptResultError(path, problem) from error
         except OSError as error:
-            if special := _what_is_wrong(fd, path):
+            if file is not None and (special := _what_is_wrong(path)):
                 raise CorruptResultError(path, special) from error
             raise explained(error, "reading a result", path) from error
         except (ImportError, AttributeError) as error:
             error.add_note(f"while loading {path}: the file needs something that can't be imported here")
             raise
         finally:
-            os.close(fd)
+            if file is not None:
+                file.close()
         if not isinstance(found, (dict, self._data_cls)):
             raise NotAResultError(self._data_cls.__qualname__, path, f"a {type(found).__qualname__}")
         return found
+
+    _quick_bytes = 0
+    """A file with fewer bytes is read in one step, and given to :meth:`_read_bytes`."""
+
+    def _read_bytes(self, data: bytes) -> Any:
+        """Return what the whole file *data* holds."""
+        return self._read(io.BytesIO(data))
 
     def _read_open(self, fd: int) -> Any:
         """Return what the file that is open as *fd* holds; the caller closes it."""
@@ -257,14 +272,14 @@ def refuse_special_file(fd: int) -> None:
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
 
 
-def _what_is_wrong(fd: int, path: str) -> str | None:
-    """Return what *path*, which is open as *fd* and can't be read, is instead of a file; None where it is one.
+def _what_is_wrong(path: str) -> str | None:
+    """Return what *path*, which can't be read, is instead of a file; None where it is one.
 
     Asked only after a failure, so that no system call is spent on it before.
 
     :raises IsADirectoryError: it is a folder
     """
-    mode = os.fstat(fd).st_mode
+    mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path)
     return None if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"

@@ -42,6 +42,7 @@ _TRAILER = struct.Struct("<8sQII")
 _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
+_LARGE_PIECE = 1 << 22  # the same, where another thread computes the checksum
 _ASIDE_FROM = 1 << 24  # bytes from which on a thread of its own for the checksum is worth its start
 
 _FRAME = 0x95
@@ -127,10 +128,11 @@ class PickleWriter:
         self._length += view.nbytes
         write = self.draft.write
         if array and view.nbytes >= _ASIDE_FROM:
+            self.draft.reserve(view.nbytes)
             aside = _Aside(self._checksum)
             try:
-                for start in range(0, view.nbytes, _PIECE):
-                    part = view[start : start + _PIECE]
+                for start in range(0, view.nbytes, _LARGE_PIECE):
+                    part = view[start : start + _LARGE_PIECE]
                     aside.add(part)
                     write(part)
             finally:
@@ -200,6 +202,8 @@ def read_bytes(data: bytes, unpickle: Unpickle = unpickled) -> Any:
 
     :raises ValueError: the checksum says that it is damaged
     """
+    if not data:
+        raise EOFError("it is empty")
     trailer = trailer_of(data, len(data))
     if trailer is not None and checksum(data[: trailer.length]) != trailer.checksum:
         raise ValueError(_MISMATCH)

@@ -100,15 +100,18 @@ class PickleHandler(FileHandler[T]):
     def _read(self, file: BinaryIO) -> Any:
         return self._read_open(file.fileno())
 
+    _quick_bytes = frames.AT_ONCE
+
+    def _read_bytes(self, data: bytes) -> Any:
+        if data.startswith(_GZIP_MAGIC):
+            return self._unpickled(_decompressed(data), ())
+        return frames.read_bytes(data, self._unpickled)
+
     def _read_open(self, fd: int) -> Any:
-        start = os.read(fd, frames.AT_ONCE)
-        if start.startswith(_GZIP_MAGIC):
-            return self._unpickled(_decompressed(start + _rest(fd)), ())
-        if len(start) < frames.AT_ONCE:
-            if not start:
-                raise EOFError("it is empty")
-            return frames.read_bytes(start, self._unpickled)
         refuse_special_file(fd)
+        start = os.read(fd, frames.AT_ONCE)
+        if len(start) < frames.AT_ONCE or start.startswith(_GZIP_MAGIC):
+            return self._read_bytes(start + _rest(fd))
         if self.mmap_mode is not None:
             return frames.map_file(fd, self.mmap_mode, self._unpickled)
         return frames.read_file(fd, self._unpickled)

@@ -16,6 +16,9 @@ class Draft(Protocol):
     def write(self, data: Buffer, /) -> int:
         """Add *data*; return its size in bytes."""
 
+    def reserve(self, size: int) -> None:
+        """Prepare for *size* more bytes: a hint, for large values."""
+
     @property
     def size(self) -> int:
         """How many bytes there are."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
+from neuralib.persistence import _core
 from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class FolderDraft:
     :param durable: write it through to the disk before it is published
     """
 
-    __slots__ = ("_chunks", "_durable", "_fd", "_finished", "_folder", "_hidden", "_pending", "size")
+    __slots__ = ("_chunks", "_durable", "_file", "_finished", "_folder", "_hidden", "_pending", "size")
 
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
@@ -40,7 +41,7 @@ class FolderDraft:
         self._chunks: list[Buffer] = []
         self._pending = 0  # bytes in _chunks
         self.size = 0
-        self._fd = -1
+        self._file: _core.OpenFile | None = None
         self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
 
@@ -59,47 +60,55 @@ class FolderDraft:
             self._flush()
         return size
 
+    def reserve(self, size: int) -> None:
+        """Tell the disk that *size* more bytes follow."""
+        if self._pending:
+            self._flush()
+        _core.reserve(self._opened().fd, self.size, size)
+
     def _flush(self) -> None:
-        if self._fd < 0:
-            self._open()
+        fd = self._opened().fd
         chunks = self._chunks
         try:
             if len(chunks) == 1:
-                system.write_all(self._fd, chunks[0])
+                system.write_all(fd, chunks[0])
             elif self._pending <= 2 * _SPILL_BYTES:
-                system.write_all(self._fd, b"".join(chunks))
+                system.write_all(fd, b"".join(chunks))
             else:
                 for chunk in chunks:
-                    system.write_all(self._fd, chunk)
+                    system.write_all(fd, chunk)
         except OSError as error:
             raise system.explained(error, "writing a result into the folder", self._folder) from error
         chunks.clear()
         self._pending = 0
 
-    def _open(self) -> None:
+    def _opened(self) -> _core.OpenFile:
+        if self._file is not None:
+            return self._file
         try:
             try:
-                self._open_here()
+                self._file = self._open_here()
             except FileNotFoundError:
                 os.makedirs(self._folder, exist_ok=True)
                 if self._durable:
                     system.sync_parents(self._folder)
-                self._open_here()
+                self._file = self._open_here()
         except OSError as error:
             raise system.explained(error, "making a file in the folder", self._folder) from error
+        return self._file
 
-    def _open_here(self) -> None:
-        self._fd = system.open_unnamed(self._folder)
-        if self._fd < 0:
-            hidden = system.hidden_path(self._folder)
-            self._fd = system.create(hidden)
-            self._hidden = hidden
+    def _open_here(self) -> _core.OpenFile:
+        file = system.open_unnamed(self._folder)
+        if file is None:
+            self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
+            file = system.create(self._hidden)
+        return file
 
     def finish(self) -> None:
         """Write what is pending, and through to the disk where the draft is durable."""
         if self._finished:
             return  # published once already, in vain: the name was taken
-        if self._chunks or self._fd < 0:
+        if self._chunks or self._file is None:
             if not self._chunks:
                 self._chunks.append(b"")
             self._flush()
@@ -112,8 +121,8 @@ class FolderDraft:
     def sync(self) -> None:
         """Write the finished file through to the disk."""
         try:
-            if self._fd >= 0:
-                os.fsync(self._fd)
+            if self._file is not None:
+                os.fsync(self._file.fd)
             elif self._hidden is not None:
                 system.sync_file(self._hidden)
         except OSError as error:
@@ -125,15 +134,16 @@ class FolderDraft:
         :raises FileExistsError: the name is taken: nothing was changed
         """
         target = system.joined(self._folder, name)
-        if self._fd < 0 and not self._finished and not self._durable:  # small: nothing was written yet
+        if self._file is None and not self._finished and not self._durable:  # small: nothing was written yet
             chunks = self._chunks
             data = chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
-            if system.publish_whole(self._folder, target, data):
+            if system.publish_whole(self._folder, target, data) is not None:
                 return
         if not self._finished:
             self.finish()
         if self._hidden is None:
-            system.link_unnamed(self._fd, target)
+            assert self._file is not None
+            system.link_unnamed(self._file.fd, target)
             self._close(after_publication=True)
         else:
             self._publish_hidden(target)
@@ -148,11 +158,11 @@ class FolderDraft:
             self.finish()
         if found is not None and stat.S_ISREG(found.st_mode):
             self._keep_mode(found.st_mode)
-        if self._hidden is None:
-            hidden = system.hidden_path(self._folder)
-            system.link_unnamed(self._fd, hidden)
-            self._hidden = hidden
+        if self._file is not None and self._hidden is None:
+            self._hidden = system.hidden_path(self._folder)
+            system.link_unnamed(self._file.fd, self._hidden)
         self._close()
+        assert self._hidden is not None
         try:
             os.replace(self._hidden, target)
         except OSError as error:
@@ -165,21 +175,24 @@ class FolderDraft:
         """Close the file, and remove its hidden name if it has one."""
         if self._chunks:
             self._chunks.clear()
-        if self._fd >= 0:
+        if self._file is not None:
             self._close(after_publication=True)
-        hidden, self._hidden = self._hidden, None
-        if hidden is not None:
+        if self._hidden is not None:
             try:
-                os.unlink(hidden)
+                os.unlink(self._hidden)
             except OSError:
                 pass  # what can't be removed now is invisible, and is swept once it is stale
+            self._hidden = None
+
+    def __del__(self) -> None:
+        self.discard()  # what Ctrl-C may have kept it from
 
     def _close(self, *, after_publication: bool = False) -> None:
-        fd, self._fd = self._fd, -1
-        if fd < 0:
+        file, self._file = self._file, None
+        if file is None:
             return
         try:
-            os.close(fd)
+            file.close()
         except InterruptedError:
             pass  # the descriptor is gone all the same
         except OSError as error:
@@ -187,7 +200,8 @@ class FolderDraft:
                 raise system.explained(error, "closing a result in the folder", self._folder) from error
 
     def _keep_mode(self, mode: int) -> None:
-        file = self._fd if self._hidden is None else self._hidden
+        file = self._file.fd if self._file is not None else self._hidden
+        assert file is not None
         try:
             os.chmod(file, stat.S_IMODE(mode))
         except OSError:
@@ -217,7 +231,7 @@ class HookDraft:
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
         self._durable = durable
-        self._hidden = hidden = system.hidden_path(folder)
+        self._hidden = hidden = system.hidden_path(folder)  # noted before it is there: Ctrl-C may come in between
         os.makedirs(folder, exist_ok=True)
         os.mkdir(hidden)
         try:
@@ -234,6 +248,9 @@ class HookDraft:
     def write(self, data: Buffer, /) -> int:
         """Not for this kind of draft: its function wrote it."""
         raise TypeError("the files of this draft were written by a function")
+
+    def reserve(self, size: int) -> None:
+        """Nothing to do for this kind of draft."""
 
     @property
     def size(self) -> int:
@@ -277,6 +294,9 @@ class HookDraft:
 
     def discard(self) -> None:
         """Remove the hidden folder and what is left in it."""
-        hidden, self._hidden = self._hidden, ""
-        if hidden:
-            shutil.rmtree(hidden, ignore_errors=True)
+        if self._hidden:
+            shutil.rmtree(self._hidden, ignore_errors=True)
+            self._hidden = ""
+
+    def __del__(self) -> None:
+        self.discard()  # what Ctrl-C may have kept it from

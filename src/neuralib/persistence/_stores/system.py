@@ -53,53 +53,38 @@ def hidden_path(folder: str) -> str:
     return joined(folder, f"{LEFTOVER_PREFIX}{os.urandom(8).hex()}")
 
 
-def publish_whole(folder: str, target: str, data: bytes) -> bool:
+def publish_whole(folder: str, target: str, data: bytes, *, stamped: bool = False) -> int | None:
     """Make the new file *target* in *folder* with the content *data*, in the four calls that take the least time.
 
-    :return: False where the system or the folder can't do it so: nothing was changed then
+    :param stamped: return the time of the folder's last change (see ``_core.folder_stamp``), -1 where it can't be had
+    :return: None where the system or the folder can't do it so: nothing was changed then
     :raises FileExistsError: the name is taken
     """
     if not TMPFILE or not _proc_is_there():
-        return False
+        return None
     try:
-        fd = os.open(folder, TMPFILE | _UNNAMED, 0o666)
+        return _core.publish_unnamed(folder, target, data, stamped)
+    except FileExistsError:
+        raise
     except OSError as error:
-        if error.errno in _UNNAMED_LACK or error.errno == errno.ENOENT:
-            return False
-        raise explained(error, "making a file in the folder", folder) from error
-    try:
-        try:
-            written = os.write(fd, data)
-            if written != len(data):
-                write_all(fd, memoryview(data)[written:])
-        except OSError as error:
-            raise explained(error, "writing a result into the folder", folder) from error
-        try:
-            os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)  # see link_unnamed
-        except OSError as error:
-            _refuse_lost_link(error, fd, target)
-    finally:
-        try:
-            os.close(fd)
-        except OSError:
-            pass  # what was linked is published, and what was not is gone
-    return True
+        doing = "giving the result its name" if error.filename == target else "writing a result into the folder"
+        raise explained(error, doing, error.filename) from error
 
 
-def open_unnamed(folder: str) -> int:
-    """Open a new file in *folder* that has no name; return its descriptor, or -1 where there are no such files."""
+def open_unnamed(folder: str) -> _core.OpenFile | None:
+    """Open a new file in *folder* that has no name; None where there are no such files."""
     if TMPFILE and _proc_is_there():
         try:
-            return os.open(folder, TMPFILE | _UNNAMED, 0o666)
+            return _core.OpenFile(folder, TMPFILE | _UNNAMED, 0o666)
         except OSError as error:
             if error.errno not in _UNNAMED_LACK:
                 raise
-    return -1
+    return None
 
 
-def create(path: str) -> int:
-    """Create and open the file *path*, which must not be there; return its descriptor."""
-    return os.open(path, _CREATE, 0o666)
+def create(path: str) -> _core.OpenFile:
+    """Create and open the file *path*, which must not be there."""
+    return _core.OpenFile(path, _CREATE, 0o666)
 
 
 def link_unnamed(fd: int, target: str) -> None:
@@ -111,16 +96,11 @@ def link_unnamed(fd: int, target: str) -> None:
     # follows the link under /proc.
     try:
         os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)
+    except FileExistsError:
+        raise
     except OSError as error:
-        _refuse_lost_link(error, fd, target)
-
-
-def _refuse_lost_link(error: OSError, fd: int, target: str) -> None:
-    """Raise *error*, which linking *fd* to *target* gave, unless the link is there all the same."""
-    if isinstance(error, FileExistsError):
-        raise error
-    if not same_file(os.fstat(fd), target):
-        raise explained(error, "giving the result its name", target) from error
+        if not same_file(os.fstat(fd), target):  # else the answer was lost on the way, but the link is there
+            raise explained(error, "giving the result its name", target) from error
 
 
 def refuse_special(path: str) -> os.stat_result | None:
@@ -141,24 +121,24 @@ def refuse_special(path: str) -> os.stat_result | None:
 
 def sync_file(path: str) -> None:
     """Write the content of the file *path* through to the disk."""
-    fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    file = _core.OpenFile(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
     try:
-        os.fsync(fd)
+        os.fsync(file.fd)
     finally:
-        os.close(fd)
+        file.close()
 
 
 def sync_folder(path: str) -> None:
     """Write the names in the folder *path* through to the disk (Windows does that by itself)."""
     if sys.platform == "win32":
         return
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    folder = _core.OpenFile(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        os.fsync(folder.fd)
     except OSError as error:
         raise explained(error, "writing the folder through to the disk", path) from error
     finally:
-        os.close(fd)
+        folder.close()
 
 
 def sync_parents(path: str) -> None:
@@ -242,14 +222,14 @@ def _claimed(claim: str) -> os.stat_result:
     seen: os.stat_result | None = None
     while True:
         try:
-            fd = create(claim)
+            mine = create(claim)
         except FileExistsError:
             pass
         else:
             try:
-                return os.fstat(fd)
+                return os.fstat(mine.fd)
             finally:
-                os.close(fd)
+                mine.close()
         if seen is None or not same_file(seen, claim):  # a live process holds it for a few system calls
             deadline = time.monotonic() + _STALE_CLAIM_S
             try:
