@@ -25,6 +25,7 @@ FACTS = {
     _errors.NotAResultError: ("C", "/x", "a list"),
     _errors.CorruptResultError: ("/x", "p"),
     _errors.NameTakenError: ("C", "/x", {"a": "1"}, {"a": "2"}),
+    _errors.UntrustedTypeError: ("/x", "os.system"),
 }
 # Workers that import this file anew would need it on their path.
 START = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
@@ -43,6 +44,7 @@ BUILTIN = {
     _errors.NotAResultError: TypeError,
     _errors.CorruptResultError: ValueError,
     _errors.NameTakenError: FileExistsError,
+    _errors.UntrustedTypeError: TypeError,
 }
 
 

@@ -38,9 +38,9 @@ class Shuffle:
     labels: Any
 
 
-def handler_of(folder: Path, entry: dict[str, Any]):
+def handler_of(folder: Path, entry: dict[str, Any], **options: Any):
     cls = {"Session": Session, "Shuffle": Shuffle}[entry["class"]]
-    return (GzipHandler if entry["file"].endswith(".gz") else PickleHandler)(cls, folder)
+    return (GzipHandler if entry["file"].endswith(".gz") else PickleHandler)(cls, folder, **options)
 
 
 def expected_of(value: Any) -> Any:
@@ -58,10 +58,11 @@ def test_all_golden_files_are_listed():
     assert len(listed) == 20
 
 
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
 @pytest.mark.parametrize(("folder", "entry"), ENTRIES, ids=lambda it: it.name if isinstance(it, Path) else it["file"])
-def test_golden_file_loads_with_exactly_its_values(folder, entry):
+def test_golden_file_loads_with_exactly_its_values(folder, entry, trusted):
     """By its path, with type, dtype, shape, order and value of each field."""
-    result = handler_of(folder, entry).load_persistence(folder / entry["file"])
+    result = handler_of(folder, entry, trusted=trusted).load_persistence(folder / entry["file"])
     found = as_dict(result)
     assert list(found) == list(entry["fields"])
     for name, raw in entry["fields"].items():

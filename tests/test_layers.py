@@ -25,6 +25,8 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_handlers.base",
         "_handlers.arrays",
         "_handlers.frames",
+        "_handlers.plain_data",
+        "_handlers.untrusted",
         "_handlers.files",
         "_handlers.pickles",
         "_handlers.direct",

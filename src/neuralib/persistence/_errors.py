@@ -204,6 +204,20 @@ class CorruptResultError(PersistenceError, ValueError):
         )
 
 
+class UntrustedTypeError(PersistenceError, TypeError):
+    """A file that is not trusted needs something beyond the closed list of plain data."""
+
+    def __init__(self, path: str, kind: str) -> None:
+        super().__init__(path, kind)
+        self.path, self.kind = path, kind
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path or 'the pickle'} holds {self.kind}, which is not loaded without trust: "
+            f"name the type in trusted=[...], or give trusted=True if you know where the file comes from"
+        )
+
+
 class NameTakenError(PersistenceError, FileExistsError):
     """Two results whose keys differ would share one file."""
 

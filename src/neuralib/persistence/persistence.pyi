@@ -18,6 +18,7 @@ from neuralib.persistence._errors import (
     PersistenceError as PersistenceError,
     UnknownFieldError as UnknownFieldError,
     UnsafeNameError as UnsafeNameError,
+    UntrustedTypeError as UntrustedTypeError,
     WrongResultClassError as WrongResultClassError,
 )
 from neuralib.persistence._field import (
@@ -26,7 +27,7 @@ from neuralib.persistence._field import (
     field as field,
     missing as missing,
 )
-from neuralib.persistence._handlers.base import PersistenceHandler as PersistenceHandler
+from neuralib.persistence._handlers.base import FileCheck as FileCheck, PersistenceHandler as PersistenceHandler
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
 from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
@@ -39,6 +40,7 @@ __all__ = [
     "AutoIncFieldNotResolvedError",
     "CorruptResultError",
     "FieldDefinitionError",
+    "FileCheck",
     "FileHandler",
     "GzipHandler",
     "KeyMismatchError",
@@ -55,6 +57,7 @@ __all__ = [
     "PickleHandler",
     "UnknownFieldError",
     "UnsafeNameError",
+    "UntrustedTypeError",
     "WrongResultClassError",
     "as_dict",
     "auto_generated_content",

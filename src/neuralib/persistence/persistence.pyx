@@ -22,10 +22,11 @@ from neuralib.persistence._errors import (
     PersistenceError,
     UnknownFieldError,
     UnsafeNameError,
+    UntrustedTypeError,
     WrongResultClassError,
 )
 from neuralib.persistence._field import PersistentField, autoinc_field, field, missing
-from neuralib.persistence._handlers.base import PersistenceHandler
+from neuralib.persistence._handlers.base import FileCheck, PersistenceHandler
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
@@ -35,6 +36,7 @@ __all__ = [
     "AutoIncFieldNotResolvedError",
     "CorruptResultError",
     "FieldDefinitionError",
+    "FileCheck",
     "FileHandler",
     "GzipHandler",
     "KeyMismatchError",
@@ -51,6 +53,7 @@ __all__ = [
     "PickleHandler",
     "UnknownFieldError",
     "UnsafeNameError",
+    "UntrustedTypeError",
     "WrongResultClassError",
     "as_dict",
     "auto_generated_content",

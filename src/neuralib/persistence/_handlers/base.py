@@ -8,7 +8,7 @@ import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._autoinc import Numbering, Series
@@ -30,7 +30,7 @@ from neuralib.persistence._handlers import batches, finding
 from neuralib.persistence._naming import AnyText, literals_of, text_of
 from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._stores import system
-from neuralib.persistence._stores.folder import FolderStore
+from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +40,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger("neuralib.persistence")
+
+
+class FileCheck(NamedTuple):
+    """What :meth:`PersistenceHandler.verify` found of a file."""
+
+    path: Path
+    problem: Exception | None
+    """What is wrong with it: usually a :class:`CorruptResultError`. None: nothing."""
+    checksummed: bool
+    """Whether a checksum says that it is what was saved. False for files of other programs and formats without one."""
 
 
 class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
@@ -351,6 +361,57 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         if autoinc is not None and wanted.get(autoinc) is None:
             wanted[autoinc] = missing
         return self._load_matching(os.fspath(self.save_root), patterns, wanted, on_corrupt)
+
+    # ------------------------------------------------------------------------------------------ keeping house
+
+    def verify(
+        self, result: T | str | os.PathLike[str] | None = None, /, *, progress: bool = False, **kwargs: Any
+    ) -> Iterator[FileCheck]:
+        """Read files to their end, and yield what became of each; no result is made of them.
+
+        Of a file with a checksum (all that :class:`PickleHandler` and :class:`GzipHandler` write), any change is found.
+
+        >>> broken = [found for found in handler.verify() if found.problem]  # doctest: +SKIP
+
+        :param result: which files: those that :meth:`load_all` would load for the same arguments; or the path of one
+            file; all of this handler's class where nothing is given
+        :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
+        """
+        if isinstance(result, (str, os.PathLike)):
+            paths = [os.fspath(result)]
+        else:
+            info = self.persistence_info
+            if result is None:
+                kwargs = {it.field_name: missing for it in info.named_fields} | kwargs
+            names = finding.matching(
+                FolderStore(os.fspath(self.save_root)).names(),
+                finding.patterns_of(info, self.filename, result, kwargs),
+            )
+            paths = [system.joined(os.fspath(self.save_root), it) for it in names]
+        return self._checked(paths, progress=progress)
+
+    def _checked(self, paths: list[str], *, progress: bool) -> Iterator[FileCheck]:
+        with batches.bar(paths, progress, "files") as bar:
+            for path in bar:
+                try:
+                    yield FileCheck(Path(path), None, self._check(path))
+                except (PersistenceError, OSError) as error:
+                    yield FileCheck(Path(path), error, checksummed=False)
+
+    def _check(self, path: str) -> bool:
+        """Read the file *path* to its end; return whether a checksum says that it is what was saved."""
+        self._load_persistence(Path(path))
+        return False
+
+    def sweep(self, *, older_than_s: float = STALE_AFTER_S) -> list[Path]:
+        """Remove the hidden files that killed processes left in :attr:`save_root`; return their paths.
+
+        Nobody needs to call it: they are invisible to everything else, and saving sweeps those of the last day and older.
+
+        :param older_than_s: leave what was changed less than this many seconds ago: its process may be at work
+        """
+        root = Path(self.save_root)
+        return [root / it for it in FolderStore(os.fspath(root)).sweep(older_than_s)]
 
     def _load_matching(
         self,

@@ -42,8 +42,8 @@ def save_all(handler: Saver, results: Iterable[T], *, progress: bool) -> int:
     batch = _DurableBatch(handler) if handler.durable else _Batch(handler)
     try:
         try:
-            with _bar(results, progress) as bar:
-                for result in bar:
+            with bar(results, progress, "results") as shown:
+                for result in shown:
                     batch.add(result)
         finally:
             batch.flush()  # what was complete before an error is saved too
@@ -70,17 +70,18 @@ class _Batch:
 
 
 @contextmanager
-def _bar(results: Iterable[T], wanted: bool) -> Iterator[Iterable[T]]:
+def bar(items: Iterable[T], wanted: bool, unit: str) -> Iterator[Iterable[T]]:
+    """Give *items* again, with a progress bar in a terminal where that is *wanted*."""
     if not wanted:
-        yield results
+        yield items
         return
     try:
         from tqdm.auto import tqdm
     except ImportError as error:
         error.add_note('a progress bar needs the extra: pip install "neuralib-persistence[progress]"')
         raise
-    with tqdm(results, unit=" results", disable=None) as bar:  # None: off where it is no terminal
-        yield bar
+    with tqdm(items, unit=f" {unit}", disable=None) as shown:  # None: off where it is no terminal
+        yield shown
 
 
 class _DurableBatch(_Batch):

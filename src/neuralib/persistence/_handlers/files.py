@@ -10,7 +10,7 @@ import pickle
 import stat
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NoReturn, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict, from_dict
@@ -19,6 +19,7 @@ from neuralib.persistence._errors import (
     FieldDefinitionError,
     MissingFieldError,
     NotAResultError,
+    UntrustedTypeError,
     shown,
 )
 from neuralib.persistence._handlers.base import PersistenceHandler, stamp_or_draft
@@ -28,6 +29,8 @@ from neuralib.persistence._stores.folder import FolderStore
 from neuralib.persistence._stores.system import explained, publish_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from neuralib.persistence._autoinc import Series
     from neuralib.persistence._schema import PersistentClass
     from neuralib.persistence._stores.base import Draft
@@ -48,6 +51,9 @@ _DAMAGE = (
     struct.error,
     pickle.UnpicklingError,
 )
+
+
+_FAILURES = (*_DAMAGE, OSError, ImportError, AttributeError)
 
 
 class FileHandler(PersistenceHandler[T]):
@@ -226,30 +232,35 @@ class FileHandler(PersistenceHandler[T]):
 
     def _root_of(self, path: str) -> Any:
         """Return what the file at *path* holds: the fields, or an instance of this handler's class."""
-        file: _core.OpenFile | None = None
         try:
             data = _core.read_small(path, self._quick_bytes) if self._quick_bytes else None
-            if data is not None:
-                found = self._read_bytes(data)
-            else:
-                file = _core.OpenFile(path, _READ)
-                found = self._read_open(file.fd)
-        except _DAMAGE as error:
-            problem = _what_is_wrong(path) or f"{type(error).__name__}: {error}"
-            raise CorruptResultError(path, problem) from error
-        except OSError as error:
-            if file is not None and (special := _what_is_wrong(path)):
-                raise CorruptResultError(path, special) from error
-            raise explained(error, "reading a result", path) from error
-        except (ImportError, AttributeError) as error:
-            error.add_note(f"while loading {path}: the file needs something that can't be imported here")
-            raise
-        finally:
-            if file is not None:
-                file.close()
+            found = self._opened(path, self._read_open) if data is None else self._read_bytes(data)
+        except _FAILURES as error:
+            raise_explained(error, path)
         if not isinstance(found, (dict, self._data_cls)):
             raise NotAResultError(self._data_cls.__qualname__, path, f"a {type(found).__qualname__}")
         return found
+
+    def _opened(self, path: str, use: Callable[[int], Any]) -> Any:
+        """Return what *use* makes of the descriptor of the file *path*."""
+        file = _core.OpenFile(path, _READ)
+        try:
+            return use(file.fd)
+        finally:
+            file.close()
+
+    def _check(self, path: str) -> bool:
+        if self._own_reading:
+            return super()._check(path)
+        try:
+            return bool(self._opened(path, self._check_open))
+        except _FAILURES as error:
+            raise_explained(error, path)
+
+    def _check_open(self, fd: int) -> bool:
+        """Read the file that is open as *fd* to its end; return whether a checksum says that it is what was saved."""
+        self._read_open(fd)
+        return False
 
     _quick_bytes = 0
     """A file with fewer bytes is read in one step, and given to :meth:`_read_bytes`."""
@@ -272,14 +283,29 @@ def refuse_special_file(fd: int) -> None:
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
 
 
+def raise_explained(error: Exception, path: str) -> NoReturn:
+    """Raise what *error*, which came of reading the file *path*, means for who asked for it."""
+    if isinstance(error, UntrustedTypeError):
+        raise UntrustedTypeError(path, error.kind) from error
+    if isinstance(error, _DAMAGE):
+        raise CorruptResultError(path, _what_is_wrong(path) or f"{type(error).__name__}: {error}") from error
+    if isinstance(error, OSError):
+        if error.errno == errno.EINVAL and (special := _what_is_wrong(path)):
+            raise CorruptResultError(path, special) from error
+        if error.errno == errno.EISDIR:
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path) from error
+        raise explained(error, "reading a result", path) from error
+    error.add_note(f"while loading {path}: the file needs something that can't be imported here")
+    raise error
+
+
 def _what_is_wrong(path: str) -> str | None:
     """Return what *path*, which can't be read, is instead of a file; None where it is one.
 
     Asked only after a failure, so that no system call is spent on it before.
-
-    :raises IsADirectoryError: it is a folder
     """
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path)
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
     return None if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"

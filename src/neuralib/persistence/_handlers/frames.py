@@ -250,6 +250,44 @@ def map_file(fd: int, mode: str, unpickle: Unpickle = unpickled) -> Any:
     return unpickle(structure, arrays)
 
 
+def check_file(fd: int) -> bool:
+    """Read the file that is open as *fd* to its end, and make nothing of it.
+
+    :return: True where a checksum says that it is what was saved; False where it has none, but is a whole pickle
+    :raises ValueError: it is damaged
+    """
+    size = os.fstat(fd).st_size
+    if size == 0:
+        raise EOFError("it is empty")
+    with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped:
+        trailer = trailer_of(mapped[-_TRAILER.size :], size)
+        if trailer is None:
+            import pickletools
+
+            for _ in pickletools.genops(mapped):  # type: ignore[arg-type]  # it reads as a file does
+                pass
+            if mapped.tell() != size:
+                raise ValueError(f"{size - mapped.tell()} bytes follow the end of the pickle, and are no checksum")
+            return False
+        with memoryview(mapped) as view:
+            outside = _Mapped(view, trailer.length)
+            structure, arrays = _hopped(outside)
+            del structure, arrays  # they hold the map
+        if outside.checksum != trailer.structure:
+            raise ValueError(_MISMATCH)
+    os.lseek(fd, 0, os.SEEK_SET)
+    found, left = 0, trailer.length
+    while left:
+        piece = os.read(fd, min(left, _PIECE))
+        if not piece:
+            raise EOFError("it ends too early")
+        found = checksum(piece, found)
+        left -= len(piece)
+    if found != trailer.checksum:
+        raise ValueError(_MISMATCH)
+    return True
+
+
 _MISMATCH = "its checksum is not that of what was saved"
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict
-from neuralib.persistence._handlers import frames
+from neuralib.persistence._handlers import frames, untrusted
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler, refuse_special_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Literal
 
     from typing_extensions import Buffer
 
+    from neuralib.persistence._handlers.arrays import Writable
+    from neuralib.persistence._schema import PersistentClass
     from neuralib.persistence._stores.base import Draft
     from neuralib.persistence._stores.drafts import FolderDraft
     from neuralib.persistence._stores.folder import FolderStore
@@ -43,7 +48,11 @@ class PickleHandler(FileHandler[T]):
     :param mmap_mode: map large arrays into memory instead of reading them: ``'r'``: they can't be written; ``'c'``: what
         is written stays in memory. Arrays of less than 64 KiB, and files written by others, are read as ever
     :param threads: how many threads read files in :meth:`load_all`
+    :param trusted: whether files may hold any Python object, and so run code when they are loaded. False admits plain
+        data, numpy arrays and the classes that the fields of *data_cls* are annotated with, and nothing else; a
+        collection of classes admits these too
     :raises ValueError: *mmap_mode* is none of these
+    :raises TypeError: *trusted* is neither a bool nor a collection of classes
     """
 
     suffix: ClassVar[str] = ".pkl"
@@ -57,8 +66,11 @@ class PickleHandler(FileHandler[T]):
         durable: bool = False,
         mmap_mode: Literal["r", "c"] | None = None,
         threads: int = 1,
+        trusted: bool | Collection[type] = True,
     ) -> None:
         super().__init__(data_cls, save_root, ext, durable=durable, threads=threads)
+        if trusted is not True:
+            self._unpickled = untrusted.Reader(admitted_classes(self._info, trusted))
         if mmap_mode not in {None, "r", "c"}:
             raise ValueError(f"{type(self).__qualname__}: mmap_mode must be None, 'r' or 'c', not {mmap_mode!r}")
         self.mmap_mode = mmap_mode
@@ -75,7 +87,7 @@ class PickleHandler(FileHandler[T]):
             return super()._content(result, store)
         target = _core.FirstChunk(frames.AT_ONCE, lambda: self._writer(store.draft()))
         try:
-            pickler(target).dump(as_dict(result))
+            _dump(as_dict(result), target)
             if target.first is not None:
                 return self._small_file(target.first)
             target.rest.finish()
@@ -94,7 +106,7 @@ class PickleHandler(FileHandler[T]):
 
     def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:
         writer = self._writer(file)
-        pickler(writer).dump(fields)
+        _dump(fields, writer)
         writer.finish()
 
     def _read(self, file: BinaryIO) -> Any:
@@ -116,7 +128,18 @@ class PickleHandler(FileHandler[T]):
             return frames.map_file(fd, self.mmap_mode, self._unpickled)
         return frames.read_file(fd, self._unpickled)
 
-    _unpickled = staticmethod(frames.unpickled)
+    def _check_open(self, fd: int) -> bool:
+        if type(self)._read is not PickleHandler._read:
+            return super()._check_open(fd)
+        refuse_special_file(fd)
+        start = os.read(fd, len(_GZIP_MAGIC))
+        if start != _GZIP_MAGIC:
+            return frames.check_file(fd)
+        for _ in _decompressed_parts(itertools.chain([start], _parts(fd))):
+            pass
+        return True
+
+    _unpickled: frames.Unpickle = staticmethod(frames.unpickled)
 
 
 class GzipHandler(PickleHandler[T]):
@@ -130,6 +153,7 @@ class GzipHandler(PickleHandler[T]):
     :param compression: level from 0 (none) to 9 (smallest); None is the level that suits recordings best
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
     :param threads: how many threads read files in :meth:`load_all`
+    :param trusted: see :class:`PickleHandler`
     :raises ValueError: *compression* is no level
     """
 
@@ -144,8 +168,9 @@ class GzipHandler(PickleHandler[T]):
         *,
         durable: bool = False,
         threads: int = 1,
+        trusted: bool | Collection[type] = True,
     ) -> None:
-        super().__init__(data_cls, save_root, ext, durable=durable, threads=threads)
+        super().__init__(data_cls, save_root, ext, durable=durable, threads=threads, trusted=trusted)
         if compression is not None and (type(compression) is not int or not 0 <= compression <= 9):
             raise ValueError(f"GzipHandler: compression must be an int from 0 to 9, or None, not {compression!r}")
         self._level = DEFAULT_LEVEL if compression is None else compression
@@ -157,6 +182,40 @@ class GzipHandler(PickleHandler[T]):
         from zlib_ng import zlib_ng
 
         return zlib_ng.compress(pickled, self._level, _GZIP_WBITS)
+
+
+def _dump(fields: dict[str, Any], target: Writable) -> None:
+    try:
+        pickler(target).dump(fields)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        for name, value in fields.items():
+            try:
+                pickler(_Nowhere()).dump(value)
+            except Exception:
+                error.add_note(f"the field {name}, a {type(value).__qualname__}, can't be pickled; nothing was saved")
+        raise
+
+
+class _Nowhere:
+    """What a pickler writes to, to see whether it can."""
+
+    def write(self, data: Buffer, /) -> None:
+        pass
+
+
+def admitted_classes(info: PersistentClass[Any], trusted: object) -> list[type]:
+    """Return the classes that a file of *info*'s results may hold beside plain data.
+
+    :param trusted: False, or a collection of classes
+    :raises TypeError: it is something else
+    """
+    extra = [] if trusted is False else list(trusted) if isinstance(trusted, Collection) else [trusted]
+    if isinstance(trusted, str) or not all(isinstance(it, type) for it in extra):
+        raise TypeError(f"trusted must be True, False, or a collection of classes, not {trusted!r}")
+    declared = [kind for it in info.fields for kind in untrusted.classes_of(it.field_type)]
+    return [info.persistence_cls, *declared, *extra]  # type: ignore[list-item]
 
 
 class _Compressor:
@@ -180,12 +239,15 @@ class _Compressor:
         self.draft.write(self._compress.flush())
 
 
+def _parts(fd: int) -> Iterator[bytes]:
+    """Yield what is left to read of *fd*."""
+    while part := os.read(fd, 1 << 24):
+        yield part
+
+
 def _rest(fd: int) -> bytes:
     """Return what is left to read of *fd*."""
-    parts = []
-    while part := os.read(fd, 1 << 24):
-        parts.append(part)
-    return b"".join(parts)
+    return b"".join(_parts(fd))
 
 
 def _decompressed(data: bytes) -> bytes:
@@ -193,18 +255,30 @@ def _decompressed(data: bytes) -> bytes:
 
     :raises ValueError: the length or a CRC is wrong, or something else follows
     """
+    parts = list(_decompressed_parts([data]))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _decompressed_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of the gzip members that *parts* are together: see :func:`_decompressed`."""
     from zlib_ng import zlib_ng
 
-    parts: list[bytes] = []
-    while data:
-        if not data.startswith(_GZIP_MAGIC):
-            raise ValueError(f"{len(data)} bytes follow the end of the compressed data")
-        reader = zlib_ng.decompressobj(_GZIP_WBITS)
-        try:
-            parts.append(reader.decompress(data))
-        except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
-            raise ValueError(str(error)) from error
-        if not reader.eof:
-            raise EOFError("the compressed data ends too early")
-        data = reader.unused_data
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    reader = None
+    for part in parts:
+        data = part
+        while data:
+            if reader is None:
+                if not _GZIP_MAGIC.startswith(data[:2]):
+                    raise ValueError("something else follows the end of the compressed data")
+                reader = zlib_ng.decompressobj(_GZIP_WBITS)
+            try:
+                found = reader.decompress(data)
+            except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
+                raise ValueError(str(error)) from error
+            if found:
+                yield found
+            data = b""
+            if reader.eof:
+                data, reader = reader.unused_data, None
+    if reader is not None:
+        raise EOFError("the compressed data ends too early")
