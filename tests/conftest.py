@@ -6,3 +6,8 @@ from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_addoption(parser):
+    """The long form of the stress tests tries everything, for an hour or more."""
+    parser.addoption("--long", action="store_true", help="let the stress tests try everything, not a sample")
