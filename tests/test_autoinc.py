@@ -243,3 +243,29 @@ def test_a_killed_process_leaves_whole_results_only(tmp_path):
     assert acknowledged <= found
     assert found == set(range(len(found)))
     assert PickleHandler(Run, tmp_path).save_persistence(Run("A")).version == len(found)
+
+
+def test_others_are_seen_in_the_step_that_publishes(tmp_path):
+    """After the first number, the folder is not looked at before; what others did there must count all the same."""
+    handler = PickleHandler(Run, tmp_path)
+    assert [handler.save_persistence(filled(Run("A"), data=it)).version for it in range(3)] == [0, 1, 2]
+    PickleHandler(Run, tmp_path).save_persistence(filled(Run("A", 7), data=2))
+    assert handler.save_persistence(filled(Run("A"), data=3)).version == 8
+    (tmp_path / (handler.filename(Run("A", 8)))).unlink()
+    assert handler.save_persistence(filled(Run("A"), data=4)).version == 8
+    (tmp_path / (handler.filename(Run("A", 9)))).write_bytes(b"of somebody who left no other trace")
+    assert handler.save_persistence(filled(Run("A"), data=np.zeros(100_000))).version == 10  # large: another way
+    assert handler.save_persistence(filled(Run("A"), data=5)).version == 11
+    assert handler.load_persistence(Run("A", 8)).data == 4
+
+
+def test_a_series_that_becomes_durable_is_durable(tmp_path, monkeypatch):
+    """The quick way does not wait for the disk."""
+    handler = PickleHandler(Run, tmp_path)
+    for _ in range(2):
+        handler.save_persistence(filled(Run("A"), data=1))
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    handler.durable = True
+    assert handler.save_persistence(filled(Run("A"), data=1)).version == 2
+    assert synced

@@ -466,3 +466,16 @@ def test_distinct_keys_never_lose_a_result(tmp_path, keys):
             assert load(Pair, os.path.join(folder, name)).data == pair
         found = [repr(result.data) for _, result in handler.load_all(a=missing, b=missing)]
         assert sorted(found) == sorted(repr(it) for it in kept.values())
+
+
+def test_the_default_level_is_the_quickest_where_a_file_takes_one_block_anyway(tmp_path):
+    """A level that was asked for is kept at any size."""
+    data = bytes(range(256)) * 8
+
+    def size(**options):
+        handler = GzipHandler(Pair, tmp_path / str(options), **options)
+        handler.save_persistence(filled(Pair(1, "a"), data=data))
+        return handler.filepath(Pair(1, "a")).stat().st_size
+
+    assert size() == size(compression=1)
+    assert size(compression=0) > len(data)

@@ -10,7 +10,7 @@ import sys
 import pytest
 from checks import Pair, filled
 
-from neuralib.persistence import PersistenceHandler, PickleHandler, load
+from neuralib.persistence import PersistenceHandler, PickleHandler, _core, load
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import FolderStore
 
@@ -256,3 +256,20 @@ def test_a_hook_that_writes_no_file_is_told(tmp_path):
     ):
         Handler(tmp_path).save_persistence(filled(Pair(1, 2), data="x"))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not system.TMPFILE, reason="no files without names")
+def test_publishing_into_a_folder_that_has_changed_does_nothing(tmp_path):
+    """The stamp that is expected, and the new one, belong to the same step."""
+    folder = str(tmp_path)
+    stamp = _core.folder_stamp(folder)
+    after = _core.publish_unnamed(folder, f"{folder}/a", b"1", True, stamp)
+    assert after == _core.folder_stamp(folder)
+    os.utime(folder, ns=(0, 0))
+    assert _core.publish_unnamed(folder, f"{folder}/b", b"2", True, after) == _core.CHANGED
+    assert os.listdir(folder) == ["a"]
+    assert _core.publish_unnamed(folder, f"{folder}/b", b"2", True) == _core.folder_stamp(folder)
+    with pytest.raises(FileExistsError, match="b"):
+        _core.publish_unnamed(folder, f"{folder}/b", b"3", True)
+    assert (tmp_path / "b").read_bytes() == b"2"
+    assert _core.publish_unnamed(f"{folder}/none", f"{folder}/none/a", b"1", True) is None

@@ -21,31 +21,38 @@ _SCAN_SHARE = 2  # listing a folder that others write into may take this share o
 class Numbering(Generic[S]):
     """The series that one handler has numbered. Two threads at worst list names twice."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_last")
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, str], Series[S]] = {}
+        self._last: Series[S] | None = None
 
     def series(self, store: S, head: str, tail: str) -> Series[S]:
         """Return the series of names ``head + number + tail`` in *store*."""
+        last = self._last
+        if last is not None and last.head == head and last.tail == tail and last.store.root == store.root:
+            return last  # comparing texts takes less time than hashing new ones
         key = (store.root, head, tail)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = Series(store, head, tail)
             if len(self._known) > _REMEMBERED_SERIES:
                 self._known.pop(next(iter(self._known)), None)
+        self._last = found
         return found
 
 
 class Series(Generic[S]):
     """One set of keys in one store: its names differ in the number alone."""
 
-    __slots__ = ("_highest", "_scan_took_s", "_scanned_at_s", "_stamp", "head", "store", "tail")
+    __slots__ = ("_highest", "_scan_took_s", "_scanned_at_s", "_stamp", "expected", "head", "store", "tail")
 
     def __init__(self, store: S, head: str, tail: str) -> None:
         self.store, self.head, self.tail = store, head, tail
         self._highest: int | None = None  # None until the names were listed
         self._stamp: int | None = None  # the store's, right after that was known
+        self.expected: tuple[int, int] | None = None
+        """The next number, and the store's stamp while it is that; None where the store must be asked."""
         self._scanned_at_s = self._scan_took_s = 0.0
 
     def next(self) -> int:
@@ -69,14 +76,19 @@ class Series(Generic[S]):
     def taken(self, number: int, stamp: int = -1) -> None:
         """Note that *number* was published, by this process.
 
-        :param stamp: the store's right after, if that is known
+        :param stamp: the store's right after, if publishing it told
         """
-        self._stamp = self.store.stamp() if stamp < 0 else stamp
         self._highest = number
+        if stamp < 0:
+            self._stamp = self.store.stamp()
+            self.expected = None
+        else:
+            self._stamp = stamp
+            self.expected = (number + 1, stamp)
 
     def lost(self) -> None:
         """Note that somebody else was first with the number."""
-        self._stamp = None
+        self._stamp = self.expected = None
 
     def _listed(self) -> int:
         stamp = self.store.stamp()  # before the names: what comes in between changes it

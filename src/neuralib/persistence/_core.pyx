@@ -61,8 +61,11 @@ cdef extern from "_port.h":
     int np_read_and_close(int fd, char* target, long long size) nogil
     void np_close(int fd) noexcept nogil
     int np_publish(
-        const char* folder, const char* target, const char* data, size_t size, int* named, long long* stamp
+        const char* folder, const char* target, const char* data, size_t size, int* named, long long* stamp,
+        long long expected
     ) nogil
+    long long NLP_ANY_STAMP
+    int NLP_CHANGED
     int np_folder_stamp(const char* path, long long* stamp) nogil
     int np_folder_stamp_wide(const wchar_t* path, long long* stamp) nogil
 
@@ -747,19 +750,29 @@ def read_small(str path not None, long long limit):
     return data if error == 0 and size > 0 else None
 
 
-def publish_unnamed(str folder not None, str target not None, bytes data not None, bint stamped):
+# What publish_unnamed returns where the folder is not as it was expected.
+CHANGED = NLP_CHANGED
+
+
+def publish_unnamed(
+    str folder not None, str target not None, bytes data not None, bint stamped, expected=None
+):
     """Make the new file *target* in *folder* with the content *data*, without a name until it is complete.
 
     One step for Python, so that no signal comes in between, and without the GIL.
 
-    :return: with *stamped*, the new :func:`folder_stamp`, or -1 where it can't be had; else 0. None where the system or
-        the file system has no files without names, or *folder* is not there: nothing was changed then
+    :param stamped: return the new :func:`folder_stamp`
+    :param expected: with *stamped*: the :func:`folder_stamp` that *folder* must have before, or None for any
+    :return: the new stamp, or -1 where it can't be had; 0 without *stamped*; :data:`CHANGED` where the folder's stamp is
+        not *expected*; None where the system or the file system has no files without names, or *folder* is not there.
+        Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
     :raises OSError: it can't be written or named; the path in it is *folder*, or *target* where it is about the name
     """
     cdef int error, named = 0
     cdef long long stamp = 0
     cdef long long* c_stamp = &stamp if stamped else NULL
+    cdef long long c_expected = NLP_ANY_STAMP
     cdef list keep = []
     cdef const char* c_folder
     cdef const char* c_target
@@ -767,13 +780,17 @@ def publish_unnamed(str folder not None, str target not None, bytes data not Non
     cdef size_t size = len(data)
     if PLATFORM_IS_WINDOWS:
         return None
+    if expected is not None:
+        c_expected = expected
     c_folder = _path_bytes(folder, keep)
     c_target = _path_bytes(target, keep)
     PySys_Audit("open", "OOi", <PyObject*> target, <PyObject*> None, 2)
     with nogil:
-        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp)
+        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp, c_expected)
     if error > 0:
         nlp_raise_os_error(error, target if named else folder)
+    if error == NLP_CHANGED:
+        return CHANGED
     return None if error < 0 else stamp
 
 

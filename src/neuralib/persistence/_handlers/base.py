@@ -257,7 +257,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
         field: str = info._layout.autoinc  # type: ignore[union-attr, assignment]
-        series = self._series_of(result, info, field)
+        self._save_in_series(result, self._series_of(result, info, field), field)
+
+    def _save_in_series(self, result: T, series: Series[FolderStore], field: str) -> None:
+        """Save *result* under the next number of *series*, which becomes the value of *field*."""
         store, head, tail = series.store, series.head, series.tail
         published = False
         try:

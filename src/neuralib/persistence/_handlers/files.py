@@ -142,6 +142,38 @@ class FileHandler(PersistenceHandler[T]):
         draft.write(content)
         return stamp_or_draft(draft, name)
 
+    def _save_in_series(self, result: T, series: Series[FolderStore], field: str) -> None:
+        if series.expected is None or self.durable or not self._save_as_expected(result, series, field):
+            super()._save_in_series(result, series, field)
+
+    def _save_as_expected(self, result: T, series: Series[FolderStore], field: str) -> bool:
+        """Save *result* under the number that is the next one if nobody else wrote into the folder; False if somebody did.
+
+        Spares looking at the folder before: that is one step with the publication. Only after a small result was saved
+        so: what is large would be written in vain where somebody did.
+        """
+        store = series.store
+        number, stamp = series.expected  # type: ignore[misc]
+        published = False
+        setattr(result, field, number)
+        try:
+            content = self._content(result, store)
+            if type(content) is bytes:
+                path = f"{store.prefix}{series.head}{number}{series.tail}"
+                found = publish_whole(store.root, path, content, stamped=True, expected=stamp)
+                if found is not None and found != _core.CHANGED:
+                    published = True
+                    series.taken(number, found)
+            else:
+                content.discard()  # type: ignore[attr-defined]
+                series.expected = None
+        except FileExistsError:
+            series.lost()
+        finally:
+            if not published:
+                setattr(result, field, None)  # so that saving it again gives it a number
+        return published
+
     def _content(self, result: T, store: FolderStore) -> bytes | Draft:
         """Return what is to be in the file of *result*: the bytes themselves where they are few."""
         return self._draft(result, store, "", durable=False)

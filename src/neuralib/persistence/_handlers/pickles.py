@@ -31,6 +31,10 @@ T = TypeVar("T")
 DEFAULT_LEVEL = 6
 """zlib-ng's level 6 takes a sixth of the time of zlib's level 9, for files of the same size (float32 traces)."""
 
+_SMALL_BYTES = 4096
+_SMALL_LEVEL = 1
+"""What fits into one block of the disk takes a block at any level: the quickest does, where none was asked for."""
+
 _MEMORY_LEVEL = 9  # of 1 to 9: 256 KiB, which spares half a percent of the size
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib's way to say: with the header and trailer of gzip
@@ -173,6 +177,7 @@ class GzipHandler(PickleHandler[T]):
         super().__init__(data_cls, save_root, ext, durable=durable, threads=threads, trusted=trusted)
         if compression is not None and (type(compression) is not int or not 0 <= compression <= 9):
             raise ValueError(f"GzipHandler: compression must be an int from 0 to 9, or None, not {compression!r}")
+        self._small_level = _SMALL_LEVEL if compression is None else compression
         self._level = DEFAULT_LEVEL if compression is None else compression
 
     def _writer(self, draft: Draft) -> _Compressor:
@@ -181,7 +186,8 @@ class GzipHandler(PickleHandler[T]):
     def _small_file(self, pickled: bytes) -> bytes:
         from zlib_ng import zlib_ng
 
-        return zlib_ng.compress(pickled, self._level, _GZIP_WBITS)
+        level = self._small_level if len(pickled) <= _SMALL_BYTES else self._level
+        return zlib_ng.compress(pickled, level, _GZIP_WBITS)
 
 
 def _dump(fields: dict[str, Any], target: Writable) -> None:

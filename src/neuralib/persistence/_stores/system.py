@@ -53,17 +53,20 @@ def hidden_path(folder: str) -> str:
     return joined(folder, f"{LEFTOVER_PREFIX}{os.urandom(8).hex()}")
 
 
-def publish_whole(folder: str, target: str, data: bytes, *, stamped: bool = False) -> int | None:
-    """Make the new file *target* in *folder* with the content *data*, in the four calls that take the least time.
+def publish_whole(
+    folder: str, target: str, data: bytes, *, stamped: bool = False, expected: int | None = None
+) -> int | None:
+    """Make the new file *target* in *folder* with the content *data*, in the few calls that take the least time.
 
     :param stamped: return the time of the folder's last change (see ``_core.folder_stamp``), -1 where it can't be had
-    :return: None where the system or the folder can't do it so: nothing was changed then
+    :param expected: with *stamped*: what that time must be before; ``_core.CHANGED`` is returned where it is another
+    :return: None where the system or the folder can't do it so. Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
     """
     if not TMPFILE or not _proc_is_there():
         return None
     try:
-        return _core.publish_unnamed(folder, target, data, stamped)
+        return _core.publish_unnamed(folder, target, data, stamped, expected)
     except FileExistsError:
         raise
     except OSError as error:
