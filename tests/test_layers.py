@@ -24,6 +24,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_handlers.batches",
         "_handlers.base",
         "_handlers.arrays",
+        "_handlers.checksums",
         "_handlers.frames",
         "_handlers.plain_data",
         "_handlers.untrusted",
@@ -34,7 +35,12 @@ ROWS = [  # from the ground up; within a row each may import from those before i
     ["_validators", "_options"],
     ["validator", "persistence", "cli_persistence", "__init__"],
 ]
-ALONE = {"_equality", "_validators", "_handlers.arrays"}  # what they share a row with is not theirs to use
+ALONE = {
+    "_equality",
+    "_validators",
+    "_handlers.arrays",
+    "_handlers.checksums",
+}  # what they share a row with is not theirs to use
 HEAVY = {"numpy", "gzip", "zlib_ng", "argclz", "pandas", "dataclasses"}
 HEIGHT = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
 

@@ -165,7 +165,7 @@ class FileHandler(PersistenceHandler[T]):
                     published = True
                     series.taken(number, found)
             else:
-                content.discard()  # type: ignore[attr-defined]
+                content.discard()  # type: ignore[union-attr]
                 series.expected = None
         except FileExistsError:
             series.lost()

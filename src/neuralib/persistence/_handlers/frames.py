@@ -15,15 +15,15 @@ import io
 import mmap
 import os
 import pickle
-import queue
 import struct
 import sys
-import threading
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence._handlers.checksums import ASIDE_FROM, BY_PARTS, Aside, checksum
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from typing_extensions import Buffer
 
@@ -43,45 +43,12 @@ _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
 _LARGE_PIECE = 1 << 22  # the same, where another thread computes the checksum
-_ASIDE_FROM = 1 << 24  # bytes from which on a thread of its own for the checksum is worth its start
 
 _FRAME = 0x95
 _LONG_HEADERS = {0x96: 9, 0x8E: 9, 0x8D: 9, 0x42: 5, 0x58: 5}  # opcodes of large values, and the sizes of their headers
 _WRITABLE, _READ_ONLY = (0x96,), (0x8E, 0x42)  # bytearray8; binbytes8 and binbytes
 _NEXT_BUFFER, _READONLY_BUFFER = b"\x97", b"\x98"
 _LONGEST_PAD = 3 + ALIGNMENT
-
-
-def checksum(data: Buffer, start: int = 0) -> int:
-    """Return the CRC-32 of *data*, going on from *start*."""
-    if memoryview(data).nbytes < AT_ONCE:
-        return zlib.crc32(data, start)
-    from zlib_ng import zlib_ng  # several times faster, for more memory than the import costs
-
-    return zlib_ng.crc32(data, start)
-
-
-class _Aside:
-    """The checksum of many pieces, computed by a thread of its own while they are read or written."""
-
-    def __init__(self, start: int) -> None:
-        self._pieces: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
-        self._checksum = start
-        self._thread = threading.Thread(target=self._run, name="checksum", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
-            self._checksum = checksum(piece, self._checksum)
-
-    def add(self, piece: Buffer) -> None:
-        self._pieces.put(piece)
-
-    def result(self) -> int:
-        """Return the checksum of all pieces, once there are no more."""
-        self._pieces.put(None)
-        self._thread.join()
-        return self._checksum
 
 
 class PickleWriter:
@@ -127,9 +94,9 @@ class PickleWriter:
         view = memoryview(data)
         self._length += view.nbytes
         write = self.draft.write
-        if array and view.nbytes >= _ASIDE_FROM:
+        if array and view.nbytes >= ASIDE_FROM:
             self.draft.reserve(view.nbytes)
-            aside = _Aside(self._checksum)
+            aside = Aside(self._checksum)
             try:
                 for start in range(0, view.nbytes, _LARGE_PIECE):
                     part = view[start : start + _LARGE_PIECE]
@@ -341,24 +308,17 @@ class _Source:
             target[:have], self._ahead = self._ahead, b""
         self.checksum = checksum(target[:have], self.checksum)
         self.left -= len(target)
-        if len(target) < _ASIDE_FROM:
-            for piece in self._pieces(target[have:]):
-                self.checksum = checksum(piece, self.checksum)
+        target = target[have:]
+        if BY_PARTS is not None and len(target) >= ASIDE_FROM:
+            at = self._file.tell()
+            self.checksum = BY_PARTS(self._file.fileno(), target, at, self.checksum)
+            self._file.seek(at + len(target))
             return
-        aside = _Aside(self.checksum)
-        try:
-            for piece in self._pieces(target[have:]):
-                aside.add(piece)
-        finally:
-            self.checksum = aside.result()
-
-    def _pieces(self, target: memoryview) -> Iterator[memoryview]:
-        """Fill *target* from the file; yield each piece that is filled."""
         while target:
             got = self._file.readinto(target[:_PIECE])
             if not got:
                 raise EOFError("it ends too early")
-            yield target[:got]
+            self.checksum = checksum(target[:got], self.checksum)
             target = target[got:]
 
 

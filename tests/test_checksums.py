@@ -1,0 +1,94 @@
+"""Checksums: whichever way they are computed, they are zlib's."""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+
+import pytest
+from hypothesis import given, strategies as st
+
+from neuralib.persistence._handlers import checksums
+
+PIECE = checksums._PIECE
+needs_parts = pytest.mark.skipif(checksums.BY_PARTS is None, reason="this system can't read at a place")
+
+
+def test_checksums_agree_with_zlib():
+    """Both ways to compute them, in pieces too."""
+    data = os.urandom(200_000)
+    assert checksums.checksum(data) == zlib.crc32(data)
+    assert checksums.checksum(data[100:], checksums.checksum(data[:100])) == zlib.crc32(data)
+
+
+@given(st.binary(max_size=500), st.binary(max_size=500))
+def test_checksums_of_parts_give_that_of_the_whole(first, second):
+    """Whatever the sizes, empty parts included."""
+    whole = zlib.crc32(first + second)
+    assert checksums.combined(zlib.crc32(first), zlib.crc32(second), len(second)) == whole
+
+
+def test_a_checksum_aside_is_that_of_the_pieces_in_order():
+    """The thread takes them as they come."""
+    pieces = [os.urandom(1000) for _ in range(50)]
+    aside = checksums.Aside(zlib.crc32(b"before"))
+    for it in pieces:
+        aside.add(it)
+    assert aside.result() == zlib.crc32(b"before" + b"".join(pieces))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"head" + os.urandom(4 * PIECE + 12_345))
+    fd = os.open(path, os.O_RDONLY)
+    yield fd, path.read_bytes()
+    os.close(fd)
+
+
+@needs_parts
+@pytest.mark.parametrize("processors", [1, 2, 3, 4, 64])
+def test_parts_are_the_file(file, monkeypatch, processors):
+    """However many processors read, from wherever."""
+    monkeypatch.setattr(checksums, "_processors", lambda: processors)
+    fd, data = file
+    for size in (1, PIECE, 2 * PIECE + 7, len(data) - 4):
+        target = bytearray(size)
+        found = checksums.read_by_parts(fd, memoryview(target), 4, zlib.crc32(b"head"))
+        assert target == data[4 : 4 + size]
+        assert found == zlib.crc32(data[: 4 + size])
+    assert not [it for it in threading.enumerate() if it.name == "reading"]
+
+
+@needs_parts
+@pytest.mark.parametrize("processors", [1, 4])
+def test_a_file_that_ends_early_is_an_error(file, monkeypatch, processors):
+    """In whichever part it ends."""
+    monkeypatch.setattr(checksums, "_processors", lambda: processors)
+    fd, data = file
+    for more in (1, PIECE, 20 * PIECE):
+        with pytest.raises(EOFError, match="too early"):
+            checksums.read_by_parts(fd, memoryview(bytearray(len(data) + more)), 0, 0)
+
+
+@needs_parts
+@pytest.mark.parametrize("failing", [0, 1, 3])
+def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
+    """An error of the disk, or Ctrl-C, in any part is raised when nobody reads any more."""
+    monkeypatch.setattr(checksums, "_processors", lambda: 4)
+    fd, data = file
+    real, turn = os.preadv, [0]
+    lock = threading.Lock()
+
+    def fails(*args):
+        with lock:
+            turn[0] += 1
+            if turn[0] == failing + 1:
+                raise KeyboardInterrupt if failing == 3 else OSError(5, "broken")
+        return real(*args)
+
+    monkeypatch.setattr(os, "preadv", fails)
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        checksums.read_by_parts(fd, memoryview(bytearray(len(data))), 0, 0)
+    assert not [it for it in threading.enumerate() if it.name == "reading"]
