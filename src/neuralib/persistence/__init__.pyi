@@ -1,10 +1,12 @@
 from neuralib.persistence import persistence as persistence, validator as validator
 from neuralib.persistence.persistence import (
+    ArrayHead as ArrayHead,
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
     CorruptResultError as CorruptResultError,
     FieldDefinitionError as FieldDefinitionError,
     FileCheck as FileCheck,
     FileHandler as FileHandler,
+    FileHead as FileHead,
     GzipHandler as GzipHandler,
     KeyMismatchError as KeyMismatchError,
     KeyNotSetError as KeyNotSetError,
@@ -13,6 +15,7 @@ from neuralib.persistence.persistence import (
     NoInitFitsError as NoInitFitsError,
     NotAResultError as NotAResultError,
     NotPersistenceClassError as NotPersistenceClassError,
+    ObjectHead as ObjectHead,
     PersistenceError as PersistenceError,
     PersistenceHandler as PersistenceHandler,
     PersistentClass as PersistentClass,
@@ -33,6 +36,7 @@ from neuralib.persistence.persistence import (
     load_by as load_by,
     missing as missing,
     persistence_class as persistence_class,
+    read_head as read_head,
     results_equal as results_equal,
     save as save,
 )
@@ -45,12 +49,14 @@ from neuralib.persistence.validator import (
 )
 
 __all__ = [
+    "ArrayHead",
     "AutoIncFieldNotResolvedError",
     "CorruptResultError",
     "ETLConcatable",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
+    "FileHead",
     "GzipHandler",
     "KeyMismatchError",
     "KeyNotSetError",
@@ -59,6 +65,7 @@ __all__ = [
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
+    "ObjectHead",
     "PersistenceConcatError",
     "PersistenceError",
     "PersistenceHandler",
@@ -83,6 +90,7 @@ __all__ = [
     "missing",
     "persistence",
     "persistence_class",
+    "read_head",
     "results_equal",
     "save",
     "validate_concat_etl_persistence",

@@ -4,11 +4,13 @@
 
 from neuralib.persistence import persistence, validator
 from neuralib.persistence.persistence import (
+    ArrayHead,
     AutoIncFieldNotResolvedError,
     CorruptResultError,
     FieldDefinitionError,
     FileCheck,
     FileHandler,
+    FileHead,
     GzipHandler,
     KeyMismatchError,
     KeyNotSetError,
@@ -17,6 +19,7 @@ from neuralib.persistence.persistence import (
     NoInitFitsError,
     NotAResultError,
     NotPersistenceClassError,
+    ObjectHead,
     PersistenceError,
     PersistenceHandler,
     PersistentClass,
@@ -37,6 +40,7 @@ from neuralib.persistence.persistence import (
     load_by,
     missing,
     persistence_class,
+    read_head,
     results_equal,
     save,
 )
@@ -49,12 +53,14 @@ from neuralib.persistence.validator import (
 )
 
 __all__ = [
+    "ArrayHead",
     "AutoIncFieldNotResolvedError",
     "CorruptResultError",
     "ETLConcatable",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
+    "FileHead",
     "GzipHandler",
     "KeyMismatchError",
     "KeyNotSetError",
@@ -63,6 +69,7 @@ __all__ = [
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
+    "ObjectHead",
     "PersistenceConcatError",
     "PersistenceError",
     "PersistenceHandler",
@@ -87,6 +94,7 @@ __all__ = [
     "missing",
     "persistence",
     "persistence_class",
+    "read_head",
     "results_equal",
     "save",
     "validate_concat_etl_persistence",

@@ -30,18 +30,22 @@ from neuralib.persistence._field import (
 from neuralib.persistence._handlers.base import FileCheck as FileCheck, PersistenceHandler as PersistenceHandler
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
+from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
 from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
+from neuralib.persistence._handlers.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 from neuralib.persistence._schema import (
     PersistentClass as PersistentClass,
     ensure_persistence_class as ensure_persistence_class,
 )
 
 __all__ = [
+    "ArrayHead",
     "AutoIncFieldNotResolvedError",
     "CorruptResultError",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
+    "FileHead",
     "GzipHandler",
     "KeyMismatchError",
     "KeyNotSetError",
@@ -50,6 +54,7 @@ __all__ = [
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
+    "ObjectHead",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",
@@ -70,6 +75,7 @@ __all__ = [
     "load_by",
     "missing",
     "persistence_class",
+    "read_head",
     "results_equal",
     "save",
 ]

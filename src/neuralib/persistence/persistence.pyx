@@ -30,14 +30,18 @@ from neuralib.persistence._handlers.base import FileCheck, PersistenceHandler
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
+from neuralib.persistence._handlers.heads import FileHead, read_head
+from neuralib.persistence._handlers.stand_ins import ArrayHead, ObjectHead
 from neuralib.persistence._schema import PersistentClass, ensure_persistence_class
 
 __all__ = [
+    "ArrayHead",
     "AutoIncFieldNotResolvedError",
     "CorruptResultError",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
+    "FileHead",
     "GzipHandler",
     "KeyMismatchError",
     "KeyNotSetError",
@@ -46,6 +50,7 @@ __all__ = [
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
+    "ObjectHead",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",
@@ -66,6 +71,7 @@ __all__ = [
     "load_by",
     "missing",
     "persistence_class",
+    "read_head",
     "results_equal",
     "save",
 ]

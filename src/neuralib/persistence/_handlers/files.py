@@ -3,57 +3,33 @@
 from __future__ import annotations
 
 import abc
-import errno
 import io
 import os
-import pickle
-import stat
-import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict, from_dict
 from neuralib.persistence._errors import (
-    CorruptResultError,
     FieldDefinitionError,
     MissingFieldError,
     NotAResultError,
-    UntrustedTypeError,
     shown,
 )
 from neuralib.persistence._handlers.base import PersistenceHandler, stamp_or_draft
+from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained, refuse_special_file
 from neuralib.persistence._naming import problem_of
 from neuralib.persistence._schema import ensure_persistence_class
 from neuralib.persistence._stores.folder import FolderStore
-from neuralib.persistence._stores.system import explained, publish_whole
+from neuralib.persistence._stores.system import publish_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from neuralib.persistence._autoinc import Series
     from neuralib.persistence._schema import PersistentClass
     from neuralib.persistence._stores.base import Draft
     from neuralib.persistence._stores.drafts import FolderDraft
 
 T = TypeVar("T")
-
-_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-# What readers raise on bytes that they can't make sense of. An ImportError or AttributeError is not among them: there
-# the file is whole, and this environment lacks something.
-_DAMAGE = (
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    pickle.UnpicklingError,
-)
-
-
-_FAILURES = (*_DAMAGE, OSError, ImportError, AttributeError)
 
 
 class FileHandler(PersistenceHandler[T]):
@@ -266,27 +242,19 @@ class FileHandler(PersistenceHandler[T]):
         """Return what the file at *path* holds: the fields, or an instance of this handler's class."""
         try:
             data = _core.read_small(path, self._quick_bytes) if self._quick_bytes else None
-            found = self._opened(path, self._read_open) if data is None else self._read_bytes(data)
-        except _FAILURES as error:
+            found = opened(path, self._read_open) if data is None else self._read_bytes(data)
+        except FAILURES as error:
             raise_explained(error, path)
         if not isinstance(found, (dict, self._data_cls)):
             raise NotAResultError(self._data_cls.__qualname__, path, f"a {type(found).__qualname__}")
         return found
 
-    def _opened(self, path: str, use: Callable[[int], Any]) -> Any:
-        """Return what *use* makes of the descriptor of the file *path*."""
-        file = _core.OpenFile(path, _READ)
-        try:
-            return use(file.fd)
-        finally:
-            file.close()
-
     def _check(self, path: str) -> bool:
         if self._own_reading:
             return super()._check(path)
         try:
-            return bool(self._opened(path, self._check_open))
-        except _FAILURES as error:
+            return bool(opened(path, self._check_open))
+        except FAILURES as error:
             raise_explained(error, path)
 
     def _check_open(self, fd: int) -> bool:
@@ -306,38 +274,3 @@ class FileHandler(PersistenceHandler[T]):
         refuse_special_file(fd)
         with os.fdopen(fd, "rb", closefd=False) as file:
             return self._read(file)
-
-
-def refuse_special_file(fd: int) -> None:
-    """Raise an error where what is open as *fd* is no regular file."""
-    mode = os.fstat(fd).st_mode
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
-
-
-def raise_explained(error: Exception, path: str) -> NoReturn:
-    """Raise what *error*, which came of reading the file *path*, means for who asked for it."""
-    if isinstance(error, UntrustedTypeError):
-        raise UntrustedTypeError(path, error.kind) from error
-    if isinstance(error, _DAMAGE):
-        raise CorruptResultError(path, _what_is_wrong(path) or f"{type(error).__name__}: {error}") from error
-    if isinstance(error, OSError):
-        if error.errno == errno.EINVAL and (special := _what_is_wrong(path)):
-            raise CorruptResultError(path, special) from error
-        if error.errno == errno.EISDIR:
-            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path) from error
-        raise explained(error, "reading a result", path) from error
-    error.add_note(f"while loading {path}: the file needs something that can't be imported here")
-    raise error
-
-
-def _what_is_wrong(path: str) -> str | None:
-    """Return what *path*, which can't be read, is instead of a file; None where it is one.
-
-    Asked only after a failure, so that no system call is spent on it before.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return None
-    return None if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"

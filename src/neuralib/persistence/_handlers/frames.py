@@ -169,12 +169,20 @@ def read_bytes(data: bytes, unpickle: Unpickle = unpickled) -> Any:
 
     :raises ValueError: the checksum says that it is damaged
     """
+    refuse_damage(data)
+    return unpickle(data, ())
+
+
+def refuse_damage(data: bytes) -> None:
+    """Raise an error where the whole file *data* is empty, or its checksum says that it is damaged.
+
+    :raises ValueError: the checksum says so
+    """
     if not data:
         raise EOFError("it is empty")
     trailer = trailer_of(data, len(data))
     if trailer is not None and checksum(data[: trailer.length]) != trailer.checksum:
         raise ValueError(_MISMATCH)
-    return unpickle(data, ())
 
 
 def read_file(fd: int, unpickle: Unpickle = unpickled) -> Any:
@@ -215,6 +223,27 @@ def map_file(fd: int, mode: str, unpickle: Unpickle = unpickled) -> Any:
     if source.checksum != trailer.structure:
         raise ValueError(_MISMATCH)
     return unpickle(structure, arrays)
+
+
+def outline_of(fd: int) -> tuple[bytearray, list[int]] | None:
+    """Return the pickle in the file that is open as *fd* without its large arrays, and the sizes of these in bytes.
+
+    They are stepped over, not read. None where the file has no trailer that would vouch for the rest.
+
+    :raises ValueError: the checksum says that the rest is damaged
+    """
+    size = os.fstat(fd).st_size
+    os.lseek(fd, max(0, size - _TRAILER.size), os.SEEK_SET)
+    trailer = trailer_of(os.read(fd, _TRAILER.size), size)
+    os.lseek(fd, 0, os.SEEK_SET)
+    if trailer is None:
+        return None
+    with io.FileIO(fd, closefd=False) as file:
+        source = _Outlined(file, trailer.length)
+        structure, sizes = _hopped(source)
+        if source.checksum != trailer.structure:
+            raise ValueError(_MISMATCH)
+    return structure, sizes
 
 
 def check_file(fd: int) -> bool:
@@ -320,6 +349,20 @@ class _Source:
                 raise EOFError("it ends too early")
             self.checksum = checksum(target[:got], self.checksum)
             target = target[got:]
+
+
+class _Outlined(_Source):
+    """The same without the arrays, which are stepped over."""
+
+    def take_array(self, count: int, *, writable: bool) -> int:
+        """Step over the next *count* bytes, and return how many they are."""
+        if count > self.left:
+            raise EOFError(f"an array of {count} bytes goes beyond its end")
+        have = min(len(self._ahead), count)
+        self._ahead = self._ahead[have:]
+        self._file.seek(count - have, os.SEEK_CUR)
+        self.left -= count
+        return count
 
 
 class _Mapped:

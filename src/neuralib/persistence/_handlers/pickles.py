@@ -12,7 +12,8 @@ from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict
 from neuralib.persistence._handlers import frames, untrusted
 from neuralib.persistence._handlers.arrays import pickler
-from neuralib.persistence._handlers.files import FileHandler, refuse_special_file
+from neuralib.persistence._handlers.files import FileHandler
+from neuralib.persistence._handlers.reading import refuse_special_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

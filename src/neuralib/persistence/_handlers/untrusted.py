@@ -48,7 +48,7 @@ class Reader:
             size = len(data)
         elif not isinstance(data, (bytes, bytearray)):
             data = io.BytesIO(data)
-        return _Run(self.admitted, iter(buffers), size).run(data)
+        return Run(self.admitted, iter(buffers), size).run(data)
 
 
 def classes_of(annotation: Any) -> Iterator[type]:
@@ -60,15 +60,18 @@ def classes_of(annotation: Any) -> Iterator[type]:
         yield kind
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """A function of the table, on the stack."""
 
     name: str
     make: Callable[..., Any]
 
 
-class _Run:
-    """One run through one pickle."""
+class Run:
+    """One run through one pickle, instruction by instruction."""
+
+    table = plain_data.TABLE
+    """By full name, what may be called."""
 
     # What the instructions do is in methods of their own, named for it; the table at the end says which is whose.
 
@@ -83,22 +86,30 @@ class _Run:
         self._loose_calls = 0  # functions and classes that were named, less those that were used
 
     def run(self, data: Any) -> Any:
+        """Run the pickle *data*, and return what it holds."""
         import pickletools
 
         for opcode, arg, _ in pickletools.genops(data):
-            name = opcode.name
-            if name == "STOP":
+            if opcode.name == "STOP":
                 break
-            if name in _LITERALS:
-                self._stack.append(arg)
-                continue
-            method: Callable[[_Run, Any], None] | None = _METHODS.get(name)
-            if method is None:
-                raise UntrustedTypeError("", _UNKNOWN.get(name, f"the instruction {name}"))
-            try:
-                method(self, arg)
-            except (IndexError, StopIteration) as error:
-                raise ValueError(f"its instruction {name} finds no value to work on") from error
+            self.step(opcode.name, arg)
+        return self.result()
+
+    def step(self, name: str, arg: Any) -> None:
+        """Run the instruction *name*."""
+        if name in _LITERALS:
+            self._stack.append(arg)
+            return
+        method: Callable[[Run, Any], None] | None = METHODS.get(name)
+        if method is None:
+            raise UntrustedTypeError("", _UNKNOWN.get(name, f"the instruction {name}"))
+        try:
+            method(self, arg)
+        except (IndexError, StopIteration) as error:
+            raise ValueError(f"its instruction {name} finds no value to work on") from error
+
+    def result(self) -> Any:
+        """Return the one value that is there after the last instruction."""
         if len(self._stack) != 1 or self._marks:
             raise ValueError(f"it ends with {len(self._stack)} values in place of one")
         if self._loose_calls or isinstance(self._stack[0], plain_data.Unbuilt):
@@ -143,12 +154,12 @@ class _Run:
             raise ValueError(f"it refers to value {place}, which it does not have") from None
 
     def _push(self, value: Any) -> None:
-        if isinstance(value, (_Call, type)):
+        if isinstance(value, (Call, type)):
             self._loose_calls += 1
         self._stack.append(value)
 
     def _used(self, value: Any) -> None:
-        if isinstance(value, (_Call, type)):
+        if isinstance(value, (Call, type)):
             self._loose_calls -= 1
 
     # ---------------------------------------------------------------------------------------- values
@@ -264,9 +275,9 @@ class _Run:
 
     def _looked_up(self, module: str, name: str) -> Any:
         full = f"{plain_data.RENAMED_MODULES.get(module, module)}.{name}"
-        make = plain_data.TABLE.get(full)
+        make = self.table.get(full)
         if make is not None:
-            return _Call(full, make)
+            return Call(full, make)
         found = self._admitted.get(full)
         if found is None:
             raise UntrustedTypeError("", f"{module}.{name}")
@@ -304,11 +315,11 @@ class _Run:
             raise ValueError("it calls with arguments that are none")
         self._refuse_unbuilt([it for it in arguments if not isinstance(it, plain_data.Settled)])
         self._used(callee)
-        if isinstance(callee, _Call):
+        if isinstance(callee, Call):
             if callee.name in plain_data.FIRST_IS_CLASS:
                 for it in arguments:
                     self._used(it)
-                arguments = tuple(it.name if isinstance(it, _Call) else it for it in arguments)
+                arguments = tuple(it.name if isinstance(it, Call) else it for it in arguments)
                 if arguments and isinstance(arguments[0], type):
                     return self._made_by(callee.name, arguments[0], arguments[1:])
             try:
@@ -346,7 +357,7 @@ class _Run:
         self._refuse_unbuilt([*arguments, *named.values()])
         if self._is_admitted(callee):
             return callee.__new__(callee, *arguments, **named)
-        if isinstance(callee, _Call) and not named:
+        if isinstance(callee, Call) and not named:
             return callee.make(*arguments)
         raise UntrustedTypeError("", f"a new object of {shown(callee)}")
 
@@ -383,9 +394,9 @@ _LITERALS = {
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
     "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
-_METHODS: dict[str, Any] = {
-    "PROTO": _Run.nothing,
-    "FRAME": _Run.nothing,
+METHODS: dict[str, Any] = {
+    "PROTO": Run.nothing,
+    "FRAME": Run.nothing,
     "NONE": lambda run, _: run.constant(lambda: None),
     "NEWTRUE": lambda run, _: run.constant(lambda: True),
     "NEWFALSE": lambda run, _: run.constant(lambda: False),
@@ -396,36 +407,36 @@ _METHODS: dict[str, Any] = {
     "TUPLE1": lambda run, _: run.tuple_of(1),
     "TUPLE2": lambda run, _: run.tuple_of(2),
     "TUPLE3": lambda run, _: run.tuple_of(3),
-    "TUPLE": _Run.tuple_from_mark,
-    "LIST": _Run.list_from_mark,
-    "DICT": _Run.dict_from_mark,
-    "FROZENSET": _Run.frozenset_from_mark,
-    "APPEND": _Run.append,
-    "APPENDS": _Run.appends,
-    "SETITEM": _Run.set_item,
-    "SETITEMS": _Run.set_items,
-    "ADDITEMS": _Run.add_items,
-    "MARK": _Run.mark,
-    "POP": _Run.pop,
-    "POP_MARK": _Run.pop_mark,
-    "DUP": _Run.dup,
-    "MEMOIZE": _Run.memoize,
-    "PUT": _Run.put,
-    "BINPUT": _Run.put,
-    "LONG_BINPUT": _Run.put,
-    "GET": _Run.get,
-    "BINGET": _Run.get,
-    "LONG_BINGET": _Run.get,
-    "NEXT_BUFFER": _Run.next_buffer,
-    "READONLY_BUFFER": _Run.readonly_buffer,
-    "GLOBAL": _Run.named,
-    "STACK_GLOBAL": _Run.named_by_stack,
-    "REDUCE": _Run.reduce,
-    "NEWOBJ": _Run.new_object,
-    "NEWOBJ_EX": _Run.new_object_with_names,
-    "INST": _Run.instance,
-    "OBJ": _Run.instance_by_stack,
-    "BUILD": _Run.build,
+    "TUPLE": Run.tuple_from_mark,
+    "LIST": Run.list_from_mark,
+    "DICT": Run.dict_from_mark,
+    "FROZENSET": Run.frozenset_from_mark,
+    "APPEND": Run.append,
+    "APPENDS": Run.appends,
+    "SETITEM": Run.set_item,
+    "SETITEMS": Run.set_items,
+    "ADDITEMS": Run.add_items,
+    "MARK": Run.mark,
+    "POP": Run.pop,
+    "POP_MARK": Run.pop_mark,
+    "DUP": Run.dup,
+    "MEMOIZE": Run.memoize,
+    "PUT": Run.put,
+    "BINPUT": Run.put,
+    "LONG_BINPUT": Run.put,
+    "GET": Run.get,
+    "BINGET": Run.get,
+    "LONG_BINGET": Run.get,
+    "NEXT_BUFFER": Run.next_buffer,
+    "READONLY_BUFFER": Run.readonly_buffer,
+    "GLOBAL": Run.named,
+    "STACK_GLOBAL": Run.named_by_stack,
+    "REDUCE": Run.reduce,
+    "NEWOBJ": Run.new_object,
+    "NEWOBJ_EX": Run.new_object_with_names,
+    "INST": Run.instance,
+    "OBJ": Run.instance_by_stack,
+    "BUILD": Run.build,
 }
 _UNKNOWN = {
     "PERSID": "a persistent id",

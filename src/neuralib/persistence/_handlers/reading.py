@@ -1,0 +1,79 @@
+"""Opening files to read them; what that can fail with, and what each failure means for who asked for the file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import stat
+import struct
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from neuralib.persistence import _core
+from neuralib.persistence._errors import CorruptResultError, UntrustedTypeError
+from neuralib.persistence._stores.system import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+# What readers raise on bytes that they can't make sense of. An ImportError or AttributeError is not among them: there
+# the file is whole, and this environment lacks something.
+DAMAGE = (
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    pickle.UnpicklingError,
+)
+
+FAILURES = (*DAMAGE, OSError, ImportError, AttributeError)
+
+
+def opened(path: str, use: Callable[[int], T]) -> T:
+    """Return what *use* makes of the descriptor of the file *path*, which is closed afterwards."""
+    file = _core.OpenFile(path, _READ)
+    try:
+        return use(file.fd)
+    finally:
+        file.close()
+
+
+def refuse_special_file(fd: int) -> None:
+    """Raise an error where what is open as *fd* is no regular file."""
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
+
+
+def raise_explained(error: Exception, path: str) -> NoReturn:
+    """Raise what *error*, which came of reading the file *path*, means for who asked for it."""
+    if isinstance(error, UntrustedTypeError):
+        raise UntrustedTypeError(path, error.kind) from error
+    if isinstance(error, DAMAGE):
+        raise CorruptResultError(path, _what_is_wrong(path) or f"{type(error).__name__}: {error}") from error
+    if isinstance(error, OSError):
+        if error.errno == errno.EINVAL and (special := _what_is_wrong(path)):
+            raise CorruptResultError(path, special) from error
+        if error.errno == errno.EISDIR:
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path) from error
+        raise explained(error, "reading a result", path) from error
+    error.add_note(f"while loading {path}: the file needs something that can't be imported here")
+    raise error
+
+
+def _what_is_wrong(path: str) -> str | None:
+    """Return what *path*, which can't be read, is instead of a file; None where it is one.
+
+    Asked only after a failure, so that no system call is spent on it before.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"

@@ -1,0 +1,147 @@
+"""What stands for the values of a file that are not read: arrays, and objects of classes that are not imported."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence._handlers import plain_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LARGEST_PREVIEW = 4096  # bytes of an array that are kept, to show its values
+_NUMBER_CODE = re.compile(r"([<>|=])([biufc])(\d{1,2})")
+_NUMBER_KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
+_DTYPE_NAME = re.compile(r"(bool|int|uint|float|complex|datetime|timedelta)(\d*)(\[\w+\])?")
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+
+
+class ArrayHead:
+    """What is known of an array in a file without reading it."""
+
+    __slots__ = ("data", "dtype", "order", "shape", "size_bytes")
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, size_bytes: int, order: str = "C", data: Any = None) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        """As numpy prints it: ``float64``, ``>i4``, ``<U3``, ``[('a', '<i4'), ('b', '<f8')]``, ``object``."""
+        self.size_bytes = size_bytes
+        """In memory."""
+        self.order = order
+        """``'C'`` or ``'F'``: which index varies slowest in the file."""
+        self.data: bytes | None = data
+        """Its memory, where that is small and the dtype is one of numbers, texts or dates; else None."""
+
+    def __repr__(self) -> str:
+        return f"<array {'x'.join(map(str, self.shape[:9])) or 'scalar'} {self.dtype}>"
+
+    def to_array(self) -> Any:
+        """Return the array itself, or None where its values were not read."""
+        if self.data is None:
+            return None
+        return plain_data.TABLE["numpy.ndarray"](self.shape, self.dtype_code, bytearray(self.data), 0, None, self.order)
+
+    @property
+    def dtype_code(self) -> str:
+        """The dtype as numpy's array protocol spells it, ``<f8``, where it is one of numbers, texts or dates."""
+        found = _DTYPE_NAME.fullmatch(self.dtype)
+        if found is None:
+            return self.dtype
+        kind, bits, unit = found.groups()
+        letter = {"datetime": "M", "timedelta": "m", "bool": "b"}.get(kind, kind[0])
+        size = int(bits or 8) // 8
+        return f"{'|' if size == 1 else _NATIVE}{letter}{size}{unit or ''}"
+
+
+class ObjectHead:
+    """What a file says of an object that is no plain data: nothing of it was imported, and nothing run.
+
+    Two are equal only where they are the same object.
+    """
+
+    __slots__ = ("arguments", "content", "size_bytes", "state", "type_name")
+
+    def __init__(self, type_name: str, arguments: tuple[Any, ...] | None = None, size_bytes: int | None = None) -> None:
+        self.type_name = type_name
+        """The full name of its class, or of the function that would make it."""
+        self.arguments = arguments
+        """What that would be called with; None where the class or function itself is the value."""
+        self.state: Any = None
+        """What it would be given afterwards: usually a dict of its attributes."""
+        self.content: list[Any] | dict[Any, Any] | None = None
+        """The items of what is a list or dict by its class."""
+        self.size_bytes = size_bytes
+        """Of a text or bytes object that is too large to be a part of the head."""
+
+    def __repr__(self) -> str:
+        return f"<{self.type_name}>"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The attributes that it would have."""
+        parts = self.state if isinstance(self.state, tuple) else (self.state,)
+        return {
+            name: it for part in parts if isinstance(part, dict) for name, it in part.items() if isinstance(name, str)
+        }
+
+
+def _array(shape: Any, code: Any, data: Any, _offset: int = 0, _strides: None = None, order: Any = "C") -> ArrayHead:
+    """Tell of an array as this package writes it."""
+    found = _NUMBER_CODE.fullmatch(code)
+    if found is None:
+        return _told(shape, plain_data._plain_dtype(code), data, order)
+    sign, kind, size = found[1], found[2], int(found[3])
+    native = sign in {_NATIVE, "|"}
+    name = f"{_NUMBER_KINDS[kind]}{8 * size if kind != 'b' else ''}" if native else code
+    return _head_of_array(shape, name, size, data, order)
+
+
+def _told(shape: Any, dtype: Any, data: Any, order: Any) -> ArrayHead:
+    """Tell of an array whose dtype is numpy's, or one that could not be made."""
+    if isinstance(dtype, ObjectHead):
+        return _head_of_array(shape, "a dtype with objects in it", 0, None, order)
+    dtype = plain_data._settled(dtype)
+    plain = dtype.names is None and not dtype.hasobject and dtype.subdtype is None and dtype.kind != "V"
+    return _head_of_array(shape, str(dtype), dtype.itemsize, data if plain else None, order)
+
+
+def _head_of_array(shape: Any, name: str, item_size: int, data: Any, order: Any) -> ArrayHead:
+    size = plain_data._count(shape) * item_size
+    kept = None
+    if isinstance(data, (bytes, bytearray)):
+        if len(data) != size:
+            raise ValueError("it makes an array of data that don't fit")
+        if size <= _LARGEST_PREVIEW:
+            kept = bytes(data)
+    return ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> ArrayHead:
+    """Tell of an array as numpy writes it in protocol 5."""
+    if (
+        order == "K" and axes is not None
+    ):  # neither C nor Fortran: *shape* is that of the memory, before its axes are moved
+        moved = tuple(shape[it] for it in axes)
+        return _told(moved, dtype, None, "C")
+    return _told(shape, dtype, data, order)
+
+
+class ArrayBegun(plain_data.Unbuilt):
+    """An array as numpy writes it in earlier protocols, whose state follows."""
+
+    def built(self, state: Any) -> ArrayHead:
+        _, shape, dtype, fortran, content = state
+        if isinstance(content, str):
+            content = content.encode("latin-1")
+        return _told(shape, dtype, None if isinstance(content, list) else content, "F" if fortran else "C")
+
+
+TABLE: dict[str, Callable[..., Any]] = {
+    **plain_data.TABLE,
+    "numpy.ndarray": _array,
+    "numpy._core.multiarray._reconstruct": lambda *_: ArrayBegun(),
+    "numpy._core.numeric._frombuffer": _from_buffer,
+}
+"""By full name, what may be called where heads are read; arrays are told of only."""

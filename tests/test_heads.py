@@ -1,0 +1,448 @@
+"""The head of a file tells what is in it, without trust, without its class, and without its arrays."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import enum
+import gzip
+import os
+import pickle
+import random
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+import test_trust
+from checks import Pair, filled
+from hypothesis import HealthCheck, given, settings, strategies as st
+from test_golden import ENTRIES, expected_of
+from zlib_ng import zlib_ng
+
+from neuralib.persistence import (
+    ArrayHead,
+    CorruptResultError,
+    GzipHandler,
+    NotAResultError,
+    ObjectHead,
+    PersistenceError,
+    PickleHandler,
+    as_dict,
+    read_head,
+    results_equal,
+)
+from neuralib.persistence._equality import same_value
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Cyclic:
+    def __init__(self):
+        self.me = self
+        self.data = np.arange(3)
+
+
+def saved(folder, handler=PickleHandler, **values):
+    result = filled(Pair("A00", 1), **values)
+    handler(Pair, folder).save_persistence(result)
+    return handler(Pair, folder).filepath(result)
+
+
+def dumped(path, value, protocol=5):
+    path.write_bytes(pickle.dumps(value, protocol))
+    return path
+
+
+# ------------------------------------------------------------------------------------------ what is told
+
+
+@given(value=test_trust.plain, protocol=st.integers(0, 5))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_plain_data_is_told_as_it_is(tmp_path, value, protocol):
+    """As pickle itself loads it."""
+    path = dumped(tmp_path / "x.pkl", {"key": value, "after": 1}, protocol)
+    head = read_head(path)
+    assert head.complete
+    assert list(head.fields) == ["key", "after"]
+    assert type(head.fields["key"]) is type(value)
+    assert same_value(head.fields["key"], value)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "value", [it for it in test_trust.arrays() if isinstance(it, np.ndarray)], ids=lambda it: str(it.dtype)
+)
+def test_arrays_are_told_of(tmp_path, value, protocol):
+    """By shape, dtype, size and order; small ones by their values too."""
+    head = read_head(dumped(tmp_path / "x.pkl", {"a": value, "b": "end"}, protocol))
+    found = head.fields["a"]
+    assert isinstance(found, ArrayHead)
+    assert (found.shape, found.dtype, found.size_bytes) == (value.shape, str(value.dtype), value.nbytes)
+    assert head.fields["b"] == "end"
+    if value.dtype.names is None and not value.dtype.hasobject and value.nbytes <= 4096 and value.flags.forc:
+        made = found.to_array()
+        assert made.dtype == value.dtype
+        assert same_value(made, value)
+        assert found.order == ("C" if value.flags.c_contiguous else "F")
+
+
+@pytest.mark.parametrize("code", "?bhilqBHILQefdgFDG")
+def test_arrays_of_this_package_are_told_of(tmp_path, code):
+    """Written by its own reducer, small and large, in either order."""
+    for order in "CF":
+        for shape in ((3, 4), (300, 400)):
+            value = np.asarray(np.ones(shape), dtype=code, order=order)
+            found = read_head(saved(tmp_path, data=value)).fields["data"]
+            assert (found.shape, found.dtype, found.size_bytes) == (shape, str(value.dtype), value.nbytes)
+            assert found.order == order
+            if shape == (3, 4):
+                assert same_value(found.to_array(), value)
+            else:
+                assert found.to_array() is None
+
+
+@pytest.mark.parametrize("handler", [PickleHandler, GzipHandler])
+def test_other_objects_are_named_and_not_made(tmp_path, handler):
+    """With what they would be made of."""
+    path = saved(
+        tmp_path,
+        handler,
+        c=Colour.RED,
+        data=[Cyclic(), {Colour.RED: 2}, np.mean, int, "x" * 100_000, b"y" * 100_000, collections.defaultdict(Cyclic)],
+    )
+    fields = read_head(path).fields
+    assert fields["c"].type_name.endswith("test_heads.Colour")
+    assert fields["c"].arguments == (1,)
+    cyclic, by_colour, mean, kind, text, content, defaults = fields["data"]
+    assert cyclic.type_name.endswith(".Cyclic")
+    assert cyclic.fields["me"] is cyclic
+    assert cyclic.fields["data"].shape == (3,)
+    assert [it.type_name for it in by_colour] == [fields["c"].type_name]
+    assert (mean.type_name, mean.arguments) == ("numpy.mean", None)
+    assert (kind.type_name, kind.arguments) == ("builtins.int", None)
+    assert (text.type_name, text.size_bytes) == ("builtins.str", 100_000)
+    assert (content.type_name, content.size_bytes) == ("builtins.bytes", 100_000)
+    assert defaults.type_name == "collections.defaultdict"
+
+
+class Items(list):
+    """A list and more."""
+
+
+class Table(dict):
+    """A dict and more."""
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_classes_of_containers_show_their_content(tmp_path, protocol):
+    """Also those of old protocols."""
+    value = {"items": Items([1, np.arange(2)]), "table": Table(a=1), "date": datetime.date(2020, 1, 2)}
+    if protocol >= 2:
+        value["items"].note = "attribute"
+    fields = read_head(dumped(tmp_path / "x.pkl", value, protocol)).fields
+    assert isinstance(fields["items"], ObjectHead)
+    assert fields["date"] == datetime.date(2020, 1, 2)
+    if protocol >= 2:
+        assert fields["items"].content[0] == 1
+        assert fields["items"].content[1].shape == (2,)
+        assert fields["items"].fields == {"note": "attribute"}
+        assert fields["table"].content == {"a": 1}
+
+
+@pytest.mark.parametrize(("folder", "entry"), ENTRIES, ids=lambda it: it["file"] if isinstance(it, dict) else it.name)
+def test_files_of_the_earlier_implementation_have_heads(folder, entry):
+    """Dicts and instances, plain and compressed, by numpy 1 and 2."""
+    head = read_head(folder / entry["file"])
+    for name, value in entry["fields"].items() if "fields" in entry else ():
+        expected = expected_of(value)
+        found = head.fields[name]
+        if isinstance(expected, np.ndarray):
+            assert (found.shape, found.dtype) == (expected.shape, str(expected.dtype))
+            assert same_value(found.to_array(), expected)
+        else:
+            assert found == expected
+    assert len(head.fields) >= 5
+    assert head.complete
+    assert head.compressed == entry["file"].endswith(".gz")
+    assert head.type_name in {None, "legacy_classes.Session"}
+
+
+def test_some_are_instances():
+    """The file names the class then."""
+    kinds = {read_head(folder / entry["file"]).type_name for folder, entry in ENTRIES}
+    assert kinds == {None, "legacy_classes.Session"}
+
+
+# ------------------------------------------------------------------------------------------ what it costs
+
+
+def test_large_arrays_are_not_read(tmp_path):
+    """Neither ours nor those of plain pickles; the time and the memory are those of a small file."""
+    large = np.zeros(16_000_000)
+    ours = saved(tmp_path, data=large)
+    others = dumped(tmp_path / "x.pkl", {"a": "A00", "data": large, "end": 1})
+    del large
+    for path in (ours, others):
+        read_head(path)
+        tracemalloc.start()
+        try:
+            head = read_head(path)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert head.fields["data"].size_bytes == 128_000_000
+        assert head.size_bytes > 128_000_000
+        assert peak < 1_000_000
+
+
+def test_compressed_files_are_read_as_far_as_needed(tmp_path):
+    """And in pieces, whatever they expand to."""
+    path = saved(tmp_path, GzipHandler, data=np.zeros(16_000_000))
+    assert path.stat().st_size < 1_000_000
+    read_head(path)
+    tracemalloc.start()
+    try:
+        assert read_head(path).fields["data"].shape == (16_000_000,)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert read_head(path, ["a", "b"]).fields == {"a": "A00", "b": 1}
+    with pytest.raises(CorruptResultError, match="ends too early"):
+        read_head(path)
+
+
+def test_only_the_fields_asked_for_are_told(tmp_path):
+    """Complete or not at all; a list after them is not gone through."""
+    path = saved(tmp_path, c=("tuple", [1, 2]), data=list(range(3_000_000)))
+    head = read_head(path, ["a", "c"])
+    assert head.fields == {"a": "A00", "c": ("tuple", [1, 2])}
+    assert not head.complete
+    assert read_head(path, []).fields == {}
+    small = saved(tmp_path, c=None, data=1)
+    assert read_head(small, ["b", "no such field"]).fields == {"b": 1}
+
+
+def test_too_much_to_look_at_ends_the_head(tmp_path):
+    """With the fields before it."""
+    head = read_head(saved(tmp_path, c=2, data=list(range(3_000_000))))
+    assert head.fields == {"a": "A00", "b": 1, "c": 2}
+    assert not head.complete
+
+
+def test_no_numpy_is_needed(tmp_path):
+    """Nor the class, to look at what this package wrote."""
+    path = saved(tmp_path, data=np.arange(5, dtype="f4"))
+    code = f"""
+import sys
+from neuralib.persistence import read_head
+print(read_head({str(path)!r}).fields)
+assert "numpy" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'a': 'A00', 'b': 1, 'c': None, 'data': <array 5 float32>}"
+
+
+# ------------------------------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize("handler", [PickleHandler, GzipHandler])
+def test_damage_shows(tmp_path, handler):
+    """Cuts at any place, and what is empty, missing or something else."""
+    path = saved(tmp_path, handler, data=np.arange(10))
+    content = path.read_bytes()
+    for size in range(0, len(content) - 30, 7):
+        path.write_bytes(content[:size])
+        with pytest.raises(CorruptResultError, match=r"cache-Pair"):
+            read_head(path)
+    with pytest.raises(FileNotFoundError):
+        read_head(tmp_path / "none.pkl")
+    with pytest.raises(IsADirectoryError):
+        read_head(tmp_path)
+    for value in ([1], 3, "text", {1: 2}, Colour):
+        with pytest.raises(NotAResultError, match="x.pkl"):
+            read_head(dumped(tmp_path / "x.pkl", value))
+    for text in (b"text", b"\x1f\x8bno", b"\x80\x05.", b"\x80\x05]", gzip.compress(b"text")):
+        (tmp_path / "x.pkl").write_bytes(text)
+        with pytest.raises(CorruptResultError):
+            read_head(tmp_path / "x.pkl")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_is_no_file(tmp_path):
+    """And nobody waits for it."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CorruptResultError, match="a pipe or a device"):
+        read_head(tmp_path / "pipe")
+
+
+def test_flips_outside_of_arrays_show_in_large_files(tmp_path):
+    """Their structure has a checksum of its own."""
+    path = saved(tmp_path, data=np.arange(100_000))
+    good = path.read_bytes()
+    for at in (10, 40, 90, len(good) - 30):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(CorruptResultError):
+            read_head(path)
+    path.write_bytes(good[:400_000] + bytes([good[400_000] ^ 1]) + good[400_001:])
+    assert read_head(path).fields["data"].shape == (100_000,)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_hostile_files_run_nothing(tmp_path, monkeypatch, wrapped, compressed):
+    """By all the roads that are known; nothing is imported."""
+    touched = tmp_path / "touched"
+    monkeypatch.setattr("builtins.__import__", __import__)
+    count = 0
+    for label, data in test_trust.hostile(touched):
+        content = b"\x80\x04}\x8c\x01a" + data.removesuffix(b".") + b"s." if wrapped else data
+        path = tmp_path / "x.pkl"
+        path.write_bytes(gzip.compress(content) if compressed else content)
+        before = set(sys.modules)
+        try:
+            head = read_head(path)
+        except PersistenceError:
+            pass
+        else:
+            repr(head)
+            count += 1
+        assert not touched.exists(), label
+        new = set(sys.modules) - before
+        assert not {
+            it
+            for it in new
+            if it.split(".")[0]
+            not in {"numpy", "pickletools", "zlib_ng", "decimal", "uuid", "fractions", "pathlib", "_decimal", "numbers"}
+        }, label
+    assert not wrapped or count > 40
+
+
+@pytest.mark.parametrize("label", test_trust.BOMBS)
+def test_bombs_take_no_memory(label, tmp_path):
+    """Lengths that are not there, numbers that grow, keys that take ages to hash."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(test_trust.BOMBS[label])
+    tracemalloc.start()
+    try:
+        try:
+            read_head(path)
+        except PersistenceError:
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000 + 200 * len(test_trust.BOMBS[label])
+
+
+TEXT = b"X" + (60_000).to_bytes(4, "little") + b"x" * 60_000
+INT = b"\x8b" + (60_000).to_bytes(4, "little") + b"\x01" * 60_000
+EXPANDING = {
+    "lists": b"]",
+    "sets": b"\x8f",
+    "marks": b"(",
+    "dicts on dicts": b"}]",
+    "texts": TEXT,
+    "integers": INT,
+    "copies of bytes": b"c_codecs\nencode\nq\x00" + TEXT + b"q\x01X\x06\x00\x00\x00latin1q\x02" + b"h\x00h\x01h\x02\x86R" * 3000,
+    "copies of lists": b"ccollections\ndeque\nq\x00](" + b"N" * 20_000 + b"eq\x01" + b"h\x00h\x01\x85R" * 3000,
+    "arrays": b"cnumpy\nndarray\nq\x00M\x00\x10\x85q\x01X\x03\x00\x00\x00|u1q\x02\x96\x00\x10\x00\x00\x00\x00\x00\x00" + b"x" * 4096 + b"q\x03" + b"h\x00(h\x01h\x02h\x03tR" * 3000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("label", EXPANDING)
+def test_what_expands_is_bounded(label, tmp_path):
+    """However much a compressed file says."""
+    piece = EXPANDING[label]
+    path = tmp_path / "x.pkl"
+    content = b"\x80\x04}(" + piece * ((20_000_000 if len(piece) < 10 else 100_000_000) // len(piece))
+    path.write_bytes(zlib_ng.compress(content, 1, 31))
+    code = f"""
+import resource
+from neuralib.persistence import read_head, PersistenceError
+import numpy, zlib_ng
+start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_head({str(path)!r})
+except PersistenceError as error:
+    pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 200
+
+
+# ------------------------------------------------------------------------------------------ anything
+
+
+def read_or_refuse(path):
+    try:
+        repr(read_head(path))
+        read_head(path, ["a"])
+    except PersistenceError as error:
+        assert str(path) in str(error)
+
+
+@given(
+    data=st.lists(
+        st.sampled_from(test_trust.OPCODES) | st.sampled_from(test_trust.NAMES) | st.binary(max_size=4), max_size=40
+    ).map(b"".join),
+    start=st.sampled_from([b"", b"\x80\x04}(\x8c\x01a"]),
+)
+@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_instructions_end_well(tmp_path, data, start):
+    """No crash, no hang, no other exception."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(start + data + b".")
+    read_or_refuse(path)
+
+
+@given(seed=st.integers(0, 2**32), protocol=st.integers(0, 5))
+@settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_changed_files_end_well(tmp_path, seed, protocol):
+    """Bits and pieces of real files."""
+    rng = random.Random(seed)
+    fields = {
+        "a": "x",
+        "b": Colour.RED,
+        "c": np.arange(3),
+        "d": np.array(["a", None], object),
+        "e": Cyclic(),
+        "f": np.zeros(2, "M8[s]"),
+    }
+    data = bytearray(pickle.dumps(fields, protocol))
+    for _ in range(rng.randint(1, 5)):
+        at = rng.randrange(len(data))
+        if rng.random() < 0.5:
+            data[at] = rng.randrange(256)
+        else:
+            data[at:at] = rng.choice(test_trust.OPCODES + test_trust.NAMES)
+    path = tmp_path / "x.pkl"
+    path.write_bytes(data)
+    read_or_refuse(path)
+
+
+@given(
+    values=st.tuples(test_trust.plain, test_trust.plain, test_trust.plain),
+    handler=st.sampled_from([PickleHandler, GzipHandler]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_heads_agree_with_results(tmp_path, values, handler):
+    """Field by field, all of them or those asked for."""
+    c, data, extra = values
+    result = filled(Pair("k", 1), c=c, data=[data, extra])
+    path = handler(Pair, tmp_path).filepath(result)
+    path.unlink(missing_ok=True)
+    handler(Pair, tmp_path).save_persistence(result)
+    head = read_head(path)
+    loaded = handler(Pair, tmp_path).load_persistence(path)
+    assert results_equal(loaded, result)
+    assert list(head.fields) == list(as_dict(loaded))
+    assert same_value(head.fields, as_dict(loaded))
+    assert same_value(read_head(path, ["a", "c"]).fields, {"a": "k", "c": c})
