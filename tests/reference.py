@@ -56,9 +56,54 @@ def is_plain_name(text: str) -> bool:
     return os.name == "posix" and text.isascii() and len(text) <= 255 and "/" not in text and "\0" not in text
 
 
-def match_name(name: str, literals: tuple[str, ...]) -> tuple[str, ...] | None:
-    found = re.fullmatch("(.*?)".join(re.escape(it) for it in literals), name, re.DOTALL)
-    return None if found is None else found.groups()
+def read_names(names, patterns, width, wanted):
+    """Rows ``(name, texts by column, doubtful)``: every way to read a name is tried."""
+    rows = []
+    for name in names:
+        ways = [(columns, texts) for literals, columns in patterns for texts in every_way(name, literals)]
+        if not ways:
+            continue
+        texts = [None] * width
+        for column, text in zip(*ways[0], strict=True):
+            texts[column] = text
+        doubtful = len(ways) > 1
+        if doubtful or all(it is None or it == text for it, text in zip(wanted, texts, strict=True)):
+            rows.append((name, texts, doubtful))
+    return rows
+
+
+def every_way(name: str, literals: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The texts between *literals* in *name*; first the way in which the first of them is shortest, and so on."""
+    if len(literals) == 1:
+        return [()] if name == literals[0] else []
+    if not name.startswith(literals[0]):
+        return []
+    found, rest = [], name[len(literals[0]) :]
+    for end in range(len(rest) + 1):
+        if len(literals) > 2:
+            found += [(rest[:end], *more) for more in every_way(rest[end:], literals[1:])]
+        elif rest[end:] == literals[1]:
+            found.append((rest[:end],))
+    return found
+
+
+def select(rows, texts, admitted, ranks):
+    """Which rows are admitted, in the order of their ranks; a missing text comes first."""
+    codes = [[-1 if it is None else texts[column].index(it) for column, it in enumerate(row[1])] for row in rows]
+    good = [
+        row
+        for row, mine in enumerate(codes)
+        if rows[row][2] or all(it is None or it[code + 1] for it, code in zip(admitted, mine, strict=True))
+    ]
+    counted = [column for column, it in enumerate(ranks) if it is not None]
+    return sorted(good, key=lambda row: [-1 if codes[row][it] < 0 else ranks[it][codes[row][it]] for it in counted])
+
+
+def rank_numbers(texts):
+    if not all(re.fullmatch(f"0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}}", it) for it in texts):
+        return None
+    order = sorted(range(len(texts)), key=lambda it: int(texts[it]))
+    return [order.index(it) for it in range(len(texts))]
 
 
 def scan_folder(folder, head, tail, leftover):

@@ -87,22 +87,6 @@ def test_is_plain_name_agrees_with_the_reference(text):
     assert _core.is_plain_name(text) == reference.is_plain_name(text)
 
 
-@given(TEXT, st.lists(TEXT, min_size=1, max_size=4))
-def test_match_name_agrees_with_the_reference(name, literals):
-    """Also where literals are empty or overlap."""
-    assert _core.match_name(name, tuple(literals)) == reference.match_name(name, tuple(literals))
-
-
-@given(st.lists(TEXT, min_size=2, max_size=5), st.lists(TEXT, min_size=4, max_size=4))
-def test_match_name_takes_apart_what_was_put_together(literals, texts):
-    """A name always matches the pattern that it was made from, with texts that make the same name again."""
-    texts = texts[: len(literals) - 1]
-    name = literals[0] + "".join(text + literal for text, literal in zip(texts, literals[1:], strict=True))
-    found = _core.match_name(name, tuple(literals))
-    assert found is not None
-    assert literals[0] + "".join(t + l for t, l in zip(found, literals[1:], strict=True)) == name
-
-
 @given(
     st.lists(
         st.one_of(
@@ -153,7 +137,7 @@ def test_any_text_stands_for_any_text_or_none():
     layout = Small._persistence_layout_
     assert (
         _core.format_name(layout, None, {"a": AnyText(), "b": 1, "c": AnyText(absent=True)})
-        == f"cache-Small-{AnyText.MARK}-p1"
+        == f"cache-Small-{AnyText().text}-p1"
     )
 
 

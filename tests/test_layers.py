@@ -11,8 +11,8 @@ PACKAGE = "neuralib.persistence"
 SOURCE = Path(__file__).parents[1] / "src" / "neuralib" / "persistence"
 
 ROWS = [  # from the ground up; within a row each may import from those before it
-    ["_errors", "_equality", "_core"],
-    ["_field", "_naming", "_schema", "_convert"],
+    ["_errors", "_equality", "_core", "_names"],
+    ["_field", "_naming", "_typed", "_schema", "_convert"],
     ["_codegen", "_decorator"],
     [
         "_stores.base",
@@ -30,8 +30,10 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_handlers.stand_ins",
         "_handlers.outline",
         "_handlers.heads",
-        "_handlers.finding",
         "_handlers.batches",
+        "_handlers.conditions",
+        "_handlers.finding",
+        "_handlers.found",
         "_handlers.base",
         "_handlers.files",
         "_handlers.pickles",
@@ -85,7 +87,7 @@ def test_a_module_imports_from_below(name, path):
     """And nothing heavy at module level."""
     assert name in HEIGHT, f"{name} has no room in the house: give it one in ROWS"
     found = list(imports(path))
-    assert found, "every module imports something"
+    assert found or name == "_names", "every module imports something"  # that one needs C alone
     for target, at_top in found:
         assert not (at_top and target.split(".")[0] in HEAVY), f"{name} imports {target} at module level"
         if not target.startswith(PACKAGE):

@@ -409,35 +409,6 @@ cpdef bint is_plain_name(str text) except -1:
     )
 
 
-def match_name(str name not None, tuple literals not None):
-    """Return the texts between *literals* in *name*, or None where it does not match.
-
-    The first literal stands at the start of the name, the last at its end; each text is the shortest that lets the
-    rest match. The inverse of :func:`format_name` where no value holds a literal.
-    """
-    cdef Py_ssize_t n = len(literals), i, at, end, size
-    cdef str literal = <str> literals[0]
-    cdef list texts = []
-    if not name.startswith(literal):
-        return None
-    if n == 1:
-        return () if len(name) == len(literal) else None
-    at = len(literal)
-    end = len(name) - len(<str> literals[n - 1])
-    if end < at or not name.endswith(<str> literals[n - 1]):
-        return None
-    for i in range(1, n - 1):
-        literal = <str> literals[i]
-        size = len(literal)
-        found = name.find(literal, at, end)
-        if found < 0:
-            return None
-        texts.append(name[at:found])
-        at = <Py_ssize_t> found + size
-    texts.append(name[at:end])
-    return tuple(texts)
-
-
 # ---------------------------------------------------------------------------------------------- arrays
 
 cdef dict ARRAY_CODES = {}

@@ -218,6 +218,18 @@ class UntrustedTypeError(PersistenceError, TypeError):
         )
 
 
+class NothingFoundError(PersistenceError, LookupError):
+    """A result was asked of a set that has none."""
+
+    def __init__(self, owner: str, folder: str, about: str) -> None:
+        super().__init__(owner, folder, about)
+        self.owner, self.folder, self.about = owner, folder, about
+
+    def __str__(self) -> str:
+        about = f" with {self.about}" if self.about else ""
+        return f"there is no {self.owner} in {self.folder!r}{about}: see what is there with find()"
+
+
 class NameTakenError(PersistenceError, FileExistsError):
     """Two results whose keys differ would share one file."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +23,30 @@ _WINDOWS_FORBIDDEN = '<>:"\\|?*'
 
 
 class AnyText:
-    """As the value of a key: a placeholder for any text in a name (see :func:`literals_of`), or, absent, for none."""
+    """As the value of a key: a placeholder for any text in a name (see :func:`literals_of`), or, absent, for none.
+
+    :param column: a number by which :func:`literals_of` tells placeholders apart
+    """
 
     __slots__ = ("text",)
 
-    # Noncharacters, which no real file name has.
-    MARK = "\ufdd0"
+    # Noncharacters and the end of the private ones, which no fixed text of a name has.
+    _FIRST, _FIRST_OF_MORE, _COUNT = 0xFDD0, 0x10FF00, 32
 
-    def __init__(self, *, absent: bool = False) -> None:
-        self.text = None if absent else self.MARK
+    def __init__(self, column: int = 0, *, absent: bool = False) -> None:
+        first = self._FIRST if column < self._COUNT else self._FIRST_OF_MORE
+        self.text = None if absent else chr(first + column)
 
 
-def literals_of(name: str) -> tuple[str, ...]:
-    """Return the fixed texts of *name*, which was made with :class:`AnyText` for its wildcards."""
-    return tuple(name.split(AnyText.MARK))
+_PLACEHOLDERS = re.compile("([\ufdd0-\ufdef\U0010ff20-\U0010fffd])")
+
+
+def literals_of(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the fixed texts of *name*, which was made with :class:`AnyText` for keys, and the columns between them."""
+    parts = _PLACEHOLDERS.split(name)
+    marks = [ord(it) for it in parts[1::2]]
+    columns = [it - (AnyText._FIRST if it < AnyText._FIRST_OF_MORE else AnyText._FIRST_OF_MORE) for it in marks]
+    return tuple(parts[::2]), tuple(columns)
 
 
 def problem_of(text: str) -> str | None:

@@ -14,6 +14,7 @@ from neuralib.persistence._errors import (
     NameTakenError as NameTakenError,
     NoInitFitsError as NoInitFitsError,
     NotAResultError as NotAResultError,
+    NothingFoundError as NothingFoundError,
     NotPersistenceClassError as NotPersistenceClassError,
     PersistenceError as PersistenceError,
     UnknownFieldError as UnknownFieldError,
@@ -31,6 +32,7 @@ from neuralib.persistence._handlers.base import FileCheck as FileCheck, Persiste
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
 from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
+from neuralib.persistence._handlers.found import Found as Found, Hit as Hit
 from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
 from neuralib.persistence._handlers.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 from neuralib.persistence._schema import (
@@ -46,7 +48,9 @@ __all__ = [
     "FileCheck",
     "FileHandler",
     "FileHead",
+    "Found",
     "GzipHandler",
+    "Hit",
     "KeyMismatchError",
     "KeyNotSetError",
     "MissingFieldError",
@@ -55,6 +59,7 @@ __all__ = [
     "NotAResultError",
     "NotPersistenceClassError",
     "ObjectHead",
+    "NothingFoundError",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",

@@ -19,6 +19,7 @@ from neuralib.persistence._errors import (
     NoInitFitsError,
     NotAResultError,
     NotPersistenceClassError,
+    NothingFoundError,
     PersistenceError,
     UnknownFieldError,
     UnsafeNameError,
@@ -29,6 +30,7 @@ from neuralib.persistence._field import PersistentField, autoinc_field, field, m
 from neuralib.persistence._handlers.base import FileCheck, PersistenceHandler
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
+from neuralib.persistence._handlers.found import Found, Hit
 from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
 from neuralib.persistence._handlers.heads import FileHead, read_head
 from neuralib.persistence._handlers.stand_ins import ArrayHead, ObjectHead
@@ -42,7 +44,9 @@ __all__ = [
     "FileCheck",
     "FileHandler",
     "FileHead",
+    "Found",
     "GzipHandler",
+    "Hit",
     "KeyMismatchError",
     "KeyNotSetError",
     "MissingFieldError",
@@ -51,6 +55,7 @@ __all__ = [
     "NotAResultError",
     "NotPersistenceClassError",
     "ObjectHead",
+    "NothingFoundError",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import collections
+import itertools
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +28,17 @@ from neuralib.persistence._errors import (
 )
 from neuralib.persistence._field import missing
 from neuralib.persistence._handlers import batches, finding
+from neuralib.persistence._handlers.conditions import of_keys, of_template
+from neuralib.persistence._handlers.found import Found
 from neuralib.persistence._naming import AnyText, literals_of, text_of
 from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from neuralib.persistence._handlers.conditions import Conditions
     from neuralib.persistence._stores.base import Draft
 
 T = TypeVar("T")
@@ -281,7 +285,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _series_of(self, result: T, info: PersistentClass[T], field: str) -> Series[FolderStore]:
         """Return the series that *result* will be one of."""
         folder, name = os.path.split(os.fspath(self.filepath(result, **{field: AnyText()})))
-        head, tail = literals_of(name)
+        (head, tail), _ = literals_of(name)
         return self._numbering.series(FolderStore(folder), head, tail)
 
     # ------------------------------------------------------------------------------------------ loading
@@ -341,6 +345,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         /,
         *,
         on_corrupt: Callable[[PersistenceError], object] | None = None,
+        progress: bool = False,
         **kwargs: Any,
     ) -> Iterator[tuple[Path, T]]:
         """Load every result whose keys are those of *result*, replaced by *kwargs*; yield each with its path.
@@ -352,18 +357,61 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         :param on_corrupt: what to do with the error of a file that is damaged, no result, or holds a result of another
             name, in place of raising it (or, in the last case, logging it); ``problems.append`` collects them
+        :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
         :raises KeyNotSetError: a key of the name has no value, not even :data:`missing`
         :raises CorruptResultError: a file is damaged; it is named
         """
+        conditions = self._like(result, kwargs)
+        exact = {it: kwargs[it] if it in kwargs else getattr(result, it) for it in conditions.texts}
+        return self._load_matching(conditions, result, exact, on_corrupt, progress=progress)
+
+    def _like(self, result: T | None, overrides: dict[str, Any]) -> Conditions:
+        """Return the conditions of the template *result*, its keys replaced by *overrides*."""
+        info = self.persistence_info
         if result is not None:
             self._info_of(result)
-        patterns = finding.patterns_of(self.persistence_info, self.filename, result, kwargs)
-        wanted = {} if result is None else as_dict(result)
-        wanted.update(kwargs)
-        autoinc = self.persistence_info.layout.autoinc
-        if autoinc is not None and wanted.get(autoinc) is None:
-            wanted[autoinc] = missing
-        return self._load_matching(os.fspath(self.save_root), patterns, wanted, on_corrupt)
+        conditions = of_template(info, result, overrides)
+        wild = {it.field_name: AnyText() for it in info.named_fields if it.field_name not in conditions.texts}
+        self.filename(result, **{**overrides, **wild})  # refuses values that can't be in a name
+        return conditions
+
+    # ------------------------------------------------------------------------------------------ finding
+
+    def find(self, template: T | None = None, /, **keys: Any) -> Found[T]:
+        """Return what is in the folder, by names alone: a set of hits, each of which loads on demand.
+
+        Keys that are not given may have any value. What a key has to be is said by
+
+        - a value: ``animal="A00"``. As everywhere, values of one text are one value to a name (``3`` and ``"3"``);
+        - :data:`missing`: any value;
+        - a set, frozenset, list, range or iterator of values: ``plane=range(3)``, ``animal={"A00", "B01"}``. A tuple too,
+          unless the key is annotated with tuples, ``Any`` or what can't be resolved: there it is a value;
+        - a function that is given the value, as one of the key's annotation: ``plane=lambda it: it > 3``.
+
+        A file is opened only where names can't decide, and then its head alone is read: where a condition is on a key that
+        is not in the name, or on a data field; where the value of a key can't be told from its text (its annotation says
+        too little, or the class makes the text by a function) and a function asks for it; and where the name can be read
+        in more than one way, because values contain the splitter, and the answer depends on it.
+
+        >>> found = handler.find(animal={"A00", "B01"}, plane=lambda it: it > 3)  # doctest: +SKIP
+        >>> for hit in found.latest():  # doctest: +SKIP
+        ...     print(hit.name, hit.keys["plane"], hit.load().weights.mean())
+
+        :param template: a result: the keys of its name are asked for, :data:`missing` and an open number being any value
+        :param keys: what fields have to be, by name, in place of the template's
+        :raises UnknownFieldError: there is no such field
+        :raises KeyNotSetError: a key in the name of *template* has no value
+        """
+        info = self.persistence_info
+        conditions = of_keys(info, keys)
+        if template is not None:
+            self._info_of(template)
+            conditions = of_template(info, template, dict.fromkeys(keys, missing)).and_more(conditions)
+        return Found.by(self, conditions, template)
+
+    def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
+        """Return fields of the result at *path*, those of *names* that it has among them; arrays need not be read."""
+        return self._stored_fields(path)
 
     # ------------------------------------------------------------------------------------------ keeping house
 
@@ -383,14 +431,11 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         if isinstance(result, (str, os.PathLike)):
             paths = [os.fspath(result)]
         else:
-            info = self.persistence_info
             if result is None:
-                kwargs = {it.field_name: missing for it in info.named_fields} | kwargs
-            names = finding.matching(
-                FolderStore(os.fspath(self.save_root)).names(),
-                finding.patterns_of(info, self.filename, result, kwargs),
-            )
-            paths = [system.joined(os.fspath(self.save_root), it) for it in names]
+                kwargs = {it.field_name: missing for it in self.persistence_info.named_fields} | kwargs
+            conditions = self._like(result, kwargs)
+            listing = finding.Listing(self, conditions, result)
+            paths = [listing.path(it) for it in listing.candidates(conditions)]
         return self._checked(paths, progress=progress)
 
     def _checked(self, paths: list[str], *, progress: bool) -> Iterator[FileCheck]:
@@ -418,29 +463,33 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     def _load_matching(
         self,
-        folder: str,
-        patterns: list[tuple[str, ...]],
-        wanted: dict[str, Any],
+        conditions: Conditions,
+        template: T | None,
+        exact: dict[str, Any],
         on_corrupt: Callable[[PersistenceError], object] | None,
+        *,
+        progress: bool,
     ) -> Iterator[tuple[Path, T]]:
-        root = Path(folder)
-        exact = {name: value for name, value in wanted.items() if value is not missing}
-        for name, load in self._loading(folder, finding.matching(FolderStore(folder).names(), patterns)):
-            try:
-                result = load()
-            except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
-                if on_corrupt is None:
-                    raise
-                on_corrupt(error)
-                continue
-            # A name can be read in more than one way where values contain the splitter; the keys inside decide.
-            other = self._other_key(result, exact)
-            if other is None:
-                yield root / name, result
-            elif self.filename(result) != name:
-                self._report_stranger(result, other, exact, str(root / name), on_corrupt)
+        listing = finding.Listing(self, conditions, template)
+        root = Path(listing.folder)
+        names = [listing.table.names[it] for it in listing.candidates(conditions)]
+        with batches.bar(names, progress, "results") as shown_names:
+            for name, load in self._loading(listing.folder, shown_names):
+                try:
+                    result = load()
+                except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
+                    if on_corrupt is None:
+                        raise
+                    on_corrupt(error)
+                    continue
+                # A name can be read in more than one way where values contain the splitter; the keys inside decide.
+                other = self._other_key(result, exact)
+                if other is None:
+                    yield root / name, result
+                elif self.filename(result) != name:
+                    self._report_stranger(result, other, exact, str(root / name), on_corrupt)
 
-    def _loading(self, folder: str, names: list[str]) -> Iterator[tuple[str, Callable[[], T]]]:
+    def _loading(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, Callable[[], T]]]:
         """Yield each name with the function that gives the result, loaded by threads where there are several."""
         if self.threads == 1:
             for name in names:
@@ -448,10 +497,11 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                 yield name, lambda path=path: self._load(path)  # type: ignore[misc]
             return
         with ThreadPoolExecutor(self.threads) as pool:
+            rest = iter(names)
             ahead = collections.deque(
-                (name, pool.submit(self._load, system.joined(folder, name))) for name in names[: 2 * self.threads]
+                (name, pool.submit(self._load, system.joined(folder, name)))
+                for name in itertools.islice(rest, 2 * self.threads)
             )
-            rest = iter(names[len(ahead) :])
             try:
                 while ahead:
                     name, future = ahead.popleft()

@@ -1,0 +1,262 @@
+"""What :meth:`PersistenceHandler.find` found: a set that never changes, of hits that load on demand."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+from neuralib.persistence._convert import as_dict
+from neuralib.persistence._errors import NothingFoundError
+from neuralib.persistence._handlers.conditions import Conditions, of_keys
+from neuralib.persistence._handlers.finding import Keeper, Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Finder(Keeper, Protocol[T_co]):
+    """What a found set needs of a handler."""
+
+    def _load(self, path: str | os.PathLike[str]) -> T_co: ...
+
+
+class Hit(Generic[T]):
+    """One result that was found: where it is and which keys it has. It is not loaded before :meth:`load`."""
+
+    __slots__ = ("_finder", "_listing", "_row")
+
+    def __init__(self, listing: Listing, finder: Finder[T], row: int) -> None:
+        self._listing, self._finder, self._row = listing, finder, row
+
+    def __repr__(self) -> str:
+        return f"Hit({self.name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hit) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self._listing.table.names[self._row]
+
+    @property
+    def path(self) -> Path:
+        """The path of the file."""
+        return Path(self._listing.path(self._row))
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys that show in the name, as values of their annotations.
+
+        The file's head is read where the name does not tell them: where it can be read in more than one way, where the
+        class makes the text by a function of its own, or where an annotation says too little.
+
+        :raises KeyMismatchError: the head had to be read, and belongs to a result of another name
+        """
+        return self._listing.keys(self._row)
+
+    def load(self) -> T:
+        """Load the result.
+
+        :raises FileNotFoundError: it was deleted since it was found
+        :raises KeyMismatchError: the file holds a result that belongs under another name
+        :raises CorruptResultError: the file is damaged, or no result file
+        """
+        result = self._finder._load(self._listing.path(self._row))
+        if self._finder.filename(result) != self.name:
+            error = self._listing.stranger(self._row, as_dict(result))
+            if error is not None:
+                raise error
+        return result
+
+    def fields(self, *names: str) -> dict[str, Any]:
+        """Return those of the fields *names* that the result has, without loading its arrays.
+
+        An array is shown by a stand-in with ``shape``, ``dtype`` and ``size_bytes``.
+        """
+        stored = self._listing.stored(self._row, names)
+        return {it: stored[it] for it in names if it in stored}
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file, now."""
+        return self._stat().st_size
+
+    @property
+    def time_modified(self) -> datetime.datetime:
+        """When the file was saved, in local time."""
+        return datetime.datetime.fromtimestamp(self._stat().st_mtime).astimezone()
+
+    @property
+    def time_created(self) -> datetime.datetime | None:
+        """When the file was made, in local time; None where the system does not tell (Linux)."""
+        seconds = getattr(self._stat(), "st_birthtime", None)
+        return None if seconds is None else datetime.datetime.fromtimestamp(seconds).astimezone()
+
+    def _stat(self) -> os.stat_result:
+        return os.lstat(self._listing.path(self._row))
+
+
+class Found(Sequence[Hit[T]]):
+    """The results that belong to what was asked for, in the order of their keys, numbers by size (2 before 10).
+
+    The folder is listed when something is first asked of it; from then on the set stays as it is, whatever is saved or
+    deleted. :meth:`refresh` looks anew.
+    """
+
+    __slots__ = ("_again", "_choose", "_finder", "_known", "about")
+
+    def __init__(
+        self,
+        finder: Finder[T],
+        choose: Callable[[], tuple[Listing, list[int]]],
+        again: Callable[[], Found[T]],
+        about: tuple[str, ...],
+    ) -> None:
+        self._finder, self._choose, self._again = finder, choose, again
+        self._known: tuple[Listing, list[int]] | None = None
+        self.about = about
+        """What was asked for, in words."""
+
+    @classmethod
+    def by(cls, finder: Finder[T], conditions: Conditions, template: T | None = None) -> Found[T]:
+        """Return what *finder* has of *conditions*."""
+
+        def choose() -> tuple[Listing, list[int]]:
+            listing = Listing(finder, conditions, template)
+            return listing, listing.matching(conditions)
+
+        return cls(finder, choose, lambda: cls.by(finder, conditions, template), conditions.about)
+
+    def _some(self, about: tuple[str, ...], choose: Callable[[Listing, list[int]], list[int]]) -> Found[T]:
+        """Return those of the rows that *choose* returns, when they are asked for."""
+
+        def chosen() -> tuple[Listing, list[int]]:
+            listing, rows = self._state
+            return listing, choose(listing, rows)
+
+        return Found(self._finder, chosen, lambda: self.refresh()._some(about, choose), (*self.about, *about))
+
+    @property
+    def _state(self) -> tuple[Listing, list[int]]:
+        found = self._known
+        if found is None:
+            found = self._known = self._choose()
+        return found
+
+    def refresh(self) -> Found[T]:
+        """Return what there is now of what was asked for."""
+        return self._again()
+
+    # ------------------------------------------------------------------------------------------ a sequence
+
+    def __repr__(self) -> str:
+        owner = self._finder.persistence_info.persistence_cls.__qualname__
+        about = f" with {', '.join(self.about)}" if self.about else ""
+        return f"<Found: {len(self)} {owner} in {os.fspath(self._finder.save_root)!r}{about}>"
+
+    def __len__(self) -> int:
+        return len(self._state[1])
+
+    def __iter__(self) -> Iterator[Hit[T]]:
+        listing, rows = self._state
+        finder = self._finder
+        for row in rows:
+            yield Hit(listing, finder, row)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit[T]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Found[T]: ...
+    def __getitem__(self, index: int | slice) -> Hit[T] | Found[T]:
+        if isinstance(index, slice):
+            return self._some((f"the slice {_shown(index)}",), lambda _, rows: rows[index])
+        listing, rows = self._state
+        return Hit(listing, self._finder, rows[index])
+
+    def __contains__(self, item: object) -> bool:
+        """Return whether *item* is among them: a hit, a path, the name of a file, or a result with these keys."""
+        names = self._names
+        if isinstance(item, Hit):
+            return item.name in names and item.path.parent == Path(self._finder.save_root)
+        if isinstance(item, str) and os.path.basename(item) == item:
+            return item in names
+        if isinstance(item, (str, os.PathLike)):
+            path = Path(item)
+            return path.name in names and path.parent == Path(self._finder.save_root)
+        mine = isinstance(item, self._finder.persistence_info.persistence_cls)
+        return mine and self._finder.filename(item) in names
+
+    @property
+    def _names(self) -> Collection[str]:
+        listing, rows = self._state
+        return {listing.table.names[row] for row in rows}
+
+    def first(self) -> Hit[T]:
+        """Return the first.
+
+        :raises NothingFoundError: there is none (a :class:`LookupError`)
+        """
+        return self._one(0)
+
+    def last(self) -> Hit[T]:
+        """Return the last.
+
+        :raises NothingFoundError: there is none (a :class:`LookupError`)
+        """
+        return self._one(-1)
+
+    def _one(self, index: int) -> Hit[T]:
+        if not len(self):
+            owner = self._finder.persistence_info.persistence_cls.__qualname__
+            raise NothingFoundError(owner, os.fspath(self._finder.save_root), ", ".join(self.about))
+        return self[index]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The paths of the files."""
+        root = Path(self._finder.save_root)
+        listing, rows = self._state
+        return [root / listing.table.names[row] for row in rows]
+
+    def keys(self) -> list[dict[str, Any]]:
+        """Return the keys of each: see :attr:`Hit.keys`."""
+        listing, rows = self._state
+        return [listing.keys(row) for row in rows]
+
+    # ------------------------------------------------------------------------------------------ some of them
+
+    def filter(self, test: Callable[[Hit[T]], object] | None = None, /, **keys: Any) -> Found[T]:
+        """Return those that *test* says yes to and whose fields are *keys*: see :meth:`PersistenceHandler.find`.
+
+        >>> large = found.filter(lambda hit: hit.size_bytes > 1_000_000, animal={"A00", "B01"})  # doctest: +SKIP
+        """
+        found = self
+        if keys:
+            conditions = of_keys(self._finder.persistence_info, keys)
+            found = found._some(conditions.about, lambda listing, rows: listing.matching(conditions, rows))
+        if test is not None:
+            finder = self._finder
+            about = (getattr(test, "__name__", repr(test)),)
+            found = found._some(about, lambda listing, rows: [row for row in rows if test(Hit(listing, finder, row))])
+        return found
+
+    def latest(self) -> Found[T]:
+        """Return, of those that differ in their auto-increment number only, the one with the highest number.
+
+        Of a class without such a key, all of them.
+        """
+        return self._some(("the latest of each",), lambda listing, rows: listing.latest(rows))
+
+
+def _shown(index: slice) -> str:
+    return ":".join("" if it is None else str(it) for it in (index.start, index.stop, index.step))

@@ -1,0 +1,142 @@
+"""The texts in names lead back to the values that they were made of, or it is said that they don't."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import pathlib
+import uuid
+from typing import Annotated, Any, Literal, NewType, Optional
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from neuralib.persistence import field, persistence_class
+from neuralib.persistence._typed import UNDECIDED, admits, reader_of
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Twins(enum.StrEnum):
+    """Aliases are one member."""
+
+    A = "a"
+    B = "a"
+
+
+Plane = NewType("Plane", int)
+Alike = type("Alike", (), {"__str__": lambda self: "same"})
+
+
+def reader(kind, filename=True):
+    cls = type("Result", (), {"__annotations__": {"key": kind}, "key": field(filename=filename)})
+    return reader_of(persistence_class(cls)._ast_persistence_cls_info_.get_field("key"))
+
+
+VALUES = [
+    (int, st.integers()),
+    (float, st.floats()),
+    (complex, st.complex_numbers(allow_nan=False)),
+    (bool, st.booleans()),
+    (str, st.text().filter(lambda it: it != "None")),
+    (Optional[int], st.none() | st.integers()),
+    (int | None, st.none() | st.integers()),
+    (Literal["a", "b", 3, None], st.sampled_from(["a", "b", 3, None])),
+    (Colour, st.sampled_from(Colour)),
+    (Level, st.sampled_from(Level)),
+    (Twins, st.sampled_from(Twins)),
+    (datetime.date, st.dates()),
+    (datetime.datetime, st.datetimes() | st.datetimes(timezones=st.just(datetime.UTC))),
+    (datetime.time, st.times()),
+    (pathlib.Path, st.from_regex(r"[a-z.]{1,5}", fullmatch=True).map(pathlib.Path)),
+    (tuple[float, float], st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1))),
+    (tuple, st.tuples(st.text(), st.integers() | st.none())),
+    (list[int], st.lists(st.integers())),
+    (dict, st.dictionaries(st.text(), st.integers())),
+    (decimal.Decimal, st.decimals(allow_nan=False)),
+    (uuid.UUID, st.uuids()),
+    (Plane, st.integers()),
+    (Annotated[int, "um"], st.integers()),
+    (np.int16, st.integers(-5, 5).map(np.int16)),
+    (np.float64, st.floats(allow_nan=False).map(np.float64)),
+    ("int", st.integers()),
+    ("datetime.date | None", st.none() | st.dates()),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), VALUES, ids=[str(kind) for kind, _ in VALUES])
+def test_a_text_leads_back_to_its_value(kind, values):
+    """Of the same type, not only equal."""
+    read = reader(kind)
+
+    @given(values)
+    def check(value):
+        found = read(str(value))
+        assert type(found) is type(value)
+        assert found == value or found != found and value != value
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        (int, ["", "x", "007", "1_0", "+1", " 1", "1.0", "٣", "None", "True"]),
+        (float, ["1", "1.50", "inf ", "None"]),
+        (bool, ["true", "1", "None"]),
+        (str, ["None"]),
+        (Optional[str], ["None"]),
+        (int | str, ["3"]),
+        (Literal["1", 1], ["1"]),
+        (Literal["a"], ["b", "None"]),
+        (Colour, ["red", "Colour.GREEN"]),
+        (datetime.date, ["20230101", "2023-01-01 00:00:00", "x"]),
+        (tuple, ["(1,2)", "[1, 2]", "(1, 2", "f(x)", "(" * 200]),
+        (Any, ["3", "x"]),
+        (Alike, ["same"]),
+        (Alike | int, ["3"]),
+        ("NotThere", ["3"]),
+        (list[int], ["(1,)"]),
+    ],
+)
+def test_it_is_said_where_a_text_does_not_tell_its_value(kind, texts):
+    """No value is guessed: that would be a wrong key in someone's table."""
+    read = reader(kind)
+    assert [it for it in texts if read(it) is not UNDECIDED] == []
+
+
+def test_a_function_of_the_class_can_not_be_inverted():
+    """Even where it does what str does."""
+    assert reader(int, filename=str)("3") is UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        (int, (1, 2), False),
+        (str | None, (1, 2), False),
+        (tuple[int, int], (1, 2), True),
+        (Literal[1, 2], (1, 2), False),
+        (Any, (1, 2), None),
+        (object, (1, 2), None),
+        ("NotThere", (1, 2), None),
+        (int | tuple, (1, 2), True),
+        (Plane, (1, 2), False),
+        (list[int], [1], True),
+        (dict, [1], False),
+    ],
+)
+def test_whether_a_tuple_may_be_a_value(kind, value, expected):
+    """Else it is a collection of values in a condition."""
+    cls = persistence_class(type("Result", (), {"__annotations__": {"key": kind}, "key": field(filename=True)}))
+    assert admits(cls._ast_persistence_cls_info_.get_field("key").field_type, type(value)) is expected
