@@ -25,6 +25,7 @@ FACTS = {
     _errors.NotAResultError: ("C", "/x", "a list"),
     _errors.CorruptResultError: ("/x", "p"),
     _errors.NameTakenError: ("C", "/x", {"a": "1"}, {"a": "2"}),
+    _errors.NothingFoundError: ("C", "/x", "a='1'"),
     _errors.UntrustedTypeError: ("/x", "os.system"),
 }
 # Workers that import this file anew would need it on their path.
@@ -44,6 +45,7 @@ BUILTIN = {
     _errors.NotAResultError: TypeError,
     _errors.CorruptResultError: ValueError,
     _errors.NameTakenError: FileExistsError,
+    _errors.NothingFoundError: LookupError,
     _errors.UntrustedTypeError: TypeError,
 }
 

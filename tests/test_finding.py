@@ -255,6 +255,19 @@ def test_keys_that_are_not_in_the_name_are_read_from_the_file(tmp_path):
     assert handler.find(number=0)[0].fields("score", "number") == {"number": 0}
 
 
+def test_large_arrays_are_not_read_to_find(tmp_path):
+    """A gigabyte of traces must not stand in the way of a note; compressed files are read to the note."""
+    for handler in (PickleHandler(NoDashNote, tmp_path), GzipHandler(NoDashNote, tmp_path)):
+        for number in range(3):
+            result = NoDashNote(number, "good" if number else "bad")
+            result.weights, result.score = np.random.default_rng(number).normal(size=40_000), number / 2
+            handler.save_persistence(result)
+        found = handler.find(note="good", score=lambda it: it > 0.5, weights=lambda it: it.shape == (40_000,))
+        assert values(found, "number") == [2]
+        head = found[0].fields("weights")["weights"]
+        assert (head.shape, head.dtype, head.size_bytes) == ((40_000,), "float64", 320_000)
+
+
 @persistence_class
 class NoDashNote:
     number: int = field(filename=True)

@@ -31,8 +31,8 @@ from neuralib.persistence._field import (
 from neuralib.persistence._handlers.base import FileCheck as FileCheck, PersistenceHandler as PersistenceHandler
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
-from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
 from neuralib.persistence._handlers.found import Found as Found, Hit as Hit
+from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
 from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
 from neuralib.persistence._handlers.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 from neuralib.persistence._schema import (
@@ -58,8 +58,8 @@ __all__ = [
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
-    "ObjectHead",
     "NothingFoundError",
+    "ObjectHead",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",

@@ -81,7 +81,7 @@ class Hit(Generic[T]):
     def fields(self, *names: str) -> dict[str, Any]:
         """Return those of the fields *names* that the result has, without loading its arrays.
 
-        An array is shown by a stand-in with ``shape``, ``dtype`` and ``size_bytes``.
+        A large array is shown by a stand-in with ``shape``, ``dtype`` and ``size_bytes``.
         """
         stored = self._listing.stored(self._row, names)
         return {it: stored[it] for it in names if it in stored}

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict
-from neuralib.persistence._handlers import frames, untrusted
+from neuralib.persistence._handlers import frames, heads, untrusted
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.reading import refuse_special_file
+from neuralib.persistence._handlers.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,6 +144,16 @@ class PickleHandler(FileHandler[T]):
         for _ in _decompressed_parts(itertools.chain([start], _parts(fd))):
             pass
         return True
+
+    def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
+        if self._own_format or self._own_reading or type(self)._read is not PickleHandler._read:
+            return super()._some_fields(path, names)
+        if os.stat(path).st_size < frames.AT_ONCE:
+            return super()._some_fields(path, names)  # all of it takes less time than a look at its structure
+        found = heads.read_head(path, names).fields
+        if any(isinstance(found.get(it), ObjectHead) for it in names):
+            return super()._some_fields(path, names)  # of a class, which this handler may trust
+        return found
 
     _unpickled: frames.Unpickle = staticmethod(frames.unpickled)
 
