@@ -24,6 +24,7 @@ from neuralib.persistence import (
     persistence_class,
 )
 from neuralib.persistence._autoinc import Series, _end_of_series
+from neuralib.persistence._stores.folder import FolderStore
 
 FORK = "fork" in multiprocessing.get_all_start_methods()
 
@@ -147,8 +148,6 @@ def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch):
 
 def test_folders_are_listed_once(tmp_path, monkeypatch):
     """However many results there are."""
-    from neuralib.persistence._stores.folder import FolderStore
-
     calls = []
     highest = FolderStore.highest
     monkeypatch.setattr(FolderStore, "highest", lambda self, *texts: calls.append(texts) or highest(self, *texts))
@@ -269,3 +268,47 @@ def test_a_series_that_becomes_durable_is_durable(tmp_path, monkeypatch):
     handler.durable = True
     assert handler.save_persistence(filled(Run("A"), data=1)).version == 2
     assert synced
+
+
+def test_a_listing_from_yesterday_gives_no_number_twice(tmp_path, monkeypatch):
+    """Network file systems list names as they were some seconds ago; the number that was lost counts all the same."""
+    handler, other = PickleHandler(Run, tmp_path), PickleHandler(Run, tmp_path)
+    other.save_all(filled(Run("A"), data=n) for n in range(5))
+    calls = []
+    monkeypatch.setattr(FolderStore, "highest", lambda self, *texts: calls.append(texts) or 1)
+    assert handler.save_persistence(Run("A")).version == 5
+    assert len(calls) == 2
+
+
+def test_a_lost_number_that_is_free_again_is_given(tmp_path):
+    """Whoever was first removed it."""
+    series = PickleHandler(Run, tmp_path)._numbering.series(FolderStore(str(tmp_path)), "h", "t")
+    assert series.next() == 0
+    series.lost(0)
+    assert series.next() == 0
+
+
+def test_threads_may_begin_series_at_the_same_time(tmp_path):
+    """More than are remembered."""
+    handler = PickleHandler(Run, tmp_path)
+    problems = []
+
+    def work(name):
+        try:
+            for n in range(400):
+                handler._numbering.series(handler._store, f"{name}{n}", "")
+        except Exception as error:
+            problems.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+        for it in threads:
+            it.start()
+        for it in threads:
+            it.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert problems == []
+    assert len(handler._numbering._known) <= 256 + 8

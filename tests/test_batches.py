@@ -8,7 +8,8 @@ import sys
 import pytest
 from checks import Pair, Run, filled
 
-from neuralib.persistence import GzipHandler, NameTakenError, PersistenceHandler, PickleHandler
+from neuralib.persistence import GzipHandler, NameTakenError, PersistenceHandler, PickleHandler, missing
+from neuralib.persistence._handlers import batches
 from neuralib.persistence._stores import system
 
 
@@ -173,3 +174,102 @@ def test_a_file_of_another_name_is_reported(tmp_path, caplog):
     problems = []
     assert list(handler.load_all(Run("B"), on_corrupt=problems.append)) == []
     assert problems[0].path == str(tmp_path / "cache-Run-B-#0.pkl")
+
+
+def test_a_batch_may_be_durable_where_its_handler_is_not(tmp_path, monkeypatch):
+    """And the other way round; the numbers are shared."""
+    waits = []
+    monkeypatch.setattr(batches.system, "sync_file_system", lambda root: bool(waits.append(root)) or True)
+    for usual in (False, True):
+        handler = PickleHandler(Run, tmp_path / str(usual), durable=usual)
+        assert handler.save_all(runs(3)) == 3
+        assert bool(waits) is usual
+        waits.clear()
+        results = list(runs(3))
+        assert handler.save_all(results, durable=not usual) == 3
+        assert bool(waits) is not usual
+        assert [it.version for it in results] == [3, 4, 5]
+        assert handler.durable is usual
+        waits.clear()
+    assert HookHandler(tmp_path, False).save_all(runs(2), durable=True) == 2
+    assert waits
+
+
+def test_a_durable_batch_replaces_with_one_wait(tmp_path, monkeypatch):
+    """As many as there are."""
+    handler = PickleHandler(Pair, tmp_path, durable=True)
+    assert handler.save_all([filled(Pair(n, 0), data="former") for n in range(150)]) == 150
+    monkeypatch.setattr(system, "sync_file", lambda path: pytest.fail("one by one"))
+    monkeypatch.setattr(handler, "save_persistence", lambda *_: pytest.fail("one by one"))
+    assert handler.save_all([filled(Pair(n, 0), data="new") for n in range(150)]) == 150
+    assert {it.data for _, it in handler.load_all(a=missing, b=missing)} == {"new"}
+    assert len(os.listdir(tmp_path)) == 150
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler, HookHandler])
+def test_a_durable_save_ends_whoever_saves_meanwhile(tmp_path, monkeypatch, many, kind):
+    """Others take the next numbers during each wait for the disk."""
+    other = PickleHandler(Run, tmp_path, ext="" if kind is HookHandler else None)
+    if kind is GzipHandler:
+        other = GzipHandler(Run, tmp_path)
+    handler = HookHandler(tmp_path, True) if kind is HookHandler else kind(Run, tmp_path, durable=True)
+    waits = []
+
+    def busy(wait):
+        def meanwhile(*arguments):
+            waits.append(1)
+            assert len(waits) < 200
+            other.save_all(runs(5))
+            return wait(*arguments)
+
+        return meanwhile
+
+    monkeypatch.setattr(system, "sync_file_system", busy(lambda root: False))
+    monkeypatch.setattr(system, "sync_file", busy(system.sync_file))
+    monkeypatch.setattr(system, "sync_open", busy(system.sync_open))
+    mine = list(runs(4))
+    if many:
+        assert handler.save_all(mine) == 4
+    else:
+        for it in mine:
+            handler.save_persistence(it)
+    numbers = {it.version for it in mine}
+    assert len(numbers) == 4
+    assert waits
+    names = [it for it in os.listdir(tmp_path) if "#" in it]
+    assert len(names) == len(os.listdir(tmp_path))
+    assert sorted(int(it.partition("#")[2].partition(".")[0]) for it in names) == list(range(len(names)))
+    for it in mine:
+        assert str(handler.load_persistence(handler.filepath(it)).data) == str(it.data)
+
+
+def test_lost_numbers_are_found_again_where_a_later_result_fails(tmp_path, monkeypatch):
+    """Those before the failing one are saved, with whatever number."""
+    handler, other = PickleHandler(Run, tmp_path, durable=True), PickleHandler(Run, tmp_path)
+    results = list(runs(5))
+    wait = batches._sync_drafts
+
+    def meanwhile(waiting):
+        if len(waiting) == 5:
+            other.save_all(runs(2))
+            os.mkdir(tmp_path / "cache-Run-A-#3.pkl")
+            monkeypatch.setattr(waiting[4].draft.__class__, "publish_new", failing(waiting[4].draft))
+        wait(waiting)
+
+    def failing(draft):
+        publish = type(draft).publish_new
+
+        def fail(self, name):
+            if self is draft:
+                raise OSError(5, "as the system says")
+            publish(self, name)
+
+        return fail
+
+    monkeypatch.setattr(batches, "_sync_drafts", meanwhile)
+    with pytest.raises(OSError, match="as the system says") as caught:
+        handler.save_all(results)
+    assert caught.value.__notes__ == ["4 results of the batch were saved before this one"]
+    assert [it.version for it in results][2::2] == [2, None]
+    assert sorted(it.version for it in results[:4]) == [2, 4, 5, 6]

@@ -17,6 +17,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
     [
         "_stores.base",
         "_stores.system",
+        "_stores.exclusive",
         "_stores.drafts",
         "_stores.folder",
         "_autoinc",

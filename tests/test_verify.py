@@ -101,3 +101,22 @@ def test_a_field_that_cannot_be_pickled_is_named(tmp_path):
     assert "the field data, a dict, can't be pickled" in caught.value.__notes__[-1]
     assert load(Pair, path).data == "former"
     assert os.listdir(tmp_path) == ["x.pkl"]
+
+
+def test_what_is_removed_after_it_was_listed_is_not_there(tmp_path, monkeypatch):
+    """Neither for loading nor for checking; a file that was named is missing, and a broken link is one."""
+    handler = PickleHandler(Pair, tmp_path)
+    handler.save_all(filled(Pair(n, "x"), data=n) for n in range(3))
+    everything = {"a": missing, "b": missing}
+    loading, checking = handler.load_all(None, **everything), handler.verify()
+    assert next(loading)[1].a == 0
+    assert next(checking).problem is None
+    os.unlink(handler.filepath(Pair(1, "x")))
+    assert [it.a for _, it in loading] == [2]
+    assert [it.path.name for it in checking] == ["cache-Pair-2-x.pkl"]
+    (missing_file,) = handler.verify(handler.filepath(Pair(1, "x")))
+    assert isinstance(missing_file.problem, FileNotFoundError)
+    os.symlink("nowhere", handler.filepath(Pair(1, "x")))
+    with pytest.raises(FileNotFoundError):
+        list(handler.load_all(None, **everything))
+    assert sum(it.problem is not None for it in handler.verify()) == 1

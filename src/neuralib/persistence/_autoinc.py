@@ -19,7 +19,11 @@ _SCAN_SHARE = 2  # listing a folder that others write into may take this share o
 
 
 class Numbering(Generic[S]):
-    """The series that one handler has numbered. Two threads at worst list names twice."""
+    """The series that one handler has numbered.
+
+    Shared by the threads that share the handler, without a lock: two of them at worst make a series twice, and list names
+    twice.
+    """
 
     __slots__ = ("_known", "_last")
 
@@ -37,15 +41,19 @@ class Numbering(Generic[S]):
         if found is None:
             found = self._known[key] = Series(store, head, tail)
             if len(self._known) > _REMEMBERED_SERIES:
-                self._known.pop(next(iter(self._known)), None)
+                self._known.pop(list(self._known)[0], None)  # noqa: RUF015  # one step: other threads add at the same time
         self._last = found
         return found
 
 
 class Series(Generic[S]):
-    """One set of keys in one store: its names differ in the number alone."""
+    """One set of keys in one store: its names differ in the number alone.
 
-    __slots__ = ("_highest", "_scan_took_s", "_scanned_at_s", "_stamp", "expected", "head", "store", "tail")
+    Threads share it without a lock. What they leave in it may be a mixture of what two of them saw, which costs a lost
+    race or a listing, as what another process did in between would.
+    """
+
+    __slots__ = ("_highest", "_lost", "_scan_took_s", "_scanned_at_s", "_stamp", "expected", "head", "store", "tail")
 
     def __init__(self, store: S, head: str, tail: str) -> None:
         self.store, self.head, self.tail = store, head, tail
@@ -53,6 +61,7 @@ class Series(Generic[S]):
         self._stamp: int | None = None  # the store's, right after that was known
         self.expected: tuple[int, int] | None = None
         """The next number, and the store's stamp while it is that; None where the store must be asked."""
+        self._lost = -1  # the number that somebody else was first with
         self._scanned_at_s = self._scan_took_s = 0.0
 
     def next(self) -> int:
@@ -86,9 +95,13 @@ class Series(Generic[S]):
             self._stamp = stamp
             self.expected = (number + 1, stamp)
 
-    def lost(self) -> None:
-        """Note that somebody else was first with the number."""
+    def lost(self, number: int) -> None:
+        """Note that somebody else was first with *number*.
+
+        It counts at once, whatever a listing says: network file systems list names as they were some seconds ago.
+        """
         self._stamp = self.expected = None
+        self._lost = number
 
     def _listed(self) -> int:
         stamp = self.store.stamp()  # before the names: what comes in between changes it
@@ -96,6 +109,9 @@ class Series(Generic[S]):
         highest = self.store.highest(self.head, self.tail)
         self._scanned_at_s = time.monotonic()
         self._scan_took_s = self._scanned_at_s - start
+        if highest < self._lost and self.store.has(f"{self.head}{self._lost}{self.tail}"):
+            highest = _end_of_series(self.store, self.head, self.tail, self._lost)
+        self._lost = -1
         self._highest, self._stamp = highest, stamp
         return highest + 1
 

@@ -734,9 +734,9 @@ def publish_unnamed(
 
     :param stamped: return the new :func:`folder_stamp`
     :param expected: with *stamped*: the :func:`folder_stamp` that *folder* must have before, or None for any
-    :return: the new stamp, or -1 where it can't be had; 0 without *stamped*; :data:`CHANGED` where the stamp is not
-        the one *expected*; None where the system or the file system has no files without names, or *folder* is not
-        there. Nothing was changed in the last two cases
+    :return: the new stamp, or -1 where it can't be had; 0 without *stamped*; :data:`CHANGED` where the stamp of the
+        folder is not *expected*; None where *folder* is not there, or there are no files without names, or none
+        that can get one. Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
     :raises OSError: it can't be written or named; the path in it is *folder*, or *target* where it is about the name
     """

@@ -201,9 +201,26 @@ static int np_rename_exclusively(const char *from, const char *to)
 #endif
 }
 
+/* Only for file systems that are known to take it through to a disk: many network and user-space ones don't. */
 static int np_sync_file_system(int fd)
 {
 #ifdef SYS_syncfs
+    struct statfs info;
+    if (fstatfs(fd, &info) != 0)
+        return errno;
+    switch ((unsigned long)info.f_type & 0xFFFFFFFFUL) {
+    case 0xEF53UL:     /* ext2, ext3, ext4 */
+    case 0x58465342UL: /* XFS */
+    case 0x9123683EUL: /* Btrfs */
+    case 0xF2F52010UL: /* F2FS */
+    case 0x2FC12FC1UL: /* ZFS */
+    case 0xCA451A4EUL: /* bcachefs */
+    case 0x01021994UL: /* tmpfs, whose disk is memory */
+    case 0x794C7630UL: /* overlayfs, by the one beneath */
+        break;
+    default:
+        return -1;
+    }
     return syscall(SYS_syncfs, fd) == 0 ? 0 : errno;
 #else
     return -1;
@@ -359,7 +376,8 @@ static void np_close(int fd)
  * share it: at worst several find it out. */
 static int np_needs_proc = 0;
 
-/* Give the file without a name that is open as `fd` the name `name` in the folder `at`. Returns 0 or an error number. */
+/* Give the file without a name that is open as `fd` the name `name` in the folder `at`. Returns 0, an error number, EEXIST
+ * for every lost race, or -1 where such files can't get a name. */
 static int np_link_open(int fd, int at, const char *name)
 {
     char path[40];
@@ -378,10 +396,13 @@ static int np_link_open(int fd, int at, const char *name)
         }
         error = errno;
     }
-    /* A network file system may have lost the answer to a link that it made: look who is there. */
-    if (fstat(fd, &mine) == 0 && fstatat(at, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_dev == there.st_dev &&
-        mine.st_ino == there.st_ino)
-        return 0;
+    /* Network file systems may lose the answer to a link that they made, and report a lost race in their own words: look
+     * who is there. With nobody there it may go another way. */
+    if (fstatat(at, name, &there, AT_SYMLINK_NOFOLLOW) == 0)
+        return fstat(fd, &mine) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino ? 0 : EEXIST;
+    if (error == EPERM || error == EACCES || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL || error == EMLINK ||
+        error == EXDEV || error == ENOENT)
+        return -1;
     return error;
 }
 
@@ -423,8 +444,8 @@ static int np_unchanged_folder(const char *folder, long long expected, int *erro
  * of change before is not `expected`, nothing is done. All of that is looked at by one descriptor of the folder, which
  * takes half the time of looking it up by its path each time.
  *
- * Returns 0, an error number, NLP_CHANGED, or -1 where the file system has no such files; nothing was changed in the last
- * two cases. `named` tells whether the error is about the name. */
+ * Returns 0, an error number, NLP_CHANGED, or -1 where the file system has no such files, or none that can get a name;
+ * nothing was changed in the last two cases. `named` tells whether the error is about the name. */
 static int np_publish(
     const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected
 )

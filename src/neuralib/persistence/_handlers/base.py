@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import collections
+import copy
+import errno
 import itertools
 import logging
 import os
@@ -28,6 +30,7 @@ from neuralib.persistence._errors import (
 )
 from neuralib.persistence._field import missing
 from neuralib.persistence._handlers import batches, finding
+from neuralib.persistence._handlers.batches import PATIENCE
 from neuralib.persistence._handlers.conditions import of_keys, of_template
 from neuralib.persistence._handlers.found import Found
 from neuralib.persistence._naming import AnyText, literals_of, text_of
@@ -169,17 +172,23 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             self._save_with_new_number(result, info)
         return result
 
-    def save_all(self, results: Iterable[T], *, progress: bool = False) -> int:
+    def save_all(self, results: Iterable[T], *, progress: bool = False, durable: bool | None = None) -> int:
         """Save many results, and return how many; their auto-increment numbers are set.
 
-        With :attr:`durable`, results wait for the disk together, which costs each a small part of the wait; all that
-        were saved would survive a loss of power when this returns.
+        Where the batch is durable, results wait for the disk together, which costs each a small part of the wait; all
+        that were saved would survive a loss of power when this returns.
 
         :param results: any iterable, a generator too: each result is asked for when the one before was taken care of
         :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
+        :param durable: whether they are to survive a loss of power; :attr:`durable` where nothing is given
         :raises Exception: whatever one of them raises; those before it are saved, and a note says how many
         """
-        return batches.save_all(self, results, progress=progress)
+        handler = self
+        if durable is not None and durable is not self.durable:
+            _ = self._numbering  # which both share
+            handler = copy.copy(self)
+            handler.durable = durable
+        return batches.save_all(handler, results, progress=progress)
 
     def _info_of(self, result: object) -> PersistentClass[T]:
         """Return what is known of this handler's class, of which *result* must be."""
@@ -213,19 +222,36 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         return stamp_or_draft(self._draft(result, store, name, durable=self.durable), name)
 
+    def _publish_then_sync(self, result: T, store: FolderStore, name: str) -> Draft | int:
+        """Do the same, but wait for the disk after the file has its name.
+
+        Who waits before it never wins against those who don't wait. A loss of power in between may leave a torn file, of
+        a result whose save has not returned, which is told when it is loaded.
+        """
+        draft = self._draft(result, store, name, durable=False)
+        outcome = stamp_or_draft(draft, name)
+        if isinstance(outcome, int):
+            draft.sync()
+            system.sync_names(store.root)
+        return outcome
+
     def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
         """Save *result* under *name*; with *info*, replace what is there only where it has the same keys."""
         draft = self._publish_new(result, store, name)
         if isinstance(draft, int):
             return
         try:
-            path = store.path(name)
-            system.refuse_special(path)
-            if info is not None:
-                self._refuse_other_keys(result, path, info)
-            draft.publish_over(name)
+            self._replace(result, draft, store, name, info)
         finally:
             draft.discard()
+
+    def _replace(self, result: T, draft: Draft, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
+        """Give *draft* the name *name*, in place of what has it; with *info*, only where that has the same keys."""
+        path = store.path(name)
+        system.refuse_special(path)
+        if info is not None:
+            self._refuse_other_keys(result, path, info)
+        draft.publish_over(name)
 
     def _refuse_other_keys(self, result: T, path: str, info: PersistentClass[T]) -> None:
         """Raise an error where the file at *path* holds a result whose keys in the name differ."""
@@ -267,17 +293,20 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Save *result* under the next number of *series*, which becomes the value of *field*."""
         store, head, tail = series.store, series.head, series.tail
         published = False
+        losses = 0
         try:
             while not published:
                 number = series.next()
                 setattr(result, field, number)
-                draft = self._publish_new(result, store, f"{head}{number}{tail}")
+                publish = self._publish_new if losses < PATIENCE or not self.durable else self._publish_then_sync
+                draft = publish(result, store, f"{head}{number}{tail}")
                 if isinstance(draft, int):
                     published = True
                     series.taken(number, draft)
                 else:  # somebody else was first: theirs stays, this one takes the next number
                     draft.discard()
-                    series.lost()
+                    series.lost(number)
+                    losses += 1
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
@@ -428,6 +457,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             file; all of this handler's class where nothing is given
         :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
         """
+        given = isinstance(result, (str, os.PathLike))
         if isinstance(result, (str, os.PathLike)):
             paths = [os.fspath(result)]
         else:
@@ -436,15 +466,18 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             conditions = self._like(result, kwargs)
             listing = finding.Listing(self, conditions, result)
             paths = [listing.path(it) for it in listing.candidates(conditions)]
-        return self._checked(paths, progress=progress)
+        return self._checked(paths, progress=progress, given=given)
 
-    def _checked(self, paths: list[str], *, progress: bool) -> Iterator[FileCheck]:
+    def _checked(self, paths: list[str], *, progress: bool, given: bool) -> Iterator[FileCheck]:
         with batches.bar(paths, progress, "files") as bar:
             for path in bar:
                 try:
-                    yield FileCheck(Path(path), None, self._check(path))
+                    checksummed = self._check(path)
                 except (PersistenceError, OSError) as error:
-                    yield FileCheck(Path(path), error, checksummed=False)
+                    if given or not _has_gone(path, error):
+                        yield FileCheck(Path(path), error, checksummed=False)
+                else:
+                    yield FileCheck(Path(path), None, checksummed)
 
     def _check(self, path: str) -> bool:
         """Read the file *path* to its end; return whether a checksum says that it is what was saved."""
@@ -482,6 +515,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                         raise
                     on_corrupt(error)
                     continue
+                except OSError as error:
+                    if _has_gone(system.joined(listing.folder, name), error):
+                        continue
+                    raise
                 # A name can be read in more than one way where values contain the splitter; the keys inside decide.
                 other = self._other_key(result, exact)
                 if other is None:
@@ -528,6 +565,11 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             _log.warning("left out: %s", error)
         else:
             on_corrupt(error)
+
+
+def _has_gone(path: str, error: Exception) -> bool:
+    """Return whether *error* says that the file *path* was removed since its name was listed."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(path)
 
 
 def stamp_or_draft(draft: Draft, name: str) -> Draft | int:

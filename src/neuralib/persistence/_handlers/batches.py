@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._stores import system
@@ -21,6 +20,8 @@ T = TypeVar("T")
 
 _GROUP_RESULTS = 200  # each is an open file until it is published
 _GROUP_BYTES = 1 << 28
+PATIENCE = 3
+"""How often a durable save may lose its number to others while it waits for the disk, before it takes one first."""
 
 
 class Saver(Protocol):
@@ -35,6 +36,9 @@ class Saver(Protocol):
     def _place_of(self, result: Any, info: PersistentClass[Any]) -> tuple[FolderStore, str]: ...
     def _series_of(self, result: Any, info: PersistentClass[Any], field: str) -> Series[FolderStore]: ...
     def _draft(self, result: Any, store: FolderStore, name: str, *, durable: bool) -> Draft: ...
+    def _replace(
+        self, result: Any, draft: Draft, store: FolderStore, name: str, info: PersistentClass[Any] | None
+    ) -> None: ...
 
 
 def save_all(handler: Saver, results: Iterable[T], *, progress: bool) -> int:
@@ -84,91 +88,144 @@ def bar(items: Iterable[T], wanted: bool, unit: str) -> Iterator[Iterable[T]]:
         yield shown
 
 
+class _Waiting(NamedTuple):
+    """A complete draft that has no name yet."""
+
+    result: Any
+    store: FolderStore
+    name: str
+    draft: Draft
+    series: Series[FolderStore] | None
+    """Of which it has a number; None where its number was given, or it has none."""
+
+
 class _DurableBatch(_Batch):
     """Results that wait as complete drafts without names until they are on the disk: then all get their names."""
 
     def __init__(self, handler: Saver) -> None:
         super().__init__(handler)
-        self._waiting: list[tuple[Any, FolderStore, str, Draft, Series[FolderStore] | None]] = []
-        self._numbers: dict[int, int] = {}  # by the identity of the series: the number after those of the group
+        self._waiting: list[_Waiting] = []
+        self._numbers: dict[tuple[str, str, str], int] = {}  # by series: the number after those of the group
         self._bytes = 0
 
     def add(self, result: Any) -> None:
         """Make the draft of *result*, with its number."""
-        handler = self._handler
-        info = handler._info_of(result)
-        field = info.layout.autoinc
-        series = None
-        if _core.is_numbered(info.layout, result, None):
-            store, name = handler._place_of(result, info)
-        else:
-            assert field is not None
-            series = handler._series_of(result, info, field)
-            store = series.store
-            following = self._numbers.get(id(series))
-            number = series.next() if following is None else following
-            setattr(result, field, number)
-            name = f"{series.head}{number}{series.tail}"
-        try:
-            draft = handler._draft(result, store, name, durable=False)
-            try:
-                draft.finish()
-                self._bytes += draft.size
-            except BaseException:
-                draft.discard()
-                raise
-        except BaseException:
-            if series is not None and field is not None:
-                setattr(result, field, None)
-            raise
-        if series is not None:
-            self._numbers[id(series)] = number + 1
-        self._waiting.append((result, store, name, draft, series))
+        self._waiting.append(self._drafted(result))
         if len(self._waiting) >= _GROUP_RESULTS or self._bytes >= _GROUP_BYTES:
             self.flush()
 
-    def flush(self) -> None:
-        """Wait for the disk once, give all drafts their names, and wait for the folders."""
-        waiting, self._waiting = self._waiting, []
-        self._numbers.clear()
-        self._bytes = 0
-        field = self._handler.persistence_info.layout.autoinc
-        published = 0
+    def _drafted(self, result: Any) -> _Waiting:
+        handler = self._handler
+        info = handler._info_of(result)
+        field = info.layout.autoinc
+        if field is None or _core.is_numbered(info.layout, result, None):
+            store, name = handler._place_of(result, info)
+            return _Waiting(result, store, name, self._complete(result, store, name), None)
+        series = handler._series_of(result, info, field)
+        key = (series.store.root, series.head, series.tail)
+        number = self._numbers.get(key)
+        if number is None:
+            number = series.next()
+        name = f"{series.head}{number}{series.tail}"
+        setattr(result, field, number)
         try:
-            _sync_drafts([(store, draft) for _, store, _, draft, _ in waiting])
-            for result, _, name, draft, series in waiting:
-                try:
-                    draft.publish_new(name)
-                    if series is not None and field is not None:
-                        series.taken(getattr(result, field))
-                except FileExistsError:  # a lost race, or a result that replaces its former self: by itself
-                    if series is not None and field is not None:
-                        series.lost()
-                        setattr(result, field, None)
-                    self._handler.save_persistence(result)
-                published += 1
-                draft.discard()
-        finally:
-            for root in {store.root for _, store, _, _, _ in waiting[:published]}:
-                system.sync_folder(root)
-            self.saved += published
-            for result, _, _, draft, series in waiting[published:]:
-                draft.discard()
-                if series is not None and field is not None:
-                    setattr(result, field, None)
+            draft = self._complete(result, series.store, name)
+        except BaseException:
+            setattr(result, field, None)
+            raise
+        self._numbers[key] = number + 1
+        return _Waiting(result, series.store, name, draft, series)
 
+    def _complete(self, result: Any, store: FolderStore, name: str) -> Draft:
+        draft = self._handler._draft(result, store, name, durable=False)
+        try:
+            draft.finish()
+            self._bytes += draft.size
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
 
-def _sync_drafts(drafts: list[tuple[FolderStore, Draft]]) -> None:
-    """Write what *drafts* hold through to the disk: all that is on their file systems at once, where that is known."""
-    for root in {store.root for store, _ in drafts}:
-        if hasattr(os, "O_DIRECTORY"):
-            folder = _core.OpenFile(root, os.O_RDONLY | os.O_CLOEXEC)
+    def flush(self) -> None:
+        """Wait for the disk once, give all drafts their names, and wait for the folders.
+
+        Those whose numbers others took meanwhile get new ones, and wait together again. Who waits before it takes a number
+        never wins against those who don't wait, so at last they take their numbers first: a loss of power in between may
+        leave torn files then, of results whose save has not returned, which are told when they are loaded.
+        """
+        losses = 0
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._numbers.clear()
+            self._bytes = 0
+            lost: list[Any] = []
             try:
-                if _core.sync_file_system(folder.fd):
-                    continue
+                self._publish_all(waiting, lost, names_first=losses >= PATIENCE)
+            except BaseException:
+                for result in lost:  # they came before the one that failed
+                    self._handler.save_persistence(result)
+                    self.saved += 1
+                raise
+            losses += 1
+            try:
+                for result in lost:
+                    self._waiting.append(self._drafted(result))
+            except BaseException:
+                self._forget(self._waiting)
+                raise
+
+    def _publish_all(self, waiting: list[_Waiting], lost: list[Any], *, names_first: bool) -> None:
+        """Publish the drafts *waiting*; note in *lost* the results whose numbers were taken."""
+        done = 0
+        try:
+            if not names_first:
+                _sync_drafts(waiting)
+            for it in waiting:
+                if not self._publish(it):
+                    lost.append(it.result)
+                done += 1
+            if names_first:
+                _sync_drafts(waiting)
+        finally:
+            try:
+                for root in {it.store.root for it in waiting[:done]}:
+                    system.sync_names(root)
+                self.saved += done - len(lost)
             finally:
-                folder.close()
-        for store, draft in drafts:
-            if store.root == root:
-                draft.sync()
-        system.sync_parents(root)
+                for it in waiting[:done]:
+                    it.draft.discard()
+                self._forget(waiting[done:])
+
+    def _publish(self, it: _Waiting) -> bool:
+        """Give a draft its name; return whether it has it."""
+        info = self._handler._info_of(it.result)
+        try:
+            it.draft.publish_new(it.name)
+        except FileExistsError:
+            if it.series is None:
+                self._handler._replace(it.result, it.draft, it.store, it.name, info)
+                return True
+            it.series.lost(getattr(it.result, info.layout.autoinc))  # type: ignore[arg-type]
+            setattr(it.result, info.layout.autoinc, None)  # type: ignore[arg-type]
+            return False
+        if it.series is not None:
+            it.series.taken(getattr(it.result, info.layout.autoinc))  # type: ignore[arg-type]
+        return True
+
+    def _forget(self, waiting: list[_Waiting]) -> None:
+        """Give up the drafts *waiting*: their numbers are open again."""
+        field = self._handler.persistence_info.layout.autoinc
+        for it in waiting:
+            it.draft.discard()
+            if it.series is not None and field is not None:
+                setattr(it.result, field, None)
+        waiting.clear()
+
+
+def _sync_drafts(waiting: list[_Waiting]) -> None:
+    """Write what the drafts hold through to the disk: all that is on their file systems at once, where that is known."""
+    for root in {it.store.root for it in waiting}:
+        if not system.sync_file_system(root):
+            for it in waiting:
+                if it.store.root == root:
+                    it.draft.sync()

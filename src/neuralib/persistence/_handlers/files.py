@@ -119,17 +119,17 @@ class FileHandler(PersistenceHandler[T]):
         return stamp_or_draft(draft, name)
 
     def _save_in_series(self, result: T, series: Series[FolderStore], field: str) -> None:
-        if series.expected is None or self.durable or not self._save_as_expected(result, series, field):
+        expected = series.expected  # looked at once: other threads set it too
+        if expected is None or self.durable or not self._save_as_expected(result, series, field, *expected):
             super()._save_in_series(result, series, field)
 
-    def _save_as_expected(self, result: T, series: Series[FolderStore], field: str) -> bool:
+    def _save_as_expected(self, result: T, series: Series[FolderStore], field: str, number: int, stamp: int) -> bool:
         """Save *result* under the number that is the next one if nobody else wrote into the folder; False if somebody did.
 
         Spares looking at the folder before: that is one step with the publication. Only after a small result was saved
         so: what is large would be written in vain where somebody did.
         """
         store = series.store
-        number, stamp = series.expected  # type: ignore[misc]
         published = False
         setattr(result, field, number)
         try:
@@ -144,7 +144,7 @@ class FileHandler(PersistenceHandler[T]):
                 content.discard()  # type: ignore[union-attr]
                 series.expected = None
         except FileExistsError:
-            series.lost()
+            series.lost(number)
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number

@@ -27,7 +27,7 @@ class Draft(Protocol):
         """Complete the bytes, so that publishing them only gives the name."""
 
     def sync(self) -> None:
-        """Write the finished bytes through to the disk."""
+        """Write the finished bytes, published or not, through to the disk."""
 
     def publish_new(self, name: str) -> None:
         """Give the bytes *name*; of any number of writers exactly one succeeds.

@@ -16,7 +16,7 @@ from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _core
-from neuralib.persistence._stores import system
+from neuralib.persistence._stores import exclusive, system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ class FolderDraft:
     :param durable: write it through to the disk before it is published
     """
 
-    __slots__ = ("_chunks", "_durable", "_file", "_finished", "_folder", "_hidden", "_pending", "size")
+    __slots__ = ("_chunks", "_durable", "_file", "_finished", "_folder", "_hidden", "_pending", "_published", "size")
 
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
@@ -44,6 +44,7 @@ class FolderDraft:
         self._file: _core.OpenFile | None = None
         self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
+        self._published: str | None = None  # the path under which it was published
 
     def write(self, data: Buffer, /) -> int:
         """Add *data*, which must not change before the draft is published; return its size in bytes."""
@@ -89,9 +90,7 @@ class FolderDraft:
             try:
                 self._file = self._open_here()
             except FileNotFoundError:
-                os.makedirs(self._folder, exist_ok=True)
-                if self._durable:
-                    system.sync_parents(self._folder)
+                system.make_folder(self._folder, durable=self._durable)
                 self._file = self._open_here()
         except OSError as error:
             raise system.explained(error, "making a file in the folder", self._folder) from error
@@ -99,10 +98,11 @@ class FolderDraft:
 
     def _open_here(self) -> _core.OpenFile:
         file = system.open_unnamed(self._folder)
-        if file is None:
-            self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
-            file = system.create(self._hidden)
-        return file
+        return self._open_hidden() if file is None else file
+
+    def _open_hidden(self) -> _core.OpenFile:
+        self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
+        return system.create(self._hidden)
 
     def finish(self) -> None:
         """Write what is pending, and through to the disk where the draft is durable."""
@@ -119,12 +119,14 @@ class FolderDraft:
         self._finished = True
 
     def sync(self) -> None:
-        """Write the finished file through to the disk."""
+        """Write the finished file, published or not, through to the disk."""
         try:
             if self._file is not None:
-                os.fsync(self._file.fd)
+                system.sync_open(self._file.fd)
             elif self._hidden is not None:
                 system.sync_file(self._hidden)
+            elif self._published is not None:
+                system.sync_file(self._published)
         except OSError as error:
             raise system.explained(error, "writing a result through to the disk", self._folder) from error
 
@@ -138,17 +140,21 @@ class FolderDraft:
             chunks = self._chunks
             data = chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
             if system.publish_whole(self._folder, target, data) is not None:
+                self._published = target
                 return
         if not self._finished:
             self.finish()
         if self._hidden is None:
             assert self._file is not None
-            system.link_unnamed(self._file.fd, target)
-            self._close(after_publication=True)
-        else:
+            if exclusive.link_unnamed(self._file.fd, target):
+                self._close(after_publication=True)
+            else:
+                self._copy_to_hidden()
+        if self._hidden is not None:
             self._publish_hidden(target)
+        self._published = target
         if self._durable:
-            system.sync_folder(self._folder)
+            system.sync_names(self._folder)
 
     def publish_over(self, name: str) -> None:
         """Give the file *name*, in place of a file or link of that name."""
@@ -160,16 +166,39 @@ class FolderDraft:
             self._keep_mode(found.st_mode)
         if self._file is not None and self._hidden is None:
             self._hidden = system.hidden_path(self._folder)
-            system.link_unnamed(self._file.fd, self._hidden)
+            if not exclusive.link_unnamed(self._file.fd, self._hidden):
+                self._copy_to_hidden()
         self._close()
         assert self._hidden is not None
         try:
-            os.replace(self._hidden, target)
+            exclusive.rename_over(self._hidden, target)
         except OSError as error:
             raise system.explained(error, "giving the result its name", target) from error
         self._hidden = None
+        self._published = target
         if self._durable:
-            system.sync_folder(self._folder)
+            system.sync_names(self._folder)
+
+    def _copy_to_hidden(self) -> None:
+        """Write what is in the file without name, which can't get one here, into a file with a hidden one."""
+        unnamed = self._file
+        assert unnamed is not None
+        try:
+            try:
+                self._file = self._open_hidden()
+            except FileNotFoundError:
+                system.make_folder(self._folder, durable=self._durable)
+                self._file = self._open_hidden()
+            os.lseek(unnamed.fd, 0, os.SEEK_SET)
+            while part := os.read(unnamed.fd, _SPILL_BYTES):
+                system.write_all(self._file.fd, part)
+        except OSError as error:
+            raise system.explained(error, "writing a result into the folder", self._folder) from error
+        finally:
+            unnamed.close()
+        if self._durable:
+            self.sync()
+        self._close()
 
     def discard(self) -> None:
         """Close the file, and remove its hidden name if it has one."""
@@ -211,7 +240,7 @@ class FolderDraft:
         hidden = self._hidden
         assert hidden is not None
         try:
-            system.rename_exclusively(hidden, target)
+            exclusive.rename_exclusively(hidden, target)
         except FileExistsError:
             raise
         except OSError as error:
@@ -226,13 +255,14 @@ class HookDraft:
     published under their own names, once the one that counts is.
     """
 
-    __slots__ = ("_durable", "_folder", "_hidden")
+    __slots__ = ("_durable", "_folder", "_hidden", "_published")
 
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
         self._durable = durable
         self._hidden = hidden = system.hidden_path(folder)  # noted before it is there: Ctrl-C may come in between
-        os.makedirs(folder, exist_ok=True)
+        self._published: list[str] = []
+        system.make_folder(folder, durable=durable)
         os.mkdir(hidden)
         try:
             write(Path(hidden, name))
@@ -263,11 +293,15 @@ class HookDraft:
             self.sync()
 
     def sync(self) -> None:
-        """Write the files through to the disk."""
-        if self._hidden:
-            for folder, _, files in os.walk(self._hidden):
-                for file in files:
-                    system.sync_file(f"{folder}/{file}")
+        """Write the files, published or not, through to the disk."""
+        for top in self._published or [self._hidden]:
+            if os.path.isdir(top):
+                for folder, _, files in os.walk(top):
+                    for file in files:
+                        system.sync_file(f"{folder}/{file}")
+                    system.sync_folder(folder)
+            else:
+                system.sync_file(top)
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
@@ -275,22 +309,25 @@ class HookDraft:
         :raises FileExistsError: the name is taken: nothing was changed
         """
         self.finish()
-        system.rename_exclusively(f"{self._hidden}/{name}", system.joined(self._folder, name))
-        self._publish_others()
+        target = system.joined(self._folder, name)
+        exclusive.rename_exclusively(f"{self._hidden}/{name}", target)
+        self._publish_others(target)
 
     def publish_over(self, name: str) -> None:
         """Give the file *name*, in place of a file or link of that name."""
         target = system.joined(self._folder, name)
         system.refuse_special(target)
         self.finish()
-        os.replace(f"{self._hidden}/{name}", target)
-        self._publish_others()
+        exclusive.rename_over(f"{self._hidden}/{name}", target)
+        self._publish_others(target)
 
-    def _publish_others(self) -> None:
+    def _publish_others(self, target: str) -> None:
+        self._published.append(target)
         for file in os.listdir(self._hidden):
             os.replace(f"{self._hidden}/{file}", system.joined(self._folder, file))
+            self._published.append(system.joined(self._folder, file))
         if self._durable:
-            system.sync_folder(self._folder)
+            system.sync_names(self._folder)
 
     def discard(self) -> None:
         """Remove the hidden folder and what is left in it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -88,23 +87,35 @@ class FolderStore:
             if name.startswith(system.LEFTOVER_PREFIX):
                 path = self.path(name)
                 try:
-                    found = os.lstat(path)
-                    if time.time() - _last_change(path, found) < older_than_s:
+                    if not _removed(path, time.time() - older_than_s):
                         continue
-                    if stat.S_ISDIR(found.st_mode):
-                        shutil.rmtree(path)
-                    else:
-                        os.unlink(path)
                 except OSError:
                     continue  # somebody else swept it, or may do it
                 swept.append(name)
         return swept
 
 
-def _last_change(path: str, found: os.stat_result) -> float:
-    """Return when *path*, or anything in it, was changed last: a hook may write into one file for days."""
-    latest = found.st_mtime
-    if stat.S_ISDIR(found.st_mode):
-        for folder, _, files in os.walk(path):
-            latest = max([latest, *(os.lstat(f"{folder}/{it}").st_mtime for it in files)])
-    return latest
+def _removed(path: str, before: float) -> bool:
+    """Remove the leftover *path* if it was changed last *before* that time; return whether it was.
+
+    A folder counts as changed with anything in it: a hook may write into one file for days. What comes into it meanwhile
+    stays, and so does the folder: another process may have taken over a claim.
+    """
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        if found.st_mtime > before:
+            return False
+        os.unlink(path)
+        return True
+    inside = list(os.walk(path, topdown=False))
+    files = [f"{folder}/{it}" for folder, _, names in inside for it in names]
+    links = [
+        it for folder, folders, _ in inside for it in (f"{folder}/{name}" for name in folders) if os.path.islink(it)
+    ]
+    if max(os.lstat(it).st_mtime for it in [path, *files]) > before:
+        return False
+    for it in [*files, *links]:
+        os.unlink(it)
+    for folder, _, _ in inside:
+        os.rmdir(folder)
+    return True

@@ -7,7 +7,6 @@ import functools
 import os
 import stat
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _core
@@ -31,9 +30,8 @@ _CREATE = (
     | getattr(os, "O_NOFOLLOW", 0)
 )
 _UNNAMED = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
-_LINKS_LACK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES}
 _UNNAMED_LACK = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS}
-_STALE_CLAIM_S = 10.0
+_SYNCFS_TELLS_SINCE = (5, 8)  # of Linux: before, syncfs(2) succeeded even where writing had failed
 
 
 def explained(error: OSError, doing: str, path: str) -> OSError:
@@ -90,22 +88,6 @@ def create(path: str) -> _core.OpenFile:
     return _core.OpenFile(path, _CREATE, 0o666)
 
 
-def link_unnamed(fd: int, target: str) -> None:
-    """Give the file without name that is open as *fd* the name *target*.
-
-    :raises FileExistsError: the name is taken
-    """
-    # The descriptor of the folder is not used for an absolute path; giving one makes Python call linkat(2), which
-    # follows the link under /proc.
-    try:
-        os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if not same_file(os.fstat(fd), target):  # else the answer was lost on the way, but the link is there
-            raise explained(error, "giving the result its name", target) from error
-
-
 def refuse_special(path: str) -> os.stat_result | None:
     """Raise an error where *path* is something that a result must not replace: a folder, a pipe, a device.
 
@@ -122,37 +104,109 @@ def refuse_special(path: str) -> os.stat_result | None:
     return found
 
 
+def sync_open(fd: int) -> None:
+    """Write the content of the file that is open as *fd* through to the disk."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        try:
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync(2) stops at the disk's own memory there
+        except OSError as error:
+            if error.errno not in {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}:
+                raise
+        else:
+            return
+    os.fsync(fd)
+
+
 def sync_file(path: str) -> None:
     """Write the content of the file *path* through to the disk."""
-    file = _core.OpenFile(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+    how = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_CLOEXEC  # files may be read-only
+    file = _core.OpenFile(path, how)
     try:
-        os.fsync(file.fd)
+        sync_open(file.fd)
     finally:
         file.close()
 
 
-def sync_folder(path: str) -> None:
-    """Write the names in the folder *path* through to the disk (Windows does that by itself)."""
+def sync_folder(path: str) -> os.stat_result | None:
+    """Write the names in the folder *path* through to the disk (Windows does that by itself).
+
+    :return: what the folder is
+    """
     if sys.platform == "win32":
-        return
+        return None
     folder = _core.OpenFile(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder.fd)
+        sync_open(folder.fd)
+        return os.fstat(folder.fd)
     except OSError as error:
         raise explained(error, "writing the folder through to the disk", path) from error
     finally:
         folder.close()
 
 
-def sync_parents(path: str) -> None:
-    """Write the names of the new folder *path* and of those above it through to the disk."""
-    parent = os.path.dirname(os.path.abspath(path))
-    while True:
-        sync_folder(parent)
-        above = os.path.dirname(parent)
-        if above == parent or os.path.ismount(parent):
-            return
-        parent = above
+# The folders, by device and inode, whose own names are on the disk. Shared by all threads: a lost or doubled entry only
+# costs another wait.
+_settled: set[tuple[int, int]] = set()
+_MOST_SETTLED = 1000
+
+
+def sync_names(folder: str) -> None:
+    """Write the names in *folder*, and at the first time those that lead to it, through to the disk."""
+    info = sync_folder(folder)
+    if info is None or (info.st_dev, info.st_ino) in _settled:
+        return
+    above = os.path.abspath(folder)
+    try:
+        while not os.path.ismount(above):
+            above = os.path.dirname(above)
+            sync_folder(above)
+    except PermissionError:
+        pass  # made by somebody else, long ago
+    if len(_settled) >= _MOST_SETTLED:
+        _settled.clear()
+    _settled.add((info.st_dev, info.st_ino))
+
+
+def sync_file_system(folder: str) -> bool:
+    """Write all of the file system that *folder* is on through to the disk.
+
+    :return: False where the system can't, or would not tell that it failed
+    """
+    if not _syncfs_tells():
+        return False
+    opened = _core.OpenFile(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _core.sync_file_system(opened.fd)
+    except OSError as error:
+        raise explained(error, "writing the file system of the folder through to the disk", folder) from error
+    finally:
+        opened.close()
+
+
+@functools.cache
+def _syncfs_tells() -> bool:
+    import re
+
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release) if sys.platform == "linux" else None
+    return found is not None and (int(found[1]), int(found[2])) >= _SYNCFS_TELLS_SINCE
+
+
+def make_folder(path: str, *, durable: bool) -> None:
+    """Make the folder *path*, and those above it that are not there.
+
+    :param durable: write their names through to the disk
+    """
+    missing = []
+    above = os.path.abspath(path)
+    while not os.path.isdir(above) and os.path.dirname(above) != above:
+        missing.append(above)
+        above = os.path.dirname(above)
+    os.makedirs(path, exist_ok=True)
+    if durable:
+        for it in missing:
+            sync_folder(os.path.dirname(it))
 
 
 def write_all(fd: int, data: Buffer) -> None:
@@ -169,76 +223,3 @@ def write_all(fd: int, data: Buffer) -> None:
 @functools.cache  # what is mounted there does not change under a running program
 def _proc_is_there() -> bool:
     return os.path.exists("/proc/self/fd")
-
-
-def same_file(mine: os.stat_result, path: str) -> bool:
-    try:
-        there = os.lstat(path)
-    except OSError:
-        return False
-    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
-
-
-def rename_exclusively(hidden: str, target: str) -> None:
-    """Rename *hidden* to *target* unless there is a *target*.
-
-    A hard link is the one exclusive step that all POSIX file systems have; who won is seen by looking, because network
-    file systems report a lost race as EPERM, or a success as a failure.
-    """
-    if sys.platform == "win32":
-        os.rename(hidden, target)  # exclusive there
-        return
-    mine = os.lstat(hidden)
-    try:
-        os.link(hidden, target, follow_symlinks=False)
-    except OSError as error:
-        if not same_file(mine, target):
-            if os.path.lexists(target):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
-            if error.errno not in _LINKS_LACK:
-                raise
-            if not _core.rename_exclusively(hidden, target):
-                _rename_under_claim(hidden, target)
-            return
-    os.unlink(hidden)
-
-
-def _rename_under_claim(hidden: str, target: str) -> None:
-    """Do the same where there are no hard links: whoever creates the claim file may rename."""
-    folder, name = os.path.split(target)
-    claim = joined(folder, f"{LEFTOVER_PREFIX}claim-{name}"[:200])
-    mine = _claimed(claim)
-    try:
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-        if not same_file(mine, claim):  # this process slept so long that another took the claim for a dead one's
-            raise OSError(errno.EAGAIN, "another process took over", target)
-        os.rename(hidden, target)
-    finally:
-        if same_file(mine, claim):
-            os.unlink(claim)
-
-
-def _claimed(claim: str) -> os.stat_result:
-    """Create the file *claim* once nobody else has it; return what it is."""
-    deadline = time.monotonic() + _STALE_CLAIM_S
-    seen: os.stat_result | None = None
-    while True:
-        try:
-            mine = create(claim)
-        except FileExistsError:
-            pass
-        else:
-            try:
-                return os.fstat(mine.fd)
-            finally:
-                mine.close()
-        if seen is None or not same_file(seen, claim):  # a live process holds it for a few system calls
-            deadline = time.monotonic() + _STALE_CLAIM_S
-            try:
-                seen = os.lstat(claim)
-            except FileNotFoundError:
-                continue
-        elif time.monotonic() > deadline:
-            os.unlink(claim)  # of a killed process
-        time.sleep(0.001)
