@@ -26,6 +26,7 @@ from neuralib.persistence import (
 from neuralib.persistence._autoinc import Series, _end_of_series
 from neuralib.persistence._stores.folder import FolderStore
 
+TICK_S = 0.02  # what changes in one tick of the clock may leave a folder's time of change as it is
 FORK = "fork" in multiprocessing.get_all_start_methods()
 
 
@@ -96,11 +97,14 @@ def test_what_others_save_and_delete_counts(tmp_path):
     assert mine.save_persistence(Run("A")).version == 0
     assert others.save_persistence(Run("A")).version == 1
     assert mine.save_persistence(Run("A")).version == 2
+    time.sleep(TICK_S)
     (tmp_path / "cache-Run-A-#50.pkl").write_bytes(b"")
     assert mine.save_persistence(Run("A")).version == 51
+    time.sleep(TICK_S)
     for number in (50, 51):
         (tmp_path / f"cache-Run-A-#{number}.pkl").unlink()
     assert mine.save_persistence(Run("A")).version == 3
+    time.sleep(TICK_S)
     for path in tmp_path.iterdir():
         path.unlink()
     assert mine.save_persistence(Run("A")).version == 0
@@ -248,10 +252,13 @@ def test_others_are_seen_in_the_step_that_publishes(tmp_path):
     """After the first number, the folder is not looked at before; what others did there must count all the same."""
     handler = PickleHandler(Run, tmp_path)
     assert [handler.save_persistence(filled(Run("A"), data=it)).version for it in range(3)] == [0, 1, 2]
+    time.sleep(TICK_S)
     PickleHandler(Run, tmp_path).save_persistence(filled(Run("A", 7), data=2))
     assert handler.save_persistence(filled(Run("A"), data=3)).version == 8
+    time.sleep(TICK_S)
     (tmp_path / (handler.filename(Run("A", 8)))).unlink()
     assert handler.save_persistence(filled(Run("A"), data=4)).version == 8
+    time.sleep(TICK_S)
     (tmp_path / (handler.filename(Run("A", 9)))).write_bytes(b"of somebody who left no other trace")
     assert handler.save_persistence(filled(Run("A"), data=np.zeros(100_000))).version == 10  # large: another way
     assert handler.save_persistence(filled(Run("A"), data=5)).version == 11

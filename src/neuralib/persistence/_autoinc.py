@@ -1,7 +1,9 @@
 """The next number of an auto-increment key: the highest in the store plus one, shared by no two writers.
 
 Names are listed once, then the highest number is remembered. That each number has one owner rests on the store's
-exclusive publication alone; what is remembered only saves work.
+exclusive publication alone; what is remembered only saves work. The time of change that says whether it still holds may
+stay the same for some milliseconds in which others save and delete: then a number may be tried that is taken, or be one
+that leaves a gap, but none is given twice.
 """
 
 from __future__ import annotations
