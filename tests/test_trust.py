@@ -40,6 +40,9 @@ from neuralib.persistence import (
 from neuralib.persistence._equality import same_value
 from neuralib.persistence._handlers.untrusted import Reader
 
+# pickletools warns of escapes in texts of protocol 0 that random bytes happen to hold.
+pytestmark = pytest.mark.filterwarnings("ignore:invalid .*escape:DeprecationWarning")
+
 
 class Colour(enum.Enum):
     RED = 1
