@@ -112,7 +112,7 @@ class PersistentClass(Generic[T]):
             if wanted is missing:
                 continue  # a wildcard agrees with anything
             if not it.validate(wanted, found):
-                raise KeyMismatchError(self.cls_name, name, shown(wanted), shown(found))
+                raise KeyMismatchError(self.persistence_cls.__qualname__, name, shown(wanted), shown(found))
         return True
 
     def filename(self, data: T | None, /, **kwargs: object) -> str:

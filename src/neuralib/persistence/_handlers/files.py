@@ -50,7 +50,7 @@ class FileHandler(PersistenceHandler[T]):
     :param save_root: the folder, which is made when the first result is saved
     :param ext: the end of the file names, in place of :attr:`suffix`
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
-    :param threads: how many threads read files in :meth:`load_all`; more than one helps where files are compressed
+    :param threads: how many threads read files in :meth:`~PersistenceHandler.load_all`; more than one helps where files are compressed
     """
 
     suffix: ClassVar[str] = ""

@@ -53,7 +53,7 @@ class PickleHandler(FileHandler[T]):
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
     :param mmap_mode: map large arrays into memory instead of reading them: ``'r'``: they can't be written; ``'c'``: what
         is written stays in memory. Arrays of less than 64 KiB, and files written by others, are read as ever
-    :param threads: how many threads read files in :meth:`load_all`
+    :param threads: how many threads read files in :meth:`~PersistenceHandler.load_all`
     :param trusted: whether files may hold any Python object, and so run code when they are loaded. False admits plain
         data, numpy arrays and the classes that the fields of *data_cls* are annotated with, and nothing else; a
         collection of classes admits these too
@@ -168,7 +168,7 @@ class GzipHandler(PickleHandler[T]):
     :param ext: the end of the file names, in place of ``.pkl.gz``
     :param compression: level from 0 (none) to 9 (smallest); None is the level that suits recordings best
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
-    :param threads: how many threads read files in :meth:`load_all`
+    :param threads: how many threads read files in :meth:`~PersistenceHandler.load_all`
     :param trusted: see :class:`PickleHandler`
     :raises ValueError: *compression* is no level
     """

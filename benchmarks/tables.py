@@ -1,0 +1,142 @@
+"""Write the figures of ``docs/figures/benchmark.json`` into the pages: ``python benchmarks/tables.py``.
+
+What stands between the two comments ``<!-- figures: begin ... -->`` and ``<!-- figures: end -->`` of a page is replaced: in
+``docs/performance.md`` by every case, in the README by those that say most.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "docs" / "figures" / "benchmark.json"
+PICTURE = FIGURES.with_suffix(".png")
+BETWEEN = re.compile(r"(<!-- figures: begin .*?-->\n).*?(<!-- figures: end -->)", re.DOTALL)
+
+# What a case and its other side are called in a table, where their own names do not say it.
+CASES = {
+    "filename": "`filename`",
+    "as_dict": "`as_dict`",
+    "from_dict": "`from_dict`",
+    "__init__": "generated `__init__`",
+    "save": "save a small result",
+    "load": "load a small result",
+    "load_all of 5000": "`load_all` of 5,000",
+    "save, loop of 1000": "save with an auto-increment key, loop of 1,000",
+    "save, loop of 20000": "the same, loop of 20,000",
+    "save, loop of 100000": "the same, loop of 100,000",
+    "one numbered save among 100000, fresh process": "one such save by a fresh process, folder of 100,000",
+    "scan of 100000": "the search for the highest number in 100,000 names",
+    "save, numbered": "save with an auto-increment key",
+    "gzip 32 MB": "gzip, 32 MB of traces: save",
+    "gzip 32 MB, size": "gzip, 32 MB of traces: size",
+    "load gzip 32 MB": "gzip, 32 MB of traces: load",
+    "gzip, small": "gzip, save a small result",
+    "gzip 32 results of 1 MB": "gzip, 32 results of 1 MB: save by 2 threads",
+    "load_all of these": "`load_all` of these by 2 threads",
+    "save 256 MB": "save an array of 256 MB",
+    "load 256 MB": "load an array of 256 MB",
+    "open mapped": "open 256 MB mapped",
+    "memory of saving 256 MB": "memory beyond the array, saving 256 MB",
+    "memory of loading 256 MB": "memory beyond the array, loading 256 MB",
+    "import": "`import neuralib.persistence`",
+}
+OTHERS = {
+    "msgspec": "`msgspec.structs.asdict`",
+    "dataclass": "a dataclass",
+    "f-string": "a hand-written f-string",
+    "existing": "`neuralib-utils` 0.7.3",
+    "listdir": "`os.listdir` of the folder",
+    "np.save": "`np.save`",
+    "np.load": "`np.load`",
+    "not numbered": "without",
+    "1 MB": "1 MB mapped",
+}
+README_CASES = [
+    ("as_dict", "msgspec"),
+    ("from_dict", "dataclass"),
+    ("filename", "f-string"),
+    ("save", "by hand"),
+    ("load", "by hand"),
+    ("load_all of 5000", "by hand"),
+    ("save, loop of 20000", "not numbered"),
+    ("one numbered save among 100000, fresh process", "listdir"),
+    ("save, numbered", "existing"),
+    ("load", "existing"),
+    ("gzip 32 MB", "existing"),
+    ("gzip 32 MB, size", "existing"),
+    ("save 256 MB", "np.save"),
+    ("load 256 MB", "np.load"),
+]
+
+
+def where(case: dict[str, Any]) -> str:
+    """Return the kind of folder that *case* wrote into."""
+    folder = case["folder"]
+    return "" if folder is None else "memory" if folder == "/dev/shm" else "disk"
+
+
+def full_table(report: dict[str, Any]) -> str:
+    """Return every case as a row, and the picture."""
+    lines = ["| path | against | folder | ratio | 5 to 95 % |", "|---|---|---|---|---|"]
+    for it in report["cases"]:
+        low, high = it["ratio_5_95_percent"]
+        lines.append(
+            f"| {CASES.get(it['case'], it['case'])} | {OTHERS.get(it['other'], it['other'])} | {where(it)} "
+            f"| {it['ratio']:.2f} | {low:.2f} to {high:.2f} |"
+        )
+    text = (
+        f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n\n"
+    )
+    if PICTURE.exists():
+        text += (
+            "![The ratios of the table as bars on a logarithmic axis, with what was aimed at](figures/benchmark.png)\n"
+        )
+    return text
+
+
+def short_table(report: dict[str, Any]) -> str:
+    """Return the cases for the README, files in memory where there is a choice."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for it in report["cases"]:
+        found.setdefault((it["case"], it["other"]), it)
+    lines = ["| path | against | ratio |", "|---|---|---|"]
+    lines += [
+        f"| {CASES[case]} | {OTHERS.get(other, other)} | {found[case, other]['ratio']:.2f} |"
+        for case, other in README_CASES
+        if (case, other) in found
+    ]
+    return f"{conditions(report)}\n\n" + "\n".join(lines) + "\n"
+
+
+def conditions(report: dict[str, Any]) -> str:
+    """Return a sentence on where the figures come from."""
+    return f"Measured with `python benchmarks/compare.py` on Python {report['python']}, {report['machine']}."
+
+
+def pages(report: dict[str, Any]) -> dict[Path, str]:
+    """Return the text that each page should have."""
+    made = {ROOT / "docs" / "performance.md": full_table(report), ROOT / "README.md": short_table(report)}
+    texts = {}
+    for page, table in made.items():
+        text, count = BETWEEN.subn(lambda it, table=table: it[1] + "\n" + table + "\n" + it[2], page.read_text("utf-8"))
+        if count != 1:
+            raise ValueError(f"{page} has {count} places for the figures, not one")
+        texts[page] = text
+    return texts
+
+
+def main() -> int:
+    for page, text in pages(json.loads(FIGURES.read_text())).items():
+        if page.read_text("utf-8") != text:
+            page.write_text(text, "utf-8")
+            print(f"wrote the figures into {page.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
