@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ["numpy", "argclz", "gzip", "zlib_ng", "pandas", "dataclasses", "multiprocessing", "asyncio"]
 
 
@@ -23,6 +25,7 @@ def test_import_loads_nothing_heavy():
 
 
 def test_options_are_imported_on_demand():
-    """They bring argclz."""
-    assert "argclz" in loaded_by("import neuralib.persistence.cli_persistence")
+    """They bring argclz, where it is installed."""
     assert "neuralib.persistence._options" not in loaded_by("import neuralib.persistence")
+    pytest.importorskip("argclz", reason="needs the extra 'cli'")
+    assert "argclz" in loaded_by("import neuralib.persistence.cli_persistence")

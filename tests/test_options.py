@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import pytest
-from argclz import AbstractParser, argument
 
 from neuralib.persistence import (
     GzipHandler,
@@ -23,6 +22,18 @@ from neuralib.persistence import (
 )
 from neuralib.persistence.cli_persistence import PersistenceOptions, get_options_and_cache
 
+try:
+    from argclz import AbstractParser, argument
+except ImportError:  # the mix-in works without it too
+
+    class AbstractParser:
+        pass
+
+    def argument(*flags, default=None):
+        return default
+
+
+needs_argclz = pytest.mark.skipif(AbstractParser.__module__ == __name__, reason="needs the extra 'cli'")
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -78,6 +89,7 @@ def test_computes_once_and_loads_ever_after(tmp_path, caplog):
     assert f"loaded {tmp_path / 'cache-Result-A-0.pkl'} in" in text
 
 
+@needs_argclz
 def test_option_of_argclz_computes_again(tmp_path):
     """--invalid-cache, parsed from a command line."""
     options = Options()
@@ -265,6 +277,7 @@ def test_options_without_a_class_of_results_say_so():
         _ = made(_Deep).persistence_class
 
 
+@needs_argclz
 def test_get_options_and_cache_copies_arguments_and_overrides_keys(tmp_path, monkeypatch):
     """The third argument is positional; a reference without invalid_cache is normal."""
     monkeypatch.chdir(tmp_path)

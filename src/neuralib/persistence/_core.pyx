@@ -68,19 +68,7 @@ cdef extern from "_port.h":
     int NLP_CHANGED
     int np_folder_stamp(const char* path, long long* stamp) nogil
     int np_folder_stamp_wide(const wchar_t* path, long long* stamp) nogil
-
-cdef extern from *:
-    """
-    static PyObject* nlp_raise_os_error(int error, PyObject* path) {
-    #ifdef _WIN32
-        return PyErr_SetExcFromWindowsErrWithFilenameObject(PyExc_OSError, error, path);
-    #else
-        errno = error;
-        return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
-    #endif
-    }
-    """
-    object nlp_raise_os_error(int error, object path)
+    object nlp_raise_os_error "NLP_RAISE_OS_ERROR"(int error, object path)
 
 cdef extern from *:
     """
@@ -170,8 +158,8 @@ cdef Layout layout_of(object cls):
 cdef bint _has_exactly(dict values, tuple names) except -1:
     """Whether *values* holds exactly *names*, in that order (compared as objects: attribute names are interned)."""
     cdef Py_ssize_t pos = 0, i = 0
-    cdef PyObject* key
-    cdef PyObject* value
+    cdef PyObject* key = NULL
+    cdef PyObject* value = NULL
     if len(values) != len(names):
         return False
     while PyDict_Next(values, &pos, &key, &value):
@@ -582,7 +570,7 @@ cdef long long _highest_bytes(
 cdef long long _highest_wide(str folder, str head, str tail, str leftover, long long* leftovers) except -2:
     cdef np_folder handle
     cdef long long highest = -1
-    cdef Py_ssize_t head_size, tail_size, leftover_size
+    cdef Py_ssize_t head_size = 0, tail_size = 0, leftover_size = 0
     cdef int opened = -1
     cdef wchar_t* c_leftover = NULL
     cdef wchar_t* c_path = NULL

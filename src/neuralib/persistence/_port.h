@@ -1,12 +1,15 @@
 /* The one place that knows operating systems: listing the names of a folder, when it changed,
  * names that are given exclusively, and what concerns the disk beneath.
  *
- * No Python here, so that it runs without the GIL and compiles alone. Every platform defines every name; the ones that
- * do not apply fail with an error.
+ * No Python here, so that it runs without the GIL and compiles alone (what the macro NLP_RAISE_OS_ERROR names is known
+ * where it is used). Every platform defines every name; the ones that do not apply fail with an error.
  */
 #ifndef NEURALIB_PERSISTENCE_PORT_H
 #define NEURALIB_PERSISTENCE_PORT_H
 
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* fallocate, O_TMPFILE; before any header */
+#endif
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
@@ -26,6 +29,7 @@
 
 #define PLATFORM_IS_WINDOWS 1
 #define NLP_NOT_THERE ERROR_FILE_NOT_FOUND
+#define NLP_RAISE_OS_ERROR(error, path) PyErr_SetExcFromWindowsErrWithFilenameObject(PyExc_OSError, error, path)
 
 /* 0, an error number, or -1 where the system can't do it. */
 static int np_rename_exclusively(const char *from, const char *to)
@@ -163,9 +167,6 @@ static int np_folder_stamp(const char *path, long long *stamp)
 
 #else
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* fallocate */
-#endif
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -174,6 +175,7 @@ static int np_folder_stamp(const char *path, long long *stamp)
 
 #define PLATFORM_IS_WINDOWS 0
 #define NLP_NOT_THERE ENOENT
+#define NLP_RAISE_OS_ERROR(error, path) (errno = (error), PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path))
 
 #if defined(__linux__)
 #include <sys/statfs.h>
