@@ -51,7 +51,7 @@ def test_actions_are_pinned_by_hash():
         line.strip()
         for it in sorted((ROOT / ".github/workflows").glob("*.yml"))
         for line in it.read_text().splitlines()
-        if "uses:" in line and "uses: ./" not in line
+        if "uses:" in line and "uses: $/" not in line
     ]
     assert used
     pinned = re.compile(r"(- )?uses: [\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")

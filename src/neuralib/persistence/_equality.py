@@ -58,7 +58,9 @@ def _same_array(a: Any, b: Any, seen: set[tuple[int, int]]) -> bool:
     if a.shape != b.shape:
         return False
     if a.dtype.names is not None or b.dtype.names is not None:
-        return a.dtype.names == b.dtype.names and all(_same_array(a[name], b[name], seen) for name in a.dtype.names)
+        return a.dtype.names == b.dtype.names and all(
+            _same_array(a[name], b[name], seen) for name in a.dtype.names or ()
+        )
     if a.dtype.hasobject or b.dtype.hasobject:
         return all(_same(x, y, seen) for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True))
     try:

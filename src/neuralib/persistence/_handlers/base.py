@@ -281,9 +281,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _numbering(self) -> Numbering[FolderStore]:
         # Not made in __init__: subclasses may not call it.
         found: Numbering[FolderStore] | None = self.__dict__.get("_numbers")
-        if found is None:
-            found = self.__dict__.setdefault("_numbers", Numbering())
-        return found
+        if found is not None:
+            return found
+        made: Numbering[FolderStore] = Numbering()
+        return vars(self).setdefault("_numbers", made)
 
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
         field: str = info._layout.autoinc  # type: ignore[union-attr, assignment]

@@ -9,7 +9,7 @@ from neuralib.persistence import _core
 from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
     from neuralib.persistence._autoinc import Series
     from neuralib.persistence._schema import PersistentClass
@@ -74,7 +74,7 @@ class _Batch:
 
 
 @contextmanager
-def bar(items: Iterable[T], wanted: bool, unit: str) -> Iterator[Iterable[T]]:
+def bar(items: Iterable[T], wanted: bool, unit: str) -> Generator[Iterable[T], None, None]:
     """Give *items* again, with a progress bar in a terminal where that is *wanted*."""
     if not wanted:
         yield items

@@ -147,7 +147,7 @@ class Trailer(NamedTuple):
 
 def unpickled(data: Any, buffers: Iterable[Any]) -> Any:
     """Return what the pickle *data* holds. All Python objects load: see the handlers' *trusted*."""
-    load = pickle.load if isinstance(data, io.BufferedReader) else pickle.loads
+    load: Callable[..., Any] = pickle.load if isinstance(data, io.BufferedReader) else pickle.loads
     return load(data, buffers=buffers)
 
 

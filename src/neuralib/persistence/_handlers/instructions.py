@@ -3,6 +3,8 @@
 For looking into files of any origin and size: what is read into memory at a time is bounded by this module, never by a
 number in the file.
 """
+# pyright: reportReturnType=false
+# (a method of a protocol has a docstring for a body)
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """The few verbs that a store needs. Numbering and finding are written once, on these."""
+# pyright: reportReturnType=false
+# (a method of a protocol has a docstring for a body)
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from typing_extensions import Buffer
 
@@ -58,9 +60,8 @@ class Store(Protocol):
     def highest(self, head: str, tail: str) -> int:
         """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1; opens nothing."""
 
-    @property
-    def stamp(self) -> Callable[[], int | None]:
-        """Returns a number that changes when names come or go; None where the place is not there."""
+    def stamp(self) -> int | None:
+        """Return a number that changes when names come or go; None where the place is not there."""
 
     def has(self, name: str) -> bool:
         """Return whether there is something under *name*."""

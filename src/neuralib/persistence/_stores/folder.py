@@ -31,7 +31,7 @@ class FolderStore:
     def __init__(self, root: str) -> None:
         self.root = root or os.curdir
         self.prefix = system.joined(self.root, "")  # of the path of every name
-        self.stamp: Callable[[], int | None] = functools.partial(_core.folder_stamp, self.root)
+        self.stamp: functools.partial[int | None] = functools.partial(_core.folder_stamp, self.root)
         """Returns the time of the folder's last change, or None where it is not there."""
 
     def path(self, name: str) -> str:
