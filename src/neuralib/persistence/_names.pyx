@@ -182,7 +182,6 @@ cdef class NameTable:
     def codes_of(self, Py_ssize_t row):
         """Return, for each column, the place of the name's text in ``texts``; -1 where the name lacks it."""
         cdef int* codes = self.codes + self._row(row) * self.width
-        cdef int i
         return tuple([codes[i] for i in range(self.width)])
 
     def column(self, Py_ssize_t column, list rows not None):

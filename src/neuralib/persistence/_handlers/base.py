@@ -283,8 +283,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         found: Numbering[FolderStore] | None = self.__dict__.get("_numbers")
         if found is not None:
             return found
-        made: Numbering[FolderStore] = Numbering()
-        return vars(self).setdefault("_numbers", made)
+        made: Numbering[FolderStore] = vars(self).setdefault("_numbers", Numbering())
+        return made
 
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
         field: str = info._layout.autoinc  # type: ignore[union-attr, assignment]
