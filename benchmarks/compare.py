@@ -47,6 +47,7 @@ CASES = [
     Case("save, loop of 1000", "numbered", "not numbered", 1.1, 10, on_disk=True),
     Case("save, loop of 20000", "numbered", "not numbered", 1.1, 4, on_disk=True),
     Case("save, loop of 100000", "numbered", "not numbered", 1.1, 2, on_disk=True),
+    Case("save_all of 20000", "numbered", "not numbered", 1.1, 4, on_disk=True),
     Case("one numbered save among 100000, fresh process", "ours", "listdir", 1.1, 15, on_disk=True),
     Case("scan of 100000", "ours", "listdir", 0.9, 15, on_disk=True),
     Case("save, numbered", "ours", "existing", None, 10, on_disk=True),

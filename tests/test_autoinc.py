@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -263,6 +264,47 @@ def test_others_are_seen_in_the_step_that_publishes(tmp_path):
     assert handler.save_persistence(filled(Run("A"), data=np.zeros(100_000))).version == 10  # large: another way
     assert handler.save_persistence(filled(Run("A"), data=5)).version == 11
     assert handler.load_persistence(Run("A", 8)).data == 4
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_batch_saves_into_the_folder_that_has_the_path(tmp_path, moved):
+    """It keeps the folder open, which may be removed or moved meanwhile: then a new one is made."""
+    folder = tmp_path / "results"
+    handler = PickleHandler(Run, folder)
+
+    def results():
+        for number in range(6):
+            if number == 3:
+                assert sorted(os.listdir(folder)) == [handler.filename(Run("A", it)) for it in range(3)]
+                if moved:
+                    folder.rename(tmp_path / "elsewhere")
+                else:
+                    shutil.rmtree(folder)
+            yield filled(Run("A"), data=number)
+
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    assert handler.save_all(results()) == 6
+    assert [it.data for _, it in handler.load_all(Run("A"))] == [3, 4, 5]
+    assert [it.version for _, it in handler.load_all(Run("A"))] == [0, 1, 2]
+    assert sys.platform != "linux" or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_batch_whose_folder_is_moved_with_its_parent_loses_nothing(tmp_path):
+    """That changes nothing in the folder that is kept open."""
+    handler = PickleHandler(Run, tmp_path / "lab" / "results")
+    handler.save_persistence(filled(Run("A"), data="first"))
+
+    def results():
+        yield filled(Run("A"), data=1)
+        yield filled(Run("A"), data=2)
+        (tmp_path / "lab").rename(tmp_path / "old")
+        (tmp_path / "lab" / "results").mkdir(parents=True)
+        for number in range(3, 6):
+            yield filled(Run("A"), data=number)
+
+    handler.save_all(results())
+    assert [it.data for _, it in handler.load_all(Run("A"))] == [3, 4, 5]
+    assert [it.data for _, it in PickleHandler(Run, tmp_path / "old" / "results").load_all(Run("A"))] == ["first", 1, 2]
 
 
 def test_a_series_that_becomes_durable_is_durable(tmp_path, monkeypatch):

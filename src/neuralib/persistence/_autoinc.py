@@ -33,11 +33,12 @@ class Numbering(Generic[S]):
         self._known: dict[tuple[str, str, str], Series[S]] = {}
         self._last: Series[S] | None = None
 
-    def series(self, store: S, head: str, tail: str) -> Series[S]:
-        """Return the series of names ``head + number + tail`` in *store*."""
+    def series(self, store: S, around: tuple[str, str]) -> Series[S]:
+        """Return the series of names in *store* that have *around* before and after the number."""
         last = self._last
-        if last is not None and last.head == head and last.tail == tail and last.store.root == store.root:
+        if last is not None and last.around == around and last.store.root == store.root:
             return last  # comparing texts takes less time than hashing new ones
+        head, tail = around
         key = (store.root, head, tail)
         found = self._known.get(key)
         if found is None:
@@ -55,10 +56,22 @@ class Series(Generic[S]):
     race or a listing, as what another process did in between would.
     """
 
-    __slots__ = ("_highest", "_lost", "_scan_took_s", "_scanned_at_s", "_stamp", "expected", "head", "store", "tail")
+    __slots__ = (
+        "_highest",
+        "_lost",
+        "_scan_took_s",
+        "_scanned_at_s",
+        "_stamp",
+        "around",
+        "expected",
+        "head",
+        "store",
+        "tail",
+    )
 
     def __init__(self, store: S, head: str, tail: str) -> None:
         self.store, self.head, self.tail = store, head, tail
+        self.around = (head, tail)
         self._highest: int | None = None  # None until the names were listed
         self._stamp: int | None = None  # the store's, right after that was known
         self.expected: tuple[int, int] | None = None

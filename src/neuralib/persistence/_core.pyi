@@ -61,7 +61,12 @@ def read_small(path: str, limit: int) -> bytes | None: ...
 CHANGED: int
 
 def publish_unnamed(
-    folder: str, target: str, data: bytes, stamped: bool, expected: int | None = None
+    folder: str,
+    target: str,
+    data: bytes,
+    stamped: bool,
+    expected: int | None = None,
+    held: OpenFile | None = None,
 ) -> int | None: ...
 def rename_exclusively(source: str, target: str) -> bool: ...
 def sync_file_system(fd: int) -> bool: ...

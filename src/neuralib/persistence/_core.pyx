@@ -62,7 +62,7 @@ cdef extern from "_port.h":
     void np_close(int fd) noexcept nogil
     int np_publish(
         const char* folder, const char* target, const char* data, size_t size, int* named, long long* stamp,
-        long long expected
+        long long expected, int held
     ) nogil
     long long NLP_ANY_STAMP
     int NLP_CHANGED
@@ -714,7 +714,7 @@ CHANGED = NLP_CHANGED
 
 
 def publish_unnamed(
-    str folder not None, str target not None, bytes data not None, bint stamped, expected=None
+    str folder not None, str target not None, bytes data not None, bint stamped, expected=None, OpenFile held=None
 ):
     """Make the new file *target* in *folder* with the content *data*, without a name until it is complete.
 
@@ -722,6 +722,7 @@ def publish_unnamed(
 
     :param stamped: return the new :func:`folder_stamp`
     :param expected: with *stamped*: the :func:`folder_stamp` that *folder* must have before, or None for any
+    :param held: *folder*, where the caller keeps it open, which spares opening it
     :return: the new stamp, or -1 where it can't be had; 0 without *stamped*; :data:`CHANGED` where the stamp of the
         folder is not *expected*; None where *folder* is not there, or there are no files without names, or none
         that can get one. Nothing was changed in the last two cases
@@ -732,6 +733,7 @@ def publish_unnamed(
     cdef long long stamp = 0
     cdef long long* c_stamp = &stamp if stamped else NULL
     cdef long long c_expected = NLP_ANY_STAMP
+    cdef int c_held = -1 if held is None else held.fd
     cdef list keep = []
     cdef const char* c_folder
     cdef const char* c_target
@@ -745,7 +747,7 @@ def publish_unnamed(
     c_target = _path_bytes(target, keep)
     PySys_Audit("open", "OOi", <PyObject*> target, <PyObject*> None, 2)
     with nogil:
-        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp, c_expected)
+        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp, c_expected, c_held)
     if error > 0:
         nlp_raise_os_error(error, target if named else folder)
     if error == NLP_CHANGED:
@@ -793,7 +795,10 @@ def reserve(int fd, long long start, long long size):
 
 
 def folder_stamp(str folder not None):
-    """Return a number that changes when an entry of *folder* comes or goes: its time of change in nanoseconds.
+    """Return a number >= 0 that changes when an entry of *folder* comes or goes, or *folder* is another one.
+
+    It is made of the folder's time of change and size. Where the file system's clock advances in steps of milliseconds
+    and the size does not tell, two changes in one step look like one.
 
     None where there is no such folder.
 

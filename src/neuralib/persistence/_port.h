@@ -76,7 +76,8 @@ static void np_close(int fd)
 }
 
 static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected
+    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected,
+    int held
 )
 {
     (void)folder;
@@ -85,6 +86,7 @@ static int np_publish(
     (void)size;
     (void)stamp;
     (void)expected;
+    (void)held;
     *named = 0;
     return -1;
 }
@@ -315,13 +317,20 @@ static void np_folder_close(np_folder *folder)
     closedir(folder->stream);
 }
 
-static long long np_time_of_change(const struct stat *info)
+/* A number >= 0 that changes when an entry of the folder comes or goes: of its time of change, its size, which many file
+ * systems let grow with each entry, and which folder it is. Where time advances in steps of milliseconds and the size does
+ * not tell, two changes in one step look like one. */
+static long long np_stamp(const struct stat *info)
 {
 #ifdef __APPLE__
-    return (long long)info->st_mtimespec.tv_sec * 1000000000 + info->st_mtimespec.tv_nsec;
+    const struct timespec *changed = &info->st_mtimespec;
 #else
-    return (long long)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+    const struct timespec *changed = &info->st_mtim;
 #endif
+    unsigned long long mixed = (unsigned long long)changed->tv_sec * 1000000000u + (unsigned long long)changed->tv_nsec;
+    mixed += (unsigned long long)info->st_size * 0x9E3779B97F4A7C15u; /* odd, so that no two sizes give one number */
+    mixed += (unsigned long long)info->st_ino * 0xD1B54A32D192ED03u;
+    return (long long)(mixed & LLONG_MAX);
 }
 
 static int np_folder_stamp(const char *path, long long *stamp)
@@ -329,7 +338,7 @@ static int np_folder_stamp(const char *path, long long *stamp)
     struct stat info;
     if (stat(path, &info) != 0)
         return errno;
-    *stamp = np_time_of_change(&info);
+    *stamp = np_stamp(&info);
     return 0;
 }
 
@@ -423,46 +432,56 @@ static int np_write_all(int fd, const char *data, size_t size)
     return 0;
 }
 
-/* Open the folder, unless it has changed since `expected`. Returns its descriptor, or -1 with `error`. */
-static int np_unchanged_folder(const char *folder, long long expected, int *error)
+/* Whether the folder that is open as `fd` has changed since `expected`, with what is known of it in `info`. */
+static int np_has_changed(int fd, long long expected, struct stat *info)
 {
-    struct stat info;
-    int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        *error = errno == ENOENT || errno == EINTR ? -1 : errno;
+    return fstat(fd, info) != 0 || (expected != NLP_ANY_STAMP && np_stamp(info) != expected);
+}
+
+/* The stamp of the folder that is open as `fd`, -1 where it can't be had, or where this is no longer the folder of that
+ * path: a publication must have changed it since `before`, unless the clock of the file system is coarse. */
+static long long np_stamp_after(int fd, const char *folder, const struct stat *before)
+{
+    struct stat info, there;
+    if (fstat(fd, &info) != 0)
         return -1;
-    }
-    if (expected != NLP_ANY_STAMP && (fstat(fd, &info) != 0 || np_time_of_change(&info) != expected)) {
-        close(fd);
-        *error = NLP_CHANGED;
+    if (np_stamp(&info) == np_stamp(before) &&
+        (stat(folder, &there) != 0 || there.st_dev != info.st_dev || there.st_ino != info.st_ino))
         return -1;
-    }
-    return fd;
+    return np_stamp(&info);
 }
 
 /* Make a new file without a name, write it, give it its name.
  *
- * With `stamp`, the folder's time of change right after is written there, -1 where it can't be had; if the folder's time
- * of change before is not `expected`, nothing is done. All of that is looked at by one descriptor of the folder, which
- * takes half the time of looking it up by its path each time.
+ * With `stamp`, the folder's stamp right after is written there, -1 where it can't be had; if its stamp before is not
+ * `expected`, nothing is done. All of that is looked at by one descriptor of the folder, which
+ * takes less time than its path does: by `held`, if the caller keeps one open, else by one of its own.
  *
  * Returns 0, an error number, NLP_CHANGED, or -1 where the file system has no such files, or none that can get a name;
  * nothing was changed in the last two cases. `named` tells whether the error is about the name. */
 static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected
+    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected,
+    int held
 )
 {
-    struct stat info;
+    struct stat before;
     const char *place = folder, *name = target, *slash;
-    int at = AT_FDCWD, fd, error = 0;
+    int at = AT_FDCWD, look = held, fd, error = 0;
     *named = 0;
     if (stamp != NULL) {
-        at = np_unchanged_folder(folder, expected, &error);
-        if (at < 0)
-            return error;
-        place = ".";
-        slash = strrchr(target, '/');
-        name = slash == NULL ? target : slash + 1;
+        if (held < 0) {
+            look = at = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            if (at < 0)
+                return errno == ENOENT || errno == EINTR ? -1 : errno;
+            place = ".";
+            slash = strrchr(target, '/');
+            name = slash == NULL ? target : slash + 1;
+        }
+        if (np_has_changed(look, expected, &before)) {
+            if (held < 0)
+                close(at);
+            return NLP_CHANGED;
+        }
     }
     do {
         fd = openat(at, place, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
@@ -481,14 +500,16 @@ static int np_publish(
     }
     if (stamp != NULL) {
         if (error == 0)
-            *stamp = fstat(at, &info) == 0 ? np_time_of_change(&info) : -1;
-        close(at);
+            *stamp = np_stamp_after(look, folder, &before);
+        if (held < 0)
+            close(at);
     }
     return error;
 }
 #else
 static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected
+    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected,
+    int held
 )
 {
     (void)folder;
@@ -497,6 +518,7 @@ static int np_publish(
     (void)size;
     (void)stamp;
     (void)expected;
+    (void)held;
     *named = 0;
     return -1;
 }

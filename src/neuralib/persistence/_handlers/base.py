@@ -190,6 +190,12 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             handler.durable = durable
         return batches.save_all(handler, results, progress=progress)
 
+    def _batch_begins(self) -> None:
+        """Prepare for many results, whatever becomes of them."""
+
+    def _batch_ends(self) -> None:
+        """Give up what was prepared."""
+
     def _info_of(self, result: object) -> PersistentClass[T]:
         """Return what is known of this handler's class, of which *result* must be."""
         info = self.persistence_info
@@ -316,7 +322,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Return the series that *result* will be one of."""
         folder, name = os.path.split(os.fspath(self.filepath(result, **{field: AnyText()})))
         (head, tail), _ = literals_of(name)
-        return self._numbering.series(FolderStore(folder), head, tail)
+        return self._numbering.series(FolderStore(folder), (head, tail))
 
     # ------------------------------------------------------------------------------------------ loading
 

@@ -22,6 +22,7 @@ _GROUP_RESULTS = 200  # each is an open file until it is published
 _GROUP_BYTES = 1 << 28
 PATIENCE = 3
 """How often a durable save may lose its number to others while it waits for the disk, before it takes one first."""
+_PREPARE_EVERY = 256
 
 
 class Saver(Protocol):
@@ -32,6 +33,8 @@ class Saver(Protocol):
     @property
     def persistence_info(self) -> PersistentClass[Any]: ...
     def save_persistence(self, result: Any) -> Any: ...
+    def _batch_begins(self) -> None: ...
+    def _batch_ends(self) -> None: ...
     def _info_of(self, result: object) -> PersistentClass[Any]: ...
     def _place_of(self, result: Any, info: PersistentClass[Any]) -> tuple[FolderStore, str]: ...
     def _series_of(self, result: Any, info: PersistentClass[Any], field: str) -> Series[FolderStore]: ...
@@ -44,6 +47,7 @@ class Saver(Protocol):
 def save_all(handler: Saver, results: Iterable[T], *, progress: bool) -> int:
     """Save *results* with *handler*: see the method of that name."""
     batch = _DurableBatch(handler) if handler.durable else _Batch(handler)
+    handler._batch_begins()
     try:
         try:
             with bar(results, progress, "results") as shown:
@@ -54,6 +58,8 @@ def save_all(handler: Saver, results: Iterable[T], *, progress: bool) -> int:
     except BaseException as error:
         error.add_note(f"{batch.saved} results of the batch were saved before this one")
         raise
+    finally:
+        handler._batch_ends()
     return batch.saved
 
 
@@ -68,6 +74,8 @@ class _Batch:
         """Save *result*, at the latest when the batch is flushed."""
         self._handler.save_persistence(result)
         self.saved += 1
+        if self.saved % _PREPARE_EVERY == 1:
+            self._handler._batch_begins()  # the folder is there by now; later, it was given up where others replaced it
 
     def flush(self) -> None:
         """Save what waits."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core
+from neuralib.persistence._autoinc import Numbering
 from neuralib.persistence._convert import as_dict, from_dict
 from neuralib.persistence._errors import (
     FieldDefinitionError,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from neuralib.persistence._stores.drafts import FolderDraft
 
 T = TypeVar("T")
+
+CHANGED = _core.CHANGED
 
 
 class FileHandler(PersistenceHandler[T]):
@@ -69,6 +72,7 @@ class FileHandler(PersistenceHandler[T]):
         self._data_cls = data_cls
         self._save_path = Path(save_root)
         self._store = FolderStore(os.fspath(self._save_path))
+        self._numbers: Numbering[FolderStore] = Numbering()
         self._ext = self.suffix if ext is None else ext
         if type(threads) is not int or threads < 1:
             raise ValueError(f"{type(self).__qualname__}: threads must be an int of at least 1, not {threads!r}")
@@ -107,7 +111,7 @@ class FileHandler(PersistenceHandler[T]):
         if type(content) is not bytes:
             return stamp_or_draft(content, name)  # type: ignore[arg-type]
         try:
-            stamp = publish_whole(store.root, store.prefix + name, content, stamped=self._info.numbered)
+            stamp = publish_whole(store.root, store.prefix + name, content, self._info.numbered)
             if stamp is not None:
                 return stamp
         except FileExistsError:
@@ -118,10 +122,23 @@ class FileHandler(PersistenceHandler[T]):
         draft.write(content)
         return stamp_or_draft(draft, name)
 
-    def _save_in_series(self, result: T, series: Series[FolderStore], field: str) -> None:
+    def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
+        layout: _core.Layout = info._layout  # type: ignore[assignment]
+        field: str = layout.autoinc  # type: ignore[assignment]
+        around = None if self._own_place else _core.around_number(layout, result, self._ext)
+        if around is None:
+            super()._save_with_new_number(result, info)
+            return
+        series = self._numbers.series(self._store, around)
         expected = series.expected  # looked at once: other threads set it too
         if expected is None or self.durable or not self._save_as_expected(result, series, field, *expected):
-            super()._save_in_series(result, series, field)
+            self._save_in_series(result, series, field)
+
+    def _batch_begins(self) -> None:
+        self._store.hold()
+
+    def _batch_ends(self) -> None:
+        self._store.release()
 
     def _save_as_expected(self, result: T, series: Series[FolderStore], field: str, number: int, stamp: int) -> bool:
         """Save *result* under the number that is the next one if nobody else wrote into the folder; False if somebody did.
@@ -129,17 +146,19 @@ class FileHandler(PersistenceHandler[T]):
         Spares looking at the folder before: that is one step with the publication. Only after a small result was saved
         so: what is large would be written in vain where somebody did.
         """
-        store = series.store
+        store = self._store
         published = False
         setattr(result, field, number)
         try:
             content = self._content(result, store)
             if type(content) is bytes:
                 path = f"{store.prefix}{series.head}{number}{series.tail}"
-                found = publish_whole(store.root, path, content, stamped=True, expected=stamp)
-                if found is not None and found != _core.CHANGED:
+                found = publish_whole(store.root, path, content, True, stamp, store.held)
+                if found is not None and found != CHANGED:
                     published = True
                     series.taken(number, found)
+                else:
+                    store.release()  # it may be another folder that has the path by now
             else:
                 content.discard()  # type: ignore[union-attr]
                 series.expected = None
@@ -170,7 +189,7 @@ class FileHandler(PersistenceHandler[T]):
         around = None if self._own_place else _core.around_number(info._layout, result, self._ext)  # type: ignore[arg-type]
         if around is None:
             return super()._series_of(result, info, field)
-        return self._numbering.series(self._store, *around)
+        return self._numbers.series(self._store, around)
 
     @abc.abstractmethod
     def _write(self, fields: dict[str, Any], file: FolderDraft) -> None:

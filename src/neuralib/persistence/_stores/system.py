@@ -14,6 +14,9 @@ from neuralib.persistence import _core
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+FOLDER: int = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+"""The flags that open a folder, to look at it."""
+
 TMPFILE: int = getattr(os, "O_TMPFILE", 0)
 """The flag that opens a file without a name, where there is one (Linux)."""
 
@@ -52,19 +55,25 @@ def hidden_path(folder: str) -> str:
 
 
 def publish_whole(
-    folder: str, target: str, data: bytes, *, stamped: bool = False, expected: int | None = None
+    folder: str,
+    target: str,
+    data: bytes,
+    stamped: bool = False,
+    expected: int | None = None,
+    held: _core.OpenFile | None = None,
 ) -> int | None:
     """Make the new file *target* in *folder* with the content *data*, in the few calls that take the least time.
 
-    :param stamped: return the time of the folder's last change (see ``_core.folder_stamp``), -1 where it can't be had
-    :param expected: with *stamped*: what that time must be before; ``_core.CHANGED`` is returned where it is another
+    :param stamped: return the folder's stamp after it (see ``_core.folder_stamp``), -1 where it can't be had
+    :param expected: with *stamped*: what that stamp must be before; ``_core.CHANGED`` is returned where it is another
+    :param held: *folder*, where it is kept open
     :return: None where the system or the folder can't do it so. Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
     """
     if not TMPFILE or not _proc_is_there():
         return None
     try:
-        return _core.publish_unnamed(folder, target, data, stamped, expected)
+        return _core.publish_unnamed(folder, target, data, stamped, expected, held)
     except FileExistsError:
         raise
     except OSError as error:
