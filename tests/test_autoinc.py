@@ -331,7 +331,7 @@ def test_a_listing_from_yesterday_gives_no_number_twice(tmp_path, monkeypatch):
 
 def test_a_lost_number_that_is_free_again_is_given(tmp_path):
     """Whoever was first removed it."""
-    series = PickleHandler(Run, tmp_path)._numbering.series(FolderStore(str(tmp_path)), "h", "t")
+    series = PickleHandler(Run, tmp_path)._numbering.series(FolderStore(str(tmp_path)), ("h", "t"))
     assert series.next() == 0
     series.lost(0)
     assert series.next() == 0
@@ -345,7 +345,7 @@ def test_threads_may_begin_series_at_the_same_time(tmp_path):
     def work(name):
         try:
             for n in range(400):
-                handler._numbering.series(handler._store, f"{name}{n}", "")
+                handler._numbering.series(handler._store, (f"{name}{n}", ""))
         except Exception as error:
             problems.append(error)
 
