@@ -43,7 +43,7 @@ class Numbering(Generic[S]):
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = Series(store, head, tail)
-            if len(self._known) > _REMEMBERED_SERIES:
+            while len(self._known) > _REMEMBERED_SERIES:
                 self._known.pop(list(self._known)[0], None)  # noqa: RUF015  # one step: other threads add at the same time
         self._last = found
         return found
