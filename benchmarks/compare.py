@@ -19,6 +19,8 @@ import venv
 from pathlib import Path
 from typing import NamedTuple
 
+import instructions
+
 HERE = Path(__file__).parent
 PEER = HERE.parent / "build" / "benchmark-peer"  # the existing implementation's environment, made at the first run
 PEER_NEEDS = [
@@ -180,51 +182,23 @@ def main() -> int:
                 print(line_of(found[-1]), flush=True)
         finally:
             shutil.rmtree(work, ignore_errors=True)  # at the end: fresh deletions make every create slow on ext4
+    counts = {}
+    if options.case is None and shutil.which("valgrind"):
+        print("\nProcessor instructions of one call:")
+        counts = instructions.compare()
     report = {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "cases": found,
+        "instructions_per_call": counts,
     }
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.png:
+        from picture import draw
+
         draw(found, options.png)
     return 0
-
-
-def draw(found: list[dict[str, object]], target: Path) -> None:
-    """Draw each ratio as a bar on a logarithmic axis, beside what is aimed at."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = [it for it in found if float(it["ratio"]) > 0][::-1]  # type: ignore[arg-type]
-    figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.2), layout="constrained")
-    ratios = [float(it["ratio"]) for it in rows]  # type: ignore[arg-type]
-    colours = ["#2a7f62" if ratio <= 1 else "#c05746" for ratio in ratios]
-    axes.barh(range(len(rows)), [ratio - 1 for ratio in ratios], left=1, color=colours, height=0.6)
-    for row, it in enumerate(rows):
-        if it["at_most"]:
-            axes.plot([it["at_most"]] * 2, [row - 0.4, row + 0.4], color="black", lw=1.5)  # type: ignore[list-item]
-        axes.annotate(
-            f"{ratios[row]:.2f}",
-            (min(ratios[row], 1), row),
-            (-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            size=8,
-        )
-    labels = [
-        f"{it['case']}{' [' + str(it['folder']) + ']' if it['folder'] else ''}, against {it['other']}" for it in rows
-    ]
-    axes.set_yticks(range(len(rows)), labels, size=8)
-    axes.set_xscale("log")
-    axes.axvline(1, color="grey", lw=0.8)
-    axes.set_xlim(min(ratios) / 2.5, max(2.0, max(ratios) * 1.2))
-    axes.set_xlabel("time, or what else is measured: ours / the other's (less is better; black: aimed at)")
-    figure.savefig(target, dpi=130)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,17 @@ def per_call(case: str, name: str) -> float:
     return (instructions(case, name, MANY) - instructions(case, name, FEW)) / (MANY - FEW)
 
 
+def compare() -> dict[str, dict[str, float]]:
+    """Print the table of counts, and return them."""
+    print(f"{'path':<12} {'ours':>10} {'other':>10}   ratio")
+    counts = {}
+    for case, (ours, other) in PATHS.items():
+        mine, theirs = per_call(case, ours), per_call(case, other)
+        counts[case] = {"ours": mine, other: theirs}
+        print(f"{case:<12} {mine:>10.0f} {theirs:>10.0f} {mine / theirs:>7.2f}  ({other})", flush=True)
+    return counts
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the counts here")
@@ -61,12 +72,7 @@ def main() -> int:
         return 0
     if shutil.which("valgrind") is None:
         parser.error("valgrind is not installed: its package has that name in every distribution of Linux")
-    print(f"{'path':<12} {'ours':>10} {'other':>10}   ratio")
-    counts = {}
-    for case, (ours, other) in PATHS.items():
-        mine, theirs = per_call(case, ours), per_call(case, other)
-        counts[case] = {"ours": mine, other: theirs}
-        print(f"{case:<12} {mine:>10.0f} {theirs:>10.0f} {mine / theirs:>7.2f}  ({other})", flush=True)
+    counts = compare()
     if options.json:
         options.json.write_text(json.dumps({"instructions_per_call": counts}, indent=1) + "\n")
     return 0
