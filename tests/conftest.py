@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)
+settings.register_profile("few", deadline=None, max_examples=10)  # for emulated machines: --hypothesis-profile=few
 settings.load_profile("patient")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_the_changelog_keeps_its_form():
         assert re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", heading)
     kinds = set(re.findall(r"^### (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_minimum_versions_are_those_that_are_declared():
+    """What CI tries as the oldest is the oldest that installers accept."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {it.replace(">=", "==") for it in project["dependencies"]}
+    lines = (ROOT / ".ci/minimum-versions.txt").read_text().splitlines()
+    tried = {it.removesuffix(".0") for it in lines if not it.startswith("#")}
+    assert tried == declared
 
 
 def test_actions_are_pinned_by_hash():

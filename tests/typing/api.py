@@ -15,6 +15,7 @@ from typing_extensions import assert_type
 from neuralib import persistence
 from neuralib.persistence import (
     AutoIncFieldNotResolvedError,
+    FileCheck,
     FileHandler,
     GzipHandler,
     PersistenceHandler,
@@ -62,6 +63,22 @@ class Named:
     area: str = persistence.field(filename=True)
 
 
+@persistence_class
+class Bare:
+    """What checkers can't know: they take a bare annotation for an argument, so a data field is written with init=False."""
+
+    animal: str = field(filename=True)
+    scores: list[float]
+
+
+@persistence_class
+class Disordered:
+    """What checkers want though it works: keys with a default come after those without."""
+
+    bins: int = field(filename=True, default=20)
+    animal: str = field(filename=True)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+
 def uses_results(folder: Path) -> None:
     """Construct, save, load."""
     shuffle = Shuffle("A00")
@@ -75,6 +92,8 @@ def uses_results(folder: Path) -> None:
     assert_type(shuffle.run, int)
     assert_type(shuffle._replace(animal="B"), Shuffle)
     assert_type(Named("RSC").area, str)
+    Bare("A00")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(load(Bare, "b.pkl").scores, list[float])
 
     assert_type(as_dict(shuffle), dict[str, Any])
     assert_type(from_dict(Shuffle, {"animal": "A00"}), Shuffle)
@@ -83,6 +102,7 @@ def uses_results(folder: Path) -> None:
     assert_type(ensure_persistence_class(Shuffle), PersistentClass[Shuffle])
     save(shuffle, folder / "a.pkl")
     assert_type(load(Shuffle, "a.pkl"), Shuffle)
+    assert_type(load(Shuffle, folder / "a.pkl", mmap_mode="r", trusted=[Named]), Shuffle)
     assert_type(load_by(Shuffle, folder, animal="A00", run=0), Shuffle)
     assert_type(attributes_validate(shuffle, "notes"), bool)
 
@@ -96,6 +116,18 @@ def uses_handlers(folder: Path) -> None:
     assert_type(handler.load_persistence("a.pkl"), Shuffle)
     assert_type(handler.load_persistence({"animal": "A00", "run": 0}), Shuffle)
     assert_type(handler.load_all(animal=missing), Iterator[tuple[Path, Shuffle]])
+    assert_type(handler.load_all(shuffle := Shuffle("A00"), run=missing), Iterator[tuple[Path, Shuffle]])
+    handler.load_persistence(Named("RSC"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(handler.save_all(iter([shuffle])), int)
+    handler.save_all([Named("RSC")])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    assert_type(handler.persistence_class, type[Shuffle])
+    assert_type(handler.persistence_info, PersistentClass[Shuffle])
+    assert_type(handler.validate(shuffle, {"animal": "A00"}), bool)
+    assert_type(list(handler.verify()), list[FileCheck])
+    assert_type(handler.sweep(), list[Path])
+    assert_type(GzipHandler(Shuffle, folder, threads=4).load_persistence(shuffle), Shuffle)
+    assert_type(JsonHandler(Shuffle, folder).load_persistence(shuffle), Shuffle)
+    assert_type(OwnHandler().load_all(), Iterator[tuple[Path, Shuffle]])
     assert_type(handler.filepath(None, animal="A00", run=0), Path)
     compressed: PersistenceHandler[Shuffle] = GzipHandler(Shuffle, str(folder), compression=6, durable=True)
     try:
@@ -152,10 +184,26 @@ class Base(PersistenceOptions[T], Generic[T]):
         return JsonHandler(self.persistence_class, dest or Path("cache"))
 
 
+class NamedOptions(Base[Named]):
+    """The parameter goes through a base."""
+
+    def empty_cache(self) -> Named:
+        return Named("RSC")
+
+    def compute_cache(self, result: Named) -> Named:
+        return result
+
+
 def uses_options() -> None:
     """Options load what their parameter says."""
     options = ShuffleOptions()
     assert_type(options.load_cache(), Shuffle)
+    assert_type(options.load_cache(dest="results", error_when_missing=True, animal="B"), Shuffle)
+    assert_type(options.persistence_class, type[Shuffle])
+    assert_type(options.persistence_handler(Path("results")), PersistenceHandler[Shuffle])
+    options.save_cache(Shuffle("A00"))
+    options.save_cache(Named("RSC"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(NamedOptions().load_cache(), Named)
     assert_type(options.find_cache(Shuffle("A00")), list[Shuffle])
     assert_type(get_options_and_cache(ShuffleOptions, options, True, animal="B"), Shuffle)
 
