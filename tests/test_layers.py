@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "neuralib" / "persistence"
 
 ROWS = [  # from the ground up; within a row each may import from those before it
     ["_errors", "_equality", "_core", "_names"],
-    ["_field", "_naming", "_typed", "_schema", "_convert"],
+    ["_field", "_preview", "_naming", "_typed", "_schema", "_convert"],
     ["_codegen", "_decorator"],
     [
         "_stores.base",
@@ -38,18 +38,36 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_handlers.base",
         "_handlers.files",
         "_handlers.pickles",
+        "_handlers.conversion",
         "_handlers.direct",
     ],
     ["_validators", "_options"],
+    [
+        "_commands.screen",
+        "_commands.plain",
+        "_commands.names",
+        "_commands.entries",
+        "_commands.classes",
+        "_commands.content",
+        "_commands.differences",
+        "_commands.listing",
+        "_commands.looking",
+        "_commands.keeping",
+        "_commands.completion",
+        "_commands.entry",
+        "_commands.demo",
+        "__main__",
+    ],
     ["validator", "persistence", "cli_persistence", "__init__"],
 ]
 ALONE = {
+    "_preview",
     "_equality",
     "_validators",
     "_handlers.arrays",
     "_handlers.checksums",
 }  # what they share a row with is not theirs to use
-HEAVY = {"numpy", "gzip", "zlib_ng", "argclz", "pandas", "dataclasses"}
+HEAVY = {"rich", "numpy", "gzip", "zlib_ng", "argclz", "pandas", "dataclasses"}
 HEIGHT = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
 
 
@@ -57,7 +75,7 @@ def modules():
     for path in sorted(SOURCE.rglob("*.py*")):
         if path.suffix in {".py", ".pyx"} and path.parent.name != "__pycache__":
             name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
-            if name not in {"_stores.__init__", "_handlers.__init__"}:
+            if name not in {"_stores.__init__", "_handlers.__init__", "_commands.__init__"}:
                 yield pytest.param(name, path, id=name)
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from neuralib.persistence._handlers.checksums import ASIDE_FROM, BY_PARTS, Aside, checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from typing_extensions import Buffer
 
@@ -393,6 +393,23 @@ class _Mapped:
     def take_array(self, count: int, *, writable: bool) -> Any:
         data = self._next(count)
         return data if writable else data.toreadonly()
+
+
+def large_values(pickled: memoryview) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield where each large value between the frames of *pickled* begins, where what aligns it does, and its header's size."""
+    at = 2
+    while at < len(pickled):
+        ahead = bytes(pickled[at : at + _LONGEST_PAD + 9])
+        pad = _pad_size(ahead)
+        if ahead[0] == _FRAME and len(ahead) >= 9:
+            at += 9 + _U64.unpack_from(ahead, 1)[0]
+            continue
+        pad = pad if ahead[pad] in _LONG_HEADERS else 0
+        header = _LONG_HEADERS.get(ahead[pad], 0)
+        if not header or len(ahead) < pad + header:
+            return
+        yield at + pad + header, (at, header)
+        at += pad + header + (_U64 if header == 9 else _U32).unpack_from(ahead, pad + 1)[0]
 
 
 def _hopped(source: _Source | _Mapped) -> tuple[bytearray, list[Any]]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
             """Step over *offset* bytes."""
 
 
-LONGEST_KEPT = 1 << 16
+LONGEST_KEPT = (1 << 16) - 1
 """Bytes: a larger text, array or bytes object is stepped over."""
 _LONGEST_READ = 1 << 20  # bytes of one argument: of a line, or of a large integer
 _PIECE = 1 << 16

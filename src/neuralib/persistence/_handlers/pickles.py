@@ -38,7 +38,7 @@ _SMALL_LEVEL = 1
 """What fits into one block of the disk takes a block at any level: the quickest does, where none was asked for."""
 
 _MEMORY_LEVEL = 9  # of 1 to 9: 256 KiB, which spares half a percent of the size
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib's way to say: with the header and trailer of gzip
 
 
@@ -104,7 +104,7 @@ class PickleHandler(FileHandler[T]):
         draft: Draft = target.rest.draft
         return draft
 
-    def _writer(self, draft: Draft) -> frames.PickleWriter | _Compressor:
+    def _writer(self, draft: Draft) -> frames.PickleWriter | Compressor:
         """Return what a pickler is to write to, for the file *draft*."""
         return frames.PickleWriter(draft)
 
@@ -121,14 +121,14 @@ class PickleHandler(FileHandler[T]):
     _quick_bytes = frames.AT_ONCE
 
     def _read_bytes(self, data: bytes) -> Any:
-        if data.startswith(_GZIP_MAGIC):
+        if data.startswith(GZIP_MAGIC):
             return self._unpickled(_decompressed(data), ())
         return frames.read_bytes(data, self._unpickled)
 
     def _read_open(self, fd: int) -> Any:
         refuse_special_file(fd)
         start = os.read(fd, frames.AT_ONCE)
-        if len(start) < frames.AT_ONCE or start.startswith(_GZIP_MAGIC):
+        if len(start) < frames.AT_ONCE or start.startswith(GZIP_MAGIC):
             return self._read_bytes(start + _rest(fd))
         if self.mmap_mode is not None:
             return frames.map_file(fd, self.mmap_mode, self._unpickled)
@@ -138,10 +138,10 @@ class PickleHandler(FileHandler[T]):
         if type(self)._read is not PickleHandler._read:
             return super()._check_open(fd)
         refuse_special_file(fd)
-        start = os.read(fd, len(_GZIP_MAGIC))
-        if start != _GZIP_MAGIC:
+        start = os.read(fd, len(GZIP_MAGIC))
+        if start != GZIP_MAGIC:
             return frames.check_file(fd)
-        for _ in _decompressed_parts(itertools.chain([start], _parts(fd))):
+        for _ in decompressed_parts(itertools.chain([start], parts_of(fd))):
             pass
         return True
 
@@ -192,8 +192,8 @@ class GzipHandler(PickleHandler[T]):
         self._small_level = _SMALL_LEVEL if compression is None else compression
         self._level = DEFAULT_LEVEL if compression is None else compression
 
-    def _writer(self, draft: Draft) -> _Compressor:
-        return _Compressor(draft, self._level)
+    def _writer(self, draft: Draft) -> Compressor:
+        return Compressor(draft, self._level)
 
     def _small_file(self, pickled: bytes) -> bytes:
         from zlib_ng import zlib_ng
@@ -236,7 +236,7 @@ def admitted_classes(info: PersistentClass[Any], trusted: object) -> list[type]:
     return [info.persistence_cls, *declared, *extra]  # type: ignore[list-item]
 
 
-class _Compressor:
+class Compressor:
     """What a pickler writes to: compresses on the way to *file*."""
 
     __slots__ = ("_compress", "draft")
@@ -257,7 +257,7 @@ class _Compressor:
         self.draft.write(self._compress.flush())
 
 
-def _parts(fd: int) -> Iterator[bytes]:
+def parts_of(fd: int) -> Iterator[bytes]:
     """Yield what is left to read of *fd*."""
     while part := os.read(fd, 1 << 24):
         yield part
@@ -265,7 +265,7 @@ def _parts(fd: int) -> Iterator[bytes]:
 
 def _rest(fd: int) -> bytes:
     """Return what is left to read of *fd*."""
-    return b"".join(_parts(fd))
+    return b"".join(parts_of(fd))
 
 
 def _decompressed(data: bytes) -> bytes:
@@ -273,11 +273,11 @@ def _decompressed(data: bytes) -> bytes:
 
     :raises ValueError: the length or a CRC is wrong, or something else follows
     """
-    parts = list(_decompressed_parts([data]))
+    parts = list(decompressed_parts([data]))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _decompressed_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
+def decompressed_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of the gzip members that *parts* are together: see :func:`_decompressed`."""
     from zlib_ng import zlib_ng
 
@@ -286,7 +286,7 @@ def _decompressed_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
         data = part
         while data:
             if reader is None:
-                if not _GZIP_MAGIC.startswith(data[:2]):
+                if not GZIP_MAGIC.startswith(data[:2]):
                     raise ValueError("something else follows the end of the compressed data")
                 reader = zlib_ng.decompressobj(_GZIP_WBITS)
             try:

@@ -1,0 +1,175 @@
+"""What the command writes to: a terminal with its width and colours, or a pipe that gets plain text."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import time
+import unicodedata
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from neuralib.persistence._preview import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import TextIO, TypeVar
+
+    T = TypeVar("T")
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_NARROWEST = 6  # columns: no table column is cut below
+_MOST_ROWS_FOR_RICH = 300  # it takes a millisecond or so for each
+
+
+class Column(NamedTuple):
+    """One column of a table."""
+
+    title: str
+    right: bool = False
+    """Whether its texts stand at the right, as numbers do."""
+    style: str = ""
+
+
+class Screen:
+    """Where the output goes.
+
+    :param color: ``always``, ``never``, or ``auto``: where it is a terminal; ``NO_COLOR`` and ``FORCE_COLOR`` count
+    :param stream: where to write
+    """
+
+    def __init__(self, color: str = "auto", stream: TextIO | None = None) -> None:
+        self.stream = sys.stdout if stream is None else stream
+        terminal = self.stream.isatty()
+        self.colored = color == "always" or (color == "auto" and _wants_color(terminal=terminal))
+        follows = terminal or self.colored
+        self.width = shutil.get_terminal_size((80, 24)).columns if follows and (terminal or _columns_given()) else None
+
+    def styled(self, text: str, style: str) -> str:
+        """Return *text* in *style*, where there are colours."""
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colored and style and text else text
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Write a line; where it is long it goes on in the next row."""
+        self.stream.write(self.styled(printable(text), style) + "\n")
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table, cut to the width of the terminal; whole where there is none."""
+        used = [i for i, _ in enumerate(columns) if any(row[i] for row in rows)]
+        columns = [columns[i] for i in used]
+        texts = [[printable(row[i]) for i in used] for row in rows]
+        if self.colored and len(rows) <= _MOST_ROWS_FOR_RICH and importlib.util.find_spec("rich") is not None:
+            self._rich_table(columns, texts)
+            return
+        titles = [it.title for it in columns]
+        widths = [max(map(text_width, column)) for column in zip(titles, *texts, strict=True)]
+        widths = self._fitted(widths)
+        self._row(columns, titles, widths, "bold")
+        for row in texts:
+            self._row(columns, row, widths)
+
+    def _fitted(self, widths: list[int]) -> list[int]:
+        """Return *widths*, the widest made narrower until all have room."""
+        if self.width is None:
+            return widths
+        over = sum(widths) + 2 * (len(widths) - 1) - self.width
+        while over > 0 and max(widths) > _NARROWEST:
+            at = widths.index(max(widths))
+            others = [it for i, it in enumerate(widths) if i != at]
+            step = max(1, min(over, widths[at] - max([_NARROWEST, *others])))
+            widths[at] -= step
+            over -= step
+        return widths
+
+    def _row(self, columns: Sequence[Column], texts: Sequence[str], widths: list[int], style: str = "") -> None:
+        parts = []
+        for column, text, width in zip(columns, texts, widths, strict=True):
+            cut = _cut(text, width)
+            filling = " " * (width - text_width(cut))
+            marked = self.styled(cut, style or column.style)
+            parts.append(filling + marked if column.right else marked + filling)
+        self.stream.write("  ".join(parts).rstrip() + "\n")
+
+    def _rich_table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        console = Console(file=self.stream, force_terminal=True, width=self.width, highlight=False)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        for it in columns:
+            justify: Any = "right" if it.right else "left"
+            table.add_column(it.title, justify=justify, style=it.style or None, no_wrap=True, overflow="ellipsis")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+
+
+def _wants_color(*, terminal: bool) -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return terminal and os.environ.get("TERM") != "dumb"
+
+
+def _columns_given() -> bool:
+    return os.environ.get("COLUMNS", "").isdecimal()
+
+
+def text_width(text: str) -> int:
+    """Return how many columns of a terminal *text* takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(it) else 1 + (unicodedata.east_asian_width(it) in "WF") for it in text)
+
+
+def _cut(text: str, width: int) -> str:
+    """Return *text*, with dots in place of its middle where it has no room: names differ at their ends."""
+    if text_width(text) <= width:
+        return text
+    head = (width - 1) // 2
+    start, end = text[:head], text[len(text) - (width - 1 - head) :]
+    while text_width(start) + text_width(end) > width - 1:
+        start, end = (start[:-1], end) if text_width(start) > text_width(end) else (start, end[1:])
+    return f"{start}…{end}"
+
+
+def progress(items: Sequence[T], doing: str) -> Iterator[T]:
+    """Yield *items*; tell on a terminal how far it is, where it takes longer than half a second."""
+    out = sys.stderr
+    if not out.isatty():
+        yield from items
+        return
+    due = time.monotonic() + 0.5
+    told = False
+    try:
+        for done, it in enumerate(items):
+            if time.monotonic() > due:
+                out.write(f"\r\x1b[K{doing} {done:,} of {len(items):,}")
+                out.flush()
+                told, due = True, time.monotonic() + 0.1
+            yield it
+    finally:
+        if told:
+            out.write("\r\x1b[K")
+            out.flush()
+
+
+def write_json(screen: Screen, value: Any) -> None:
+    """Write *value* as JSON."""
+    import json
+
+    json.dump(value, screen.stream, indent=2, ensure_ascii=True, allow_nan=False)
+    screen.stream.write("\n")
+
+
+def write_csv(screen: Screen, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as comma-separated values."""
+    import csv
+
+    writer = csv.writer(screen.stream, lineterminator="\n")
+    writer.writerow([printable(it) for it in titles])
+    writer.writerows([printable(it) if isinstance(it, str) else it for it in row] for row in rows)

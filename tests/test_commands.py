@@ -1,0 +1,763 @@
+"""The command line: what is in a folder, without its classes, without trust, for people and for programs."""
+
+from __future__ import annotations
+
+import csv
+import enum
+import gzip
+import io
+import json
+import os
+import pickle
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from neuralib.persistence import (
+    CorruptResultError,
+    GzipHandler,
+    PickleHandler,
+    as_dict,
+    autoinc_field,
+    field,
+    load,
+    persistence_class,
+    results_equal,
+)
+from neuralib.persistence._commands import names
+from neuralib.persistence._commands.entry import main, parser
+from neuralib.persistence._handlers.conversion import convert_file
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@persistence_class
+class Shuffle:
+    animal: str = field(validator=True, filename=True)
+    session: str = field(validator=True, filename=True)
+    run: int = autoinc_field(filename_prefix="#")
+    note: Any = field(default=None)
+    weights: Annotated[np.ndarray, "a.u."]
+    rate: Annotated[float, "Hz"]
+
+
+@persistence_class(name="tuning", filename_field_splitter="_")
+class Tuning:
+    sftf: tuple[float, float] = field(filename=True, filename_prefix="sftf")
+    table: dict[str, Any]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Four numbered results with a session that holds the splitter, and two compressed ones of another class."""
+    monkeypatch.chdir(tmp_path)
+    for it in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(it, raising=False)
+    handler = PickleHandler(Shuffle, tmp_path / "results")
+    for i in range(4):
+        result = Shuffle("A00" if i < 3 else "A-1", "2023-01-02")
+        result.weights = np.arange(5.0) + i
+        result.rate = 30.0
+        handler.save_persistence(result)
+    for i in range(2):
+        tuning = Tuning((0.04, float(i)))
+        tuning.table = {"map": np.zeros((20, 30), "f4"), "colour": Colour.RED}
+        GzipHandler(Tuning, tmp_path / "results").save_persistence(tuning)
+    return tmp_path / "results"
+
+
+def first_of(folder):
+    return str(folder / "cache-Shuffle-A00-2023-01-02-#0.pkl")
+
+
+def run(capsys, *words):
+    status = main([str(it) for it in words])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def output(capsys, *words, status=0):
+    found, out, err = run(capsys, *words)
+    assert (found, err) == (status, "")
+    return out
+
+
+def refusal(capsys, *words):
+    try:
+        status, out, err = run(capsys, *words)
+    except SystemExit as stop:
+        captured = capsys.readouterr()
+        status, out, err = stop.code, captured.out, captured.err
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+    return err
+
+
+def process(*words, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "neuralib.persistence", *map(str, words)],
+        capture_output=True, text=True, timeout=60, check=False, **options,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------ ls
+
+
+def test_ls_tells_classes_keys_and_sizes(folder, capsys):
+    """Without the classes, whose names and keys come from names and heads."""
+    lines = output(capsys, "ls", folder).splitlines()
+    assert lines[0].startswith("Shuffle  4 results, ")
+    assert lines[1].split() == ["animal", "session", "run", "size", "saved", "file"]
+    rows = [it.split() for it in lines[2:6]]
+    assert [it[:3] for it in rows] == [
+        ["A00", "2023-01-02", "0"],
+        ["A00", "2023-01-02", "1"],
+        ["A00", "2023-01-02", "2"],
+        ["A-1", "2023-01-02", "0"],
+    ]
+    assert rows[0][-1] == "cache-Shuffle-A00-2023-01-02-#0.pkl"
+    assert lines[7].startswith("tuning  2 results, ")
+    assert lines[9].startswith("(0.04, 0.0)")
+
+
+def test_ls_chooses_by_keys(folder, capsys):
+    """By values of any field; of the same key, either."""
+
+    def paths(*words):
+        return [Path(it["path"]).name for it in json.loads(output(capsys, "ls", folder, *words, "--json"))]
+
+    assert paths("animal=A-1") == ["cache-Shuffle-A-1-2023-01-02-#0.pkl"]
+    assert len(paths("animal=A-1", "animal=A00", "run=0")) == 2
+    assert paths("run=2", "animal=A00") == ["cache-Shuffle-A00-2023-01-02-#2.pkl"]
+    assert len(paths("rate=30", "rate=12")) == 4
+    assert paths("animal=A") == paths("nosuch=1") == []
+    assert paths("sftf=(0.04, 1.0)") == ["cache_tuning_sftf(0.04, 1.0).pkl.gz"]
+
+
+def test_ls_writes_json_and_csv(folder, capsys):
+    """For programs, with sizes in bytes."""
+    found = json.loads(output(capsys, "ls", folder, "--json"))
+    assert len(found) == 6
+    assert found[0]["class"] == "Shuffle"
+    assert found[0]["keys"] == {"animal": "A00", "session": "2023-01-02", "run": 0}
+    assert found[0]["size_bytes"] == os.path.getsize(first_of(folder))
+    rows = list(csv.DictReader(io.StringIO(output(capsys, "ls", "--csv", folder))))
+    assert [it["run"] for it in rows[:4]] == ["0", "1", "2", "0"]
+    assert rows[4]["sftf"] == "(0.04, 0.0)"
+    assert rows[4]["animal"] == ""
+
+
+def test_ls_of_a_class_needs_no_file(folder, capsys, monkeypatch):
+    """Where its names can be read in one way only."""
+    for it in folder.iterdir():
+        if it.suffix == ".gz":
+            it.write_bytes(b"never read")
+    (folder.parent / "lab_of_commands.py").write_text(
+        "from neuralib.persistence import persistence_class, field\n"
+        "@persistence_class(name='tuning', filename_field_splitter='_')\n"
+        "class Tuning:\n    sftf: tuple = field(filename=True, filename_prefix='sftf')\n"
+    )
+    for name in ("lab_of_commands:Tuning", "lab_of_commands.py:Tuning"):
+        out = output(capsys, "ls", folder, "--class", name, "sftf=(0.04, 1.0)")  # a key after an option
+        assert "tuning  1 result" in out
+        assert "can't be read" not in out
+    for name, text in (
+        ("lab_of_commands", "module:Class"),
+        ("nosuch:Tuning", "No module named"),
+        ("nosuch.py:Tuning", "there is no file"),
+        ("lab_of_commands:Other", "no attribute"),
+        ("json:JSONDecoder", "no persistence class"),
+    ):
+        assert text in refusal(capsys, "ls", folder, "--class", name)
+
+
+def test_ls_goes_into_folders_and_leaves_others_alone(folder, capsys):
+    """Drafts of killed processes, other pickles, and links in a circle."""
+    (folder / ".neuralib-draft-00.pkl").write_bytes(b"x")
+    (folder / "model.pkl").write_bytes(pickle.dumps([1]))
+    (folder / "notes.txt").write_text("x")
+    os.symlink(folder, folder / "circle")
+    inside = folder / "inside"
+    handler = GzipHandler(Shuffle, inside)
+    result = Shuffle("B", "s")
+    handler.save_persistence(result)
+    assert "5 results" not in output(capsys, "ls", folder)
+    out = output(capsys, "ls", "-r", folder)
+    assert "Shuffle  5 results" in out
+    assert f"inside{os.sep}cache-Shuffle-B-s-#0.pkl.gz" in out
+    assert out.endswith("1 other pickle file, no results\n")
+    assert "draft" not in out
+    assert "Shuffle        5" in output(capsys, "ls", "-rs", folder)
+    assert output(capsys, "ls", inside) == output(capsys, "ls", inside, "--limit", "3")
+    assert "3 more" in output(capsys, "ls", folder, "--limit", "1")
+    assert output(capsys, "ls", folder.parent) == "no results\n"
+
+
+def test_ls_names_what_it_cannot_read(folder, capsys):
+    """And goes on."""
+    Path(first_of(folder)).write_bytes(b"junk")
+    out = output(capsys, "ls", folder)
+    assert "cache-Shuffle-A00-2023-01-02-#0.pkl  (can't be read)" in out
+    assert "1 file can't be read" in out
+    found = [it for it in json.loads(output(capsys, "ls", folder, "--json")) if "problem" in it]
+    assert len(found) == 1
+    assert "damaged" in found[0]["problem"]
+
+
+# ------------------------------------------------------------------------------------------ how names are read
+
+words = st.text("ab-_.#1é", max_size=6)
+
+
+@given(
+    animals=st.lists(words, min_size=1, max_size=4, unique=True),
+    kind=st.sampled_from(["cond", "x_y"]),
+    splitter=st.sampled_from("-_+"),
+    data=st.sampled_from([0, "A", None, "b-1"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_names_and_heads_agree(animals, kind, splitter, data):
+    """What a class would read from a file name is what is read without it, whatever the values."""
+
+    @persistence_class(name=kind.replace(splitter, "."), filename_field_splitter=splitter)
+    class Made:
+        animal: str = field(filename=True)
+        plane: int = field(filename=True, filename_prefix="plane")
+        hidden: object = field()
+        run: int = field(filename=True, filename_prefix="#")
+        value: object
+
+    results = []
+    for i, animal in enumerate(animals):
+        results.append(Made(animal, i % 2, data, i + 10))
+        results[-1].value = data
+    found_names = [f"{it}.pkl" for it in results]
+    fields = [as_dict(it) for it in results]
+    reading = names.reading_of(found_names, fields)
+    for name, it in zip(found_names, fields, strict=True):
+        texts = {key: text for key, value in it.items() if (text := names._text(value)) is not None}
+        assert names.fits(names.stem_of(name), texts, reading, splitter)
+    assert set(reading.keys) >= {"plane", "run"} or len(results) == 1
+    if len(animals) > 1 and not any(splitter in it for it in animals):
+        assert reading.class_name == kind.replace(splitter, ".")
+
+
+# ------------------------------------------------------------------------------------------ show
+
+
+def test_show_tells_fields_without_trust(folder, capsys):
+    """Shapes, dtypes, sizes, small values; objects by the names of their classes."""
+    path = next(folder.glob("*tuning*"))
+    out = output(capsys, "show", path, first_of(folder))
+    assert re.search(r"\.map +float32 +20 × 30 +2\.4 kB", out)
+    assert re.search(r"\.colour +\S*test_commands\.Colour +\S*test_commands\.Colour\(1\)", out)
+    assert re.search(r"weights +float64 +5 +40 B +\[0 1 2 3 4\]", out)
+    assert "Hz" not in out
+    found = json.loads(output(capsys, "show", "--json", first_of(folder)))
+    assert found["fields"]["weights"] == {"array": [5], "dtype": "float64", "size_bytes": 40}
+    assert found["fields"]["run"] == 0
+    assert len(json.loads(output(capsys, "show", "--json", path, path))) == 2
+
+
+def test_show_tells_units_of_the_class(folder, capsys):
+    """They are in its annotations, not in files."""
+    out = output(capsys, "show", "--class", f"{__file__}:Shuffle", first_of(folder))
+    assert re.search(r"weights +float64 +5 +40 B +a\.u\.", out)
+    assert re.search(r"rate +float +Hz +30\.0", out)
+    found = json.loads(output(capsys, "show", "--json", "--class", f"{__file__}:Shuffle", first_of(folder)))
+    assert found["units"] == {"weights": "a.u.", "rate": "Hz"}
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_only_trust_runs_what_a_file_says(folder, capsys, tmp_path):
+    """No other command does, ever."""
+    touched = tmp_path / "touched"
+    path = folder / "cache-Shuffle-A00-evil-#0.pkl"
+    path.write_bytes(pickle.dumps({"animal": "A00", "weights": Touch(touched)}))
+    for line in ("ls {f}", "ls {f} --json", "show {p}", "show --json {p}", "verify {f}", "du {f} --by animal", "diff {p} {p}",
+                 "rm {f} --all -n", "convert {p} --to gzip --keep", f"ls {{f}} --class {__file__}:Shuffle"):  # fmt: skip
+        main(line.format(f=folder, p=path).split())
+    assert not touched.exists()
+    assert "posix.system" in capsys.readouterr().out
+    output(capsys, "show", "--trust", path)
+    assert touched.exists()
+
+
+def test_what_a_terminal_would_obey_is_escaped(folder, capsys):
+    """In values, names, and errors."""
+    path = folder / "cache-Shuffle-\x1b[31m-\x07.pkl"
+    path.write_bytes(pickle.dumps({"animal": "\x1b]0;title\x07", "b\x1b[2J": "\u202ereversed"}))
+    out = output(capsys, "ls", folder) + output(capsys, "show", path) + output(capsys, "du", folder, "--by", "animal")
+    out += (
+        output(capsys, "ls", folder, "--csv")
+        + output(capsys, "rm", path, "-n")
+        + output(capsys, "ls", folder, "--json")
+    )
+    path.write_bytes(b"junk")
+    out += refusal(capsys, "show", path) + refusal(capsys, "show", "\x1b[31m")
+    assert not set(out) & {"\x1b", "\x07", "\u202e"}
+    assert r"\x1b[31m" in out
+
+
+# ------------------------------------------------------------------------------------------ verify, du
+
+
+def test_verify_has_an_exit_status(folder, capsys):
+    """And names every damaged file, with the reason."""
+    assert re.fullmatch(r"6 files of [\d.]+ kB: 6 whole, 0 damaged\n", output(capsys, "verify", folder))
+    assert output(capsys, "verify", "-q", folder) == ""
+    content = bytearray(Path(first_of(folder)).read_bytes())
+    content[30] ^= 1
+    Path(first_of(folder)).write_bytes(content)
+    out = output(capsys, "verify", folder, status=1)
+    assert "checksum" in out
+    assert out.count(first_of(folder)) == 1
+    assert "5 whole, 1 damaged" in out
+    assert output(capsys, "verify", "-q", folder, status=1).count("\n") == 1
+    found = json.loads(output(capsys, "verify", folder, "--json", status=1))
+    assert [it["path"] for it in found["damaged"]] == [first_of(folder)]
+    Path(first_of(folder)).write_bytes(pickle.dumps({"a": 1}))
+    assert "1 whole file of another program" in output(capsys, "verify", first_of(folder))
+
+
+def test_du_adds_up(folder, capsys):
+    """By class and by the values of keys."""
+    rows = json.loads(output(capsys, "du", folder, "--json"))
+    assert {it["class"]: it["results"] for it in rows} == {"Shuffle": 4, "tuning": 2}
+    assert sum(it["size_bytes"] for it in rows) == sum(it.stat().st_size for it in folder.iterdir())
+    rows = list(csv.DictReader(io.StringIO(output(capsys, "du", folder, "--by", "animal", "--csv"))))
+    assert {(it["class"], it["animal"]): it["results"] for it in rows} == {
+        ("Shuffle", "A00"): "3", ("Shuffle", "A-1"): "1", ("tuning", ""): "2",
+    }  # fmt: skip
+    assert "share" in output(capsys, "du", folder)
+    assert "there are animal" in refusal(capsys, "du", folder, "--by", "nosuch")
+
+
+# ------------------------------------------------------------------------------------------ rm
+
+
+def test_rm_removes_what_was_chosen_and_nothing_else(folder, capsys, monkeypatch):
+    """After a question, or --yes."""
+    before = sorted(folder.iterdir())
+    assert "would remove 3 files" in output(capsys, "rm", folder, "animal=A00", "--dry-run")
+    assert "--all" in refusal(capsys, "rm", folder, "--yes")
+    assert "--yes" in refusal(capsys, "rm", folder, "animal=A00")
+    assert "no result to remove" in output(capsys, "rm", folder, "animal=B", "--yes")
+    assert sorted(folder.iterdir()) == before
+    assert "removed 3 files" in output(capsys, "rm", folder, "animal=A00", "--yes")
+    assert [it for it in before if "A00" not in it.name] == sorted(folder.iterdir())
+    (folder / "model.pkl").write_bytes(pickle.dumps([1]))
+    (folder / "cache-Shuffle-x.pkl").write_bytes(b"junk")
+    assert "removed 3 files" in output(capsys, "rm", folder, "--all", "-y")
+    assert sorted(it.name for it in folder.iterdir()) == ["cache-Shuffle-x.pkl", "model.pkl"]
+    assert "removed 1 file" in output(capsys, "rm", folder / "cache-Shuffle-x.pkl", "-y")
+    assert "there is no" in refusal(capsys, "rm", folder / "nosuch.pkl", "-y")
+    assert "needs a file or folder" in refusal(capsys, "rm", "animal=A00")
+
+
+# ------------------------------------------------------------------------------------------ convert
+
+
+def values():
+    readonly = np.arange(70_000)
+    readonly.flags.writeable = False
+    return {
+        "large": np.arange(80_000.0),
+        "fortran": np.asfortranarray(np.ones((300, 400))),
+        "limit": np.zeros(1 << 16, "u1"),
+        "readonly": readonly,
+        "strided": np.arange(200_000)[::2],
+        "dates": np.arange(20_000).astype("M8[s]"),
+        "bytes": b"x" * 100_000,
+        "bytearray": bytearray(b"y" * 100_000),
+        "text": "z" * 100_000,
+        "small": np.arange(3),
+        "class": np.ndarray,
+        "trap": [np.ndarray, (3,), "|u1", b"w" * 100_000],
+    }
+
+
+def test_convert_there_and_back_gives_the_same_bytes(tmp_path):
+    """The file is the one that was saved, with arrays that can be mapped; compressed, it is the same pickle."""
+    result = Tuning((1, 2))
+    result.table = values()
+    plain = PickleHandler(Tuning, tmp_path).save_persistence(result) and PickleHandler(Tuning, tmp_path).filepath(
+        result
+    )
+    before, status = plain.read_bytes(), plain.stat()
+    packed = tmp_path / f"{plain.name}.gz"
+    os.chmod(plain, 0o640)
+    os.utime(plain, ns=(10**18, 10**18))
+    convert_file(str(plain), str(packed), compress=True, level=1)
+    assert not plain.exists()
+    assert packed.stat().st_mtime_ns == 10**18
+    assert os.name == "nt" or packed.stat().st_mode & 0o777 == 0o640
+    assert results_equal(load(Tuning, packed), result)
+    GzipHandler(Tuning, tmp_path / "own").save_persistence(result)
+    own = GzipHandler(Tuning, tmp_path / "own").filepath(result)
+    assert gzip.decompress(own.read_bytes()) == gzip.decompress(packed.read_bytes())
+    convert_file(str(packed), str(plain), compress=False)
+    assert plain.read_bytes() == before
+    assert plain.stat().st_size == status.st_size
+    mapped = load(Tuning, plain, mmap_mode="r").table
+    assert not mapped["large"].flags.owndata
+    assert type(mapped["trap"][3]) is bytes
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_files_of_others_are_converted_as_they_are(tmp_path, protocol):
+    """Of every protocol; what follows the end of the pickle is not part of it."""
+    fields = {"sftf": (1, 2), "table": {key: it for key, it in values().items() if key != "trap"}}
+    path = tmp_path / "cache_tuning_sftf(1, 2).pkl"
+    path.write_bytes(pickle.dumps(fields, protocol) + b"more")
+    expected = load(Tuning, path)
+    for compress in (True, False):
+        target = tmp_path / f"{path.name}.gz" if compress else path
+        source = path if compress else tmp_path / f"{path.name}.gz"
+        convert_file(str(source), str(target), compress=compress)
+        found = load(Tuning, target)
+        assert results_equal(found, expected)
+        for key, it in found.table.items():
+            assert type(it) is type(expected.table[key])
+            assert getattr(it, "dtype", None) == getattr(expected.table[key], "dtype", None)
+    assert not load(Tuning, path, mmap_mode="r").table["large"].flags.owndata or protocol < 5
+
+
+def test_convert_never_loses_a_result(tmp_path, monkeypatch):
+    """A damaged source, a target that is there, a copy that turns out wrong: the source stays."""
+    result = Tuning((1, 2))
+    result.table = {"a": np.arange(10)}
+    PickleHandler(Tuning, tmp_path).save_persistence(result)
+    path = PickleHandler(Tuning, tmp_path).filepath(result)
+    packed = Path(f"{path}.gz")
+    good = path.read_bytes()
+    path.write_bytes(good[:50] + b"!" + good[51:])
+    with pytest.raises(CorruptResultError):
+        convert_file(str(path), str(packed), compress=True)
+    path.write_bytes(good)
+    packed.write_bytes(b"somebody's")
+    with pytest.raises(FileExistsError):
+        convert_file(str(path), str(packed), compress=True)
+    assert packed.read_bytes() == b"somebody's"
+    packed.unlink()
+    from neuralib.persistence._handlers import conversion
+
+    monkeypatch.setattr(conversion, "_same", lambda a, b: False)
+    with pytest.raises(CorruptResultError, match="not what was read"):
+        convert_file(str(path), str(packed), compress=True)
+    monkeypatch.undo()
+    assert sorted(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == good
+    if hasattr(os, "symlink"):
+        os.symlink(path, tmp_path / "link.pkl")
+        with pytest.raises(OSError, match="is a link"):
+            convert_file(str(tmp_path / "link.pkl"), f"{tmp_path}/link.pkl.gz", compress=True)
+
+
+def test_convert_from_the_command_line(folder, capsys):
+    """Both ways, of chosen results, with the source kept on request."""
+    assert "converted 3 files" in output(capsys, "convert", folder, "animal=A00", "--to", "gzip")
+    assert sum(it.name.endswith(".gz") for it in folder.iterdir()) == 5
+    assert "converted 1 file" in output(capsys, "convert", f"{first_of(folder)}.gz", "--to", "pickle", "--keep")
+    assert {Path(first_of(folder)), Path(f"{first_of(folder)}.gz")} <= set(folder.iterdir())
+    status, out, err = run(capsys, "convert", first_of(folder), "--to", "gzip", "--level", "9")
+    assert status == 1
+    assert "is there already; nothing was changed" in err
+    assert "no result to convert" in output(capsys, "convert", f"{first_of(folder)}.gz", "--to", "gzip")
+    assert "--level" in refusal(capsys, "convert", folder, "--all", "--to", "pickle", "--level", "3")
+    (folder / "model.pkl").write_bytes(pickle.dumps([1]))
+    output(capsys, "convert", folder, "animal=A-1", "--to", "gzip")
+    assert (folder / "model.pkl").exists()
+    assert load(Shuffle, folder / "cache-Shuffle-A-1-2023-01-02-#0.pkl.gz").rate == 30.0
+
+
+# ------------------------------------------------------------------------------------------ diff
+
+
+def test_diff_tells_fields_and_distances(folder, capsys):
+    """Arrays by the largest difference; exit status 0 only where there is none."""
+    a, b = first_of(folder), first_of(folder).replace("#0", "#2")
+    assert output(capsys, "diff", a, a) == "no field differs\n"
+    out = output(capsys, "diff", a, b, status=1)
+    assert re.search(r"run +values +0 +2", out)
+    assert re.search(r"weights +max \|a-b\| 2, 5 of 5 differ", out)
+    found = json.loads(output(capsys, "diff", "--json", a, b, status=1))["differences"]
+    assert found[1]["max_abs"] == 2
+    assert "is a folder" in refusal(capsys, "diff", a, folder)
+
+
+def difference_of(capsys, tmp_path, a, b):
+    for name, fields in (("a.pkl", a), ("b.pkl", b)):
+        (tmp_path / name).write_bytes(pickle.dumps(fields))
+    words = ["diff", "--json", str(tmp_path / "a.pkl"), str(tmp_path / "b.pkl")]
+    status = main(words)
+    found = json.loads(capsys.readouterr().out)
+    main([it for it in words if it != "--json"])
+    capsys.readouterr()
+    assert status == bool(found["differences"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (np.array([1.0, np.nan]), np.array([1.0, np.nan]), None),
+        (np.array([1.0, np.nan]), np.array([1.0, 2.0]), {"max_abs": "inf", "count": 1, "of": 2}),
+        (np.zeros(3), np.zeros(4), {"kind": "shape"}),
+        (np.zeros(3), np.zeros(3, int), {"kind": "dtype"}),
+        (np.array([0, 255], "u1"), np.array([1, 0], "u1"), {"max_abs": 255, "count": 2}),
+        (np.array([True, False]), np.array([True, True]), {"max_abs": 1, "count": 1}),
+        (np.array([1j]), np.array([1.0 + 0j]), {"count": 1}),
+        (np.array(["a", "b"]), np.array(["a", "c"]), {"count": 1, "of": 2}),
+        (np.array([None, 1], object), np.array([None, 2], object), {"count": 1}),
+        (np.arange(2_000_000.0), np.arange(2_000_000.0) + (np.arange(2_000_000) == 1_999_999), {"max_abs": 1, "count": 1}),
+        ({"x": [1, np.zeros(2)]}, {"x": [1, np.zeros(2)]}, None),
+        ({"x": [1, np.zeros(2)]}, {"x": [1, np.ones(2)]}, {"kind": "values"}),
+        (1, 1.0, None),
+        (Colour.RED, Colour.RED, None),
+        (Colour.RED, None, {"kind": "values"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_differences(capsys, tmp_path, a, b, expected):
+    """Of each kind, without trust."""
+    found = difference_of(capsys, tmp_path, {"x": a, "y": 1}, {"x": b, "y": 1})["differences"]
+    if expected is None:
+        assert found == []
+    else:
+        assert expected.items() <= found[0].items()
+
+
+def test_diff_without_trust_says_what_it_leaves_out(capsys, tmp_path):
+    """Large arrays beside objects of classes that it does not load."""
+    fields = {"a": np.zeros(100_000), "b": Colour.RED}
+    found = difference_of(capsys, tmp_path, fields, {**fields, "c": 1})
+    assert [it["kind"] for it in found["differences"]] == ["not compared", "only in b"]
+    assert "--trust" in found["notes"][0]
+    assert main(["diff", "--trust", str(tmp_path / "a.pkl"), str(tmp_path / "a.pkl")]) == 0
+
+
+# ------------------------------------------------------------------------------------------ as a person would
+
+
+def test_wrong_use_is_told_in_a_line(folder, capsys):
+    """What is wrong and what to do; exit status 2."""
+    assert "there is no 'nosuch' here" in refusal(capsys, "ls", "nosuch")
+    assert "neither a file that is there nor key=value" in refusal(capsys, "ls", folder, "a-b=1")
+    assert "is a folder" in refusal(capsys, "show", folder)
+    assert "is a file" in refusal(capsys, "ls", first_of(folder))
+    assert "invalid choice: 'frobnicate'" in refusal(capsys, "frobnicate")
+    assert "no number" in refusal(capsys, "ls", folder, "--limit", "-1")
+    assert "neither" in refusal(capsys, "verify", folder, "animal=A00")
+    assert main([]) == 2
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_help_has_examples_that_work(folder, capsys):
+    """Each command's examples parse."""
+    made = parser()
+    commands = next(it.choices for it in made._actions if isinstance(it.choices, dict))
+    count = 0
+    for name, command in commands.items():
+        text = command.format_help()
+        assert "examples:" in text
+        for line in text.split("examples:")[1].splitlines():
+            match = re.match(r"  neuralib-persistence (.*?)( +#.*| > .*| && .*)?$", line)
+            if match:
+                assert made.parse_args(shlex.split(re.sub(r"  +#.*", "", match[1]))).command == name
+                count += 1
+    assert count > 12
+
+
+def test_it_starts_without_anything_heavy():
+    """So that --help takes a tenth of a second at the most; ls and show need numpy no more than that."""
+    code = "import sys; from neuralib.persistence._commands.entry import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "heavy = {'numpy', 'rich', 'json', 'csv', 'zlib_ng', 'asyncio', 'multiprocessing', 'importlib.metadata'}\n"
+    code += "print(sorted(heavy & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_it_runs_as_a_module_and_by_its_name(folder):
+    """The same, with the version."""
+    done = process("--version")
+    assert re.fullmatch(r"neuralib-persistence \d.*\n", done.stdout)
+    script = Path(sys.executable).parent / "neuralib-persistence"
+    if script.exists():
+        assert subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout == done.stdout
+    assert process("ls", folder).stdout.startswith("Shuffle  4 results")
+    assert process("ls", "nosuch", cwd=folder).returncode == 2
+
+
+def test_a_reader_that_has_enough_is_no_error(folder):
+    """As in ``| head``: nothing is said."""
+    if os.name == "nt":
+        pytest.skip("no broken pipes of this kind")
+    code = f"{sys.executable} -m neuralib.persistence ls --json {f'{folder} ' * 300} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "[\n141\n"
+    assert done.stderr == ""
+
+
+def test_names_that_no_encoding_has_are_shown(folder):
+    """On a terminal that knows ASCII only, too."""
+    if sys.platform in {"win32", "darwin"}:
+        pytest.skip("the file system wants text")
+    os.rename(first_of(folder), os.fsencode(folder) + b"/cache-Shuffle-\xff-\xc3\xa9.pkl")
+    done = process("ls", folder, env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8"})
+    assert done.returncode == 0
+    assert r"cache-Shuffle-\udcff-\xe9.pkl" in done.stdout
+
+
+def in_terminal(*words, columns=80, answer=None, env=None, interrupt=None):
+    """Run the command in a terminal of its own; return what it shows and its exit status."""
+    pty = pytest.importorskip("pty")
+    import fcntl
+    import struct
+    import termios
+
+    clean = {key: it for key, it in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}}
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(
+            sys.executable, [sys.executable, "-m", "neuralib.persistence", *map(str, words)],
+            {**clean, "TERM": "xterm", **(env or {})},
+        )  # fmt: skip
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    shown = b""
+    while True:
+        try:
+            data = os.read(fd, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+        if answer is not None and shown.endswith(b"[y/N] "):
+            os.write(fd, answer)
+            answer = None
+        if interrupt is not None and interrupt in shown:
+            os.kill(pid, signal.SIGINT)
+            interrupt = None
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    return shown.decode().replace("\r\n", "\n"), os.waitstatus_to_exitcode(status)
+
+
+def test_a_terminal_gets_colours_and_its_width(folder):
+    """And no line that is longer; NO_COLOR, FORCE_COLOR and --color are heard."""
+    for columns in (40, 72):
+        out, status = in_terminal("ls", folder, columns=columns, env={"COLUMNS": str(columns)})
+        assert status == 0
+        assert "\x1b[" in out
+        plain = re.sub(r"\x1b\[[\d;]*m", "", out)
+        assert all(len(it) <= columns for it in plain.splitlines() if not it.startswith(("Shuffle", "tuning")))
+        assert "…" in plain
+        assert "A00" in plain
+    out, _ = in_terminal("ls", folder, env={"NO_COLOR": "1"})
+    assert "\x1b[" not in out
+    out, _ = in_terminal("--color", "never", "ls", folder)
+    assert "\x1b[" not in out
+    assert "\x1b[" in process("ls", folder, env={**os.environ, "FORCE_COLOR": "1"}).stdout
+    assert "\x1b[" in process("--color", "always", "show", first_of(folder)).stdout
+    piped = process("ls", folder, env={**os.environ, "COLUMNS": "20"}).stdout
+    assert "cache-Shuffle-A00-2023-01-02-#0.pkl" in piped
+
+
+def test_rm_asks_in_a_terminal(folder):
+    """And takes no for an answer."""
+    before = sorted(folder.iterdir())
+    for answer in (b"n\n", b"\n", b"what?\n", b"\x04"):
+        out, status = in_terminal("rm", folder, "animal=A00", answer=answer)
+        assert status == 1
+        assert "Remove 3 files" in out
+        assert "nothing was changed" in out
+    out, status = in_terminal("rm", folder, "animal=A00", answer=b"\x03")
+    assert status == 130
+    assert "Traceback" not in out
+    assert sorted(folder.iterdir()) == before
+    out, status = in_terminal("rm", folder, "animal=A00", answer=b"y\n")
+    assert status == 0
+    assert "removed 3 files" in out
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_rich_and_plain_tables_say_the_same(folder):
+    """Where rich is installed it draws them."""
+    pytest.importorskip("rich")
+    out = process("--color", "always", "ls", folder, env={**os.environ, "COLUMNS": "200"}).stdout
+    assert "━" in out or "─" in out
+    assert "cache-Shuffle-A00-2023-01-02-#0.pkl" in re.sub(r"\x1b\[[\d;]*m", "", out)
+
+
+def test_a_folder_of_thousands_is_listed_in_seconds(tmp_path, capsys):
+    """Names and heads, or names alone."""
+    handler = PickleHandler(Shuffle, tmp_path)
+
+    def many():
+        for i in range(2_000):
+            result = Shuffle(f"A{i % 7}", "s")
+            result.weights, result.rate = np.arange(4.0), 1.0
+            yield result
+
+    handler.save_all(many())
+    start = time.process_time()
+    found = json.loads(output(capsys, "ls", tmp_path, "--json"))
+    assert len(found) == 2_000
+    assert {it["keys"]["animal"] for it in found} == {f"A{i}" for i in range(7)}
+    assert [it["keys"]["run"] for it in found if it["keys"]["animal"] == "A0"] == list(range(286))
+    assert time.process_time() - start < 5
+
+
+def test_demo_shows_the_library_at_work(capfd):
+    """And leaves nothing behind."""
+    import tempfile
+
+    before = set(os.listdir(tempfile.gettempdir()))
+    assert main(["demo"]) == 0
+    out = capfd.readouterr().out
+    assert out.count("cache-Shuffle-A0") >= 9
+    assert "6 whole, 0 damaged" in out
+    assert not {it for it in set(os.listdir(tempfile.gettempdir())) - before if it.startswith("neuralib-demo-")}
+
+
+def test_completion_completes(capsys):
+    """In a real shell."""
+    import shutil
+
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    script = output(capsys, "completion", "bash")
+    for words, expected in (
+        (["neuralib-persistence", "ver"], "verify"),
+        (["neuralib-persistence", "--color", "never", "ls", "--sum"], "--summary"),
+        (["neuralib-persistence", "convert", "--le"], "--level"),
+        (["neuralib-persistence", "completion", "z"], "zsh"),
+    ):
+        line = " ".join(f"'{it}'" for it in words)
+        code = (
+            f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _neuralib_persistence; echo ${{COMPREPLY[@]}}"
+        )
+        done = subprocess.run([bash, "--norc", "-c", code], capture_output=True, text=True, check=True)
+        assert expected in done.stdout.split()
+        assert done.stderr == ""
+    assert "bashcompinit" in output(capsys, "completion", "zsh")
