@@ -15,7 +15,7 @@ from neuralib.persistence._preview import is_array
 from neuralib.persistence._stores.system import LEFTOVER_PREFIX, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from neuralib.persistence._schema import PersistentClass
 
@@ -158,11 +158,18 @@ def _read_names(entries: list[Entry]) -> None:
             it.keys = {key: it.fields[key] for key in reading.keys if key in it.fields}
 
 
+class _Careful(PickleHandler[Any]):
+    """Finds without trust: what names don't tell is read from heads."""
+
+    def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
+        return read_head(path).fields
+
+
 def _of_class(folder: str, info: PersistentClass[Any], wanted: dict[str, list[str]]) -> Iterator[Entry]:
     """Yield the files in *folder* of the class *info*; no file is opened whose name says enough."""
     named = {it.field_name for it in info.named_fields}
     for suffix in SUFFIXES:
-        found = PickleHandler(info.persistence_cls, folder, ext=suffix).find()
+        found = _Careful(info.persistence_cls, folder, ext=suffix).find()
         for hit in progress(found, "looking at file"):
             entry = _entry(hit.name if folder == os.curdir else joined(folder, hit.name))
             if entry is None:
