@@ -48,7 +48,6 @@ cdef extern from "_port.h":
     ctypedef struct np_folder:
         int error
     int PLATFORM_IS_WINDOWS
-    int NLP_NOT_THERE
     int np_folder_open(np_folder* folder, const char* path) nogil
     int np_folder_open_wide(np_folder* folder, const wchar_t* path) nogil
     const char* np_folder_next(np_folder* folder) nogil
@@ -800,9 +799,7 @@ def folder_stamp(str folder not None):
     It is made of the folder's time of change and size. Where the file system's clock advances in steps of milliseconds
     and the size does not tell, two changes in one step look like one.
 
-    None where there is no such folder.
-
-    :raises OSError: *folder* can't be looked at
+    None where there is no such folder, or it can't be looked at.
     """
     cdef long long stamp = 0
     cdef int error
@@ -820,11 +817,7 @@ def folder_stamp(str folder not None):
         c_path = _path_bytes(folder, keep)
         with nogil:
             error = np_folder_stamp(c_path, &stamp)
-    if error == NLP_NOT_THERE:
-        return None
-    if error:
-        nlp_raise_os_error(error, folder)
-    return stamp
+    return None if error else stamp
 
 
 # ---------------------------------------------------------------------------------------------- the public name

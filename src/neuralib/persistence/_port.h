@@ -28,7 +28,6 @@
 #include <windows.h>
 
 #define PLATFORM_IS_WINDOWS 1
-#define NLP_NOT_THERE ERROR_FILE_NOT_FOUND
 #define NLP_RAISE_OS_ERROR(error, path) PyErr_SetExcFromWindowsErrWithFilenameObject(PyExc_OSError, error, path)
 
 /* 0, an error number, or -1 where the system can't do it. */
@@ -176,7 +175,6 @@ static int np_folder_stamp(const char *path, long long *stamp)
 #include <unistd.h>
 
 #define PLATFORM_IS_WINDOWS 0
-#define NLP_NOT_THERE ENOENT
 #define NLP_RAISE_OS_ERROR(error, path) (errno = (error), PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path))
 
 #if defined(__linux__)
@@ -496,7 +494,10 @@ static int np_publish(
             *named = 1;
             error = np_link_open(fd, at, name);
         }
-        close(fd);
+        if (close(fd) != 0 && errno != EINTR && error == 0) {
+            error = errno;
+            *named = 0;
+        }
     }
     if (stamp != NULL) {
         if (error == 0)

@@ -263,7 +263,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Raise an error where the file at *path* holds a result whose keys in the name differ."""
         try:
             stored = self._stored_fields(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):  # nothing, or a link to nothing or to a folder
             return
         except (CorruptResultError, NotAResultError) as error:
             _log.warning("replacing a file that is no result any more: %s", error)
@@ -281,7 +281,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     def _stored_fields(self, path: str) -> dict[str, Any]:
         """Return the fields of the result at *path*."""
-        return as_dict(self._load_persistence(Path(path)))
+        return as_dict(self._load_by_hook(path))
 
     @property
     def _numbering(self) -> Numbering[FolderStore]:
@@ -354,9 +354,22 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         return result
 
     def _load(self, path: str | os.PathLike[str]) -> T:
-        result = self._load_persistence(Path(path))
+        result = self._load_by_hook(os.fspath(path))
         self._refuse_open_number(result, path)
         return result
+
+    def _load_by_hook(self, path: str) -> T:
+        """Return what :meth:`_load_persistence` makes of *path*; its errors say the path, and nobody waits for a pipe."""
+        endless = system.endless_kind(path)
+        if endless is not None:
+            raise CorruptResultError(path, endless)
+        try:
+            return self._load_persistence(Path(path))
+        except Exception as error:
+            told = system.explained_any(error, "reading a result", path)
+            if told is error:
+                raise
+            raise told from error
 
     def _refuse_open_number(self, result: T, path: str | os.PathLike[str]) -> None:
         layout = self.persistence_info.layout
@@ -488,7 +501,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     def _check(self, path: str) -> bool:
         """Read the file *path* to its end; return whether a checksum says that it is what was saved."""
-        self._load_persistence(Path(path))
+        self._load_by_hook(path)
         return False
 
     def sweep(self, *, older_than_s: float = STALE_AFTER_S) -> list[Path]:

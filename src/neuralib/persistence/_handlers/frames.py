@@ -255,22 +255,21 @@ def check_file(fd: int) -> bool:
     size = os.fstat(fd).st_size
     if size == 0:
         raise EOFError("it is empty")
-    with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped:
-        trailer = trailer_of(mapped[-_TRAILER.size :], size)
-        if trailer is None:
-            import pickletools
+    # Not closed, but left to whoever holds it last: an error on the way, whose traceback holds parts of it, is to be seen.
+    mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+    trailer = trailer_of(mapped[-_TRAILER.size :], size)
+    if trailer is None:
+        import pickletools
 
-            for _ in pickletools.genops(mapped):  # type: ignore[arg-type]  # it reads as a file does
-                pass
-            if mapped.tell() != size:
-                raise ValueError(f"{size - mapped.tell()} bytes follow the end of the pickle, and are no checksum")
-            return False
-        with memoryview(mapped) as view:
-            outside = _Mapped(view, trailer.length)
-            structure, arrays = _hopped(outside)
-            del structure, arrays  # they hold the map
-        if outside.checksum != trailer.structure:
-            raise ValueError(_MISMATCH)
+        for _ in pickletools.genops(mapped):  # type: ignore[arg-type]  # it reads as a file does
+            pass
+        if mapped.tell() != size:
+            raise ValueError(f"{size - mapped.tell()} bytes follow the end of the pickle, and are no checksum")
+        return False
+    outside = _Mapped(memoryview(mapped), trailer.length)
+    _hopped(outside)
+    if outside.checksum != trailer.structure:
+        raise ValueError(_MISMATCH)
     os.lseek(fd, 0, os.SEEK_SET)
     found, left = 0, trailer.length
     while left:

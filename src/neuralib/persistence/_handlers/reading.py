@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._errors import CorruptResultError, UntrustedTypeError
-from neuralib.persistence._stores.system import explained
+from neuralib.persistence._stores.system import endless_kind, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,19 +20,19 @@ T = TypeVar("T")
 
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 # What readers raise on bytes that they can't make sense of. An ImportError or AttributeError is not among them: there
-# the file is whole, and this environment lacks something.
+# the file is whole, and this environment lacks something. Nor is a MemoryError: a file that is taken for damaged may be
+# replaced.
 DAMAGE = (
     EOFError,
     ValueError,
     LookupError,
     TypeError,
     OverflowError,
-    MemoryError,
     struct.error,
     pickle.UnpicklingError,
 )
 
-FAILURES = (*DAMAGE, OSError, ImportError, AttributeError)
+FAILURES = (*DAMAGE, OSError, ImportError, AttributeError, MemoryError)
 
 
 def opened(path: str, use: Callable[[int], T]) -> T:
@@ -56,24 +56,15 @@ def raise_explained(error: Exception, path: str) -> NoReturn:
     if isinstance(error, UntrustedTypeError):
         raise UntrustedTypeError(path, error.kind) from error
     if isinstance(error, DAMAGE):
-        raise CorruptResultError(path, _what_is_wrong(path) or f"{type(error).__name__}: {error}") from error
+        raise CorruptResultError(path, endless_kind(path) or f"{type(error).__name__}: {error}") from error
     if isinstance(error, OSError):
-        if error.errno == errno.EINVAL and (special := _what_is_wrong(path)):
+        if error.errno == errno.EINVAL and (special := endless_kind(path)):
             raise CorruptResultError(path, special) from error
         if error.errno == errno.EISDIR:
             raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path) from error
         raise explained(error, "reading a result", path) from error
+    if isinstance(error, MemoryError):
+        error.add_note(f"while loading {path}: it needs more memory than there is, or is damaged")
+        raise error
     error.add_note(f"while loading {path}: the file needs something that can't be imported here")
     raise error
-
-
-def _what_is_wrong(path: str) -> str | None:
-    """Return what *path*, which can't be read, is instead of a file; None where it is one.
-
-    Asked only after a failure, so that no system call is spent on it before.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return None
-    return None if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"

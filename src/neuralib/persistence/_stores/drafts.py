@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from pathlib import Path
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from neuralib.persistence import _core
 from neuralib.persistence._stores import exclusive, system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Buffer
 
@@ -146,8 +145,8 @@ class FolderDraft:
             self.finish()
         if self._hidden is None:
             assert self._file is not None
-            if exclusive.link_unnamed(self._file.fd, target):
-                self._close(after_publication=True)
+            if self._linked(target):
+                self._close()
             else:
                 self._copy_to_hidden()
         if self._hidden is not None:
@@ -166,7 +165,7 @@ class FolderDraft:
             self._keep_mode(found.st_mode)
         if self._file is not None and self._hidden is None:
             self._hidden = system.hidden_path(self._folder)
-            if not exclusive.link_unnamed(self._file.fd, self._hidden):
+            if not self._linked(self._hidden):
                 self._copy_to_hidden()
         self._close()
         assert self._hidden is not None
@@ -178,6 +177,16 @@ class FolderDraft:
         self._published = target
         if self._durable:
             system.sync_names(self._folder)
+
+    def _linked(self, path: str) -> bool:
+        """Give the file without name the name *path*; False where it can't get one."""
+        assert self._file is not None
+        try:
+            return exclusive.link_unnamed(self._file.fd, path)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise system.explained(error, "giving the result its name", path) from error
 
     def _copy_to_hidden(self) -> None:
         """Write what is in the file without name, which can't get one here, into a file with a hidden one."""
@@ -205,18 +214,19 @@ class FolderDraft:
         if self._chunks:
             self._chunks.clear()
         if self._file is not None:
-            self._close(after_publication=True)
-        if self._hidden is not None:
             try:
-                os.unlink(self._hidden)
+                self._close()
             except OSError:
-                pass  # what can't be removed now is invisible, and is swept once it is stale
+                pass  # nobody needs what was written
+        if self._hidden is not None:
+            system.remove(self._hidden)
             self._hidden = None
 
     def __del__(self) -> None:
-        self.discard()  # what Ctrl-C may have kept it from
+        if hasattr(self, "_hidden"):  # else Ctrl-C came while it was made
+            self.discard()  # what Ctrl-C may have kept it from
 
-    def _close(self, *, after_publication: bool = False) -> None:
+    def _close(self) -> None:
         file, self._file = self._file, None
         if file is None:
             return
@@ -225,8 +235,7 @@ class FolderDraft:
         except InterruptedError:
             pass  # the descriptor is gone all the same
         except OSError as error:
-            if not after_publication:
-                raise system.explained(error, "closing a result in the folder", self._folder) from error
+            raise system.explained(error, "closing a result in the folder", self._folder) from error
 
     def _keep_mode(self, mode: int) -> None:
         file = self._file.fd if self._file is not None else self._hidden
@@ -260,17 +269,26 @@ class HookDraft:
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
         self._durable = durable
-        self._hidden = hidden = system.hidden_path(folder)  # noted before it is there: Ctrl-C may come in between
         self._published: list[str] = []
+        self._hidden = hidden = system.hidden_path(folder)  # noted before it is there: Ctrl-C may come in between
+        target = system.joined(folder, name)
         system.make_folder(folder, durable=durable)
-        os.mkdir(hidden)
+        try:
+            os.mkdir(hidden)
+        except OSError as error:
+            raise system.explained(error, "making a folder for it in the folder", folder) from error
         try:
             write(Path(hidden, name))
             if not os.path.lexists(f"{hidden}/{name}"):
                 written = ", ".join(sorted(os.listdir(hidden))) or "nothing"
-                raise FileNotFoundError(
-                    errno.ENOENT, f"_save_persistence did not write the file of this name (it wrote {written})", name
-                )
+                problem = f"_save_persistence did not write the file of this name (it wrote {written})"
+                raise FileNotFoundError(errno.ENOENT, f"{problem}, while saving a result as", target)
+        except Exception as error:
+            self.discard()
+            told = system.explained_any(error, "writing a result by _save_persistence", target)
+            if told is error:
+                raise
+            raise told from error
         except BaseException:
             self.discard()
             raise
@@ -285,7 +303,12 @@ class HookDraft:
     @property
     def size(self) -> int:
         """The size of its files, in bytes."""
-        return sum(os.lstat(f"{folder}/{file}").st_size for folder, _, files in os.walk(self._hidden) for file in files)
+        try:
+            return sum(os.lstat(f"{folder}/{it}").st_size for folder, files in _inside(self._hidden) for it in files)
+        except OSError as error:
+            raise system.explained(
+                error, "looking at what _save_persistence wrote for the folder", self._folder
+            ) from error
 
     def finish(self) -> None:
         """Write the files through to the disk where the draft is durable."""
@@ -294,46 +317,73 @@ class HookDraft:
 
     def sync(self) -> None:
         """Write the files, published or not, through to the disk."""
-        for top in self._published or [self._hidden]:
-            if os.path.isdir(top):
-                for folder, _, files in os.walk(top):
+        try:
+            for top in self._published or [self._hidden]:
+                if not os.path.isdir(top):
+                    system.sync_file(top)
+                    continue
+                for folder, files in _inside(top):
                     for file in files:
                         system.sync_file(f"{folder}/{file}")
                     system.sync_folder(folder)
-            else:
-                system.sync_file(top)
+        except OSError as error:
+            raise system.explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
 
         :raises FileExistsError: the name is taken: nothing was changed
         """
-        self.finish()
-        target = system.joined(self._folder, name)
-        exclusive.rename_exclusively(f"{self._hidden}/{name}", target)
-        self._publish_others(target)
+        self._publish(name, exclusive.rename_exclusively)
 
     def publish_over(self, name: str) -> None:
         """Give the file *name*, in place of a file or link of that name."""
-        target = system.joined(self._folder, name)
-        system.refuse_special(target)
-        self.finish()
-        exclusive.rename_over(f"{self._hidden}/{name}", target)
-        self._publish_others(target)
+        system.refuse_special(system.joined(self._folder, name))
+        self._publish(name, exclusive.rename_over)
 
-    def _publish_others(self, target: str) -> None:
+    def _publish(self, name: str, rename: Callable[[str, str], None]) -> None:
+        self.finish()
+        target = system.joined(self._folder, name)
+        beside = {}
+        try:
+            for it in os.listdir(self._hidden):
+                if it != name:
+                    beside[f"{self._hidden}/{it}"] = place = system.joined(self._folder, it)
+                    system.refuse_special(place)
+        except OSError as error:
+            raise system.explained(error, "looking at what _save_persistence wrote for", target) from error
+        try:
+            rename(f"{self._hidden}/{name}", target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise system.explained(error, "giving the result its name", target) from error
         self._published.append(target)
-        for file in os.listdir(self._hidden):
-            os.replace(f"{self._hidden}/{file}", system.joined(self._folder, file))
-            self._published.append(system.joined(self._folder, file))
+        for source, place in beside.items():
+            try:
+                os.replace(source, place)
+            except OSError as error:
+                raise system.explained(error, "giving a file beside the result its name", place) from error
+            self._published.append(place)
         if self._durable:
             system.sync_names(self._folder)
 
     def discard(self) -> None:
         """Remove the hidden folder and what is left in it."""
         if self._hidden:
-            shutil.rmtree(self._hidden, ignore_errors=True)
+            system.remove(self._hidden)
             self._hidden = ""
 
     def __del__(self) -> None:
-        self.discard()  # what Ctrl-C may have kept it from
+        if hasattr(self, "_hidden"):  # else Ctrl-C came while it was made
+            self.discard()  # what Ctrl-C may have kept it from
+
+
+def _inside(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder in *top*, itself included, with the names of its files."""
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
+    for folder, _, files in os.walk(top, onerror=fail):
+        yield folder, files

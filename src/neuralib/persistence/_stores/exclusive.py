@@ -11,9 +11,13 @@ import os
 import sys
 import time
 import zlib
+from typing import TYPE_CHECKING
 
 from neuralib.persistence import _core
-from neuralib.persistence._stores.system import LEFTOVER_PREFIX, explained, hidden_path, joined
+from neuralib.persistence._stores.system import LEFTOVER_PREFIX, hidden_path, is_there, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LINKS_LACK = {
     errno.EPERM,
@@ -44,7 +48,7 @@ def link_unnamed(fd: int, target: str) -> bool:
         if not _won(os.fstat(fd), target, error):
             if error.errno in _LINKS_LACK or error.errno == errno.ENOENT:
                 return False
-            raise explained(error, "giving the result its name", target) from error
+            raise
     return True
 
 
@@ -122,13 +126,37 @@ def _link(hidden: str, target: str, mine: os.stat_result) -> bool:
 
 def _links_work(path: str) -> bool:
     """Try whether the file *path* can get a second name that surely nobody else has."""
-    probe = hidden_path(os.path.dirname(path))
+    path_of_probe = hidden_path(os.path.dirname(path))
+    probe = _Passing(os.unlink, path_of_probe)
     try:
-        os.link(path, probe, follow_symlinks=False)
+        os.link(path, path_of_probe, follow_symlinks=False)
     except OSError:
         return False
-    _remove(probe)
+    finally:
+        probe.remove()
     return True
+
+
+class _Passing:
+    """What is removed, at the latest when nobody refers to this any more: Ctrl-C may keep a ``finally`` from doing it."""
+
+    __slots__ = ("_paths", "_remove")
+
+    def __init__(self, remove: Callable[[str], None], *paths: str) -> None:
+        self._remove = remove
+        self._paths = paths
+
+    def remove(self) -> None:
+        for it in self._paths:
+            try:
+                self._remove(it)
+            except OSError:
+                pass  # gone, or the next one's, or swept some day
+        self._paths = ()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_paths"):
+            self.remove()
 
 
 def _remove(path: str) -> None:
@@ -158,11 +186,12 @@ def _rename_under_claim(hidden: str, target: str, mine: os.stat_result) -> None:
     for _ in range(_MOST_TRIES):
         mark = os.urandom(8).hex()
         own = hidden_path(folder)
-        os.mkdir(own)
+        passing = _Passing(os.rmdir, own, claim)
         try:
+            os.mkdir(own)
             os.rename(hidden, f"{own}/{mark}")
             _enter(own, claim, folder)
-            if not os.path.lexists(target):
+            if not is_there(target):
                 os.rename(f"{claim}/{mark}", target)
                 return
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
@@ -174,11 +203,7 @@ def _rename_under_claim(hidden: str, target: str, mine: os.stat_result) -> None:
                 raise
             # Others took this process for dead, and its draft out of the claim: once more.
         finally:
-            for it in (own, claim):
-                try:
-                    os.rmdir(it)
-                except OSError:
-                    pass  # gone, or the next holder's
+            passing.remove()
     raise OSError(errno.EAGAIN, "others took this process for dead again and again: save once more", target)
 
 

@@ -72,6 +72,8 @@ class FolderStore:
             return [it for it in os.listdir(self.root) if not it.startswith(system.LEFTOVER_PREFIX)]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise system.explained(error, "listing the folder", self.root) from error
 
     def highest(self, head: str, tail: str) -> int:
         """Return the highest number between *head* and *tail* in the names of the folder, or -1.
@@ -82,8 +84,13 @@ class FolderStore:
             number, leftovers = _core.scan_folder(self.root, head, tail, system.LEFTOVER_PREFIX)
         except FileNotFoundError:
             return -1
+        except OSError as error:
+            raise system.explained(error, "listing the folder for its highest number", self.root) from error
         if leftovers:
-            self.sweep()
+            try:
+                self.sweep()
+            except OSError:
+                pass  # another save comes across them
         return number
 
     def has(self, name: str) -> bool:
@@ -100,6 +107,8 @@ class FolderStore:
             names = os.listdir(self.root)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise system.explained(error, "listing the folder for leftovers", self.root) from error
         for name in names:
             if name.startswith(system.LEFTOVER_PREFIX):
                 path = self.path(name)

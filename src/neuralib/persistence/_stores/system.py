@@ -38,10 +38,20 @@ _SYNCFS_TELLS_SINCE = (5, 8)  # of Linux: before, syncfs(2) succeeded even where
 
 
 def explained(error: OSError, doing: str, path: str) -> OSError:
-    """Return *error* with the path and the operation, of the same class."""
+    """Return *error* with the path and the operation, of the same class, unless it has them already."""
     if error.errno is None:
         return error
+    if ", while " in str(error.strerror):
+        return OSError(error.errno, error.strerror, error.filename)
     return OSError(error.errno, f"{os.strerror(error.errno)}, while {doing}", path)
+
+
+def explained_any(error: Exception, doing: str, path: str) -> Exception:
+    """Return *error*, which a user's function raised, with the path and the operation: a note where it is not the system's."""
+    if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.errno is not None:
+        return explained(error, doing, path)
+    error.add_note(f"while {doing}: {path}")
+    return error
 
 
 def joined(folder: str, name: str) -> str:
@@ -52,6 +62,24 @@ def joined(folder: str, name: str) -> str:
 def hidden_path(folder: str) -> str:
     """Return a path in *folder* that no reader looks at: 64 random bits, which no two processes or machines share."""
     return joined(folder, f"{LEFTOVER_PREFIX}{os.urandom(8).hex()}")
+
+
+def remove(path: str) -> None:
+    """Remove the file or folder *path* and all that is in it, as far as the system lets it be removed.
+
+    No descriptor is open meanwhile that Ctrl-C could leave open, as in :func:`shutil.rmtree`.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError:  # a folder: the system says EISDIR, EPERM or EACCES
+        try:
+            for name in os.listdir(path):
+                remove(f"{path}/{name}")
+            os.rmdir(path)
+        except OSError:
+            pass  # what can't be removed now is invisible, and is swept once it is stale
 
 
 def publish_whole(
@@ -106,11 +134,34 @@ def refuse_special(path: str) -> os.stat_result | None:
         found = os.lstat(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise explained(error, "looking for a former result", path) from error
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder, so no result can be saved under this name", path)
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
         raise FileExistsError(errno.EEXIST, "is no regular file, and is not replaced: remove it first", path)
     return found
+
+
+def is_there(path: str) -> bool:
+    """Return whether there is something at *path*, a broken link included.
+
+    :raises OSError: that can't be found out, which :func:`os.path.lexists` takes for no
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def endless_kind(path: str) -> str | None:
+    """Return what *path* is if reading it may never end: a pipe or a device; None where it is a file, a folder, nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "it is a pipe or a device, not a file"
 
 
 def sync_open(fd: int) -> None:
@@ -131,11 +182,7 @@ def sync_open(fd: int) -> None:
 def sync_file(path: str) -> None:
     """Write the content of the file *path* through to the disk."""
     how = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_CLOEXEC  # files may be read-only
-    file = _core.OpenFile(path, how)
-    try:
-        sync_open(file.fd)
-    finally:
-        file.close()
+    _sync(path, how, "writing a result through to the disk")
 
 
 def sync_folder(path: str) -> os.stat_result | None:
@@ -145,14 +192,19 @@ def sync_folder(path: str) -> os.stat_result | None:
     """
     if sys.platform == "win32":
         return None
-    folder = _core.OpenFile(path, os.O_RDONLY | os.O_CLOEXEC)
+    return _sync(path, os.O_RDONLY | os.O_CLOEXEC, "writing the folder through to the disk")
+
+
+def _sync(path: str, how: int, doing: str) -> os.stat_result:
     try:
-        sync_open(folder.fd)
-        return os.fstat(folder.fd)
+        opened = _core.OpenFile(path, how)
+        try:
+            sync_open(opened.fd)
+            return os.fstat(opened.fd)
+        finally:
+            opened.close()
     except OSError as error:
-        raise explained(error, "writing the folder through to the disk", path) from error
-    finally:
-        folder.close()
+        raise explained(error, doing, path) from error
 
 
 # The folders, by device and inode, whose own names are on the disk. Shared by all threads: a lost or doubled entry only
@@ -185,13 +237,14 @@ def sync_file_system(folder: str) -> bool:
     """
     if not _syncfs_tells():
         return False
-    opened = _core.OpenFile(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _core.sync_file_system(opened.fd)
+        opened = _core.OpenFile(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _core.sync_file_system(opened.fd)
+        finally:
+            opened.close()
     except OSError as error:
         raise explained(error, "writing the file system of the folder through to the disk", folder) from error
-    finally:
-        opened.close()
 
 
 @functools.cache
@@ -208,11 +261,17 @@ def make_folder(path: str, *, durable: bool) -> None:
     :param durable: write their names through to the disk
     """
     missing = []
-    above = os.path.abspath(path)
-    while not os.path.isdir(above) and os.path.dirname(above) != above:
-        missing.append(above)
-        above = os.path.dirname(above)
-    os.makedirs(path, exist_ok=True)
+    try:
+        above = os.path.abspath(path)
+        while not os.path.isdir(above) and os.path.dirname(above) != above:
+            missing.append(above)
+            above = os.path.dirname(above)
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError as error:  # not to be taken for the name of a result that is taken
+        problem = f"{os.strerror(errno.ENOTDIR)}, while making the folder"
+        raise NotADirectoryError(errno.ENOTDIR, problem, path) from error
+    except OSError as error:
+        raise explained(error, "making the folder", path) from error
     if durable:
         for it in missing:
             sync_folder(os.path.dirname(it))
