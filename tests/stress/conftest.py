@@ -25,6 +25,16 @@ def sample(long):
     return choose
 
 
+def pytest_generate_tests(metafunc):
+    """Try each scenario of the module's ``TRIED`` in every way; in the quick form, in one way, which differs by test."""
+    if {"scenario", "way"} <= set(metafunc.fixturenames):
+        tried = metafunc.module.TRIED
+        if not metafunc.config.getoption("--long"):
+            rng = random.Random(metafunc.function.__name__)
+            tried = [rng.choice([it for it in tried if it[0] == name]) for name in dict(tried)]
+        metafunc.parametrize(("scenario", "way"), tried)
+
+
 @pytest.fixture(scope="module")
 def victims():
     made = Victims()

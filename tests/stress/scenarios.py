@@ -1,7 +1,8 @@
-"""What victims do while they are killed, and what must hold afterwards."""
+"""What victims do while they are killed, or the system fails them, and what must hold afterwards."""
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,14 @@ class HookHandler(PersistenceHandler):
         return super().filename(result, **kwargs) + ".npy"
 
     def _save_persistence(self, result, path):
-        with open(path, "wb") as file:
-            np.save(file, result.data)
+        content = io.BytesIO()  # numpy does not tell of a full disk when it closes a file of its own
+        np.save(content, result.data)
+        path.write_bytes(content.getvalue())
         path.with_suffix(".txt").write_text("beside")
 
     def _load_persistence(self, path):
         _, a, b = path.stem.split("-", 1)[1].rpartition("Pair-")[0], *path.stem.removeprefix("cache-Pair-").split("-")
-        return filled(Pair(int(a), b), data=np.load(path))
+        return filled(Pair(int(a), b), data=np.load(io.BytesIO(path.read_bytes())))
 
 
 class Scenario:
@@ -62,6 +64,9 @@ class Scenario:
         for n in (1, 2):
             self.handler.save_persistence(filled(Pair(n, "new"), data=self.data(n)))
             self.say(saved=n)
+
+    def after(self) -> None:
+        """Say what became of the results in memory."""
 
     def check(self, said: list[dict[str, Any]]) -> None:
         """Everything that was acknowledged is there, everything that is there is whole."""
@@ -102,7 +107,7 @@ class Compressed(Large):
     kind = GzipHandler
 
     def data(self, n):
-        return np.random.default_rng(n).random(300_000)
+        return np.random.default_rng(n).random(150_000)
 
 
 class Durable(Scenario):
@@ -137,6 +142,11 @@ class Numbered(Scenario):
 
     batch = False
 
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.serial = 0  # tells each result from all others, whatever its number
+        self.mine = []
+
     def made(self, folder):
         return self.kind(Run, folder, **self.options)
 
@@ -145,20 +155,34 @@ class Numbered(Scenario):
 
     def run(self):
         if self.batch:
-            self.handler.save_all(filled(Run("A"), data=self.data(n)) for n in range(1, 6))
-            self.say(saved=5)
+            self.handler.save_all(self.made_up() for _ in range(5))
+            self.after()
             return
-        for n in range(1, 4):
-            saved = self.handler.save_persistence(filled(Run("A"), data=self.data(n)))
-            self.say(saved=saved.version)
+        for _ in range(3):
+            self.handler.save_persistence(self.made_up())
+            self.after()
+
+    def made_up(self):
+        self.serial += 1
+        self.mine.append(filled(Run("A"), data=self.data(self.serial)))
+        return self.mine[-1]
+
+    def after(self):
+        """Whoever has a number is there under it."""
+        self.say(numbers=[(it.version, it.data[0] - self.data(0)[0]) for it in self.mine if it.version is not None])
 
     def check(self, said):
         handler = self.made(self.folder)
         found = [it for _, it in handler.load_all(Run("A"))]
         assert [it.version for it in found] == list(range(len(found)))
-        assert all(np.array_equal(it.data, self.data(it.version)) for it in found)
-        assert len(found) > max([0, *(it["saved"] for it in said if "saved" in it)])
-        assert handler.save_persistence(filled(Run("A"), data=self.data(len(found)))).version == len(found)
+        assert all(np.array_equal(it.data, self.data(it.data[0] - self.data(0)[0])) for it in found)
+        acknowledged = {number: serial for it in said for number, serial in it.get("numbers", ())}
+        for number, serial in acknowledged.items():
+            assert np.array_equal(found[number].data, self.data(serial)), (number, serial)
+        self.check_next(handler, len(found))
+
+    def check_next(self, handler, number):
+        assert handler.save_persistence(filled(Run("A"), data=self.data(number))).version == number
         self.check_folder(handler)
 
 
@@ -175,18 +199,36 @@ class Hooked(Scenario):
     """A user's own handler."""
 
     def made(self, folder):
-        return HookHandler(folder)
+        handler = HookHandler(folder)
+        vars(handler).update(self.options)
+        return handler
 
     def check_folder(self, handler):
         super().check_folder(handler)
         assert not [it for it in os.listdir(self.folder) if not it.endswith((".npy", ".txt"))]
 
 
+class DurableHooked(Hooked):
+    options = {"durable": True}
+
+
+class OverwriteHooked(Overwrite):
+    made = Hooked.made
+
+
+class Extended(Overwrite):
+    """A handler that extends what it inherits."""
+
+    class kind(PickleHandler):
+        def _save_persistence(self, result, path):
+            super()._save_persistence(result, path)
+
+
 class NewFolder(Scenario):
     """The folder is made on the way."""
 
     def made(self, folder):
-        return self.kind(Pair, folder / "made" / "here")
+        return self.kind(Pair, folder / "made" / "here", **self.options)
 
     def before(self):
         pass
@@ -200,9 +242,14 @@ class NewFolder(Scenario):
         assert found >= {it["saved"] for it in said if "saved" in it}
 
 
+class DurableNewFolder(NewFolder):
+    options = {"durable": True}
+
+
 SCENARIOS = {
     it.__name__: it
     for it in (
-        New, Large, Compressed, Durable, Overwrite, OverwriteLarge, Numbered, Batch, DurableBatch, Hooked, NewFolder,
+        New, Large, Compressed, Durable, Overwrite, OverwriteLarge, Numbered, Batch, DurableBatch, Hooked, DurableHooked,
+        OverwriteHooked, Extended, NewFolder, DurableNewFolder,
     )
 }  # fmt: skip

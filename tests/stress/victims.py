@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from stress.scenarios import SCENARIOS
+from stress.reads import READS
+from stress.scenarios import SCENARIOS, Scenario
+
+MARK = "the mark between a scenario"
 
 CALLS = "%file,%desc,%network"
 
@@ -25,7 +28,8 @@ class Outcome(NamedTuple):
 
     code: int
     said: list[dict[str, Any]]
-    calls: collections.Counter[str]
+    points: list[tuple[str, int]]
+    """The system calls of the scenario: each by its name, and how many of that name there were since it is watched."""
 
 
 def why_not() -> str | None:
@@ -64,19 +68,21 @@ class Victims:
         self._runs += 1
         folder = self._work / f"{self._runs}"
         folder.mkdir()
-        SCENARIOS[scenario](folder).before()
+        made(scenario, folder).before()
         return folder
 
-    def run(self, scenario: str, way: str, folder: Path, *injections: str) -> Outcome:
-        """Run *scenario* in *folder* under strace; with *injections* as its option ``inject`` takes them."""
-        go, said, log = (self._work / f"{it}{self._runs}" for it in ("go", "said", "log"))
-        os.mkfifo(go)
-        gate = os.open(go, os.O_RDWR)  # which does not wait for a reader: it may be dead already
-        order = {"scenario": scenario, "way": way, "folder": str(folder), "go": str(go), "said": str(said)}
+    def run(self, scenario: str, way: str, folder: Path, *injections: str, again: bool = False) -> Outcome:
+        """Run *scenario* in *folder* under strace.
+
+        :param injections: as its option ``inject`` takes them
+        :param again: let the same process run it a second time
+        """
+        said, log = (self._work / f"{it}{self._runs}" for it in ("said", "log"))
+        order = {"scenario": scenario, "way": way, "folder": str(folder), "said": str(said), "again": again}
         self._zygote.stdin.write(json.dumps(order) + "\n")
         self._zygote.stdin.flush()
         pid = self._zygote.stdout.readline().strip()
-        while not said.exists() or not said.stat().st_size:
+        while not said.exists() or not said.read_bytes().strip(b"\0"):
             time.sleep(0.001)
         inject = [it for injection in injections for it in ("-e", f"inject={injection}")]
         tracer = subprocess.Popen(
@@ -85,21 +91,40 @@ class Victims:
             text=True,
         )
         assert "attached" in tracer.stderr.readline()
-        os.write(gate, b"x")
+        with open(said, "r+b") as slate:
+            slate.seek(-1, os.SEEK_END)
+            slate.write(b"x")
         code = int(self._zygote.stdout.readline())
         tracer.wait()
         tracer.stderr.close()
-        os.close(gate)
-        lines = said.read_text().strip().splitlines()
-        counts = collections.Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
-        for it in (go, said, log):
+        lines = said.read_bytes()[:-1].strip(b"\0").decode().splitlines()
+        points = points_of(log.read_text(), pid)
+        for it in (said, log):
             it.unlink(missing_ok=True)
-        return Outcome(code, [json.loads(it) for it in lines], counts)
+        return Outcome(code, [json.loads(it) for it in lines], points)
 
 
-def points(calls: collections.Counter[str]) -> list[tuple[str, int]]:
-    """Return each call that was seen, with its turn."""
-    return [(call, turn) for call, count in sorted(calls.items()) for turn in range(1, count + 1)]
+def made(scenario: str, folder: Path) -> Scenario:
+    """Return the scenario of that name."""
+    return (SCENARIOS[scenario] if scenario in SCENARIOS else READS[scenario])(folder)
+
+
+def points_of(log: str, pid: str) -> list[tuple[str, int]]:
+    """Return the calls of the process between the marks in *log*, each with its turn."""
+    counts: collections.Counter[str] = collections.Counter()
+    points = []
+    marks = 0
+    for line in log.splitlines():
+        found = re.match(rf"{pid} +(\w+)\(", line)
+        if found is None:
+            continue
+        call = found[1]
+        counts[call] += 1
+        if MARK in line:
+            marks += 1
+        elif marks == 1:
+            points.append((call, counts[call]))
+    return points
 
 
 needs_strace = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))

@@ -64,7 +64,27 @@ def raise_explained(error: Exception, path: str) -> NoReturn:
             raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", path) from error
         raise explained(error, "reading a result", path) from error
     if isinstance(error, MemoryError):
+        if _announces_too_much(path):
+            raise CorruptResultError(path, "a value in it would be longer than the file") from error
         error.add_note(f"while loading {path}: it needs more memory than there is, or is damaged")
         raise error
     error.add_note(f"while loading {path}: the file needs something that can't be imported here")
     raise error
+
+
+def _announces_too_much(path: str) -> bool:
+    """Return whether the pickle at *path* has a length in it that goes beyond its end; False where that can't be known."""
+    import mmap
+    import pickletools
+
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            if mapped[:1] != pickle.PROTO:
+                return False  # compressed, which has a checksum, or another format
+            for _ in pickletools.genops(mapped):  # type: ignore[arg-type]  # it reads as a file does
+                pass
+    except ValueError:
+        return True
+    except (OSError, MemoryError):
+        pass
+    return False

@@ -1,0 +1,91 @@
+"""Where scenarios are disturbed in this process, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import time
+import warnings
+
+from stress.reads import READS
+from stress.scenarios import SCENARIOS
+from stress.zygote import go_the_way
+
+from neuralib.persistence import _core
+from neuralib.persistence._stores import system
+
+BY_HOOK = ["Hooked", "DurableHooked", "OverwriteHooked"]
+"""Scenarios whose files have names from the start."""
+
+SAVING = [
+    (scenario, way)
+    for scenario in SCENARIOS
+    for way in ("unnamed", "hidden", "claimed")
+    if way != "unnamed" or scenario not in BY_HOOK
+]
+"""Each scenario that saves, with the ways in which it can."""
+
+WAYS = SAVING + [(scenario, "unnamed") for scenario in READS]
+"""All scenarios."""
+
+
+class Bench:
+    """Lets a scenario be disturbed, and checks what is left of it."""
+
+    def __init__(self, folder, monkeypatch):
+        self._folder, self._monkeypatch = folder, monkeypatch
+        self._runs = 0
+        gc.collect()
+        gc.freeze()  # so that each collection takes microseconds
+
+    def go(self, way):
+        for owner, name in ((system, "TMPFILE"), (os, "link"), (_core, "rename_exclusively")):
+            self._monkeypatch.setattr(owner, name, getattr(owner, name))
+        go_the_way(way)
+
+    def made(self, scenario):
+        self._runs += 1
+        folder = self._folder / str(self._runs)
+        folder.mkdir()
+        kind = SCENARIOS[scenario] if scenario in SCENARIOS else READS[scenario]
+        kind(folder).before()
+        made = kind(folder)
+        made.said = []
+        made.say = lambda **what: made.said.append(what)
+        return made
+
+    def disturbed(self, made, disturb):
+        """Run the scenario *made* by *disturb*, which takes what to run; check what is left. Return what *disturb* does."""
+        lost = []
+        self._monkeypatch.setattr(sys, "unraisablehook", lambda it: lost.append(it.exc_value))
+        before = resources()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            outcome = disturb(made.run)
+        gc.collect()
+        assert settled() == before
+        left = [it for _, folders, files in os.walk(made.folder) for it in [*folders, *files]]
+        assert not [it for it in left if it.startswith(system.LEFTOVER_PREFIX)], left
+        made.after()
+        made.check(made.said)
+        for it in getattr(made, "mine", ()):
+            made.handler.save_persistence(it)
+        made.run()
+        made.after()
+        made.check(made.said)
+        assert all(isinstance(it, (KeyboardInterrupt, MemoryError)) for it in lost), lost
+        return outcome
+
+
+def resources():
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+
+def settled():
+    """Return the resources in use, once threads that are about to end have ended."""
+    deadline = time.monotonic() + 5
+    while threading.active_count() > 1 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return resources()

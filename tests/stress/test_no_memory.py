@@ -1,0 +1,125 @@
+"""Any allocation may fail: a MemoryError, and nothing is lost, torn or left behind. And what can't be pickled at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+
+import pytest
+from checks import Pair, Run, filled
+from stress.bench import WAYS, Bench
+
+from neuralib.persistence import GzipHandler, PersistenceError, PickleHandler
+
+# Not what compares mapped arrays: a call that fails for want of memory makes the interpreter lose its arguments.
+TRIED = [it for it in WAYS if it[0] != "LoadMapped"]
+ALLOCATIONS = 15  # of each scenario in the quick form
+
+
+def failing(turn):
+    """Return a function that runs while the allocation of that *turn* fails; it returns whether that was felt."""
+    import _testcapi
+
+    def disturb(run):
+        felt = False
+        _testcapi.set_nomemory(turn, turn + 1)
+        try:
+            run()
+        except PersistenceError:
+            raise  # a file must not be taken for a damaged one
+        except Exception:  # a MemoryError, or what the interpreter makes of one, such as "can't allocate read lock"
+            felt = True
+        finally:
+            _testcapi.remove_mem_hooks()
+        return felt
+
+    return disturb
+
+
+def in_a_child(work):
+    """Run *work* in a process of its own; return what it printed, and how it ended."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(reading)
+            with os.fdopen(writing, "w", buffering=1) as out:
+                try:
+                    work(lambda *what: print(*what, file=out))
+                    code = 0
+                except BaseException:
+                    traceback.print_exc(file=out)
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        said = file.read()
+    return said, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_any_allocation_fails(tmp_path, monkeypatch, sample, long, scenario, way):
+    """One, in a process of its own."""
+    if not hasattr(pytest.importorskip("_testcapi"), "set_nomemory"):
+        pytest.skip("this Python's allocations can't be made to fail")
+
+    def work(say):
+        bench = Bench(tmp_path, monkeypatch)
+        bench.go(way)
+        bench.disturbed(bench.made(scenario), lambda run: run())  # caches are filled now
+
+        def tried(turn):
+            say(turn)
+            return bench.disturbed(bench.made(scenario), failing(turn))
+
+        highest = 64
+        while tried(highest):
+            highest *= 2
+        say("felt", sum(tried(turn) for turn in sample(range(highest), ALLOCATIONS)))
+
+    said, code = in_a_child(work)
+    assert code == 0, f"{signal.Signals(-code).name if code < 0 else code} at {said[-3000:]}"
+    assert int(said.split()[-1]) > 3
+
+
+class Explosive:
+    """Can't be pickled, for a reason of its own."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
+@pytest.mark.parametrize(
+    "error",
+    [TypeError("no"), FileExistsError(17, "no"), OSError("no"), MemoryError(), RecursionError(), KeyboardInterrupt()],
+    ids=lambda it: type(it).__name__,
+)
+@pytest.mark.parametrize("size", [10, 3_000_000])
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_cannot_be_pickled(tmp_path, kind, error, size, durable):
+    """The error is the one that its pickling raised; the former result, the numbers and the folder are as they were."""
+    pairs, runs = kind(Pair, tmp_path / "pairs", durable=durable), kind(Run, tmp_path / "runs", durable=durable)
+    pairs.save_persistence(filled(Pair(1, 2), data="former"))
+    runs.save_all([filled(Run("A"), data=0), filled(Run("A"), data=1)])
+    before = sorted(tmp_path.rglob("*"))
+    bad = [b"x" * size, Explosive(error)]
+    run = filled(Run("A"), data=bad)
+    for call in (
+        lambda: pairs.save_persistence(filled(Pair(1, 2), data=bad)),
+        lambda: pairs.save_persistence(filled(Pair(3, 4), data=bad)),
+        lambda: runs.save_persistence(run),
+        lambda: runs.save_all([run]),
+    ):
+        with pytest.raises(type(error)) as caught:
+            call()
+        assert caught.value is error
+        assert run.version is None
+        assert sorted(tmp_path.rglob("*")) == before
+    assert pairs.load_persistence(Pair(1, 2)).data == "former"
+    run.data = "mended"
+    assert runs.save_persistence(run).version == 2
