@@ -170,6 +170,7 @@ def main() -> int:
         parser.error(f"no case has such a name; there are: {', '.join(sorted({it.name for it in CASES}))}")
     print(f"{'case':<60} {'ours':>16} / {'other':<16}   ratio (5-95 %)    at most")
     found = []
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None  # what others did meanwhile
     for root in folders:
         work = Path(tempfile.mkdtemp(prefix=f"benchmark-{Path(root).name}-", dir=root))
         try:
@@ -188,6 +189,7 @@ def main() -> int:
         counts = instructions.compare()
     report = {
         "python": platform.python_version(),
+        "load_before": load,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
         "cases": found,
         "instructions_per_call": counts,

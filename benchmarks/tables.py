@@ -115,7 +115,10 @@ def short_table(report: dict[str, Any]) -> str:
 
 def conditions(report: dict[str, Any]) -> str:
     """Return a sentence on where the figures come from."""
-    return f"Measured with `python benchmarks/compare.py` on Python {report['python']}, {report['machine']}."
+    load = report.get("load_before")
+    busy = f", on which other programs kept {load:.0f} busy" if load and load >= 0.5 else ""
+    where = f"Python {report['python']}, {report['machine']}{busy}"
+    return f"Measured with `python benchmarks/compare.py` on {where}."
 
 
 def pages(report: dict[str, Any]) -> dict[Path, str]:
