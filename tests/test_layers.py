@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "neuralib" / "persistence"
 
 ROWS = [  # from the ground up; within a row each may import from those before it
     ["_errors", "_equality", "_core", "_names"],
-    ["_field", "_preview", "_naming", "_typed", "_schema", "_convert"],
+    ["_field", "_preview", "_naming", "_typed", "_schema", "_convert", "_thumbnails", "_html"],
     ["_codegen", "_decorator"],
     [
         "_stores.base",
@@ -62,6 +62,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
 ]
 ALONE = {
     "_preview",
+    "_thumbnails",
     "_equality",
     "_validators",
     "_handlers.arrays",

@@ -111,6 +111,13 @@ def make_replace(info: PersistentClass[Any]) -> Callable[..., Any]:
     return _compiled(info, names, "_replace", parameters, body, annotations, doc)
 
 
+def _repr_html_(self: object) -> str:
+    """Return the fields as a table, which notebooks show."""
+    from neuralib.persistence import _html  # what only notebooks need
+
+    return _html.result_html(self)
+
+
 def _compiled(
     info: PersistentClass[Any],
     names: _Names,

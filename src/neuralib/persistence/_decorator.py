@@ -32,7 +32,7 @@ def persistence_class(
 
     Fields declared with :func:`field` or :func:`autoinc_field` are keys; bare annotations are data. The class gets an
     ``__init__`` that takes the keys, a ``__str__`` that gives the file name, and a ``__repr__``, each unless it has its
-    own; ``_replace`` where it has a stub of that name; and ``__match_args__``.
+    own, and a ``_repr_html_`` for notebooks; ``_replace`` where it has a stub of that name; and ``__match_args__``.
 
     >>> @persistence_class
     ... class Recording:
@@ -75,6 +75,9 @@ def _decorated(cls: type[T], name: str | None, splitter: str) -> type[T]:
         _attach(cls, _codegen.make_str(info))
     if _has_default(cls, "__repr__"):
         _attach(cls, _codegen.make_repr(info))
+    shown = getattr(cls, "_repr_html_", missing)  # None where the class wants none
+    if shown is missing or hasattr(shown, GENERATED):
+        _attach(cls, _codegen._repr_html_)
     if hasattr(cls, "_replace"):
         _attach(cls, _codegen.make_replace(info))
     if "__match_args__" not in cls.__dict__:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from neuralib.persistence._convert import as_dict
-from neuralib.persistence._errors import NothingFoundError
+from neuralib.persistence._errors import NothingFoundError, PersistenceError
 from neuralib.persistence._handlers.conditions import Conditions, of_keys
 from neuralib.persistence._handlers.finding import Keeper, Listing
+from neuralib.persistence._preview import size_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+_MOST_SHOWN = 10  # hits in a notebook
+_MOST_ADDED_UP = 10_000  # hits whose sizes are added up for it: each takes a system call
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -164,6 +168,22 @@ class Found(Sequence[Hit[T]]):
         about = f" with {', '.join(self.about)}" if self.about else ""
         return f"<Found: {len(self)} {owner} in {os.fspath(self._finder.save_root)!r}{about}>"
 
+    def _repr_html_(self) -> str:
+        """Return the first hits as a table, which notebooks show."""
+        from neuralib.persistence import _html  # what only notebooks need
+
+        info = self._finder.persistence_info
+        names = [it.field_name for it in info.named_fields]
+        about = f"{len(self):,} found in {os.fspath(self._finder.save_root)}"
+        about += f", with {', '.join(self.about)}" if self.about else ""
+        if 0 < len(self) <= _MOST_ADDED_UP:
+            about += f", {size_text(sum(map(_size, self)))}"
+        shown = self[:_MOST_SHOWN]
+        rows = [[*_key_texts(it, names), size_text(_size(it)), it.name] for it in shown]
+        if len(self) > len(shown):
+            rows.append(["…"] * len(names) + ["…", f"{len(self) - len(shown):,} more"])
+        return _html.rows_html(info.cls_name, about, [*names, "size", "file"], rows, [len(names)])
+
     def __len__(self) -> int:
         return len(self._state[1])
 
@@ -260,3 +280,20 @@ class Found(Sequence[Hit[T]]):
 
 def _shown(index: slice) -> str:
     return ":".join("" if it is None else str(it) for it in (index.start, index.stop, index.step))
+
+
+def _size(hit: Hit[Any]) -> int:
+    """Return the size of the file, 0 where it was deleted meanwhile."""
+    try:
+        return hit.size_bytes
+    except OSError:
+        return 0
+
+
+def _key_texts(hit: Hit[Any], names: list[str]) -> list[str]:
+    """Return the keys as texts; nothing where the file that would have to tell them can't be read."""
+    try:
+        keys = hit.keys
+    except (PersistenceError, OSError):
+        return ["?"] * len(names)
+    return [it if isinstance(it, str) else value_text(it) for it in map(keys.get, names)]
