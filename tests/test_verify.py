@@ -43,8 +43,8 @@ def test_files_of_others_are_checked_as_far_as_they_can_be(tmp_path):
     """A pickle without checksum is followed to its end; gzip always has one."""
     values = {"a": 1, "b": 2, "c": "default", "data": np.arange(50_000)}
     (tmp_path / "cache-Pair-1-2.pkl").write_bytes(pickle.dumps(values))
-    (tmp_path / "cache-Pair-1-3.pkl").write_bytes(pickle.dumps(values)[:-1000])
-    (tmp_path / "cache-Pair-1-4.pkl").write_bytes(gzip.compress(pickle.dumps(values)))
+    (tmp_path / "cache-Pair-1-3.pkl").write_bytes(pickle.dumps(values | {"b": 3})[:-1000])
+    (tmp_path / "cache-Pair-1-4.pkl").write_bytes(gzip.compress(pickle.dumps(values | {"b": 4})))
     (tmp_path / "cache-Pair-1-5.pkl").write_bytes(b"")
     (tmp_path / "cache-Pair-1-6.pkl").mkdir()
     found = {it.path.stem[-1]: it for it in PickleHandler(Pair, tmp_path).verify()}

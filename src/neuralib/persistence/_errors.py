@@ -7,6 +7,8 @@ so that it can leave a worker process.
 
 from __future__ import annotations
 
+import collections
+import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +20,40 @@ _MAX_SHOWN = 120
 def shown(value: object) -> str:
     """Return a short ``repr`` of *value* for a message; a value whose ``repr`` fails is named by its type."""
     try:
+        if not is_brief(value):
+            return f"<{type(value).__name__} of many values>"
         text = repr(value)
     except Exception:  # a message must not fail because of what it is about
         return f"<{type(value).__name__}>"
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+
+
+def is_brief(value: object, most: int = 1000) -> bool:
+    """Return whether *value* and what it holds, at all depths, are at most *most* values.
+
+    What a file holds may refer to the same list many times, and that to another...: written out, it has no end.
+    """
+    todo: list[Any] = [value]
+    left = most
+    while todo:
+        left -= 1
+        if left < 0:
+            return False
+        it = todo.pop()
+        if isinstance(it, (str, bytes, int, float)):
+            continue
+        if isinstance(it, dict):
+            parts: Any = (part for pair in it.items() for part in pair)
+        elif isinstance(it, (list, tuple, set, frozenset, collections.deque)):
+            parts = it
+        elif getattr(getattr(it, "dtype", None), "hasobject", False) and hasattr(it, "flat"):
+            parts = it.flat
+        elif not isinstance(it, type) and hasattr(it, "__dict__"):
+            parts = vars(it).values()
+        else:
+            continue
+        todo.extend(itertools.islice(parts, left + 1))
+    return True
 
 
 class PersistenceError(Exception):
@@ -169,13 +201,18 @@ class NoInitFitsError(PersistenceError, TypeError):
 
 
 class KeyMismatchError(PersistenceError, FileNotFoundError):
-    """A result was found, but its validated keys are not those that were asked for."""
+    """A result was found, but its keys are not those that were asked for, or not those that its name says (``field`` is '')."""
 
     def __init__(self, owner: str, field: str, wanted: str, found: str, path: str | None = None) -> None:
         super().__init__(owner, field, wanted, found, path)
         self.owner, self.field, self.wanted, self.found, self.path = owner, field, wanted, found, path
 
     def __str__(self) -> str:
+        if not self.field:
+            return (
+                f"{self.path} holds the result of {self.owner} with the keys ({self.found}), whose name is another: "
+                f"it was renamed or copied, or the keys' names changed"
+            )
         where = "" if self.path is None else f" in {self.path}"
         return f"{self.owner}.{self.field} does not validate{where}: wanted {self.wanted}, found {self.found}"
 

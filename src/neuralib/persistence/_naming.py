@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._errors import FieldDefinitionError, UnsafeNameError, shown
+from neuralib.persistence._errors import FieldDefinitionError, UnsafeNameError, is_brief, shown
 from neuralib.persistence._field import missing
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class AnyText:
     __slots__ = ("text",)
 
     # Noncharacters and the end of the private ones, which no fixed text of a name has.
-    _FIRST, _FIRST_OF_MORE, _COUNT = 0xFDD0, 0x10FF00, 32
+    _FIRST, _FIRST_OF_MORE, COUNT = 0xFDD0, 0x10FF00, 32
 
     def __init__(self, column: int = 0, *, absent: bool = False) -> None:
-        first = self._FIRST if column < self._COUNT else self._FIRST_OF_MORE
+        first = self._FIRST if column < self.COUNT else self._FIRST_OF_MORE
         self.text = None if absent else chr(first + column)
 
 
@@ -79,6 +79,14 @@ def text_of(declared: PersistentField[Any], value: object) -> str | None:
         text = declared.filename(value)
         return None if text is None else str(text)
     return str(value)
+
+
+def has_text(declared: PersistentField[Any], value: object) -> bool:
+    """Return whether *value*, which a file holds, can be asked for its text in a name.
+
+    It may refer to itself so often that its text would fill the memory; what is in a name is short.
+    """
+    return callable(declared.filename) or is_brief(value)
 
 
 def problem_of_whole(name: str) -> str | None:

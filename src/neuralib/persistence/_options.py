@@ -19,6 +19,7 @@ from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     CorruptResultError,
     MissingFieldError,
+    NameTakenError,
     NotAResultError,
 )
 from neuralib.persistence._handlers.pickles import PickleHandler
@@ -130,12 +131,18 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         :param dest: the folder of the results
         :param kwargs: key values that replace those of the template
         :raises FileNotFoundError: *error_when_missing*, and there is no valid result
+        :raises NameTakenError: the file of that name holds a result with other keys, which is not replaced
         """
         handler = self._handler(dest)
         template = self._template(result, kwargs)
         path, reason = self._path_of(handler, template)
         if path is not None and not getattr(self, "invalid_cache", False):
-            loaded, reason = self._load_valid(handler, template, path)
+            try:
+                loaded, reason = self._load_valid(handler, template, path)
+            except NameTakenError as error:
+                if not error_when_missing:
+                    raise
+                loaded, reason = None, str(error)
             if loaded is not None:
                 return loaded
         elif path is not None:
@@ -166,8 +173,7 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         start = time.perf_counter()
         try:
             result = handler.load_persistence(path)
-            handler.validate(template, result)
-        except FileNotFoundError as error:  # not there, or with other validated keys
+        except FileNotFoundError as error:
             return None, str(error)
         except _UNREADABLE as error:
             _log.warning("taken as absent: %s", error)
@@ -175,10 +181,29 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         except (pickle.UnpicklingError, EOFError, ImportError, AttributeError) as error:
             _log.warning("taken as absent: %s can't be loaded: %s: %s", path, type(error).__name__, error)
             return None, f"{type(error).__name__}: {error}"
+        reason = self._other_keys(handler, template, result, path)
+        if reason:
+            return None, reason
         if not self._passes(path, result):
             return None, "validate_cache refused it"
         _log.info("loaded %s in %.3f s", path, time.perf_counter() - start)
         return result, ""
+
+    def _other_keys(self, handler: PersistenceHandler[T], template: T, result: T, path: Path) -> str:
+        """Return how the keys of *result*, which was loaded from *path*, differ from those of *template*.
+
+        :raises NameTakenError: so that it can't be replaced by another, which would be computed in vain
+        """
+        info = ensure_persistence_class(template)
+        keys = _core.as_dict(template)
+        problem = ""
+        try:
+            handler.validate(template, result)
+        except FileNotFoundError as error:
+            problem = str(error)
+        if problem or handler._other_key(result, keys) is not None:
+            handler._refuse_stored(template, _core.as_dict(result), str(path), info)
+        return problem
 
     def _passes(self, path: Path, result: T) -> bool:
         try:

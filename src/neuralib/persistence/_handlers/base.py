@@ -21,10 +21,12 @@ from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     CorruptResultError,
     KeyMismatchError,
+    KeyNotSetError,
     MissingFieldError,
     NameTakenError,
     NotAResultError,
     PersistenceError,
+    UnsafeNameError,
     WrongResultClassError,
     shown,
 )
@@ -33,7 +35,7 @@ from neuralib.persistence._handlers import batches, finding
 from neuralib.persistence._handlers.batches import PATIENCE
 from neuralib.persistence._handlers.conditions import of_keys, of_template
 from neuralib.persistence._handlers.found import Found
-from neuralib.persistence._naming import AnyText, literals_of, text_of
+from neuralib.persistence._naming import AnyText, has_text, text_of
 from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
@@ -54,7 +56,8 @@ class FileCheck(NamedTuple):
 
     path: Path
     problem: Exception | None
-    """What is wrong with it: usually a :class:`CorruptResultError`. None: nothing."""
+    """What is wrong with it: a :class:`CorruptResultError`, a :class:`KeyMismatchError` (its name is not that of the keys
+    in it), an :class:`OSError`. None: nothing."""
     checksummed: bool
     """Whether a checksum says that it is what was saved. False for files of other programs and formats without one."""
 
@@ -268,6 +271,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         except (CorruptResultError, NotAResultError) as error:
             _log.warning("replacing a file that is no result any more: %s", error)
             return
+        self._refuse_stored(result, stored, path, info)
+
+    def _refuse_stored(self, result: T, stored: dict[str, Any], path: str, info: PersistentClass[T]) -> None:
+        """Raise an error where the fields *stored* in the file at *path* have other keys in the name than *result*."""
         names = [it.field_name for it in info.fields if it.filename and it.field_name in stored]
         mine = {it: getattr(result, it, None) for it in names}
         theirs = {it: stored[it] for it in names}
@@ -282,6 +289,11 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _stored_fields(self, path: str) -> dict[str, Any]:
         """Return the fields of the result at *path*."""
         return as_dict(self._load_by_hook(path))
+
+    def _misplaced(self, keys: dict[str, Any], name: str, path: str) -> KeyMismatchError:
+        """Return the error that the file at *path* holds the result of other *keys* than its *name* says."""
+        found = ", ".join(f"{it}={shown(value)}" for it, value in keys.items())
+        return KeyMismatchError(self.persistence_class.__qualname__, "", name, found, path)
 
     @property
     def _numbering(self) -> Numbering[FolderStore]:
@@ -300,10 +312,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Save *result* under the next number of *series*, which becomes the value of *field*."""
         store, head, tail = series.store, series.head, series.tail
         published = False
-        losses = 0
+        losses = least = 0
         try:
             while not published:
-                number = series.next()
+                number = max(series.next(), least)
                 setattr(result, field, number)
                 publish = self._publish_new if losses < PATIENCE or not self.durable else self._publish_then_sync
                 draft = publish(result, store, f"{head}{number}{tail}")
@@ -314,14 +326,17 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                     draft.discard()
                     series.lost(number)
                     losses += 1
+                    least = number + 1  # also where theirs is not listed: 'a' and 'A' are one on some file systems
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
 
     def _series_of(self, result: T, info: PersistentClass[T], field: str) -> Series[FolderStore]:
         """Return the series that *result* will be one of."""
-        folder, name = os.path.split(os.fspath(self.filepath(result, **{field: AnyText()})))
-        (head, tail), _ = literals_of(name)
+        plain = self.filename(result, **{field: 0})
+        mark = next(it for it in map(AnyText, range(AnyText.COUNT)) if str(it.text) not in plain)
+        folder, name = os.path.split(os.fspath(self.filepath(result, **{field: mark})))
+        head, tail = name.split(str(mark.text))
         return self._numbering.series(FolderStore(folder), (head, tail))
 
     # ------------------------------------------------------------------------------------------ loading
@@ -384,9 +399,22 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             if name not in keys or (wanted := keys[name]) is missing:
                 continue
             found = getattr(result, name, None)
-            if wanted is not found and text_of(it, wanted) != text_of(it, found):
+            if wanted is found:
+                continue
+            if not has_text(it, found) or text_of(it, wanted) != text_of(it, found):
                 return name
         return None
+
+    def _is_named(self, result: T, name: str) -> bool:
+        """Return whether *name* is the file name of *result*."""
+        if not all(has_text(it, getattr(result, it.field_name, None)) for it in self.persistence_info.named_fields):
+            return False
+        try:
+            return self.filename(result) == name
+        except KeyNotSetError:  # of the oldest files, which may lack keys: nothing speaks against the name
+            return True
+        except UnsafeNameError:
+            return False
 
     def load_all(
         self,
@@ -470,6 +498,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Read files to their end, and yield what became of each; no result is made of them.
 
         Of a file with a checksum (all that :class:`PickleHandler` and :class:`GzipHandler` write), any change is found.
+        A file that was renamed or copied, so that its name is not that of the keys in it, is reported by a
+        :class:`KeyMismatchError`, where these keys are plain data.
 
         >>> broken = [found for found in handler.verify() if found.problem]  # doctest: +SKIP
 
@@ -491,13 +521,35 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _checked(self, paths: list[str], *, progress: bool, given: bool) -> Iterator[FileCheck]:
         with batches.bar(paths, progress, "files") as bar:
             for path in bar:
+                problem: Exception | None = None
+                checksummed = False
                 try:
                     checksummed = self._check(path)
+                    if not given:  # else it may have any name
+                        self._check_name(path)
                 except (PersistenceError, OSError) as error:
-                    if given or not _has_gone(path, error):
-                        yield FileCheck(Path(path), error, checksummed=False)
-                else:
-                    yield FileCheck(Path(path), None, checksummed)
+                    if not given and _has_gone(path, error):
+                        continue
+                    problem = error
+                yield FileCheck(Path(path), problem, checksummed)
+
+    def _check_name(self, path: str) -> None:
+        """Raise an error where the keys in the file at *path*, as far as they can be read, give another name."""
+        fields = self._head_of(path)
+        named = self.persistence_info.named_fields
+        if not all(it.field_name in fields and has_text(it, fields[it.field_name]) for it in named):
+            return
+        keys = {it.field_name: fields[it.field_name] for it in named}
+        try:
+            found = self.filename(None, **keys)
+        except UnsafeNameError as error:
+            raise self._misplaced(keys, os.path.basename(path), path) from error
+        if found != os.path.basename(path):
+            raise self._misplaced(keys, os.path.basename(path), path)
+
+    def _head_of(self, path: str) -> dict[str, Any]:
+        """Return the fields at the start of the file at *path* that are plain data, without making anything else."""
+        return {}
 
     def _check(self, path: str) -> bool:
         """Read the file *path* to its end; return whether a checksum says that it is what was saved."""
@@ -540,11 +592,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                         continue
                     raise
                 # A name can be read in more than one way where values contain the splitter; the keys inside decide.
-                other = self._other_key(result, exact)
-                if other is None:
+                if not self._is_named(result, name):
+                    self._report_stranger(result, name, str(root / name), on_corrupt)
+                elif self._other_key(result, exact) is None:
                     yield root / name, result
-                elif self.filename(result) != name:
-                    self._report_stranger(result, other, exact, str(root / name), on_corrupt)
 
     def _loading(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, Callable[[], T]]]:
         """Yield each name with the function that gives the result, loaded by threads where there are several."""
@@ -573,14 +624,13 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _report_stranger(
         self,
         result: T,
-        key: str,
-        wanted: dict[str, Any],
+        name: str,
         path: str,
         on_corrupt: Callable[[PersistenceError], object] | None,
     ) -> None:
         """Report the file at *path*, whose content belongs under another name: it was renamed or copied."""
-        owner = self.persistence_class.__qualname__
-        error = KeyMismatchError(owner, key, shown(wanted[key]), shown(getattr(result, key, None)), path)
+        keys = {it.field_name: getattr(result, it.field_name, None) for it in self.persistence_info.named_fields}
+        error = self._misplaced(keys, name, path)
         if on_corrupt is None:
             _log.warning("left out: %s", error)
         else:

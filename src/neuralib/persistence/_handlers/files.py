@@ -276,6 +276,11 @@ class FileHandler(PersistenceHandler[T]):
         except FAILURES as error:
             raise_explained(error, path)
 
+    def _is_named(self, result: T, name: str) -> bool:
+        if not self._own_place and _core.plain_name(self.persistence_info.layout, result, self._ext) == name:
+            return True
+        return super()._is_named(result, name)
+
     def _check_open(self, fd: int) -> bool:
         """Read the file that is open as *fd* to its end; return whether a checksum says that it is what was saved."""
         self._read_open(fd)

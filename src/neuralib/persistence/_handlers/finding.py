@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from neuralib.persistence import _names
 from neuralib.persistence._errors import KeyMismatchError, shown
-from neuralib.persistence._naming import AnyText, literals_of, text_of
+from neuralib.persistence._naming import AnyText, has_text, literals_of, text_of
 from neuralib.persistence._schema import default_maker
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import FolderStore
@@ -260,9 +260,12 @@ class Listing:
         """Return the error to raise where a result with the keys in *fields* does not belong under the name of the row."""
         name = self.table.names[row]
         keys = {it.field_name: fields.get(it.field_name) for it in self.fields}
+        owner = self.keeper.persistence_info.persistence_cls.__qualname__
+        endless = [it.field_name for it in self.fields if not has_text(it, keys[it.field_name])]
+        if endless:
+            return KeyMismatchError(owner, endless[0], name, shown(keys[endless[0]]), self.path(row))
         if self.keeper.filename(self.template, **keys) == name:
             return None
-        owner = self.keeper.persistence_info.persistence_cls.__qualname__
         texts = self._texts_of(row)
         for column, it in enumerate(self.fields):
             text = text_of(it, keys[it.field_name])

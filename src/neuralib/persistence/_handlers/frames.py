@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import operator
 import os
 import pickle
 import struct
@@ -39,6 +40,7 @@ AT_ONCE = 1 << 16
 """Bytes: a file that is smaller is read in one call, and has no large array."""
 
 _TRAILER = struct.Struct("<8sQII")
+_ALIKE = 5  # bytes of a magic number that is meant to be ours
 _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
@@ -156,9 +158,14 @@ def trailer_of(end: Buffer, size: int) -> Trailer | None:
 
     :raises ValueError: its length is not that of the file
     """
-    if len(memoryview(end)) < _TRAILER.size or bytes(end[-_TRAILER.size : -16]) != MAGIC:  # type: ignore[index]
+    if len(memoryview(end)) < _TRAILER.size:
         return None
-    _, length, whole, structure = _TRAILER.unpack(end[-_TRAILER.size :])  # type: ignore[index]
+    magic, length, whole, structure = _TRAILER.unpack(end[-_TRAILER.size :])  # type: ignore[index]
+    if magic != MAGIC:
+        # Most of it alike is no accident: damage to it must not hide damage to the rest.
+        if length == size - _TRAILER.size or sum(map(operator.eq, magic, MAGIC)) >= _ALIKE:
+            raise ValueError("the end of it that says what was saved is damaged")
+        return None
     if length != size - _TRAILER.size:
         raise ValueError(f"it has {size} bytes, but says of itself that it has {length + _TRAILER.size}")
     return Trailer(length, whole, structure)

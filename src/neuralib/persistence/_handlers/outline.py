@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._handlers import plain_data, untrusted
+from neuralib.persistence._handlers import plain_data
+from neuralib.persistence._handlers.allowance import Allowance, AllowanceError
 from neuralib.persistence._handlers.instructions import Left
+from neuralib.persistence._handlers.machine import Machine
+from neuralib.persistence._handlers.plain_values import Unbuilt
 from neuralib.persistence._handlers.stand_ins import TABLE, ArrayBegun, ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ MOST_INSTRUCTIONS = 300_000
 """After so many instructions of the pickle, reading ends: what there is by then is the head."""
 _MOST_BYTES = 1 << 25  # of the values of one head, about
 _LOOK_EVERY = 4096  # instructions: how often is looked whether the names that are asked for are there
-_KEY_STEPS = 100_000  # for looking through keys that are tuples
+_ALLOWED_FOR = 1 << 20  # bytes: a head may cost what a file of this size may
 
 
 class _Known(ObjectHead):
@@ -29,15 +32,11 @@ class _Known(ObjectHead):
         return TABLE[self.type_name]
 
 
-class _EnoughError(Exception):
-    """There is too much in the file to look at."""
-
-
-class Outline(untrusted.Run):
+class Outline(Machine):
     """One run through one pickle that makes stand-ins of what is not on the closed list."""
 
     def __init__(self, buffers: Iterator[Left]) -> None:
-        super().__init__({}, buffers, _KEY_STEPS // 10)
+        super().__init__({}, buffers, Allowance(_ALLOWED_FOR))
         self._bytes_left = _MOST_BYTES
 
     def run_until(self, steps: Iterable[tuple[str, Any]], wanted: frozenset[str] | None) -> bool:
@@ -52,7 +51,7 @@ class Outline(untrusted.Run):
                 self._bytes_left -= arg.bit_length() >> 3
             try:
                 self.step(name, arg)
-            except _EnoughError:
+            except AllowanceError:
                 return False
             if self._bytes_left < 0 or count >= MOST_INSTRUCTIONS:
                 return False
@@ -122,7 +121,7 @@ class Outline(untrusted.Run):
         full = f"{plain_data.RENAMED_MODULES.get(module, module)}.{name}"
         return _Known(full) if full in TABLE else ObjectHead(full)
 
-    def _refuse_unbuilt(self, items: list[Any]) -> None:
+    def _refuse_unbuilt(self, items: list[Any] | tuple[Any, ...]) -> None:
         pass  # what contains itself is shown as far as it goes
 
     def _append(self, items: list[Any]) -> None:
@@ -145,13 +144,8 @@ class Outline(untrusted.Run):
         else:
             super()._set_items(items)
 
-    def _check_keys(self, keys: list[Any]) -> None:
-        try:
-            super()._check_keys(keys)
-        except ValueError:
-            if self._steps_left < 0:
-                raise _EnoughError from None
-            raise
+    def _push_tuple(self, items: tuple[Any, ...]) -> None:
+        self._push_new(items)
 
     def add_items(self, _: Any) -> None:
         """Add to a set, or to what is one by its class."""
@@ -194,7 +188,7 @@ class Outline(untrusted.Run):
         return self._called(callee, (*arguments, named) if named else arguments)
 
     def _built(self, value: Any, state: Any) -> Any:
-        if isinstance(value, plain_data.Unbuilt):
+        if isinstance(value, Unbuilt):
             if isinstance(state, tuple):
                 self._bytes_left -= sum(64 * len(it) for it in state if isinstance(it, (tuple, list, dict)))
             try:
@@ -223,7 +217,7 @@ def _size_of(made: object) -> int:
     """Return about how much memory *made* takes, which one of the closed list's functions made."""
     if isinstance(made, ArrayHead):
         return len(made.data or b"")
-    return 0 if isinstance(made, plain_data.Unbuilt) else sys.getsizeof(made)
+    return 0 if isinstance(made, Unbuilt) else sys.getsizeof(made)
 
 
 def _head_of_left(left: Left) -> ObjectHead:

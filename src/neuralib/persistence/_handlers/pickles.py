@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict
+from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._handlers import frames, heads, untrusted
+from neuralib.persistence._handlers.allowance import largest_content
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.reading import refuse_special_file
-from neuralib.persistence._handlers.stand_ins import ObjectHead
+from neuralib.persistence._handlers.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -122,7 +124,7 @@ class PickleHandler(FileHandler[T]):
 
     def _read_bytes(self, data: bytes) -> Any:
         if data.startswith(GZIP_MAGIC):
-            return self._unpickled(_decompressed(data), ())
+            return self._unpickled_content(data)
         return frames.read_bytes(data, self._unpickled)
 
     def _read_open(self, fd: int) -> Any:
@@ -141,7 +143,8 @@ class PickleHandler(FileHandler[T]):
         start = os.read(fd, len(GZIP_MAGIC))
         if start != GZIP_MAGIC:
             return frames.check_file(fd)
-        for _ in decompressed_parts(itertools.chain([start], parts_of(fd))):
+        most = self._largest_content(os.fstat(fd).st_size)
+        for _ in decompressed_parts(itertools.chain([start], parts_of(fd, frames.AT_ONCE)), most):
             pass
         return True
 
@@ -154,6 +157,26 @@ class PickleHandler(FileHandler[T]):
         if any(isinstance(found.get(it), ObjectHead) for it in names):
             return super()._some_fields(path, names)  # of a class, which this handler may trust
         return found
+
+    def _head_of(self, path: str) -> dict[str, Any]:
+        if self._own_reading or self._own_format or type(self)._read is not PickleHandler._read:
+            return super()._head_of(path)
+        try:
+            found = heads.read_head(path, [it.field_name for it in self.persistence_info.named_fields])
+        except PersistenceError:
+            return {}  # what is wrong with the file is said by whoever reads all of it
+        return {name: it for name, it in found.fields.items() if not isinstance(it, (ArrayHead, ObjectHead))}
+
+    def _unpickled_content(self, data: bytes) -> Any:
+        """Return what the compressed file *data* holds."""
+        content = _decompressed(data, self._largest_content(len(data)))
+        if isinstance(self._unpickled, untrusted.Reader):
+            return self._unpickled(content, (), len(data))
+        return self._unpickled(content, ())
+
+    def _largest_content(self, size: int) -> int | None:
+        """Return how many bytes a compressed file of *size* bytes may hold, where it is not trusted."""
+        return largest_content(size) if isinstance(self._unpickled, untrusted.Reader) else None
 
     _unpickled: frames.Unpickle = staticmethod(frames.unpickled)
 
@@ -257,9 +280,9 @@ class Compressor:
         self.draft.write(self._compress.flush())
 
 
-def parts_of(fd: int) -> Iterator[bytes]:
-    """Yield what is left to read of *fd*."""
-    while part := os.read(fd, 1 << 24):
+def parts_of(fd: int, size: int = 1 << 24) -> Iterator[bytes]:
+    """Yield what is left to read of *fd*, *size* bytes at a time."""
+    while part := os.read(fd, size):
         yield part
 
 
@@ -268,20 +291,22 @@ def _rest(fd: int) -> bytes:
     return b"".join(parts_of(fd))
 
 
-def _decompressed(data: bytes) -> bytes:
+def _decompressed(data: bytes, most: int | None = None) -> bytes:
     """Return the content of the gzip members *data*, each checked to its end.
 
-    :raises ValueError: the length or a CRC is wrong, or something else follows
+    :param most: how many bytes it may be
+    :raises ValueError: the length or a CRC is wrong, or something else follows, or it is more than *most*
     """
-    parts = list(decompressed_parts([data]))
+    parts = list(decompressed_parts([data], most))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def decompressed_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
+def decompressed_parts(parts: Iterable[bytes], most: int | None = None) -> Iterator[bytes]:
     """Yield the content of the gzip members that *parts* are together: see :func:`_decompressed`."""
     from zlib_ng import zlib_ng
 
     reader = None
+    total = 0
     for part in parts:
         data = part
         while data:
@@ -289,10 +314,8 @@ def decompressed_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
                 if not GZIP_MAGIC.startswith(data[:2]):
                     raise ValueError("something else follows the end of the compressed data")
                 reader = zlib_ng.decompressobj(_GZIP_WBITS)
-            try:
-                found = reader.decompress(data)
-            except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
-                raise ValueError(str(error)) from error
+            found = _inflated(reader, data, None if most is None else most - total)
+            total += len(found)
             if found:
                 yield found
             data = b""
@@ -300,3 +323,22 @@ def decompressed_parts(parts: Iterable[bytes]) -> Iterator[bytes]:
                 data, reader = reader.unused_data, None
     if reader is not None:
         raise EOFError("the compressed data ends too early")
+
+
+def _inflated(reader: Any, data: bytes, left: int | None) -> bytes:
+    """Return what *reader* makes of *data*: at most *left* bytes.
+
+    :raises ValueError: it is damaged, or makes more
+    """
+    from zlib_ng import zlib_ng
+
+    try:
+        found: bytes = reader.decompress(data) if left is None else reader.decompress(data, left + 1)
+    except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
+        raise ValueError(str(error)) from error
+    if left is not None and len(found) > left:
+        raise ValueError(
+            "its content is much larger than a file of its size should hold; "
+            "load it with trusted=True if you know where it comes from"
+        )
+    return found

@@ -6,7 +6,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._handlers import plain_data
+from neuralib.persistence._handlers import plain_arrays, plain_data
+from neuralib.persistence._handlers.plain_values import Unbuilt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def _array(shape: Any, code: Any, data: Any, _offset: int = 0, _strides: None = 
     """Tell of an array as this package writes it."""
     found = _NUMBER_CODE.fullmatch(code)
     if found is None:
-        return _told(shape, plain_data._plain_dtype(code), data, order)
+        return _told(shape, plain_arrays._plain_dtype(code), data, order)
     sign, kind, size = found[1], found[2], int(found[3])
     native = sign in {_NATIVE, "|"}
     name = f"{_NUMBER_KINDS[kind]}{8 * size if kind != 'b' else ''}" if native else code
@@ -102,13 +103,13 @@ def _told(shape: Any, dtype: Any, data: Any, order: Any) -> ArrayHead:
     """Tell of an array whose dtype is numpy's, or one that could not be made."""
     if isinstance(dtype, ObjectHead):
         return _head_of_array(shape, "a dtype with objects in it", 0, None, order)
-    dtype = plain_data._settled(dtype)
+    dtype = plain_arrays._settled(dtype)
     plain = dtype.names is None and not dtype.hasobject and dtype.subdtype is None and dtype.kind != "V"
     return _head_of_array(shape, str(dtype), dtype.itemsize, data if plain else None, order)
 
 
 def _head_of_array(shape: Any, name: str, item_size: int, data: Any, order: Any) -> ArrayHead:
-    size = plain_data._count(shape) * item_size
+    size = plain_arrays._count(shape) * item_size
     kept = None
     if isinstance(data, (bytes, bytearray)):
         if len(data) != size:
@@ -128,7 +129,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
     return _told(shape, dtype, data, order)
 
 
-class ArrayBegun(plain_data.Unbuilt):
+class ArrayBegun(Unbuilt):
     """An array as numpy writes it in earlier protocols, whose state follows."""
 
     def built(self, state: Any) -> ArrayHead:

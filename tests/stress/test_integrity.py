@@ -1,0 +1,260 @@
+"""Every change of a file is an error that names it, or harmless: never silently other data."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import random
+
+import numpy as np
+import pytest
+from checks import Pair, filled
+
+from neuralib.persistence import (
+    CorruptResultError,
+    GzipHandler,
+    PickleHandler,
+    load,
+    missing,
+    results_equal,
+)
+from neuralib.persistence._handlers import frames
+
+SMALL = {"score": 0.5, "weights": np.arange(3.0), "label": "x"}
+LARGE = {"traces": np.arange(20_000.0), "between": "text", "more": np.arange(30_000, dtype="i4")}
+KINDS = {
+    "pickle": (PickleHandler, {}),
+    "gzip": (GzipHandler, {}),
+    "mapped": (PickleHandler, {"mmap_mode": "r"}),
+    "mapped to write": (PickleHandler, {"mmap_mode": "c"}),
+    "without trust": (PickleHandler, {"trusted": False}),
+    "gzip without trust": (GzipHandler, {"trusted": False}),
+}
+
+
+class Saved:
+    """A saved result, and what becomes of changed versions of its file."""
+
+    def __init__(self, folder, kind, data):
+        handler_class, options = KINDS[kind]
+        self.handler = handler_class(Pair, folder, **options)
+        self.result = self.handler.save_persistence(filled(Pair(1, "x"), data=data))
+        self.path = self.handler.filepath(self.result)
+        self.content = self.path.read_bytes()
+        self.mapped = kind.startswith("mapped")
+
+    def became(self, content):
+        """Return what is wrong with the file when it has *content*; None where it loads as what was saved."""
+        self.path.write_bytes(content)
+        try:
+            found = self.handler.load_persistence(self.path)
+        except CorruptResultError as error:
+            assert error.path == str(self.path)
+            assert error.problem
+            assert str(self.path) in str(error)
+            return error
+        assert results_equal(found, self.result), "the file loads as something else"
+        return None
+
+    def verified(self, content):
+        self.path.write_bytes(content)
+        return next(self.handler.verify(self.path)).problem
+
+    def arrays(self):
+        """Return the ranges of bytes that only arrays take, which are not looked at where the file is mapped."""
+        found = []
+        for it in self.result.data.values() if self.mapped else []:
+            if isinstance(it, np.ndarray) and it.nbytes >= frames.AT_ONCE:
+                at = self.content.index(it.tobytes())
+                found.append(range(at, at + it.nbytes))
+        return found
+
+
+def flipped(content, bit):
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.fixture(params=KINDS)
+def small(request, tmp_path):
+    return Saved(tmp_path, request.param, SMALL)
+
+
+@pytest.fixture(params=KINDS)
+def large(request, tmp_path):
+    return Saved(tmp_path, request.param, LARGE)
+
+
+def test_every_bit_of_a_small_file(small):
+    """Of a pickle each is found, in gzip files some of the header and of the compression mean nothing."""
+    harmless = [bit for bit in range(8 * len(small.content)) if small.became(flipped(small.content, bit)) is None]
+    gzipped = isinstance(small.handler, GzipHandler)
+    structure = range(8 * len(small.content) - 32, 8 * len(small.content))  # the checksum that only mapping compares
+    assert len(harmless) < 100 if gzipped else set(harmless) <= set(structure)
+    for bit in random.Random(0).sample(range(8 * len(small.content)), 100):
+        assert bit in harmless or small.verified(flipped(small.content, bit)) is not None
+
+
+def test_verify_finds_every_bit_of_a_pickle(tmp_path):
+    """Also those that make no difference to who loads it."""
+    saved = Saved(tmp_path, "pickle", SMALL)
+    for bit in range(8 * len(saved.content)):
+        assert isinstance(saved.verified(flipped(saved.content, bit)), CorruptResultError)
+
+
+def test_bits_of_a_large_file(large, long):
+    """Its first and last bytes, and some (in the long form, thousands) between; what is mapped is checked by verify."""
+    size = len(large.content)
+    bits = set(range(40 * 8)) | set(range(8 * size - 60 * 8, 8 * size))
+    bits = set(random.Random(1).sample(sorted(bits), len(bits) if long else 150))
+    bits |= set(random.Random(2).sample(range(8 * size), 5000 if long else 40))
+    arrays = large.arrays()
+    for bit in sorted(bits):
+        changed = flipped(large.content, bit)
+        if any(bit // 8 in it for it in arrays):
+            assert large.verified(changed) is not None
+        else:
+            large.became(changed)
+
+
+def test_every_bit_of_several_files(tmp_path, long):
+    """Of every kind and size below 3 kB."""
+    if not long:
+        pytest.skip("long form: --long")
+    values = [
+        None,
+        list(range(200)),
+        {"a": [np.float32(1), np.arange(40)]},
+        "text " * 100,
+        np.zeros((3, 0)),
+        b"\0" * 500,
+    ]
+    for n, value in enumerate(values):
+        for kind in KINDS:
+            saved = Saved(tmp_path / str(n), kind, {"value": value})
+            for bit in range(8 * len(saved.content)):
+                saved.became(flipped(saved.content, bit))
+
+
+def test_every_truncation_of_a_small_file(small):
+    """What is cut is an error, until only the trailer is; the empty file too."""
+    content = small.content
+    for size in range(len(content)):
+        whole = small.became(content[:size]) is None
+        assert whole == (not isinstance(small.handler, GzipHandler) and size >= len(content) - 24)
+        assert whole or small.verified(content[:size]) is not None
+
+
+def test_truncations_of_a_large_file(large, long):
+    """At each end of something, and some between; exactly at the end of the pickle nothing is lost."""
+    size = len(large.content)
+    sizes = {*range(40), *range(size - 60, size), *random.Random(3).sample(range(size), 2000 if long else 30)}
+    if not long:
+        sizes = random.Random(4).sample(sorted(sizes), 90)
+    for cut in sorted(sizes):
+        whole = large.became(large.content[:cut]) is None
+        assert whole == (not isinstance(large.handler, GzipHandler) and cut >= size - 24)
+    if not isinstance(large.handler, GzipHandler):
+        assert large.content[size - 25] == ord(".")
+
+
+def test_bursts_and_pairs_of_errors(large, long):
+    """Several bytes at once, zeros as after a loss of power, two places far apart, the trailer and something else."""
+    size = len(large.content)
+    rng = random.Random(5)
+    arrays = large.arrays()
+    gzipped = isinstance(large.handler, GzipHandler)
+    for _ in range(2000 if long else 60):
+        changed = bytearray(large.content)
+        start = rng.choice([rng.randrange(size), size - rng.randrange(1, 100)])
+        count = min(rng.choice([2, 3, 4, 100, 512, 4096]), size - start)
+        filling = rng.choice([bytes(count), b"\xff" * count, rng.randbytes(count)])
+        changed[start : start + count] = filling
+        if rng.random() < 0.5:
+            changed[rng.choice([size - rng.randrange(1, 25), rng.randrange(size)])] ^= rng.randrange(1, 256)
+        if bytes(changed) == large.content:
+            continue
+        touched = [at for at in range(size) if changed[at] != large.content[at]]
+        if arrays and any(at in it for at in touched for it in arrays):
+            assert large.verified(bytes(changed)) is not None
+            continue
+        problem = large.became(bytes(changed))
+        assert problem is not None or gzipped or min(touched) >= size - 24
+
+
+def test_tails_of_zeros(large):
+    """As a file system leaves them whose blocks were not written before the power went."""
+    size = len(large.content)
+    for count in (1, 24, 25, 26, 512, 4096, size // 2, size - 1, size):
+        problem = large.became(large.content[: size - count] + bytes(count))
+        if not isinstance(large.handler, GzipHandler):
+            assert problem is not None if count > 24 else (problem is None or large.mapped)
+    assert large.became(bytes(1_000_000)) is not None
+
+
+@pytest.mark.parametrize("more", [b"\0", b".", b"x" * 24, b"x" * 100_000, frames.with_trailer(b"N.")], ids=len)
+def test_what_is_appended_is_an_error_or_left_out(small, more):
+    """The pickle ends where it ends. To verify, a file with more than was saved is not what was saved."""
+    small.became(small.content + more)
+    assert isinstance(small.verified(small.content + more), CorruptResultError)
+
+
+def test_a_damaged_trailer_is_no_missing_one(tmp_path):
+    """Else damage to it would hide damage to the rest."""
+    saved = Saved(tmp_path, "pickle", SMALL)
+    at = saved.content.index(b"\x1f\x85\xebQ") if b"\x1f\x85\xebQ" in saved.content else 40
+    for magic in range(len(saved.content) - 24, len(saved.content) - 16):
+        changed = bytearray(saved.content)
+        changed[at] ^= 1
+        changed[magic] ^= 255
+        problem = saved.became(bytes(changed))
+        assert problem is not None
+        assert "end of it that says what was saved is damaged" in problem.problem
+
+
+def test_files_without_a_trailer_load(tmp_path):
+    """Nothing can be promised of them but that what is no pickle is an error."""
+    path = tmp_path / "cache-Pair-1-x.pkl"
+    for protocol in range(6):
+        whole = pickle.dumps({"a": 1, "b": "x", "c": None, "data": np.arange(20_000.0)}, protocol)
+        path.write_bytes(whole)
+        assert load(Pair, path).data.sum() == sum(range(20_000))
+        path.write_bytes(whole[:-1])
+        with pytest.raises(CorruptResultError):
+            load(Pair, path)
+
+
+def test_gzip_bits_of_other_programs(tmp_path):
+    """Whose headers have a name and a comment."""
+    handler = PickleHandler(Pair, tmp_path)
+    result = filled(Pair(1, "x"), data=[1, 2])
+    path = handler.filepath(result)
+    with gzip.GzipFile(os.fspath(path), "wb", mtime=1) as file:
+        file.write(pickle.dumps({"a": 1, "b": "x", "c": None, "data": [1, 2]}))
+    content = path.read_bytes()
+    assert handler.load_persistence(path).data == [1, 2]
+    for bit in range(8 * len(content)):
+        path.write_bytes(flipped(content, bit))
+        try:
+            assert handler.load_persistence(path).data == [1, 2]
+        except CorruptResultError as error:
+            assert error.path == str(path)
+
+
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
+def test_one_damaged_file_among_many(tmp_path, kind):
+    """load_all raises by default, and can skip and report; verify names it and goes on."""
+    handler = kind(Pair, tmp_path)
+    for n in range(4):
+        handler.save_persistence(filled(Pair(n, "x"), data=SMALL))
+    path = handler.filepath(Pair(2, "x"))
+    path.write_bytes(flipped(path.read_bytes(), 8 * 60))
+    with pytest.raises(CorruptResultError, match="cache-Pair-2-x"):
+        list(handler.load_all(a=missing, b="x"))
+    problems = []
+    found = handler.load_all(a=missing, b="x", on_corrupt=problems.append)
+    assert [result.a for _, result in found] == [0, 1, 3]
+    assert [it.path for it in problems] == [str(path)]
+    assert [it.problem is None for it in handler.verify()] == [True, True, False, True]

@@ -1,0 +1,297 @@
+"""A result is what its name says: other keys never replace it, and a file under another name is not returned."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import math
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+from checks import Pair, Run, filled
+from test_handlers import JsonHandler, NpzHandler
+
+from neuralib.persistence import (
+    GzipHandler,
+    KeyMismatchError,
+    NameTakenError,
+    PickleHandler,
+    field,
+    missing,
+    persistence_class,
+    results_equal,
+)
+from neuralib.persistence.cli_persistence import PersistenceOptions
+
+NAN = float("nan")
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Plain(enum.Enum):
+    RED = 1
+
+
+@persistence_class
+class Loose:
+    """No key is validated."""
+
+    a: Any = field(filename=True)
+    data: Any
+
+
+class Keeps(PersistenceOptions[Loose]):
+    def __init__(self, folder, a):
+        self.folder, self.a, self.computed = folder, a, 0
+
+    def persistence_handler(self, dest=None):
+        return PickleHandler(Loose, self.folder)
+
+    def empty_cache(self):
+        return Loose(self.a)
+
+    def compute_cache(self, result):
+        self.computed += 1
+        return filled(result, data=f"of {self.a!r}")
+
+
+SAME_NAME = [
+    (1, "1"),
+    (True, "True"),
+    (None, "None"),
+    (1.0, "1.0"),
+    (-0.0, "-0.0"),
+    (NAN, "nan"),
+    (math.inf, "inf"),
+    ((1, 2), "(1, 2)"),
+    ([1, 2], "[1, 2]"),
+    (b"x", "b'x'"),
+    (Path("x"), "x"),
+    (PurePosixPath("x"), "x"),
+    (datetime.date(2020, 1, 2), "2020-01-02"),
+    (Plain.RED, "Plain.RED"),
+    (np.bool_(True), "True"),
+    (np.array([1, 2]), "[1 2]"),
+    (np.arange(5000), np.arange(5000) + (np.arange(5000) == 2500)),
+    (np.datetime64("2020-01-02"), "2020-01-02"),
+    (10**20, f"1{'0' * 20}"),
+    (1j, "1j"),
+    (Colour.RED, str(Colour.RED)),
+    (range(3), "range(0, 3)"),
+]
+SAME_KEY = [
+    (1, np.int64(1)),
+    (np.uint8(1), np.int64(1)),
+    (0.5, np.float32(0.5)),
+    (NAN, np.float64("nan")),
+    (NAN, -NAN),
+    ("x", np.str_("x")),
+    (True, np.bool_(True)),
+    ((1, "a"), (1, "a")),
+    (np.array([1, 2]), np.array([1, 2], "i1")),
+    (Colour.RED, Colour.RED),
+    (Path("a"), Path("a")),
+    (datetime.date(2020, 1, 2), datetime.date(2020, 1, 2)),
+]
+
+
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
+@pytest.mark.parametrize(("first", "second"), SAME_NAME, ids=lambda it: f"{type(it).__name__} {str(it)[:12]}")
+def test_other_keys_of_the_same_name_are_refused(tmp_path, kind, first, second):
+    """With both sets of keys in the message; the first result stays."""
+    handler = kind(Loose, tmp_path)
+    if handler.filename(Loose(first)) != handler.filename(Loose(second)):
+        pytest.skip("they show differently")
+    for mine, theirs in ((first, second), (second, first)):
+        path = handler.filepath(handler.save_persistence(filled(Loose(theirs), data="theirs")))
+        with pytest.raises(NameTakenError) as caught:
+            handler.save_persistence(filled(Loose(mine), data="mine"))
+        assert set(caught.value.mine) == set(caught.value.theirs) == {"a"}
+        for text in (caught.value.mine["a"], caught.value.theirs["a"], path.name):
+            assert text in str(caught.value)
+        assert handler.load_persistence(path).data == "theirs"
+        assert len(os.listdir(tmp_path)) == 1
+        path.unlink()
+
+
+@pytest.mark.parametrize(("first", "second"), SAME_KEY, ids=lambda it: f"{type(it).__name__} {str(it)[:12]}")
+def test_equal_keys_are_one_key(tmp_path, first, second):
+    """Numbers of numpy are numbers; NaN is NaN."""
+    handler = PickleHandler(Loose, tmp_path)
+    assert handler.filename(Loose(first)) == handler.filename(Loose(second))
+    handler.save_persistence(filled(Loose(first), data="old"))
+    handler.save_persistence(filled(Loose(second), data="new"))
+    assert handler.load_persistence(Loose(first)).data == "new"
+    assert [it.data for _, it in handler.load_all(Loose(first))] == ["new"]
+
+
+def test_keys_that_differ_only_in_their_sign_or_kind_have_names_of_their_own(tmp_path):
+    """0.0 and -0.0, 1 and 1.0 and True, are not one another."""
+    handler = PickleHandler(Loose, tmp_path)
+    values = [0.0, -0.0, 1, 1.0, True, 0, False, None, "", " ", "é", "e\u0301"]
+    for it in values:
+        handler.save_persistence(filled(Loose(it), data=repr(it)))
+    assert [handler.load_persistence(Loose(it)).data for it in values] == [repr(it) for it in values]
+    assert len(list(handler.load_all(a=missing))) == len(values)
+
+
+def test_several_keys_are_all_named(tmp_path):
+    """Also those that are the same."""
+    handler = PickleHandler(Pair, tmp_path)
+    handler.save_persistence(filled(Pair("a-b", "c", c=1), data=1))
+    with pytest.raises(NameTakenError) as caught:
+        handler.save_persistence(filled(Pair("a", "b-c", c=2), data=2))
+    assert caught.value.mine == {"a": "'a'", "b": "'b-c'"}
+    assert caught.value.theirs == {"a": "'a-b'", "b": "'c'"}
+
+
+# ------------------------------------------------------------------------------------------ renamed files
+
+HANDLERS = [PickleHandler, GzipHandler, JsonHandler, NpzHandler]
+
+
+@pytest.mark.parametrize("how", [shutil.copy, os.rename])
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_a_file_under_another_name_is_reported_and_not_returned(tmp_path, kind, how, caplog):
+    """By the template, by wildcards, by keys; each names the file and the keys in it."""
+    handler = kind(Pair, tmp_path)
+    handler.save_persistence(filled(Pair("one", "x"), data=1))
+    wrong = handler.filepath(Pair("two", "x"))
+    how(handler.filepath(Pair("one", "x")), wrong)
+    for address in (Pair("two", "x"), {"a": "two", "b": "x"}):
+        with pytest.raises(KeyMismatchError, match="two"):
+            handler.load_persistence(address)
+    for template in ({"a": missing, "b": "x"}, {"a": missing, "b": missing}, {"a": "two", "b": missing}):
+        caplog.clear()
+        assert str(wrong) not in [str(path) for path, _ in handler.load_all(**template)]
+        assert f"{wrong} holds the result of Pair with the keys (a=" in caplog.text
+        assert "'one'" in caplog.text
+        problems = []
+        list(handler.load_all(**template, on_corrupt=problems.append))
+        assert [(type(it), it.path) for it in problems] == [(KeyMismatchError, str(wrong))]
+    assert results_equal(handler.load_persistence(wrong), filled(Pair("one", "x"), data=1))  # a path is a path
+
+
+@pytest.mark.parametrize("data", [1, np.arange(50_000.0)], ids=["small", "large"])
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
+def test_verify_reports_a_file_under_another_name(tmp_path, kind, data):
+    """It reads the keys, and makes no result; what it can't read it doesn't judge."""
+    handler = kind(Pair, tmp_path)
+    for it in ("one", Path("path"), Plain.RED):
+        handler.save_persistence(filled(Pair(it, "x"), data=data))
+    assert [it.problem for it in handler.verify()] == [None] * 3
+    for n, it in enumerate(["one", Path("path"), Plain.RED]):
+        shutil.copy(handler.filepath(Pair(it, "x")), handler.filepath(Pair(f"copy {n}", "x")))
+    found = {it.path.stem.split("-")[2]: it for it in handler.verify()}
+    assert all(it.checksummed for it in found.values())
+    assert {name for name, it in found.items() if it.problem} == {"copy 0", "copy 1"}  # Plain is no declared class
+    assert isinstance(found["copy 0"].problem, KeyMismatchError)
+    assert "with the keys (a='one', b='x')" in str(found["copy 0"].problem)
+    assert next(handler.verify(handler.filepath(Pair("copy 0", "x")))).problem is None
+
+
+def test_verify_takes_no_key_for_wrong_that_the_class_shows_in_its_own_way(tmp_path):
+    """And no file whose keys come after its data, or are numbered."""
+
+    @persistence_class
+    class Own:
+        data: Any
+        a: Colour = field(filename=lambda it: it.value[0])
+        b: str = field(filename=lambda it: None)
+
+    handler = PickleHandler(Own, tmp_path)
+    for data in (1, np.arange(50_000.0), "x" * 100_000):
+        handler.save_persistence(filled(Own(Colour.BLUE, "b"), data=data))
+        assert [it.problem for it in handler.verify()] == [None]
+        assert len(list(handler.load_all(a=missing, b=missing))) == 1
+    shutil.move(handler.filepath(Own(Colour.BLUE, "")), handler.filepath(Own(Colour.RED, "")))
+    assert [it.problem for it in handler.verify()] == [None]  # what Colour is, only its class knows
+    problems = []
+    assert list(handler.load_all(a=missing, b=missing, on_corrupt=problems.append)) == []
+    assert [type(it) for it in problems] == [KeyMismatchError]
+    runs = PickleHandler(Run, tmp_path)
+    runs.save_all(filled(Run("A"), data=1) for _ in range(3))
+    os.rename(runs.filepath(Run("A", 2)), runs.filepath(Run("A", 7)))
+    assert [type(it.problem) for it in runs.verify()] == [type(None), type(None), KeyMismatchError]
+    assert [it.version for _, it in runs.load_all(Run("A"))] == [0, 1]
+
+
+def test_load_cache_does_not_return_the_result_of_other_keys(tmp_path):
+    """Nor compute what it could not save, nor replace the result that is there."""
+    first = Keeps(tmp_path, "a")
+    first.load_cache()
+    handler = PickleHandler(Loose, tmp_path)
+    os.rename(handler.filepath(Loose("a")), handler.filepath(Loose("b")))
+    second = Keeps(tmp_path, "b")
+    with pytest.raises(NameTakenError, match=r"a='a'.*a='b'"):
+        second.load_cache()
+    assert second.computed == 0
+    with pytest.raises(FileNotFoundError, match="already holds another result"):
+        second.load_cache(error_when_missing=True)
+    assert handler.load_persistence(tmp_path / handler.filename(Loose("b"))).data == "of 'a'"
+
+
+def test_load_cache_takes_the_text_of_a_key_for_the_key(tmp_path):
+    """As a command line gives it: where the key is not validated, '3' finds what 3 saved."""
+    Keeps(tmp_path, 3).load_cache()
+    again = Keeps(tmp_path, "3")
+    assert again.load_cache().a == 3
+    assert again.computed == 0
+
+
+def test_load_cache_refuses_before_it_computes_in_vain(tmp_path):
+    """Where a validated key has the same text and another value."""
+
+    class Strict(PersistenceOptions[Pair]):
+        computed = 0
+
+        def persistence_handler(self, dest=None):
+            return PickleHandler(Pair, tmp_path)
+
+        def empty_cache(self):
+            return Pair("1", 2)
+
+        def compute_cache(self, result):
+            self.computed += 1
+            return filled(result, data=1)
+
+    PickleHandler(Pair, tmp_path).save_persistence(filled(Pair(1, 2), data="there"))
+    options = Strict()
+    with pytest.raises(NameTakenError, match="a=1, b=2"):
+        options.load_cache()
+    assert options.computed == 0
+
+
+def test_keys_that_do_not_show_are_replaced(tmp_path):
+    """As load_cache does when a setting changes that is validated and not in the name."""
+
+    @persistence_class
+    class Setting:
+        a: str = field(filename=True)
+        threshold: float = field(validator=True, filename=False)
+        data: Any
+
+    class Options(PersistenceOptions[Setting]):
+        def __init__(self, threshold):
+            self.threshold = threshold
+
+        def persistence_handler(self, dest=None):
+            return PickleHandler(Setting, tmp_path)
+
+        def empty_cache(self):
+            return Setting("a", self.threshold)
+
+        def compute_cache(self, result):
+            return filled(result, data=self.threshold * 2)
+
+    for threshold in (1.0, 2.0, 1.0, float("nan"), float("nan")):
+        found = Options(threshold).load_cache()
+        assert results_equal(found, filled(Setting("a", threshold), data=threshold * 2))
+        assert len(os.listdir(tmp_path)) == 1
