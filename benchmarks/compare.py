@@ -62,6 +62,7 @@ CASES = [
     Case("load_all of these", "2 threads", "1 thread", None, 10),
     Case("save 256 MB", "ours", "np.save", 1.05, 12, on_disk=True),
     Case("load 256 MB", "ours", "np.load", 1.1, 12, on_disk=True),
+    Case("load 1 MB", "with the check", "without it", 1.05, 30),
     Case("open mapped", "256 MB", "1 MB", 1.5, 20, on_disk=True),
     Case("memory of saving 256 MB", "beyond the array", "the array", 0.05, 1),
     Case("memory of loading 256 MB", "beyond the array", "the array", 0.05, 1),

@@ -170,7 +170,7 @@ def test_a_file_of_another_name_is_reported(tmp_path, caplog):
     handler.save_all(runs(2))
     (tmp_path / "cache-Run-B-#0.pkl").write_bytes((tmp_path / "cache-Run-A-#0.pkl").read_bytes())
     assert [it.data for _, it in handler.load_all(Run("B"))] == []
-    assert "wanted 'B', found 'A'" in caplog.text
+    assert "keys (animal='A', version=0)" in caplog.text
     problems = []
     assert list(handler.load_all(Run("B"), on_corrupt=problems.append)) == []
     assert problems[0].path == str(tmp_path / "cache-Run-B-#0.pkl")

@@ -20,6 +20,7 @@ MAX_NAME_BYTES = 255
 
 _WINDOWS = sys.platform == "win32"
 _WINDOWS_FORBIDDEN = '<>:"\\|?*'
+_WINDOWS_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
 class AnyText:
@@ -56,7 +57,7 @@ def problem_of(text: str) -> str | None:
     if "\0" in text:
         return "it contains a NUL character"
     if _WINDOWS:
-        for character in text.replace("*", "") if text == "*" else text:
+        for character in text:
             if character in _WINDOWS_FORBIDDEN or character < " ":
                 return f"Windows file names can't contain {character!r}"
     return None
@@ -98,10 +99,20 @@ def problem_of_whole(name: str) -> str | None:
         size = len(os.fsencode(name))
     except UnicodeEncodeError as error:
         return f"the character {name[error.start]!r} can't be written in the file system's encoding ({error.encoding})"
+    if not name.isascii() and os.fsdecode(os.fsencode(name)) != name:
+        return "its lone surrogates stand for bytes that would be read back as other characters"
     if _WINDOWS:
         size = len(name.encode("utf-16-le", "surrogatepass")) // 2
     if size > MAX_NAME_BYTES:
         return f"the file name would be {size} bytes long, and file systems take {MAX_NAME_BYTES} at the most"
+    return _problem_on_windows(name) if _WINDOWS else None
+
+
+def _problem_on_windows(name: str) -> str | None:
+    if _WINDOWS_DEVICES.match(name):
+        return "Windows takes it for a device, whatever the extension"
+    if name.endswith((".", " ")):
+        return f"Windows leaves out the {name[-1]!r} at its end"
     return None
 
 
@@ -122,6 +133,12 @@ def check_name(
     }
     texts = {it.field_name: text_of(it, values[it.field_name]) or "" for it in fields if it.filename}
     # A wildcard's "*" is no text of a file, and never the cause.
-    causes = [it for it, text in texts.items() if values[it] is not missing and problem_of_whole(text)]
-    cause = causes[0] if causes else max(texts, key=lambda it: len(texts[it]), default="")
+    causes = {it: problem_of_whole(text) for it, text in texts.items() if values[it] is not missing}
+    causes = {it: found for it, found in causes.items() if found is not None}
+    if not causes and any(it is missing for it in values.values()):
+        problem = problem_of_whole(name.replace("*", "_"))
+        if problem is None:
+            return
+    same = [it for it, found in causes.items() if found == problem] or list(causes)
+    cause = same[-1] if same else max(texts, key=lambda it: len(texts[it]), default="")
     raise UnsafeNameError(owner.__qualname__, cause, shown(values.get(cause, name)), problem)

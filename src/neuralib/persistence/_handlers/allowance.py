@@ -49,7 +49,7 @@ class Allowance:
     __slots__ = ("_crowds", "left")
 
     def __init__(self, size_bytes: int, content_bytes: int = 0) -> None:
-        self.left = PER_BYTE * size_bytes + content_bytes + BASE_BYTES
+        self.left = PER_BYTE * size_bytes + 2 * content_bytes + BASE_BYTES
         self._crowds: dict[tuple[int, int], int] = {}  # by container and hash: how many keys
 
     def spend(self, count: int) -> None:

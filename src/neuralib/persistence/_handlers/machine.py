@@ -362,7 +362,8 @@ class Machine:
         arguments = given.items if isinstance(given, _Arguments) else given
         if type(arguments) is not tuple:
             raise ValueError("it calls with arguments that are none")
-        self._left.spend_on_call(arguments)
+        if not (isinstance(callee, _Call) and callee.name in plain_data.VIEWS):
+            self._left.spend_on_call(arguments)
         if isinstance(callee, _Call):
             return self._called_from_table(callee, arguments)
         self._refuse_unbuilt(arguments)

@@ -54,6 +54,9 @@ FIRST_IS_CLASS = {
 SETS = {"builtins.set", "builtins.frozenset"}
 """Functions whose first argument holds keys."""
 
+VIEWS = {"numpy.ndarray", "numpy._core.numeric._frombuffer"}
+"""Functions that copy nothing of what they are given."""
+
 _LONGEST_NUMBER_BITS = 100_000  # calculating with longer ones takes long, and nobody measures them
 _LONGEST_DECIMAL = 10_000  # characters
 

@@ -1,0 +1,422 @@
+"""What a file of unknown origin may cost: memory that is bounded by its size, time, and the stack of C."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import pickle
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import hostile_files
+import numpy as np
+import pytest
+from checks import Pair, filled
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from neuralib.persistence import (
+    CorruptResultError,
+    GzipHandler,
+    KeyMismatchError,
+    NotAResultError,
+    PersistenceError,
+    PickleHandler,
+    UntrustedTypeError,
+    missing,
+    read_head,
+    results_equal,
+)
+from neuralib.persistence._errors import is_brief, shown
+from neuralib.persistence._handlers import allowance, frames
+from neuralib.persistence._handlers.untrusted import Reader
+
+REFUSED = (CorruptResultError, UntrustedTypeError, NotAResultError)
+
+OBJECTS = (
+    b"\x80\x04cnumpy._core.multiarray\n_reconstruct\nq\x000K\x01\x85q\x020"
+    b"cnumpy\ndtype\n\x8c\x02O8\x89\x88\x87R(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tbq\x030"
+)
+ARRAY = b"h\x00cnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01h\x02h\x03\x89]"  # an array of one object, up to that
+
+
+def text(count):
+    return b"X" + count.to_bytes(4, "little") + b"a" * count
+
+
+def calls(name, arguments, count):
+    """A list of *count* calls of one function with the same *arguments*, at five bytes each."""
+    module, _, function = name.rpartition(".")
+    return (
+        b"\x80\x04c%b\n%b\nq\x000%bq\x010(" % (module.encode(), function.encode(), arguments)
+        + b"h\x00h\x01R" * count
+        + b"l."
+    )
+
+
+def integers(count):
+    return b"".join(b"J" + it.to_bytes(4, "little") for it in range(count))
+
+
+def worst(count):
+    """Pickles of about *count* instructions that would take the most memory or time for their size."""
+    long_int = b"\x8b" + (count + 1).to_bytes(4, "little") + b"\xff" * count + b"\x00"
+    prime = (1 << 61) - 1
+    return {
+        "empty sets": b"\x80\x04(" + b"\x8f" * count + b"l.",
+        "empty dicts": b"\x80\x04(" + b"}" * count + b"l.",
+        "empty lists": b"\x80\x04(" + b"]" * count + b"l.",
+        "dicts of one": b"\x80\x04(" + b"}NNs" * (count // 4) + b"l.",
+        "sets of one": b"\x80\x04(" + b"\x8f(N\x90" * (count // 4) + b"l.",
+        "tuples": b"\x80\x04(" + b"N\x85" * (count // 2) + b"l.",
+        "marks": b"\x80\x04" + b"(" * count + b".",
+        "memo": b"\x80\x04N" + b"\x94" * count + b".",
+        "far memo": b"\x80\x04N"
+        + b"".join(b"r" + (7 * it + 5).to_bytes(4, "little") for it in range(count // 5))
+        + b".",
+        "characters of four bytes": b"\x80\x04(" + b"\x8c\x04\xf0\x9f\x98\x80" * (count // 6) + b"l.",
+        "floats": b"\x80\x04(" + b"G12345678" * (count // 9) + b"l.",
+        "copies of text": calls("_codecs.encode", text(count) + b"\x8c\x06latin1\x86", count // 5),
+        "copies of bytes": calls(
+            "builtins.bytearray", b"B" + count.to_bytes(4, "little") + b"a" * count + b"\x85", count // 5
+        ),
+        "copies of a list": calls("builtins.set", b"(" + integers(count // 5) + b"l\x85", count // 5),
+        "copies of a deque": calls("collections.deque", b"(" + integers(count // 5) + b"l\x85", count // 5),
+        "deques": calls("collections.deque", b")", count // 5),
+        "counters": calls("collections.Counter", b")", count // 5),
+        "ordered dicts": calls("collections.OrderedDict", b")", count // 5),
+        "paths": calls("pathlib.Path", b"\x8c\x01a\x8c\x01b\x86", count // 5),
+        "identifiers": calls("uuid.UUID", b")", count // 5),
+        "arrays of many axes": calls("numpy.ndarray", b"(" + b"K\x01" * 32 + b"t\x8c\x02u1C\x01a\x87", count // 5),
+        "ranges of long numbers": calls("builtins.range", long_int + b"\x85", count // 5),
+        "a long number as a key": b"\x80\x04" + long_int + b"q\x000}" + b"h\x00Ns" * (count // 4) + b".",
+        "keys of one hash": b"\x80\x04}("
+        + b"".join(b"\x8a\x0c" + (it * prime).to_bytes(12, "little") + b"N" for it in range(1, count // 15))
+        + b"u.",
+        "lists in lists": b"\x80\x04" + b"]" * count + b"a" * (count - 1) + b".",
+        "tuples in tuples": b"\x80\x04)" + b"\x85" * count + b".",
+        "default dicts in default dicts": b"\x80\x04ccollections\ndefaultdict\nq\x000"
+        + b"h\x00)RN" * (count // 6)
+        + b"N"
+        + b"s" * (count // 6)
+        + b".",
+        "arrays in arrays": OBJECTS + ARRAY * (count // 50) + b"N" + b"atb" * (count // 50) + b".",
+        "the same list many times": b"\x80\x04]q\x000(h\x00h\x00h\x00h\x00h\x00h\x00h\x00h\x00lq\x000" * (count // 22)
+        + b".",
+        "tuples as keys that double": b"\x80\x04)" + b"2\x86" * (count // 2) + b"q\x000}h\x00Ns.",
+        "tuples as arguments that double": b"\x80\x04cbuiltins\nset\n)" + b"2\x86" * (count // 2) + b"\x85R.",
+        "buffers": b"\x80\x05C\x01a(" + b"C\x01a\x98" * (count // 4) + b"l\x86.",
+    }
+
+
+MEASURE = """
+import json, sys, time
+from neuralib.persistence import PersistenceError, PickleHandler, field, persistence_class
+@persistence_class
+class Pair:
+    a: object = field(filename=True)
+    b: object = field(filename=True)
+    data: object
+import numpy, collections, pathlib, uuid, fractions, pickletools
+from zlib_ng import zlib_ng
+handler = PickleHandler(Pair, ".", trusted=False)
+try: handler.load_persistence(sys.argv[1])
+except PersistenceError: pass
+def peak():
+    # Not getrusage's: on Linux that begins with the peak of the parent.
+    return next(int(it.split()[1]) << 10 for it in open("/proc/self/status") if it.startswith("VmHWM"))
+before, start = peak(), time.process_time()
+try: found = type(handler.load_persistence(sys.argv[2])).__name__
+except PersistenceError as error: found = type(error).__name__ + ": " + str(getattr(error, "problem", ""))[:50]
+print(json.dumps([peak() - before, time.process_time() - start, found]))
+"""
+
+
+def measured(folder, content):
+    """Return how much memory and time a process takes to read *content*, and what came of it."""
+    (folder / "warm.pkl").write_bytes(pickle.dumps({"a": 1, "b": 2, "data": np.arange(3)}))
+    (folder / "x.pkl").write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, folder / "warm.pkl", folder / "x.pkl"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+QUICK = {"empty sets", "copies of text", "arrays in arrays", "keys of one hash", "tuples as arguments that double"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is that of Linux")
+@pytest.mark.parametrize("kind", worst(100))
+def test_no_file_takes_more_memory_than_its_allowance(tmp_path, kind, long):
+    """Measured from outside, in a process of its own: 64 bytes for each of its bytes and 16 MiB, and what Python itself takes."""
+    if not long and kind not in QUICK:
+        pytest.skip("long form: --long")
+    content = worst(1_000_000 if long else 200_000)[kind]
+    memory, seconds, found = measured(tmp_path, content)
+    allowed = allowance.PER_BYTE * len(content) + allowance.BASE_BYTES
+    print(f"{kind}: {len(content)} bytes, {memory / len(content):.1f} times, {seconds:.2f} s, {found}")
+    assert memory < allowed + (16 << 20) + 2 * len(content)
+    assert seconds < 20 + len(content) / 20_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is that of Linux")
+@pytest.mark.parametrize("writer", ["ours", "numpy, protocol 2", "numpy, protocol 5", "bytes"])
+def test_large_values_take_twice_their_file_at_the_most(tmp_path, writer):
+    """Which is the file and the value."""
+    array = np.arange(4_000_000.0)
+    fields = {"a": 1, "b": 2, "data": array.tobytes() if writer == "bytes" else array}
+    if writer == "ours":
+        handler = PickleHandler(Pair, tmp_path)
+        path = handler.filepath(handler.save_persistence(filled(Pair(1, 2), data=array)))
+        content = path.read_bytes()
+    else:
+        content = pickle.dumps(fields, 2 if "2" in writer else 5)
+    memory, _, found = measured(tmp_path, content)
+    assert found == "Pair"
+    assert memory < 2.1 * len(content) + (8 << 20)
+
+
+@pytest.mark.parametrize("kind", worst(100))
+def test_small_files_of_the_same_kinds_end_well(tmp_path, kind):
+    """And fast; looking at their heads too."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(worst(3000)[kind])
+    start = time.process_time()
+    with pytest.raises(PersistenceError):
+        PickleHandler(Pair, tmp_path, trusted=False).load_persistence(path)
+    try:
+        read_head(path)
+    except PersistenceError:
+        pass
+    assert time.process_time() - start < 10
+
+
+# ------------------------------------------------------------------------------------------ compressed
+
+
+def bomb(count, content=b"\0"):
+    """A gzip file that expands to *count* bytes, made without having them."""
+    target = io.BytesIO()
+    with gzip.GzipFile(fileobj=target, mode="wb", mtime=0) as file:
+        file.write(b"\x80\x04B" + (count & 0xFFFFFFFF).to_bytes(4, "little"))
+        piece = content * (1 << 20)
+        for _ in range(count >> 20):
+            file.write(piece)
+    return target.getvalue()
+
+
+def test_a_gzip_bomb_is_refused(tmp_path, long):
+    """A megabyte that would be gigabytes: the memory is that of the limit; verify takes none of it."""
+    if sys.platform != "linux":
+        pytest.skip("the peak of memory is that of Linux")
+    content = bomb((10 << 30) if long else (400 << 20))
+    memory, seconds, found = measured(tmp_path, content)
+    assert "its content is much larger" in found
+    assert memory < 2 * allowance.largest_content(len(content)) + (32 << 20)
+    assert seconds < 30
+    for trusted, problem in (
+        (False, CorruptResultError),
+        (True, type(None)),
+    ):  # who trusts it has all of it read, in pieces
+        handler = PickleHandler(Pair, tmp_path, trusted=trusted)
+        tracemalloc.start()
+        try:
+            found = next(handler.verify(tmp_path / "x.pkl"))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert isinstance(found.problem, problem)
+        assert peak < (160 << 20)
+
+
+def test_a_bomb_of_many_members_and_one_of_objects(tmp_path):
+    """The limit is that of the file, not of each member; what is unpickled of it has one of its own."""
+    small = gzip.compress(bytes(1 << 20), mtime=0)
+    path = tmp_path / "x.pkl"
+    handler = PickleHandler(Pair, tmp_path, trusted=False)
+    path.write_bytes(small * 400)
+    assert len(small) * 400 < 1 << 20
+    with pytest.raises(CorruptResultError, match="its content is much larger"):
+        handler.load_persistence(path)
+    path.write_bytes(gzip.compress(b"\x80\x04(" + b"\x8f" * 1_000_000 + b"l.", mtime=0))
+    with pytest.raises(CorruptResultError, match="more memory"):
+        handler.load_persistence(path)
+
+
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
+def test_what_compresses_well_still_loads(tmp_path, kind):
+    """Masks, zeros and tables of equal records are no bombs."""
+    result = filled(Pair(1, 2), data=[np.zeros(8_000_000), np.zeros((1000, 1000), bool), [{"x": 1, "y": 2.5}] * 1000])
+    result.data.append([{"x": it % 3, "y": 0.5} for it in range(10_000)])
+    kind(Pair, tmp_path).save_persistence(result)
+    assert results_equal(kind(Pair, tmp_path, trusted=False).load_persistence(Pair(1, 2)), result)
+
+
+# ------------------------------------------------------------------------------------------ memory that is another's
+
+
+def test_no_array_shares_memory_with_objects():
+    """Else integers could be written where Python expects objects."""
+    inner = ARRAY + b"Natbq\x040"
+    whole = OBJECTS + inner + b"cnumpy\nndarray\n(h\x02\x8c\x02i8h\x04tR."
+    assert pickle.loads(whole).dtype == np.int64  # which pickle itself allows
+    with pytest.raises(ValueError, match="an array of arguments that don't fit"):
+        Reader(())(whole, ())
+    for buffer in (b"cnumpy\nndarray\n(K\x01\x85\x8c\x02u1C\x01atR\x98", b"h\x04\x98"):
+        with pytest.raises(ValueError, match=r"takes a ndarray for a buffer"):
+            Reader(())(OBJECTS + inner + buffer + b".", ())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is that of Linux")
+def test_deep_arrays_are_refused_before_the_stack_overflows(tmp_path):
+    """They are taken apart one within the other; in a process of its own, for the case that they are not refused."""
+    for kind in ("arrays in arrays", "default dicts in default dicts"):
+        _, _, found = measured(tmp_path, worst(150_000)[kind])
+        assert found.startswith("CorruptResultError: ValueError: it has more than")
+
+
+@pytest.mark.parametrize("levels", [1, 10, 40])
+def test_arrays_in_arrays_load(levels):
+    """As cells of other programs are."""
+    value = np.array([1.5, None], dtype=object)
+    for _ in range(levels):
+        outer = np.empty(2, dtype=object)
+        outer[0], outer[1] = value, [value]
+        value = outer
+    found = Reader(())(pickle.dumps(value), ())
+    for _ in range(levels):
+        assert found[0] is found[1][0]
+        found = found[0]
+    assert found.tolist() == [1.5, None]
+
+
+def test_characters_and_hours_that_there_are_not():
+    """Arrays of text and dates are made of bytes: those that mean nothing are refused."""
+    for data in (
+        pickle.dumps(np.array(["ab"])).replace(b"a\0\0\0", b"a\0\xff\xff"),
+        pickle.dumps(np.str_("ab")).replace(b"a\0\0\0", b"a\0\xff\xff"),
+        b"\x80\x04cdatetime\ndatetime\nC\x0a\x07\xe4\x01\x01\xff\xff\xff\x00\x00\x00\x85R.",
+        b"\x80\x04cdatetime\ntime\nC\x06\xff\xff\xff\x00\x00\x00\x85R.",
+        pickle.dumps(("x", np.zeros(3, "V4"))).replace(b"K\x03\x85", b"J\xff\xff\xff\x7f\x85"),
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            Reader(())(data, ())
+
+
+def test_functions_and_classes_never_become_values():
+    """Neither in a list, nor in a tuple that was an argument, nor as what is built."""
+    for data in (
+        b"\x80\x04cbuiltins\nset\nq\x00)Rh\x00\x86.",
+        b"\x80\x04cbuiltins\nset\n\x85q\x000]h\x00a.",
+        b"\x80\x04cbuiltins\nset\n\x85\x85.",
+        b"\x80\x04}\x8c\x01acbuiltins\nset\ns.",
+        b"\x80\x04(cbuiltins\nset\nl.",
+        b"\x80\x04(cbuiltins\nset\n\x91.",
+        b"\x80\x04}cbuiltins\nset\nNs.",
+        b"\x80\x04cbuiltins\nset\n}b.",
+        b"\x80\x04cuuid\nUUID\n)R\x85.",
+        b"\x80\x04cuuid\nUUID\n)R.",
+    ):
+        with pytest.raises(UntrustedTypeError):
+            Reader([hostile_files.Thing])(data, ())
+        with pytest.raises(UntrustedTypeError):
+            Reader([hostile_files.Thing])(data.replace(b"builtins\nset", b"hostile_files\nThing"), ())
+
+
+def test_the_memo_is_that_of_pickle():
+    """In order, out of order, again, and far away."""
+    for body in (b"Nq\x05K\x01q\x00h\x05h\x00\x86", b"K\x01r\x00\x01\x00\x00\x94\x940K\x02q\x01h\x01j\x00\x01\x00\x00\x86",
+                 b"K\x01\x94K\x02\x94K\x03q\x00h\x00h\x01\x86", b"K\x07q\x02K\x08\x94K\x09\x94K\x0a\x94h\x02h\x01\x86"):  # fmt: skip
+        data = b"\x80\x04(" + body + b"l."
+        assert Reader(())(data, ()) == pickle.loads(data)
+    for body in (b"Np-1\n", b"g-1\n", b"Nq\x00g1\n"):
+        with pytest.raises(ValueError, match=r"place -1|does not have"):
+            Reader(())(b"\x80\x04" + body + b".", ())
+
+
+# ------------------------------------------------------------------------------------------ what only expands when walked
+
+
+def laughing(levels=60):
+    """A list that holds another eight times, and that another...: a hundred bytes, and 8**60 values to who writes it out."""
+    value: list = []
+    for _ in range(levels):
+        value = [value] * 8
+    return value
+
+
+def test_lists_without_end_are_not_written_out(tmp_path):
+    """Neither to compare keys, nor for messages, nor to look for strangers."""
+    handler = PickleHandler(Pair, tmp_path, trusted=False)
+    path = handler.filepath(Pair("a", "b"))
+    for field in ("a", "data", "c"):
+        path.write_bytes(pickle.dumps({"a": "a", "b": "b", "c": None, "data": 1} | {field: laughing()}))
+        if field == "a":
+            with pytest.raises(KeyMismatchError, match="<list of many values>"):
+                handler.load_persistence(Pair("a", "b"))
+            assert list(handler.load_all(a=missing, b="b")) == []
+        else:
+            assert handler.load_persistence(Pair("a", "b")).a == "a"
+            assert len(list(handler.load_all(a=missing, b="b"))) == 1
+        assert [it.problem for it in handler.verify()] == [None]  # keys without end are not judged
+    path.write_bytes(pickle.dumps(laughing()))
+    with pytest.raises(NotAResultError):
+        handler.load_persistence(path)
+    assert shown(laughing()) == "<list of many values>"
+    assert not is_brief({"x": (np.array([None, laughing()], object),)})
+    assert is_brief([1, [2, {"a": (3,)}]])
+
+
+# ------------------------------------------------------------------------------------------ anything
+
+
+@given(st.integers(0, len(hostile_files.WAYS) - 1), st.data())
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+def test_changed_files_end_well_in_every_way_of_reading(way, data):
+    """Cut, spliced, flipped: an answer, or one of the documented errors, and nothing but data."""
+    seeds = hostile_files.real_pickles()
+    content = bytearray(data.draw(st.sampled_from(seeds)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(content)))
+        how = data.draw(st.integers(0, 3))
+        if how == 0:
+            content[at : at + 1] = data.draw(st.binary(max_size=3))
+        elif how == 1:
+            del content[at : at + data.draw(st.integers(1, 40))]
+        elif how == 2:
+            other = data.draw(st.sampled_from(seeds))
+            start = data.draw(st.integers(0, len(other)))
+            content[at:at] = other[start : start + data.draw(st.integers(1, 60))]
+        elif at < len(content):
+            content[at] ^= 1 << data.draw(st.integers(0, 7))
+    whole = bytes(content)
+    if hostile_files.WAYS[way] == "compressed":
+        whole = gzip.compress(whole, 1, mtime=0)
+    assert hostile_files.strange_parts(hostile_files.read_somehow(way, whole)) == []
+
+
+def test_the_seeds_are_read():
+    """Else changing them would prove little."""
+    for content in hostile_files.real_pickles():
+        for way, kind in enumerate(hostile_files.WAYS):
+            data = gzip.compress(content) if kind == "compressed" else content
+            found = hostile_files.read_somehow(way, data)
+            assert not isinstance(found, Exception), (kind, found)
+            assert hostile_files.strange_parts(found) == []
+
+
+def test_hops_stay_in_the_file(tmp_path):
+    """Whatever lengths it says: the trusted reader's hops too, its pickle being read without trust."""
+    content = bytearray(hostile_files.with_large_array(5000))
+    headers = [at for at in range(len(content)) if content[at] in (0x95, 0x96, 0x8E, 0x42, 0x43)][:40]
+    for at in headers:
+        for size in (0, 1, 24, 4999, 5001, 1 << 20, 1 << 40, (1 << 63) - 1, (1 << 64) - 1):
+            changed = bytes(content[: at + 1]) + size.to_bytes(8, "little") + bytes(content[at + 9 :])
+            for way in range(len(hostile_files.WAYS)):
+                assert hostile_files.strange_parts(hostile_files.read_somehow(way, changed)) == []
+    assert frames.ALIGNMENT == 64
