@@ -26,6 +26,7 @@ FACTS = {
     _errors.CorruptResultError: ("/x", "p"),
     _errors.NameTakenError: ("C", "/x", {"a": "1"}, {"a": "2"}),
     _errors.NothingFoundError: ("C", "/x", "a='1'"),
+    _errors.StackError: ("/x", "f", "has shape (1,)"),
     _errors.UntrustedTypeError: ("/x", "os.system"),
 }
 # Workers that import this file anew would need it on their path.
@@ -46,6 +47,7 @@ BUILTIN = {
     _errors.CorruptResultError: ValueError,
     _errors.NameTakenError: FileExistsError,
     _errors.NothingFoundError: LookupError,
+    _errors.StackError: ValueError,
     _errors.UntrustedTypeError: TypeError,
 }
 

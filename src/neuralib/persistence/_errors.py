@@ -267,6 +267,17 @@ class NothingFoundError(PersistenceError, LookupError):
         return f"there is no {self.owner} in {self.folder!r}{about}: see what is there with find()"
 
 
+class StackError(PersistenceError, ValueError):
+    """A result does not fit into an array of many."""
+
+    def __init__(self, path: str, field: str, problem: str) -> None:
+        super().__init__(path, field, problem)
+        self.path, self.field, self.problem = path, field, problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.field} {self.problem}: leave it out, or compute it again"
+
+
 class NameTakenError(PersistenceError, FileExistsError):
     """Two results whose keys differ would share one file."""
 

@@ -14,7 +14,7 @@ import typing
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from neuralib.persistence import _core
+from neuralib.persistence import _computing, _core
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     CorruptResultError,
@@ -26,6 +26,10 @@ from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._schema import ensure_persistence_class
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from concurrent.futures import Executor
+
+    from neuralib.persistence._computing import Computed
     from neuralib.persistence._handlers.base import PersistenceHandler
 
 T = TypeVar("T")
@@ -150,6 +154,36 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         if error_when_missing:
             raise FileNotFoundError(errno.ENOENT, f"no result to load ({reason})", None if path is None else str(path))
         return self._compute(handler, template, reason)
+
+    def compute_missing(
+        self,
+        templates: Mapping[str, Any] | Iterable[T],
+        executor: Executor | None = None,
+        progress: bool = True,
+        dest: str | os.PathLike[str] | None = None,
+        *,
+        repeat: int = 1,
+    ) -> Computed:
+        """Compute and save those of *templates* that have no result yet; go on past those that fail, and report them.
+
+        Each result is saved as soon as it is computed, by the process that computed it: arrays don't travel, and a kill
+        loses no more than what was being computed. The next call goes on where this one stopped.
+
+        >>> with ProcessPoolExecutor() as pool:  # doctest: +SKIP
+        ...     report = options.compute_missing({"animal": animals, "plane": range(4)}, pool)
+        >>> report.to_pandas()  # the failures  # doctest: +SKIP
+
+        :param templates: what is wanted: see :meth:`PersistenceHandler.todo`
+        :param executor: what computes, of threads, of processes, of a cluster (dask's ``client.get_executor()``); this
+            thread by default. For other processes, these options and the templates are pickled; its workers must see *dest*
+        :param progress: show a bar where the output is a terminal and tqdm is installed
+        :param dest: the folder of the results
+        :param repeat: how many results are wanted of each template whose auto-increment number is open
+        :raises BrokenExecutor: a process of *executor* was killed, so that it computes no more; what was saved is there
+        """
+        folder = None if dest is None else Path(dest)
+        missing = self._handler(folder).todo(templates, repeat=repeat)
+        return _computing.compute(self, missing, executor, folder, progress=progress)
 
     def _handler(self, dest: str | os.PathLike[str] | None) -> PersistenceHandler[T]:
         return self.persistence_handler(None if dest is None else Path(dest))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import abc
-import collections
 import copy
 import errno
-import itertools
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -31,7 +28,7 @@ from neuralib.persistence._errors import (
     shown,
 )
 from neuralib.persistence._field import missing
-from neuralib.persistence._handlers import batches, finding
+from neuralib.persistence._handlers import batches, finding, todo
 from neuralib.persistence._handlers.batches import PATIENCE
 from neuralib.persistence._handlers.conditions import of_keys, of_template
 from neuralib.persistence._handlers.found import Found
@@ -41,7 +38,7 @@ from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from neuralib.persistence._handlers.conditions import Conditions
     from neuralib.persistence._stores.base import Draft
@@ -486,6 +483,26 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             conditions = of_template(info, template, dict.fromkeys(keys, missing)).and_more(conditions)
         return Found.by(self, conditions, template)
 
+    def todo(self, grid: Mapping[str, Any] | Iterable[T], /, *, repeat: int = 1) -> Iterator[T]:
+        """Yield templates of the results that are wanted and not there yet, in order, so that a batch goes on where it stopped.
+
+        >>> for template in handler.todo({"animal": ["A00", "B01"], "plane": range(4)}):  # doctest: +SKIP
+        ...     handler.save_persistence(compute(template))
+
+        A result is there where a file has its name and, if names can be read in more than one way, the same keys in it; a
+        validated key that is not in the name has to agree too. Nothing else is opened: :meth:`verify` finds damaged ones.
+        The folder is listed once, when the first template is asked for.
+
+        :param grid: values for each key, of which every combination is wanted, the last key changing fastest (what is no
+            iterable, or a text, is one value); or an iterable of templates
+        :param repeat: how many results of different numbers are wanted of each template whose auto-increment number is
+            open. Those that lack are yielded as templates of their own
+        :raises UnknownFieldError: *grid* names no key
+        """
+        if repeat < 0:
+            raise ValueError(f"repeat must be 0 or more, not {repeat}")
+        return todo.missing_of(self, todo.templates_of(self.persistence_info, grid), repeat)
+
     def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
         """Return fields of the result at *path*, those of *names* that it has among them; arrays need not be read."""
         return self._stored_fields(path)
@@ -577,9 +594,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     ) -> Iterator[tuple[Path, T]]:
         listing = finding.Listing(self, conditions, template)
         root = Path(listing.folder)
+        prefix = system.joined(listing.folder, "")
         names = [listing.table.names[it] for it in listing.candidates(conditions)]
         with batches.bar(names, progress, "results") as shown_names:
-            for name, load in self._loading(listing.folder, shown_names):
+            for name, load in batches.read_ahead(self.threads, lambda it: self._load(prefix + it), shown_names):
                 try:
                     result = load()
                 except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
@@ -596,30 +614,6 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                     self._report_stranger(result, name, str(root / name), on_corrupt)
                 elif self._other_key(result, exact) is None:
                     yield root / name, result
-
-    def _loading(self, folder: str, names: Iterable[str]) -> Iterator[tuple[str, Callable[[], T]]]:
-        """Yield each name with the function that gives the result, loaded by threads where there are several."""
-        if self.threads == 1:
-            for name in names:
-                path = system.joined(folder, name)
-                yield name, lambda path=path: self._load(path)  # type: ignore[misc]
-            return
-        with ThreadPoolExecutor(self.threads) as pool:
-            rest = iter(names)
-            ahead = collections.deque(
-                (name, pool.submit(self._load, system.joined(folder, name)))
-                for name in itertools.islice(rest, 2 * self.threads)
-            )
-            try:
-                while ahead:
-                    name, future = ahead.popleft()
-                    yield name, future.result
-                    following = next(rest, None)
-                    if following is not None:
-                        ahead.append((following, pool.submit(self._load, system.joined(folder, following))))
-            finally:
-                for _, future in ahead:
-                    future.cancel()
 
     def _report_stranger(
         self,

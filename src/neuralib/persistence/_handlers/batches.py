@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from neuralib.persistence._autoinc import Series
     from neuralib.persistence._schema import PersistentClass
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._stores.folder import FolderStore
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _GROUP_RESULTS = 200  # each is an open file until it is published
 _GROUP_BYTES = 1 << 28
@@ -82,8 +87,11 @@ class _Batch:
 
 
 @contextmanager
-def bar(items: Iterable[T], wanted: bool, unit: str) -> Generator[Iterable[T], None, None]:
-    """Give *items* again, with a progress bar in a terminal where that is *wanted*."""
+def bar(items: Iterable[T], wanted: bool, unit: str, total: int | None = None) -> Generator[Iterable[T], None, None]:
+    """Give *items* again, with a progress bar in a terminal where that is *wanted*.
+
+    :param total: how many there will be, where *items* have no length
+    """
     if not wanted:
         yield items
         return
@@ -92,8 +100,32 @@ def bar(items: Iterable[T], wanted: bool, unit: str) -> Generator[Iterable[T], N
     except ImportError as error:
         error.add_note('a progress bar needs the extra: pip install "neuralib-persistence[progress]"')
         raise
-    with tqdm(items, unit=f" {unit}", disable=None) as shown:  # None: off where it is no terminal
+    with tqdm(items, unit=f" {unit}", total=total, disable=None) as shown:  # None: off where it is no terminal
         yield shown
+
+
+def read_ahead(threads: int, read: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Callable[[], R]]]:
+    """Yield each of *items* with the function that gives what *read* makes of it, by threads where there are several.
+
+    Threads are a few items ahead, never more.
+    """
+    if threads == 1:
+        for item in items:
+            yield item, partial(read, item)
+        return
+    rest = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = collections.deque((item, pool.submit(read, item)) for item in itertools.islice(rest, 2 * threads))
+        try:
+            while ahead:
+                item, future = ahead.popleft()
+                yield item, future.result
+                del future  # and so what it holds
+                for following in itertools.islice(rest, 1):
+                    ahead.append((following, pool.submit(read, following)))
+        finally:
+            for _, future in ahead:
+                future.cancel()
 
 
 class _Waiting(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -35,7 +36,12 @@ class Keeper(Protocol):
     @property
     def save_root(self) -> os.PathLike[str]: ...
     def filename(self, result: Any, /, **kwargs: Any) -> str: ...
+    def _stored_fields(self, path: str) -> dict[str, Any]: ...
     def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]: ...
+
+
+Series = tuple[int | str, ...]
+"""Stands for the keys of a result but its number."""
 
 
 class Pattern(NamedTuple):
@@ -76,10 +82,14 @@ class Listing:
         self.patterns = patterns_of(keeper, template)
         asked = [conditions.texts.get(it.field_name) or () for it in self.fields]
         wanted = tuple(next(iter(texts)) if len(texts) == 1 else None for texts in asked)
-        self.table = _names.read_names(FolderStore(self.folder).names(), self.patterns, wanted)
+        store = FolderStore(self.folder)
+        # No name of a result begins as those of drafts do, and sorting these out takes time.
+        plain = all(not it.literals[0].startswith(".") and it.literals[0] for it in self.patterns)
+        self.table = _names.read_names(store.entries() if plain else store.names(), self.patterns, wanted)
         self._readers = [reader_of(it) for it in self.fields]
         self._values: list[list[Any]] = [[_UNREAD] * len(it) for it in self.table.texts]
         self._stored: dict[int, dict[str, Any]] = {}
+        self._codes: list[dict[str, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.table.names)
@@ -187,26 +197,36 @@ class Listing:
 
     def latest(self, rows: list[int]) -> list[int]:
         """Return those of *rows* that have the highest number among those of the same other keys."""
-        numbered = next((column for column, it in enumerate(self.fields) if it.autoinc), None)
-        if numbered is None:
+        if not self.keeper.persistence_info.numbered:
             return rows
-        highest: dict[Any, tuple[int, int]] = {}
-        for place, row in enumerate(rows):
-            series, number = self._series_of(row, numbered)
+        highest: dict[Series, tuple[int, int]] = {}
+        for place, (series, number) in enumerate(self.series(rows)):
             known = highest.get(series)
             if known is None or number > known[0]:
                 highest[series] = number, place
         return [rows[place] for place in sorted(place for _, place in highest.values())]
 
-    def _series_of(self, row: int, numbered: int) -> tuple[tuple[str | None, ...], int]:
-        """Return the texts of all keys but the number, and the number."""
-        texts = self._texts_of(row)
-        number = self._value(numbered, self.table.codes_of(row)[numbered])
-        if self.table.doubtful(row) or number is UNDECIDED:
-            keys = self.keys(row)
-            number = keys[self.fields[numbered].field_name]
-            return tuple(text_of(it, keys[it.field_name]) for it in self.fields if not it.autoinc), number
-        return tuple(texts.get(it) for it in range(len(self.fields)) if it != numbered), number
+    def series(self, rows: list[int]) -> Iterator[tuple[Series, int]]:
+        """Yield, for each of *rows*, what is the same for all that differ in their number only, and the number."""
+        numbered = next(column for column, it in enumerate(self.fields) if it.autoinc)
+        others = [column for column in range(len(self.fields)) if column != numbered]
+        codes = zip(*(self.table.column(it, rows) for it in others), strict=True) if others else itertools.repeat(())
+        for row, series, code in zip(rows, codes, self.table.column(numbered, rows), strict=False):
+            number = self._value(numbered, code)
+            if number is UNDECIDED or (self.table.any_doubtful and self.table.doubtful(row)):
+                keys = self.keys(row)
+                yield self.series_of(keys), keys[self.fields[numbered].field_name]
+            else:
+                yield series, number
+
+    def series_of(self, keys: dict[str, Any]) -> Series:
+        """Return what :meth:`series` yields for a result with *keys*."""
+        if self._codes is None:
+            self._codes = [{text: code for code, text in enumerate(it)} for it in self.table.texts]
+        texts = [
+            (column, text_of(it, keys.get(it.field_name))) for column, it in enumerate(self.fields) if not it.autoinc
+        ]
+        return tuple(-1 if text is None else self._codes[column].get(text, text) for column, text in texts)
 
     # ------------------------------------------------------------------------------------------ what a row says
 
@@ -237,23 +257,58 @@ class Listing:
                 found[self.fields[column].field_name] = value
             else:
                 return found
-        fields = self.stored(row, ())
+        fields = self.looked_up(row, ())
+        return {it.field_name: fields[it.field_name] for it in self.fields if it.field_name in fields}
+
+    def values(self, column: int, rows: list[int]) -> list[Any]:
+        """Return the values of one key as the names tell them; of :meth:`untold` rows, something."""
+        values = self._values[column]
+        codes = self.table.column(column, rows)
+        for code in set(codes):
+            if code >= 0:
+                self._value(column, code)
+        return [values[code] if code >= 0 else None for code in codes]
+
+    def untold(self, rows: list[int]) -> set[int]:
+        """Return the places in *rows* of names that do not tell all keys."""
+        found: set[int] = set()
+        if self.table.any_doubtful:
+            found.update(place for place, row in enumerate(rows) if self.table.doubtful(row))
+        for column in range(len(self.fields)):
+            unknown = {
+                code for code in range(len(self.table.texts[column])) if self._value(column, code) is UNDECIDED
+            } | {-1}
+            codes = self.table.column(column, rows)
+            if not unknown.isdisjoint(codes):
+                found.update(place for place, code in enumerate(codes) if code in unknown)
+        return found
+
+    def looked_up(self, row: int, more: Collection[str]) -> dict[str, Any]:
+        """Return the keys in the name, and the fields *more*, from the file.
+
+        :raises KeyMismatchError: the file holds a result of another name
+        """
+        fields = self.stored(row, more)
         stranger = self.stranger(row, fields)
         if stranger is not None:
             raise stranger
-        return {it.field_name: fields[it.field_name] for it in self.fields if it.field_name in fields}
+        return fields
 
     def stored(self, row: int, more: Collection[str]) -> dict[str, Any]:
         """Return what the file says of the keys in its name, and of the fields *more*: those that it has."""
         found = self._stored.get(row)
         if found is None or any(it not in found for it in more):
-            names = [*self.columns, *more]
-            read = self.keeper._some_fields(self.path(row), names)
-            found = {**(found or {}), **{it: read[it] for it in names if it in read}}
-            for name in names:
-                if name not in found:
-                    _take_default(found, self.keeper.persistence_info.get_field(name))
-            self._stored[row] = found
+            found = self._stored[row] = {**(found or {}), **self.read(row, more)}
+        return found
+
+    def read(self, row: int, more: Collection[str]) -> dict[str, Any]:
+        """Return the same as the file says now."""
+        names = [*self.columns, *more]
+        read = self.keeper._some_fields(self.path(row), names)
+        found = {it: read[it] for it in names if it in read}
+        for name in names:
+            if name not in found:
+                _take_default(found, self.keeper.persistence_info.get_field(name))
         return found
 
     def stranger(self, row: int, fields: dict[str, Any]) -> KeyMismatchError | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from neuralib.persistence._convert import as_dict
-from neuralib.persistence._errors import NothingFoundError, PersistenceError
+from neuralib.persistence._errors import NothingFoundError, PersistenceError, UnknownFieldError
+from neuralib.persistence._handlers import deleting, stacks, tables
 from neuralib.persistence._handlers.conditions import Conditions, of_keys
 from neuralib.persistence._handlers.finding import Keeper, Listing
 from neuralib.persistence._preview import size_text, value_text
@@ -276,6 +277,104 @@ class Found(Sequence[Hit[T]]):
         Of a class without such a key, all of them.
         """
         return self._some(("the latest of each",), lambda listing, rows: listing.latest(rows))
+
+    # ------------------------------------------------------------------------------------------ as a table
+
+    def to_columns(self, *fields: str, path: bool = False, progress: bool = False) -> dict[str, list[Any]]:
+        """Return a table as plain lists: one for each key in the name, and one for each of *fields*.
+
+        Values are those of :attr:`Hit.keys`. Without *fields*, no file is opened where names tell all keys.
+
+        :param fields: keys that are not in the name, and data fields that hold single values. They are read from the
+            heads of the files, without loading arrays; None where a result lacks one
+        :param path: add a column of paths
+        :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
+        :raises TypeError: one of *fields* is an array: see :meth:`stack`
+        """
+        self._refuse_unknown(fields)
+        listing, rows = self._state
+        return tables.columns_of(listing, rows, fields, path=path, progress=progress)
+
+    def to_pandas(self, *fields: str, path: bool = False, progress: bool = False) -> Any:
+        """Return the table of :meth:`to_columns` as a ``pandas.DataFrame`` (extra ``pandas``).
+
+        A key annotated as a Literal of texts is a category, as is an Enum, by the names of its members. An int that may be
+        None is pandas' nullable ``Int64``.
+        """
+        return tables.pandas_frame(self.to_columns(*fields, path=path, progress=progress), self._declared)
+
+    def to_polars(self, *fields: str, path: bool = False, progress: bool = False) -> Any:
+        """Return the table of :meth:`to_columns` as a ``polars.DataFrame`` (extra ``polars``).
+
+        A key annotated as a Literal of texts, or as an Enum, is a polars Enum, a tuple a list. What polars has no type for
+        is shown as text.
+        """
+        return tables.polars_frame(self.to_columns(*fields, path=path, progress=progress), self._declared)
+
+    def to_xarray(
+        self,
+        *fields: str,
+        dims: Sequence[str] | None = None,
+        field_dims: Mapping[str, Sequence[str]] | None = None,
+        fill_value: Any = None,
+        progress: bool = False,
+    ) -> Any:
+        """Return *fields* as the variables of an ``xarray.Dataset`` (extra ``xarray``), whose first dimensions are keys.
+
+        The memory of each variable is allocated once.
+
+        >>> found.to_xarray("weights", dims=["animal", "plane"], field_dims={"weights": ["cell"]})  # doctest: +SKIP
+
+        :param dims: the keys that are dimensions; those with more than one value by default. Keys that are not among them
+            become coordinates
+        :param field_dims: names for the dimensions of the fields themselves
+        :param fill_value: what stands where a combination of the dimensions has no result; NaN or NaT by default
+        :raises ValueError: two results have the same place, or one has none and the dtype has no NaN
+        :raises StackError: a result's field has another shape or dtype than the first's
+        """
+        self._refuse_unknown(fields)
+        listing, rows = self._state
+        threads = getattr(self._finder, "threads", 1)
+        return stacks.dataset(listing, rows, fields, dims, field_dims or {}, fill_value, threads, progress=progress)
+
+    def stack(self, field: str, /, *, out: Any = None, progress: bool = False) -> Any:
+        """Return the array of shape ``(n_results, *shape of the field)``, in the order of this set.
+
+        Its memory is allocated once; of the results, only as many are in memory as the handler has threads.
+
+        :param out: an array to fill and return, in place of a new one: of that shape, mapped into memory perhaps
+        :raises StackError: a result's field has another shape or dtype than the first's; its file is named
+        :raises MissingFieldError: a result lacks the field
+        :raises NothingFoundError: the set is empty, so that the shape is not known
+        """
+        self._refuse_unknown([field])
+        listing, rows = self._state
+        return stacks.stacked(listing, rows, field, out, getattr(self._finder, "threads", 1), progress=progress)
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        return {it.field_name: it for it in self._finder.persistence_info.fields}
+
+    def _refuse_unknown(self, names: Iterable[str]) -> None:
+        known = self._declared
+        for name in names:
+            if name not in known:
+                raise UnknownFieldError(self._finder.persistence_info.persistence_cls.__qualname__, name, tuple(known))
+
+    # ------------------------------------------------------------------------------------------ keeping house
+
+    def delete(self, *, dry_run: bool = True, damaged: bool = False, progress: bool = False) -> list[Path]:
+        """Return the paths of what would be deleted; with ``dry_run=False``, delete it.
+
+        Only results go: regular files that hold a result of the class under its own name. What else has such a name (a
+        link, a folder, a damaged file, somebody's notes, a renamed result) is left alone, with a warning. What is gone by
+        now is no error. Names that came after the set was listed are never touched. Hidden leftovers of killed processes
+        are no results: see :meth:`PersistenceHandler.sweep`.
+
+        :param damaged: delete files that are damaged too
+        """
+        listing, rows = self._state
+        return deleting.delete(listing, rows, dry_run=dry_run, damaged=damaged, progress=progress)
 
 
 def _shown(index: slice) -> str:

@@ -68,8 +68,12 @@ class FolderStore:
 
     def names(self) -> list[str]:
         """Return the names of all files, leftovers of killed processes excluded."""
+        return [it for it in self.entries() if not it.startswith(system.LEFTOVER_PREFIX)]
+
+    def entries(self) -> list[str]:
+        """Return the names of all that is in the folder, leftovers too."""
         try:
-            return [it for it in os.listdir(self.root) if not it.startswith(system.LEFTOVER_PREFIX)]
+            return os.listdir(self.root)
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -1,0 +1,206 @@
+"""A batch computes what is missing, wherever it computes, and survives what fails in it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from batches import Draw, DrawOptions, Fit, FitOptions
+
+from neuralib.persistence import PickleHandler
+from neuralib.persistence.cli_persistence import Computed, Failure
+
+GRID = {"animal": ["A", "B"], "plane": [0, 1, 2, 100]}
+COMPUTED = {(animal, plane) for animal in "AB" for plane in range(3)}
+
+
+def process_pool(method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system can't {method}")
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method))
+
+
+@contextlib.contextmanager
+def dask_executor():
+    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("dask")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client.get_executor()
+
+
+EXECUTORS = {
+    "here": lambda: contextlib.nullcontext(None),
+    "threads": lambda: ThreadPoolExecutor(3),
+    "fork": lambda: process_pool("fork"),
+    "spawn": lambda: process_pool("spawn"),
+    "dask": dask_executor,
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of forking and of dask's own
+@pytest.mark.parametrize("where", EXECUTORS)
+def test_what_is_missing_is_computed_wherever(tmp_path, where):
+    """Each once, saved where it was computed; what fails is reported, and does not stop the others."""
+    folder, tally = tmp_path / "results", tmp_path / "tally"
+    tally.mkdir()
+    handler = PickleHandler(Fit, folder)
+    there = Fit("A", 1)
+    there.weights, there.pid = None, 0
+    handler.save_persistence(there)
+    with EXECUTORS[where]() as executor:
+        report = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
+        again = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
+    assert isinstance(report, Computed)
+    assert (report.saved, again.saved) == (5, 0)
+    assert sorted(it.keys["animal"] for it in report) == ["A", "B"]
+    assert {(it.keys["plane"], it.error, it.message) for it in report} == {
+        (100, "Unpicklable", "plane 100 does not converge")
+    }
+    assert "compute_cache" in report[0].traceback
+    assert len(again) == 2, "what failed is tried again"
+    results = [it.load() for it in handler.find()]
+    assert {(it.animal, it.plane) for it in results} == COMPUTED
+    processes = {it.pid for it in results if it.pid}
+    assert (os.getpid() in processes) == (where in {"here", "threads"})
+    computed = sorted(it.name.rsplit("-", 2)[0] for it in tally.iterdir())
+    assert computed == sorted([f"{a}-{p}" for a, p in COMPUTED - {("A", 1)}] + ["A-100", "B-100"] * 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("where", ["here", "threads", "fork"])
+def test_repetitions_get_numbers_of_their_own(tmp_path, where):
+    """As many as were wanted, from all workers together, none twice."""
+    handler = PickleHandler(Draw, tmp_path)
+    handler.save_persistence(Draw("A"))
+    with EXECUTORS[where]() as executor:
+        report = DrawOptions().compute_missing({"animal": ["A", "B"]}, executor, dest=tmp_path, repeat=20)
+    assert report.saved == 39
+    for animal in "AB":
+        assert [it.keys["run"] for it in handler.find(animal=animal)] == list(range(20))
+
+
+def test_failures_are_a_table(tmp_path):
+    """To look at, to count, to take the templates from for the next try."""
+    report = FitOptions().compute_missing(GRID, dest=tmp_path)
+    assert repr(report) == "<Computed: 6 saved, 2 failed, the first: Unpicklable: plane 100 does not converge>"
+    assert isinstance(report[0], Failure)
+    assert len(report[:1]) == 1
+    columns = report.to_columns()
+    assert list(columns) == ["animal", "plane", "error", "message", "traceback"]
+    assert columns["animal"] == ["A", "B"]
+    assert (
+        repr(FitOptions().compute_missing({"animal": "A", "plane": 1}, dest=tmp_path))
+        == "<Computed: 0 saved, 0 failed>"
+    )
+    assert Computed(0, []).to_columns() == {"error": [], "message": [], "traceback": []}
+    pytest.importorskip("pandas")
+    assert list(report.to_pandas()["error"]) == ["Unpicklable"] * 2
+
+
+def test_what_does_not_return_a_result_fails(tmp_path):
+    """The usual slip."""
+
+    class Forgetful(FitOptions):
+        def compute_cache(self, result):
+            super().compute_cache(result)
+
+    report = Forgetful().compute_missing({"animal": "A", "plane": 1}, dest=tmp_path)
+    assert report[0].error == "TypeError"
+    assert "must return the result" in report[0].message
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_killed_worker_loses_only_what_it_computed(tmp_path):
+    """The error says how to go on; the next call does."""
+    grid = {"animal": "A", "plane": range(8)}
+    with pytest.raises(BrokenExecutor) as caught, process_pool("fork") as pool:
+        FitOptions(slow_s=0.02, kill_at=5).compute_missing(grid, pool, dest=tmp_path)
+    assert any("the next call goes on from here" in it for it in caught.value.__notes__)
+    handler = PickleHandler(Fit, tmp_path)
+    there = len(handler.find())
+    assert there >= 3
+    assert FitOptions().compute_missing(grid, dest=tmp_path).saved == 8 - there
+    assert [it.load().plane for it in handler.find()] == list(range(8))
+
+
+BATCH = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from batches import FitOptions
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2) as pool:
+        FitOptions(slow_s=0.05).compute_missing({"animal": "A", "plane": range(100)}, pool, dest=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_killed_batch_goes_on_where_it_stopped(tmp_path):
+    """Results are saved by the workers: those that were computed are there, each whole."""
+    script = tmp_path / "batch.py"
+    script.write_text(BATCH)
+    folder = tmp_path / "results"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    process = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment, start_new_session=True)
+    handler = PickleHandler(Fit, folder)
+    try:
+        end = time.monotonic() + 60
+        while len(handler.find()) < 10 and time.monotonic() < end:
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    there = len(handler.find())
+    assert 10 <= there < 100
+    assert [it.problem for it in handler.verify()] == [None] * there
+    assert FitOptions().compute_missing({"animal": "A", "plane": range(100)}, dest=folder).saved == 100 - there
+    assert [it.keys["plane"] for it in handler.find()] == list(range(100))
+
+
+def test_what_somebody_else_saved_meanwhile_is_not_computed(tmp_path):
+    """Two batches on one folder share the work."""
+    folder, tally = tmp_path / "results", tmp_path / "tally"
+    tally.mkdir()
+    handler = PickleHandler(Fit, folder)
+
+    def templates():
+        for plane in range(3):
+            yield Fit("A", plane)
+            result = Fit("A", plane + 1)
+            handler.save_persistence(result)
+
+    report = FitOptions(tally).compute_missing(templates(), dest=folder, progress=False)
+    assert report.saved == 1
+    assert len(list(tally.iterdir())) == 1
+
+
+def test_an_interrupt_says_how_far_it_came(tmp_path):
+    """And what was saved stays."""
+
+    class Interrupted(FitOptions):
+        def compute_cache(self, result):
+            if result.plane == 2:
+                raise KeyboardInterrupt
+            return super().compute_cache(result)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        Interrupted().compute_missing({"animal": "A", "plane": range(5)}, dest=tmp_path)
+    assert caught.value.__notes__ == ["2 results of the batch were saved, 0 failed; the next call goes on from here"]
+    assert len(PickleHandler(Fit, tmp_path).find()) == 2
