@@ -7,6 +7,7 @@ as unused.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
 
@@ -17,7 +18,9 @@ from neuralib.persistence import (
     AutoIncFieldNotResolvedError,
     FileCheck,
     FileHandler,
+    Found,
     GzipHandler,
+    Hit,
     PersistenceHandler,
     PersistentClass,
     PickleHandler,
@@ -35,7 +38,7 @@ from neuralib.persistence import (
     results_equal,
     save,
 )
-from neuralib.persistence.cli_persistence import PersistenceOptions, get_options_and_cache
+from neuralib.persistence.cli_persistence import Computed, Failure, PersistenceOptions, get_options_and_cache
 from neuralib.persistence.validator import ETLConcatable, attributes_validate
 
 T = TypeVar("T")
@@ -129,11 +132,31 @@ def uses_handlers(folder: Path) -> None:
     assert_type(JsonHandler(Shuffle, folder).load_persistence(shuffle), Shuffle)
     assert_type(OwnHandler().load_all(), Iterator[tuple[Path, Shuffle]])
     assert_type(handler.filepath(None, animal="A00", run=0), Path)
+    for template in handler.todo({"animal": ["A00"], "bins": range(3)}, repeat=2):
+        assert_type(template, Shuffle)
+    handler.todo([Named("RSC")])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     compressed: PersistenceHandler[Shuffle] = GzipHandler(Shuffle, str(folder), compression=6, durable=True)
     try:
         compressed.filepath(Shuffle("A00"))
     except AutoIncFieldNotResolvedError as error:
         assert_type(error.owner, str)
+
+
+def uses_found_results(handler: PickleHandler[Shuffle]) -> None:
+    """What is found knows what it loads."""
+    found = handler.find(Shuffle("A00"), bins={10, 20}, run=lambda number: number > 3)
+    assert_type(found, Found[Shuffle])
+    assert_type(found[0], Hit[Shuffle])
+    assert_type(found[1:], Found[Shuffle])
+    assert_type(found.latest().filter(lambda hit: hit.size_bytes > 3, animal="A00").first().load(), Shuffle)
+    for hit in found:
+        assert_type(hit.load(), Shuffle)
+        assert_type(hit.keys, dict[str, Any])
+    assert_type(found.paths, list[Path])
+    assert_type(found.keys(), list[dict[str, Any]])
+    assert_type(found.to_columns("scores", path=True), dict[str, list[Any]])
+    assert_type(found.delete(dry_run=False), list[Path])
+    handler.find(Named("RSC"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class JsonHandler(FileHandler[T]):
@@ -205,6 +228,10 @@ def uses_options() -> None:
     options.save_cache(Named("RSC"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(NamedOptions().load_cache(), Named)
     assert_type(options.find_cache(Shuffle("A00")), list[Shuffle])
+    with ThreadPoolExecutor() as pool:
+        report = options.compute_missing({"animal": ["A00"]}, pool, progress=False)
+    assert_type(report, Computed)
+    assert_type(report[0], Failure)
     assert_type(get_options_and_cache(ShuffleOptions, options, True, animal="B"), Shuffle)
 
 

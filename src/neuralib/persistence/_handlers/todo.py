@@ -36,16 +36,18 @@ def templates_of(info: PersistentClass[T], grid: Mapping[str, Any] | Iterable[T]
     """
     if not isinstance(grid, Mapping):
         return iter(grid)
+    values: Mapping[str, Any] = grid
     keys = tuple(it.field_name for it in info.key_fields())
-    for name in grid:
+    for name in values:
         if name not in keys:
             raise UnknownFieldError(info.persistence_cls.__qualname__, name, keys)
     cls = info.persistence_cls
-    make = cls if hasattr(cls.__init__, GENERATED) else lambda **values: from_dict(cls, values)
+    own_init = not hasattr(cls.__init__, GENERATED)
     choices = [
-        list(it) if isinstance(it, Iterable) and not isinstance(it, (str, bytes)) else [it] for it in grid.values()
+        list(it) if isinstance(it, Iterable) and not isinstance(it, (str, bytes)) else [it] for it in values.values()
     ]
-    return (make(**dict(zip(grid, values, strict=True))) for values in itertools.product(*choices))
+    combinations = (dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*choices))
+    return (from_dict(cls, it) if own_init else cls(**it) for it in combinations)
 
 
 def missing_of(handler: Wanting, templates: Iterable[T], repeat: int) -> Iterator[T]:
