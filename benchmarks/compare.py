@@ -22,11 +22,14 @@ from typing import NamedTuple
 import instructions
 
 HERE = Path(__file__).parent
-PEER = HERE.parent / "build" / "benchmark-peer"  # the existing implementation's environment, made at the first run
-PEER_NEEDS = [
-    ["--no-deps", "neuralib-utils==0.7.3"],
-    ["numpy", "argclz", "typing_extensions", "colorama", "h5py", "pandas", "polars"],
-]
+BUILD = HERE.parent / "build"
+PEERS = {  # others' environments, made at the first run, by the side that needs them
+    "existing": [
+        ["--no-deps", "neuralib-utils==0.7.3"],
+        ["numpy", "argclz", "typing_extensions", "colorama", "h5py", "pandas", "polars"],
+    ],
+    "signac": [["signac>=2.2"]],
+}
 
 
 class Case(NamedTuple):
@@ -66,6 +69,13 @@ CASES = [
     Case("open mapped", "256 MB", "1 MB", 1.5, 20, on_disk=True),
     Case("memory of saving 256 MB", "beyond the array", "the array", 0.05, 1),
     Case("memory of loading 256 MB", "beyond the array", "the array", 0.05, 1),
+    Case("find all of 100000", "ours", "2 listdir + 0.1 s", 1.0, 10, on_disk=True),
+    Case("find all of 100000", "ours", "glob and re", None, 5, on_disk=True),
+    Case("find some of 10000", "ours", "signac", None, 5),
+    Case("table of 100000", "ours", "glob and re", None, 5),
+    Case("table of 100000 with a score", "ours", "glob, re and pickle", None, 2),
+    Case("table of 10000 with a score", "ours", "signac", None, 2),
+    Case("stack of 100000", "ours", "glob, re and pickle", None, 2),
     Case("import", "ours", "bare interpreter", None, 15),
     Case("import", "ours", "existing", None, 5),
 ]
@@ -99,19 +109,22 @@ class Worker:
         self.process.stdout.close()  # type: ignore[union-attr]
 
 
-def peer_python() -> str:
-    """Return the interpreter that has the existing implementation, installed at the first run."""
-    python = PEER / ("Scripts" if os.name == "nt" else "bin") / "python"
-    if not (PEER / "complete").exists():
-        venv.create(PEER, with_pip=True, clear=True)
-        for needs in PEER_NEEDS:
+def python_of(side: str) -> str:
+    """Return the interpreter of *side*: this one, or one that has the peer, installed at the first run."""
+    if side not in PEERS:
+        return sys.executable
+    folder = BUILD / ("benchmark-peer" if side == "existing" else f"benchmark-{side}")
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not (folder / "complete").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        for needs in PEERS[side]:
             subprocess.run([python, "-m", "pip", "install", "--quiet", *needs], check=True)
-        (PEER / "complete").touch()
+        (folder / "complete").touch()
     return str(python)
 
 
 def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
-    pair = [(case.ours, sys.executable), (case.other, peer_python() if case.other == "existing" else sys.executable)]
+    pair = [(case.ours, sys.executable), (case.other, python_of(case.other))]
     workers = [Worker(python, case.name, side, folder / side.replace(" ", "-")) for side, python in pair]
     times: list[list[float]] = [[], []]
     try:
@@ -155,7 +168,9 @@ def line_of(found: dict[str, object]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", help="only cases whose name contains this (may be repeated)")
-    parser.add_argument("--without-existing", action="store_true", help="leave out what compares with neuralib-utils")
+    parser.add_argument(
+        "--without-existing", action="store_true", help="leave out what compares with neuralib-utils or signac"
+    )
     parser.add_argument("--folder", action="append", help="where files are written; default: memory and disk")
     parser.add_argument("--rounds", type=float, default=1.0, help="factor on the number of rounds of each case")
     parser.add_argument("--json", type=Path, help="write all figures here")
@@ -166,7 +181,7 @@ def main() -> int:
     folders = options.folder or ([memory] if os.path.isdir(memory) else []) + [tempfile.gettempdir()]
     cases = [it for it in CASES if options.case is None or any(part in it.name for part in options.case)]
     if options.without_existing:
-        cases = [it for it in cases if it.other != "existing"]
+        cases = [it for it in cases if it.other not in PEERS]
     if not cases:
         parser.error(f"no case has such a name; there are: {', '.join(sorted({it.name for it in CASES}))}")
     print(f"{'case':<60} {'ours':>16} / {'other':<16}   ratio (5-95 %)    at most")
