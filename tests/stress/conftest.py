@@ -40,3 +40,14 @@ def victims():
     made = Victims()
     yield made
     made.close()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: in the long form only (--long)")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        for it in items:
+            if it.get_closest_marker("long"):
+                it.add_marker(pytest.mark.skip(reason="in the long form only (--long)"))

@@ -7,7 +7,6 @@ memory that it shares, so that all system calls between two marks are the scenar
 
 from __future__ import annotations
 
-import errno
 import gc
 import json
 import mmap
@@ -25,27 +24,9 @@ import numpy.random  # noqa: ICN001  # this and the next two here, so that their
 import zlib_ng.zlib_ng  # noqa: F401
 from stress.reads import READS
 from stress.scenarios import SCENARIOS
-
-from neuralib.persistence import _core
-from neuralib.persistence._stores import system
+from stress.ways import go_the_way
 
 MARK = "/the mark between a scenario and what is around it"
-
-
-def go_the_way(way: str) -> None:
-    """Take away what the file system has, so that the next best way is gone."""
-    if way == "unnamed":
-        return
-    system.TMPFILE = 0
-    if way == "hidden":
-        return
-
-    def no_link(*_: object, **__: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "no links here")
-
-    os.link = no_link  # type: ignore[assignment]
-    if way == "claimed":
-        _core.rename_exclusively = lambda *_: False  # type: ignore[assignment]
 
 
 class Slate:

@@ -204,7 +204,10 @@ def read_file(fd: int, unpickle: Unpickle = unpickled) -> Any:
     with io.FileIO(fd, closefd=False) as file:
         if trailer is None:
             with io.BufferedReader(file) as buffered:  # not ours: read as it comes, which takes the least memory
-                return unpickle(buffered, ())
+                found = unpickle(buffered, ())
+                if buffered.read(len(MAGIC)) == MAGIC:  # it is: a network file system told the size of another file
+                    raise ValueError("something else follows its end")
+                return found
         source = _Source(file, trailer.length)
         structure, arrays = _hopped(source)
         if source.checksum != trailer.checksum:
