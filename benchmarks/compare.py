@@ -39,6 +39,7 @@ class Case(NamedTuple):
     at_most: float | None  # the ratio that is aimed at
     rounds: int = 30
     on_disk: bool = False  # does the folder matter?
+    waits: bool = False  # for the disk: there is nothing to measure in memory
 
 
 CASES = [
@@ -48,6 +49,8 @@ CASES = [
     Case("__init__", "ours", "dataclass", 1.0),
     Case("save", "ours", "by hand", 1.0, on_disk=True),
     Case("load", "ours", "by hand", 1.0, on_disk=True),
+    Case("durable save", "batch of 200", "one by one", 0.1, 10, on_disk=True, waits=True),
+    Case("durable save", "batch of 1000", "one by one", 0.1, 10, on_disk=True, waits=True),
     Case("load_all of 5000", "ours", "by hand", 1.1, 10, on_disk=True),
     Case("save, loop of 1000", "numbered", "not numbered", 1.1, 10, on_disk=True),
     Case("save, loop of 20000", "numbered", "not numbered", 1.1, 4, on_disk=True),
@@ -191,7 +194,7 @@ def main() -> int:
         work = Path(tempfile.mkdtemp(prefix=f"benchmark-{Path(root).name}-", dir=root))
         try:
             for number, case in enumerate(cases):
-                if not case.on_disk and root != folders[0]:
+                if (not case.on_disk and root != folders[0]) or (case.waits and root == memory):
                     continue
                 folder = work / Path(root).name / str(number)
                 found.append(measure(case, folder, max(1, round(case.rounds * options.rounds))))

@@ -24,8 +24,9 @@ def durable(request):
 
 
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
-def test_a_batch_is_saved_with_dense_numbers(tmp_path, durable, kind):
+def test_a_batch_is_saved_with_dense_numbers(tmp_path, durable, kind, monkeypatch):
     """From any iterable, over several groups, beside what is there."""
+    monkeypatch.setattr(batches, "_GROUP_RESULTS", 200)
     handler = kind(Run, tmp_path / "new" / "folder", durable=durable)
     handler.save_persistence(filled(Run("A"), data=-1))
     results = list(runs(450))
@@ -273,3 +274,20 @@ def test_lost_numbers_are_found_again_where_a_later_result_fails(tmp_path, monke
     assert caught.value.__notes__ == ["4 results of the batch were saved before this one"]
     assert [it.version for it in results][2::2] == [2, None]
     assert sorted(it.version for it in results[:4]) == [2, 4, 5, 6]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("told", [True, False])
+def test_a_batch_makes_do_with_few_open_files(tmp_path, monkeypatch, told):
+    """It takes half of what the limit admits, or fewer where others took the rest."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not told:
+        monkeypatch.setattr(batches, "_open_files", lambda: 10_000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 60, hard))
+    try:
+        assert PickleHandler(Run, tmp_path, durable=True).save_all(runs(300)) == 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [it.data for _, it in PickleHandler(Run, tmp_path).load_all(Run("A"))] == list(range(300))

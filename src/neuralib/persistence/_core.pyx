@@ -398,13 +398,15 @@ cpdef bint is_plain_name(str text) except -1:
 
 # ---------------------------------------------------------------------------------------------- arrays
 
+# Filled when numpy is first there, perhaps by several threads at once: each entry is made once and stays, because
+# reduce_array looks at entries without holding on to them.
 cdef dict ARRAY_CODES = {}
 
 
 def know_array_codes(dict codes not None):
     """Take over which dtypes :func:`reduce_array` writes: each with the text that makes it again."""
     for dtype, text in codes.items():
-        ARRAY_CODES[dtype] = (dtype, text)
+        ARRAY_CODES.setdefault(dtype, (dtype, text))
 
 
 def reduce_array(array, /):
@@ -626,7 +628,8 @@ def scan_folder(str folder not None, str head not None, str tail not None, str l
 cdef class OpenFile:
     """A file that is open, and is closed at the latest when nobody refers to it any more.
 
-    Opening it and noting its descriptor is one step here: between two steps of Python, Ctrl-C could lose it.
+    Opening it and noting its descriptor is one step here: between two steps of Python, Ctrl-C could lose it. It belongs
+    to one save or load, so to one thread: two that close it at once could close another's descriptor.
 
     :param path: of the file
     :param flags: as :func:`os.open` takes them

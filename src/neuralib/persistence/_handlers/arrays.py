@@ -40,7 +40,8 @@ class _Reducers(dict[type, "Callable[[Any], Any]"]):
         return reducer
 
 
-_reducers = _Reducers()  # filled once, when numpy is first there
+# Filled when numpy is first there. Threads share it without a lock: two of them put in the same.
+_reducers = _Reducers()
 
 
 def pickler(file: Writable) -> pickle.Pickler:

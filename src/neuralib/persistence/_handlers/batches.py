@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_GROUP_RESULTS = 200  # each is an open file until it is published
+_GROUP_RESULTS = 500  # at the most: each is an open file until it is published
+_ROOM = 4  # open files
 _GROUP_BYTES = 1 << 28
 PATIENCE = 3
 """How often a durable save may lose its number to others while it waits for the disk, before it takes one first."""
@@ -147,11 +149,22 @@ class _DurableBatch(_Batch):
         self._waiting: list[_Waiting] = []
         self._numbers: dict[tuple[str, str, str], int] = {}  # by series: the number after those of the group
         self._bytes = 0
+        self._most = min(_GROUP_RESULTS, max(_open_files() // 2, 1))
 
     def add(self, result: Any) -> None:
         """Make the draft of *result*, with its number."""
-        self._waiting.append(self._drafted(result))
-        if len(self._waiting) >= _GROUP_RESULTS or self._bytes >= _GROUP_BYTES:
+        try:
+            self._waiting.append(self._drafted(result))
+        except OSError as error:
+            if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._waiting:
+                raise
+            # Waiting for the disk takes an open file too: the last drafts make room, and are made again.
+            again = [it.result for it in self._waiting[-_ROOM:]] + [result]
+            self._forget(self._waiting[-_ROOM:])
+            del self._waiting[-_ROOM:]
+            self.flush()
+            self._waiting.extend(self._drafted(it) for it in again)
+        if len(self._waiting) >= self._most or self._bytes >= _GROUP_BYTES:
             self.flush()
 
     def _drafted(self, result: Any) -> _Waiting:
@@ -260,6 +273,16 @@ class _DurableBatch(_Batch):
             if it.series is not None and field is not None:
                 setattr(it.result, field, None)
         waiting.clear()
+
+
+def _open_files() -> int:
+    """Return how many files this process may have open."""
+    try:
+        import resource
+    except ImportError:
+        return 512  # as Windows has it by default
+    limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if limit != resource.RLIM_INFINITY else 2 * _GROUP_RESULTS
 
 
 def _sync_drafts(waiting: list[_Waiting]) -> None:

@@ -216,18 +216,21 @@ _MOST_SETTLED = 1000
 def sync_names(folder: str) -> None:
     """Write the names in *folder*, and at the first time those that lead to it, through to the disk."""
     info = sync_folder(folder)
-    if info is None or (info.st_dev, info.st_ino) in _settled:
-        return
     above = os.path.abspath(folder)
     try:
-        while not os.path.ismount(above):
+        while info is not None and not _is_settled(info) and not os.path.ismount(above):
+            settled = info
             above = os.path.dirname(above)
-            sync_folder(above)
+            info = sync_folder(above)
+            _settled.add((settled.st_dev, settled.st_ino))
     except PermissionError:
         pass  # made by somebody else, long ago
+
+
+def _is_settled(info: os.stat_result) -> bool:
     if len(_settled) >= _MOST_SETTLED:
         _settled.clear()
-    _settled.add((info.st_dev, info.st_ino))
+    return (info.st_dev, info.st_ino) in _settled
 
 
 def sync_file_system(folder: str) -> bool:
@@ -240,7 +243,11 @@ def sync_file_system(folder: str) -> bool:
     try:
         opened = _core.OpenFile(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return _core.sync_file_system(opened.fd)
+            if not _core.sync_file_system(opened.fd):
+                return False
+            info = os.fstat(opened.fd)
+            _settled.add((info.st_dev, info.st_ino))
+            return True
         finally:
             opened.close()
     except OSError as error:
