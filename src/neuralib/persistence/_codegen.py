@@ -111,7 +111,7 @@ def make_replace(info: PersistentClass[Any]) -> Callable[..., Any]:
     return _compiled(info, names, "_replace", parameters, body, annotations, doc)
 
 
-def _repr_html_(self: object) -> str:
+def _repr_html_(self: object) -> str:  # pyright: ignore[reportUnusedFunction] - attached to classes
     """Return the fields as a table, which notebooks show."""
     from neuralib.persistence import _html  # what only notebooks need
 

@@ -59,7 +59,8 @@ def demo(_options: argparse.Namespace, screen: Screen) -> int:
         for path, found in handler.load_all(animal="A01", session=missing):
             screen.line(f"{path.name}: run {found.run}, mean weight {found.weights.mean():+.3f}")
         color = "always" if screen.colored else "never"
-        for words in (["ls", folder, "animal=A00"], ["show", str(handler.filepath(result))], ["verify", folder]):
+        one = str(handler.filepath(None, animal="A01", session="20230101", run=0))
+        for words in (["ls", folder, "animal=A00"], ["show", one], ["verify", folder]):
             screen.line()
             screen.line(f"$ neuralib-persistence {' '.join(words)}", "cyan")
             screen.stream.flush()

@@ -154,7 +154,8 @@ def _run(options: argparse.Namespace) -> int:
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of any origin, on a terminal of any encoding
+            # Names of any origin, on a terminal of any encoding.
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     module = importlib.import_module(f"neuralib.persistence._commands.{_COMMANDS[options.command][0]}")
     try:
         status: int = getattr(module, options.command)(options, Screen(options.color))

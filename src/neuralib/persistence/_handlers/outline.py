@@ -154,7 +154,7 @@ class Outline(Machine):
         else:
             super().add_items(_)
 
-    def _called(self, callee: Any, arguments: Any) -> Any:
+    def _called(self, callee: Any, arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if type(arguments) is not tuple:
             raise ValueError("it calls with arguments that are none")
         if not isinstance(callee, ObjectHead):
