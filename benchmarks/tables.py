@@ -92,11 +92,26 @@ def full_table(report: dict[str, Any]) -> str:
     text = (
         f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n\n"
     )
+    counts = report.get("instructions_per_call")
+    if counts:
+        text += instructions_table(counts)
     if PICTURE.exists():
         text += (
             "![The ratios of the table as bars on a logarithmic axis, with what was aimed at](figures/benchmark.png)\n"
         )
     return text
+
+
+def instructions_table(counts: dict[str, dict[str, float]]) -> str:
+    """Return the processor instructions of one call, which do not vary with the machine's load."""
+    lines = ["| path | ours | against | instructions | ratio |", "|---|---|---|---|---|"]
+    for case, sides in counts.items():
+        (_, mine), (other, theirs) = sides.items()
+        name, other = CASES.get(case, case), OTHERS.get(other, other)
+        lines.append(f"| {name} | {mine:,.0f} | {other} | {theirs:,.0f} | {mine / theirs:.2f} |")
+    return (
+        "Processor instructions of one call, which do not vary with the machine's load:\n\n" + "\n".join(lines) + "\n\n"
+    )
 
 
 def short_table(report: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sphinx.pycode import ModuleAnalyzer
+
 import neuralib.persistence.cli_persistence  # noqa: F401 - before autodoc, which would take the stubs for the modules
 
 if TYPE_CHECKING:
@@ -111,6 +113,22 @@ nitpick_ignore_regex = [
 ]
 
 
+# Overloads that are there for type checkers alone: the one real signature says more.
+for module, function in (("_decorator", "persistence_class"), ("_field", "autoinc_field")):
+    analyzer = ModuleAnalyzer.for_module(f"neuralib.persistence.{module}")
+    analyzer.analyze()
+    del analyzer.overloads[function]
+
+# Classes that users get, and do not make.
+_NOT_CALLED = {f"neuralib.persistence.{it}" for it in ("ArrayHead", "Found", "Hit", "ObjectHead")}
+
+
+def _without_arguments(app: Sphinx, what: str, name: str, *_: object) -> tuple[str, str] | None:
+    """Leave out how those are made."""
+    return ("", "") if what == "class" and name in _NOT_CALLED else None
+
+
 def setup(app: Sphinx) -> None:
     """Take part in the build."""
+    app.connect("autodoc-process-signature", _without_arguments)
     app.connect("config-inited", _link_elsewhere, priority=400)

@@ -5,13 +5,14 @@ By the language of a block: ``python`` is executed; ``pycon`` is a session whose
 with success. Other languages are shown only. A comment on the line before a block says more:
 
 - ``<!-- file: run.py -->``: the block is the content of this file;
-- ``<!-- needs: argclz -->``: the page's examples run only where that module is;
+- ``<!-- needs: argclz -->``: the block is run only where that module is;
 - ``<!-- not run: why -->``: the block is shown only.
 """
 
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import os
 import re
 import subprocess
@@ -53,7 +54,7 @@ def run(page: Path, module: types.ModuleType) -> int:
 
 def _run(block: Block, page: Path, module: types.ModuleType) -> bool:
     kind, _, what = block.note.partition(": ")
-    if kind == "not run":
+    if kind == "not run" or (kind == "needs" and importlib.util.find_spec(what) is None):
         return False
     if kind == "file":
         Path(what).write_text(block.code, encoding="utf-8")

@@ -65,8 +65,6 @@ def test_examples_of_a_page_run_in_order(page, session):
     examples = pages.blocks(page)
     if sys.platform == "win32" and any(it.language == "console" for it in examples):
         pytest.skip("its commands are those of a POSIX shell")
-    for module in [it.note.removeprefix("needs: ") for it in examples if it.note.startswith("needs: ")]:
-        pytest.importorskip(module)
     pages.run(page, session)
 
 

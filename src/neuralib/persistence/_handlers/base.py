@@ -427,7 +427,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :data:`missing` as the value of a key stands for any value, and so does an open auto-increment number. Only keys
         that show in the file name count. Results come in the order of their keys, numbers by size (2 before 10).
 
-        >>> [number.value for path, number in handler.load_all(animal=missing)]  # doctest: +SKIP
+        >>> [result.value for path, result in handler.load_all(animal=missing)]  # doctest: +SKIP
 
         :param on_corrupt: what to do with the error of a file that is damaged, no result, or holds a result of another
             name, in place of raising it (or, in the last case, logging it); ``problems.append`` collects them
