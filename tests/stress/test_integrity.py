@@ -177,6 +177,9 @@ def test_bursts_and_pairs_of_errors(large, long):
         if bytes(changed) == large.content:
             continue
         touched = np.flatnonzero(np.frombuffer(changed, "u1") != np.frombuffer(large.content, "u1")).tolist()
+        mark = sum(size - 24 <= at < size - 16 for at in touched), sum(size - 16 <= at < size - 8 for at in touched)
+        if mark[0] >= 4 and mark[1] and not gzipped:
+            continue  # nothing tells it from a file of another program: a limit that is documented
         if arrays and any(at in it for at in touched for it in arrays):
             assert large.verified(bytes(changed)) is not None
             continue
