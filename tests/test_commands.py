@@ -673,6 +673,13 @@ def test_a_terminal_gets_colours_and_its_width(folder):
         assert all(len(it) <= columns for it in plain.splitlines() if not it.startswith(("Shuffle", "tuning")))
         assert "…" in plain
         assert "A00" in plain
+        assert "animal" in plain
+        assert ("saved" in plain) == (columns > 40)
+        shown = re.sub(r"\x1b\[[\d;]*m", "", in_terminal("show", first_of(folder), env={"COLUMNS": str(columns)})[0])
+        lines = shown.splitlines()[2:]
+        assert all(len(it) <= columns for it in lines)
+        assert "animal" in shown
+        assert "float64" in shown or "flo…64" in shown or "fl…64" in shown
     out, _ = in_terminal("ls", folder, env={"NO_COLOR": "1"})
     assert "\x1b[" not in out
     out, _ = in_terminal("--color", "never", "ls", folder)

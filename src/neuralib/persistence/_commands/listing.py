@@ -73,7 +73,7 @@ def _tables(entries: list[Entry], options: argparse.Namespace, screen: Screen) -
         screen.line(f"{class_name}  {count_text(len(group), 'result')}, {size_text(_total(group))}", "bold")
         keys = keys_of(group)
         columns = [Column(key, right=_are_numbers(key, group), style="cyan") for key in keys]
-        columns += [Column("size", right=True), Column("saved"), Column("file", style="dim")]
+        columns += [Column("size", right=True, spare=True), Column("saved", spare=True), Column("file", style="dim")]
         shown = group[: options.limit]
         rows = [
             [

@@ -25,9 +25,9 @@ _COLUMNS = [
     Column("field", style="cyan"),
     Column("type"),
     Column("shape"),
-    Column("size", right=True),
+    Column("size", right=True, spare=True),
     Column("unit"),
-    Column("value"),
+    Column("value", spare=True),
 ]
 
 

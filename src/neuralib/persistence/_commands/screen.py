@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_LEGIBLE = 10  # columns: with less room for each, what is spare goes
 _NARROWEST = 6  # columns: no table column is cut below
 _MOST_ROWS_FOR_RICH = 300  # it takes a millisecond or so for each
 
@@ -30,6 +31,8 @@ class Column(NamedTuple):
     right: bool = False
     """Whether its texts stand at the right, as numbers do."""
     style: str = ""
+    spare: bool = False
+    """Whether a narrow terminal does without it."""
 
 
 class Screen:
@@ -56,24 +59,37 @@ class Screen:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Write a table, cut to the width of the terminal; whole where there is none."""
+        by_rich = self.colored and len(rows) <= _MOST_ROWS_FOR_RICH and importlib.util.find_spec("rich") is not None
+        gap = 3 if by_rich else 2
         used = [i for i, _ in enumerate(columns) if any(row[i] for row in rows)]
-        columns = [columns[i] for i in used]
-        texts = [[printable(row[i]) for i in used] for row in rows]
-        if self.colored and len(rows) <= _MOST_ROWS_FOR_RICH and importlib.util.find_spec("rich") is not None:
-            self._rich_table(columns, texts)
+        titles = {i: columns[i].title for i in used}
+        texts = {i: [printable(row[i]) for row in rows] for i in used}
+        widths = {i: max(map(text_width, [titles[i], *texts[i]])) for i in used}
+        used = self._with_room(used, widths, columns, gap)
+        fitted = self._fitted([widths[i] for i in used], gap)
+        kept = [columns[i] for i in used]
+        lines = zip(*([_cut(it, width) for it in texts[i]] for i, width in zip(used, fitted, strict=True)), strict=True)
+        if by_rich:
+            self._rich_table(kept, [_cut(titles[i], width) for i, width in zip(used, fitted, strict=True)], list(lines))
             return
-        titles = [it.title for it in columns]
-        widths = [max(map(text_width, column)) for column in zip(titles, *texts, strict=True)]
-        widths = self._fitted(widths)
-        self._row(columns, titles, widths, "bold")
-        for row in texts:
-            self._row(columns, row, widths)
+        self._row(kept, [titles[i] for i in used], fitted, "bold")
+        for row in lines:
+            self._row(kept, row, fitted)
 
-    def _fitted(self, widths: list[int]) -> list[int]:
+    def _with_room(self, used: list[int], widths: dict[int, int], columns: Sequence[Column], gap: int) -> list[int]:
+        """Return those of the columns *used* that have room, the spare ones left out as far as needed."""
+        kept = list(used)
+        for i in reversed(used):
+            least = sum(min(widths[it], _LEGIBLE) for it in kept) + gap * len(kept)
+            if self.width is not None and least > self.width and columns[i].spare:
+                kept.remove(i)
+        return kept
+
+    def _fitted(self, widths: list[int], gap: int) -> list[int]:
         """Return *widths*, the widest made narrower until all have room."""
         if self.width is None:
             return widths
-        over = sum(widths) + 2 * (len(widths) - 1) - self.width
+        over = sum(widths) + gap * len(widths) - self.width
         while over > 0 and max(widths) > _NARROWEST:
             at = widths.index(max(widths))
             others = [it for i, it in enumerate(widths) if i != at]
@@ -91,7 +107,7 @@ class Screen:
             parts.append(filling + marked if column.right else marked + filling)
         self.stream.write("  ".join(parts).rstrip() + "\n")
 
-    def _rich_table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    def _rich_table(self, columns: Sequence[Column], titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
@@ -99,9 +115,9 @@ class Screen:
 
         console = Console(file=self.stream, force_terminal=True, width=self.width, highlight=False)
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-        for it in columns:
+        for it, title in zip(columns, titles, strict=True):
             justify: Any = "right" if it.right else "left"
-            table.add_column(it.title, justify=justify, style=it.style or None, no_wrap=True, overflow="ellipsis")
+            table.add_column(Text(title), justify=justify, style=it.style or None, no_wrap=True, overflow="ellipsis")
         for row in rows:
             table.add_row(*map(Text, row))
         console.print(table)
