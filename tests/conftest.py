@@ -1,11 +1,14 @@
-"""Settings for all tests: these machines are shared, so no test has a deadline."""
+"""Settings for all tests: machines are shared, and some interpreters slow, so no test has a deadline."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("patient", deadline=None)
-settings.register_profile("few", deadline=None, max_examples=10)  # for emulated machines: --hypothesis-profile=few
+SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("patient", **SLOW)
+settings.register_profile(
+    "few", **SLOW, max_examples=10
+)  # for emulated machines, or memcheck: --hypothesis-profile=few
 settings.load_profile("patient")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import pickletools
 import sys
+import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from checks import Pair, check_round_trip, filled
 from hypothesis import given, settings, strategies as st
 
 from neuralib.persistence import CorruptResultError, GzipHandler, PickleHandler, load, results_equal, save
-from neuralib.persistence._handlers import frames
+from neuralib.persistence._handlers import checksums, frames
 
 LARGE = 100_000
 
@@ -234,3 +237,19 @@ print(saved / 64e6, (peak() - start) / 64e6, loaded.data.sum())
 def test_large_results_round_trip_through_either_handler(tmp_path, handler_class):
     """By every address."""
     check_round_trip(handler_class(Pair, tmp_path), filled(Pair("a", 1), data=values()["several"]))
+
+
+def test_a_checksum_that_could_not_be_computed_is_an_error(tmp_path, monkeypatch):
+    """A file with a wrong one would be taken for damaged ever after."""
+    handler = PickleHandler(Pair, tmp_path)
+    monkeypatch.setattr(frames, "ASIDE_FROM", 1 << 16)
+
+    def fail(data, start=0):
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        return zlib.crc32(data, start)
+
+    monkeypatch.setattr(checksums, "checksum", fail)
+    with pytest.raises(MemoryError):
+        handler.save_persistence(filled(Pair(1, 2), data=np.arange(100_000.0)))
+    assert os.listdir(tmp_path) == []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import traceback
+from pathlib import Path
 
+import numpy as np
 import pytest
 from checks import Pair, Run, filled
 from stress.bench import WAYS, Bench
 
-from neuralib.persistence import GzipHandler, PersistenceError, PickleHandler
+from neuralib.persistence import CorruptResultError, GzipHandler, PersistenceError, PickleHandler
 
 # Not what compares mapped arrays: a call that fails for want of memory makes the interpreter lose its arguments.
 TRIED = [it for it in WAYS if it[0] != "LoadMapped"]
@@ -123,3 +126,42 @@ def test_what_cannot_be_pickled(tmp_path, kind, error, size, durable):
     assert pairs.load_persistence(Pair(1, 2)).data == "former"
     run.data = "mended"
     assert runs.save_persistence(run).version == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the memory of a process is told under /proc")
+@pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
+@pytest.mark.parametrize("data", [np.zeros(12_000_000), b"x" * 96_000_000], ids=["array", "bytes"])
+def test_a_result_larger_than_memory(tmp_path, kind, data):
+    """It is not taken for damaged: it is not replaced by a save that can't look at its keys, and loads where there is more."""
+    handler = kind(Pair, tmp_path)
+    handler.save_persistence(filled(Pair(1, 2), data=data))
+    path = handler.filepath(Pair(1, 2))
+    before = path.read_bytes()
+
+    def work(say):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + 48_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        for call in (
+            lambda: handler.load_persistence(Pair(1, 2)),
+            lambda: list(handler.load_all(Pair(1, 2), on_corrupt=say)),
+            lambda: handler.save_persistence(filled(Pair(1, 2), data="new")),
+        ):
+            with pytest.raises(MemoryError) as caught:
+                call()
+            assert str(path) in caught.value.__notes__[0]
+
+    said, code = in_a_child(work)
+    assert (said, code) == ("", 0)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+    assert len(handler.load_persistence(path).data) == len(data)
+
+
+@pytest.mark.parametrize("opcode", [b"\x96", b"\x8e", b"\x8d", b"B", b"T", b"X"])
+def test_a_length_beyond_the_end_is_damage(tmp_path, opcode):
+    """In a file without a checksum too, whatever memory its reader asks for first."""
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x05" + opcode + b"\xff\xff\xff\x7f\x00\x01\x00\x00" + b"short")
+    with pytest.raises(CorruptResultError):
+        PickleHandler(Pair, tmp_path).load_persistence(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import textwrap
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._convert import replaced
@@ -140,6 +141,8 @@ def _compiled(
     method.__module__ = cls.__module__
     method.__doc__ = doc
     method.__annotations__ = annotations
-    # So that inspect.getsource, tracebacks and pdb show the lines. No time stamp: linecache keeps it.
+    # So that inspect.getsource, tracebacks and pdb show the lines. No time stamp: linecache keeps it, as long as the method
+    # is there: in a notebook, a class may be defined many times.
     linecache.cache[file] = (len(outer), None, outer.splitlines(keepends=True), file)
+    weakref.finalize(method, linecache.cache.pop, file, None).atexit = False
     return method

@@ -345,7 +345,9 @@ static int np_folder_stamp(const char *path, long long *stamp)
 static int np_open_small(const char *path, long long limit, int *fd, long long *size)
 {
     struct stat info;
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    do {
+        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    } while (*fd < 0 && errno == EINTR);
     if (*fd < 0)
         return errno;
     if (fstat(*fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size >= limit) {

@@ -62,13 +62,11 @@ class Aside:
 
     def __init__(self, start: int) -> None:
         self._pieces: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
-        self._checksum = start
-        self._thread = threading.Thread(target=self._run, name="checksum", daemon=True)
+        self._found: list[int | BaseException] = []
+        # The thread does not refer to this object, so that it ends with it, wherever Ctrl-C may come.
+        arguments = (self._pieces, start, self._found)
+        self._thread = threading.Thread(target=_add_up, args=arguments, name="checksum", daemon=True)
         self._thread.start()
-
-    def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
-            self._checksum = checksum(piece, self._checksum)
 
     def add(self, piece: Buffer) -> None:
         """Take the next piece, which must not change before :meth:`result` is asked for."""
@@ -78,7 +76,24 @@ class Aside:
         """Return the checksum of all pieces, once there are no more."""
         self._pieces.put(None)
         self._thread.join()
-        return self._checksum
+        (found,) = self._found
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pieces"):
+            self._pieces.put(None)
+
+
+def _add_up(pieces: queue.SimpleQueue[Buffer | None], total: int, found: list[int | BaseException]) -> None:
+    """Note in *found* the checksum of *pieces* up to None, going on from *total*, or what kept it from being known."""
+    try:
+        while (piece := pieces.get()) is not None:
+            total = checksum(piece, total)
+        found.append(total)
+    except BaseException as error:  # a MemoryError, say: raised again where the checksum is needed
+        found.append(error)
 
 
 class _Part(threading.Thread):
