@@ -33,6 +33,8 @@ def is_brief(value: object, most: int = 1000) -> bool:
 
     What a file holds may refer to the same list many times, and that to another...: written out, it has no end.
     """
+    if isinstance(value, (str, bytes, int, float)):  # as most are, of many thousand results
+        return True
     todo: list[Any] = [value]
     left = most
     while todo:
