@@ -39,6 +39,10 @@ class Interruption:
             run()
         except KeyboardInterrupt:
             return True
+        except RuntimeError as error:  # what threading makes of it while it waits for a thread to begin
+            if self.left >= 0 or str(error) != "release unlocked lock":
+                raise
+            return True
         finally:
             sys.settrace(None)
         return self.left < 0

@@ -63,6 +63,7 @@ def save_all(handler: Saver, results: Iterable[T], *, progress: bool) -> int:
         finally:
             batch.flush()  # what was complete before an error is saved too
     except BaseException as error:
+        batch.give_up()
         error.add_note(f"{batch.saved} results of the batch were saved before this one")
         raise
     finally:
@@ -86,6 +87,9 @@ class _Batch:
 
     def flush(self) -> None:
         """Save what waits."""
+
+    def give_up(self) -> None:
+        """After an error, leave no result with a number under which it was not saved."""
 
 
 @contextmanager
@@ -150,6 +154,17 @@ class _DurableBatch(_Batch):
         self._numbers: dict[tuple[str, str, str], int] = {}  # by series: the number after those of the group
         self._bytes = 0
         self._most = min(_GROUP_RESULTS, max(_open_files() // 2, 1))
+        # By identity, the results whose numbers are not published yet. Each is noted before it gets its number, since
+        # Ctrl-C may come in between: saved again with a number that is not its own, it would replace another's result.
+        self._unpublished: dict[int, Any] = {}
+
+    def give_up(self) -> None:
+        """Take back the numbers of all that were not published."""
+        field = self._handler.persistence_info.layout.autoinc
+        assert field is not None or not self._unpublished
+        for result in self._unpublished.values():
+            setattr(result, field, None)  # type: ignore[arg-type]
+        self._unpublished.clear()
 
     def add(self, result: Any) -> None:
         """Make the draft of *result*, with its number."""
@@ -180,6 +195,7 @@ class _DurableBatch(_Batch):
         if number is None:
             number = series.next()
         name = f"{series.head}{number}{series.tail}"
+        self._unpublished[id(result)] = result
         setattr(result, field, number)
         try:
             draft = self._complete(result, series.store, name)
@@ -260,8 +276,10 @@ class _DurableBatch(_Batch):
                 return True
             it.series.lost(getattr(it.result, info.layout.autoinc))  # type: ignore[arg-type]
             setattr(it.result, info.layout.autoinc, None)  # type: ignore[arg-type]
+            self._unpublished.pop(id(it.result), None)
             return False
         if it.series is not None:
+            self._unpublished.pop(id(it.result), None)
             it.series.taken(getattr(it.result, info.layout.autoinc))  # type: ignore[arg-type]
         return True
 
@@ -272,6 +290,7 @@ class _DurableBatch(_Batch):
             it.draft.discard()
             if it.series is not None and field is not None:
                 setattr(it.result, field, None)
+                self._unpublished.pop(id(it.result), None)
         waiting.clear()
 
 
