@@ -595,7 +595,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         listing = finding.Listing(self, conditions, template)
         root = Path(listing.folder)
         prefix = system.joined(listing.folder, "")
-        names = [listing.table.names[it] for it in listing.candidates(conditions)]
+        rows = listing.candidates(conditions)
+        names = [listing.table.names[it] for it in rows]
+        table = listing.table
+        doubtful = {table.names[it] for it in rows if table.doubtful(it)} if table.any_doubtful else frozenset[str]()
         with batches.bar(names, progress, "results") as shown_names:
             for name, load in batches.read_ahead(self.threads, lambda it: self._load(prefix + it), shown_names):
                 try:
@@ -612,7 +615,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                 # A name can be read in more than one way where values contain the splitter; the keys inside decide.
                 if not self._is_named(result, name):
                     self._report_stranger(result, name, str(root / name), on_corrupt)
-                elif self._other_key(result, exact) is None:
+                elif name not in doubtful or self._other_key(result, exact) is None:
                     yield root / name, result
 
     def _report_stranger(
