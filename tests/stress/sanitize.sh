@@ -66,7 +66,7 @@ for what in $wanted; do
             "$work/valgrind.venv/bin/python"
         tail -n 12 "$work/valgrind.out"
         # A record is a paragraph; count those with one of our modules in it.
-        awk 'BEGIN { RS = "==[0-9]+== \n" } /neuralib\/persistence\/[a-z_]+\.cpython/ { print; n++ }
+        awk 'BEGIN { RS = "==[0-9]+== \n" } /neuralib\/persistence\/|__pyx_/ { print; n++ }
              END { print n + 0 " records of valgrind name our modules"; exit n > 0 }' "$work/valgrind.out" || failed+=("valgrind's records")
         ;;
     debug)
