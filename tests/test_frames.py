@@ -9,6 +9,7 @@ import sys
 import threading
 import zlib
 
+import memory
 import numpy as np
 import pytest
 from checks import Pair, check_round_trip, filled
@@ -207,13 +208,15 @@ def test_large_arrays_are_not_copied(tmp_path):
     import subprocess
 
     code = f"""
-import resource, numpy as np
+import sys; sys.path.insert(0, {os.path.dirname(memory.__file__)!r})
+import memory
+import numpy as np
+from memory import peak_bytes as peak
 from neuralib.persistence import PickleHandler, persistence_class, field
 @persistence_class
 class Big:
     a: int = field(filename=True)
     data: object
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 handler = PickleHandler(Big, {str(tmp_path)!r})
 small = Big(0); small.data = np.zeros(10_000); handler.save_persistence(small); handler.load_persistence(small)
 start = peak()
@@ -229,7 +232,7 @@ print(saved / 64e6, (peak() - start) / 64e6, loaded.data.sum())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     saved, loaded, total = map(float, done.stdout.split())
     assert total == 8_000_000
-    assert saved < 1.1
+    assert 0.9 < saved < 1.1, "the array itself is new memory"
     assert loaded < 1.15
 
 

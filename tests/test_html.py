@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
+import memory
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -252,18 +253,19 @@ def test_what_has_no_picture_has_none(value):
 
 def test_large_arrays_are_sampled(tmp_path):
     """A mapped array is not read for its picture."""
-    resource = pytest.importorskip("resource")
     mapped = np.memmap(tmp_path / "large", np.float64, "w+", shape=(100_000_000,))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    memory.forget_peak()
+    before = memory.peak_bytes()
     assert thumbnail(mapped)
     thumbnail(mapped.reshape(10_000, -1))
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    assert memory.peak_bytes() - before < 200_000 << 10
 
 
 def test_matplotlib_is_not_needed_nor_loaded_before_its_time():
     """A line does without."""
     code = """
 import sys
+import memory
 import numpy as np
 from neuralib.persistence import field, persistence_class
 @persistence_class
