@@ -397,7 +397,7 @@ def read_or_refuse(path):
     ).map(b"".join),
     start=st.sampled_from([b"", b"\x80\x04}(\x8c\x01a"]),
 )
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_instructions_end_well(tmp_path, data, start):
     """No crash, no hang, no other exception."""
     path = tmp_path / "x.pkl"
@@ -406,7 +406,7 @@ def test_any_instructions_end_well(tmp_path, data, start):
 
 
 @given(seed=st.integers(0, 2**32), protocol=st.integers(0, 5))
-@settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changed_files_end_well(tmp_path, seed, protocol):
     """Bits and pieces of real files."""
     rng = random.Random(seed)
