@@ -23,7 +23,6 @@ release = version = (HERE.parent / "VERSION").read_text().strip()
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.not_included"]  # pages that are being written
 
 myst_heading_anchors = 3
 
@@ -45,18 +44,22 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 120
 
 # What the standard library and numpy document, so that links to it are made and checked without looking there.
+# A name as a signature has it is followed by its full one.
 _ELSEWHERE = {
     "python": (
         "https://docs.python.org/3",
         {
             "py:class": {
                 "library/os.html": ["os.PathLike"],
-                "library/pathlib.html": ["pathlib.Path", "Path"],
+                "library/pathlib.html": ["pathlib.Path", "Path=pathlib.Path"],
                 "library/abc.html": ["abc.ABC"],
                 "library/stdtypes.html": ["bool", "bytes", "dict", "float", "int", "list", "str", "tuple", "range"],
                 "library/functions.html": ["object", "type"],
                 "library/typing.html": ["typing.Any", "typing.Generic", "typing.Literal", "typing.BinaryIO"],
-                "library/concurrent.futures.html": ["concurrent.futures.Executor"],
+                "library/concurrent.futures.html": [
+                    "concurrent.futures.Executor",
+                    "Executor=concurrent.futures.Executor",
+                ],
                 "library/collections.abc.html": [
                     f"collections.abc.{it}"
                     for it in ("Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")
@@ -64,6 +67,7 @@ _ELSEWHERE = {
                 "library/datetime.html": ["datetime.date", "datetime.datetime"],
             },
             "py:exception": {
+                "library/concurrent.futures.html": ["BrokenExecutor=concurrent.futures.BrokenExecutor"],
                 "library/exceptions.html": [
                     it.__name__
                     for it in vars(__import__("builtins")).values()
@@ -86,10 +90,10 @@ def _inventory(name: str, folder: Path) -> str:
     _, roles = _ELSEWHERE[name]
     anchor = {"py:module": "module-{}"}
     lines = [
-        f"{it} {role} 1 {page}#{anchor.get(role, '{}').format(it)} -\n"
+        f"{short} {role} 1 {page}#{anchor.get(role, '{}').format(full or short)} -\n"
         for role, pages in roles.items()
         for page, names in pages.items()
-        for it in names
+        for short, _, full in (it.partition("=") for it in names)
     ]
     head = f"# Sphinx inventory version 2\n# Project: {name}\n# Version: \n# The remainder of this file is compressed using zlib.\n"
     path = folder / f"{name}.inv"

@@ -173,7 +173,7 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         ...     report = options.compute_missing({"animal": animals, "plane": range(4)}, pool)
         >>> report.to_pandas()  # the failures  # doctest: +SKIP
 
-        :param templates: what is wanted: see :meth:`PersistenceHandler.todo`
+        :param templates: what is wanted: see :meth:`~neuralib.persistence.PersistenceHandler.todo`
         :param executor: what computes, of threads, of processes, of a cluster (dask's ``client.get_executor()``); this
             thread by default. For other processes, these options and the templates are pickled; its workers must see *dest*
         :param progress: show a bar where the output is a terminal and tqdm is installed
