@@ -27,9 +27,9 @@ CASES = {
     "load": "load a small result",
     "load_all of 5000": "`load_all` of 5,000",
     "save, loop of 1000": "save with an auto-increment key, loop of 1,000",
-    "save, loop of 20000": "the same, loop of 20,000",
-    "save, loop of 100000": "the same, loop of 100,000",
-    "one numbered save among 100000, fresh process": "one such save by a fresh process, folder of 100,000",
+    "save, loop of 20000": "save with an auto-increment key, loop of 20,000",
+    "save, loop of 100000": "save with an auto-increment key, loop of 100,000",
+    "one numbered save among 100000, fresh process": "one auto-increment save by a fresh process, among 100,000",
     "scan of 100000": "the search for the highest number in 100,000 names",
     "save, numbered": "save with an auto-increment key",
     "gzip 32 MB": "gzip, 32 MB of traces: save",
@@ -37,7 +37,7 @@ CASES = {
     "load gzip 32 MB": "gzip, 32 MB of traces: load",
     "gzip, small": "gzip, save a small result",
     "gzip 32 results of 1 MB": "gzip, 32 results of 1 MB: save by 2 threads",
-    "load_all of these": "`load_all` of these by 2 threads",
+    "load_all of these": "gzip, `load_all` of 32 results of 1 MB by 2 threads",
     "save 256 MB": "save an array of 256 MB",
     "load 256 MB": "load an array of 256 MB",
     "open mapped": "open 256 MB mapped",
@@ -80,6 +80,11 @@ def where(case: dict[str, Any]) -> str:
     return "" if folder is None else "memory" if folder == "/dev/shm" else "disk"
 
 
+def ratio(value: float) -> str:
+    """Return *value* as a table has it."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
 def full_table(report: dict[str, Any]) -> str:
     """Return every case as a row, and the picture."""
     lines = ["| path | against | folder | ratio | 5 to 95 % |", "|---|---|---|---|---|"]
@@ -87,7 +92,7 @@ def full_table(report: dict[str, Any]) -> str:
         low, high = it["ratio_5_95_percent"]
         lines.append(
             f"| {CASES.get(it['case'], it['case'])} | {OTHERS.get(it['other'], it['other'])} | {where(it)} "
-            f"| {it['ratio']:.2f} | {low:.2f} to {high:.2f} |"
+            f"| {ratio(it['ratio'])} | {ratio(low)} to {ratio(high)} |"
         )
     text = (
         f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n\n"
@@ -121,11 +126,11 @@ def short_table(report: dict[str, Any]) -> str:
         found.setdefault((it["case"], it["other"]), it)
     lines = ["| path | against | ratio |", "|---|---|---|"]
     lines += [
-        f"| {CASES[case]} | {OTHERS.get(other, other)} | {found[case, other]['ratio']:.2f} |"
+        f"| {CASES[case]} | {OTHERS.get(other, other)} | {ratio(found[case, other]['ratio'])} |"
         for case, other in README_CASES
         if (case, other) in found
     ]
-    return f"{conditions(report)}\n\n" + "\n".join(lines) + "\n"
+    return f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n"
 
 
 def conditions(report: dict[str, Any]) -> str:
