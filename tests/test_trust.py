@@ -487,14 +487,14 @@ def read_or_refuse(data):
 @given(
     data=st.lists(st.sampled_from(OPCODES) | st.sampled_from(NAMES) | st.binary(max_size=4), max_size=40).map(b"".join)
 )
-@settings(max_examples=1000, deadline=2000)
+@settings(max_examples=1000, deadline=20_000)
 def test_any_instructions_end_well(data):
     """No crash, no hang, no other exception."""
     read_or_refuse(data + b".")
 
 
 @given(seed=st.integers(0, 2**32), protocol=st.integers(0, 5))
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=20_000, suppress_health_check=[HealthCheck.too_slow])
 def test_changed_files_end_well(seed, protocol):
     """Bits and pieces of real files."""
     rng = random.Random(seed)

@@ -22,7 +22,7 @@ WHEEL = os.environ.get("NEURALIB_PERSISTENCE_WHEEL")
 OURS = "neuralib-persistence"
 THEIRS = {"neuralib-utils": ("0.7.2", "0.7.3"), "neura-library": ("0.6.0", "0.6.1")}
 # What importing their module needs of what they declare, and lack.
-NEEDED = ["numpy", "zlib-ng", "argclz", "typing_extensions", "colorama", "h5py", "pandas", "polars"]
+NEEDED = ["numpy", "zlib-ng", "argclz", "typing_extensions", "colorama", "h5py", "matplotlib", "pandas", "polars"]
 
 pytestmark = [
     pytest.mark.skipif(WHEEL is None, reason="set NEURALIB_PERSISTENCE_WHEEL to the wheel that is to be tried"),
