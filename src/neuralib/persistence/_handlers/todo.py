@@ -6,7 +6,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict, from_dict, replaced
@@ -36,7 +36,7 @@ def templates_of(info: PersistentClass[T], grid: Mapping[str, Any] | Iterable[T]
     """
     if not isinstance(grid, Mapping):
         return iter(grid)
-    values: Mapping[str, Any] = grid
+    values = cast("Mapping[str, Any]", grid)
     keys = tuple(it.field_name for it in info.key_fields())
     for name in values:
         if name not in keys:
