@@ -187,6 +187,28 @@ def test_under_a_claim_a_lost_answer_loses_no_draft(tmp_path, monkeypatch, claim
     assert set(os.listdir(tmp_path)) <= {"x"}
 
 
+def test_a_former_file_that_was_moved_aside_is_replaced_at_the_next_try(tmp_path, monkeypatch):
+    """As sshfs answers where two mounts replace one name; a folder that has gone is an error at once."""
+    publish(tmp_path, "x", b"former")
+    replace, turns = os.replace, []
+
+    def missed(source, target):
+        turns.append(target)
+        if len(turns) < 4:
+            raise FileNotFoundError(errno.ENOENT, "moved aside", target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", missed)
+    publish(tmp_path, "x", b"mine", over=True)
+    assert (tmp_path / "x").read_bytes() == b"mine"
+    assert len(turns) == 4
+    turns.clear()
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    with pytest.raises(FileNotFoundError):
+        publish(tmp_path, "x", b"more", over=True)
+    assert len(turns) == 1
+
+
 def test_a_refusal_whose_reason_is_gone_is_no_lack_of_links(tmp_path, monkeypatch, hidden):
     """The winner's file was removed before anybody looked: the claim, which others don't heed, is no way out."""
     link, turns = os.link, []

@@ -78,11 +78,21 @@ def rename_exclusively(hidden: str, target: str) -> None:
 def rename_over(hidden: str, target: str) -> None:
     """Rename *hidden* to *target*, in place of what has that name."""
     mine = os.lstat(hidden)
-    try:
-        os.replace(hidden, target)
-    except OSError:
-        if os.path.lexists(hidden) or not _is(mine, target):  # else the answer was lost on the way
-            raise
+    for tries in range(_MOST_TRIES):
+        try:
+            os.replace(hidden, target)
+        except OSError as error:
+            if not os.path.lexists(hidden):
+                if _is(mine, target):
+                    return  # only the answer was lost
+                raise
+            # File systems in user space move a file aside first that is replaced while it is read, and miss it where
+            # another mount did so at the same moment.
+            if error.errno != errno.ENOENT or tries == _MOST_TRIES - 1 or not os.path.isdir(os.path.dirname(target)):
+                raise
+            time.sleep(0.001)
+        else:
+            return
 
 
 def _is(mine: os.stat_result, path: str) -> bool:
