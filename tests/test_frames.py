@@ -209,7 +209,6 @@ def test_large_arrays_are_not_copied(tmp_path):
 
     code = f"""
 import sys; sys.path.insert(0, {os.path.dirname(memory.__file__)!r})
-import memory
 import numpy as np
 from memory import peak_bytes as peak
 from neuralib.persistence import PickleHandler, persistence_class, field

@@ -265,7 +265,6 @@ def test_matplotlib_is_not_needed_nor_loaded_before_its_time():
     """A line does without."""
     code = """
 import sys
-import memory
 import numpy as np
 from neuralib.persistence import field, persistence_class
 @persistence_class

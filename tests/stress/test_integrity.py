@@ -155,7 +155,9 @@ def test_truncations_of_a_large_file(large, long):
         sizes = random.Random(4).sample(sorted(sizes), 90)
     for cut in sorted(sizes):
         whole = large.became(large.content[:cut]) is None
-        assert whole == (not isinstance(large.handler, GzipHandler) and cut >= size - 24)
+        # From the end of the pickle on, what is left of the trailer may be taken for damage, or for nothing.
+        assert not whole or (not isinstance(large.handler, GzipHandler) and cut >= size - 24)
+        assert whole or isinstance(large.handler, GzipHandler) or cut != size - 24
     if not isinstance(large.handler, GzipHandler):
         assert large.content[size - 25] == ord(".")
 

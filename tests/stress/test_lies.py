@@ -40,8 +40,8 @@ print(json.dumps([numbers, found, sorted(os.listdir(sys.argv[1]))]))
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     made = tmp_path_factory.mktemp("lies") / "lies.so"
-    source = Path(__file__).parent / "lies.c"
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", made, source, "-ldl"], check=True)
+    source = Path(__file__).parent / "lies.c.in"
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", made, "-x", "c", source, "-ldl"], check=True)
     return made
 
 

@@ -41,6 +41,7 @@ _SMALL_LEVEL = 1
 
 _MEMORY_LEVEL = 9  # of 1 to 9: 256 KiB, which spares half a percent of the size
 GZIP_MAGIC = b"\x1f\x8b"
+_CHECKED_AT_ONCE = 1 << 14  # bytes, which may stand for a thousand times as many
 _GZIP_WBITS = 31  # zlib's way to say: with the header and trailer of gzip
 
 
@@ -144,7 +145,7 @@ class PickleHandler(FileHandler[T]):
         if start != GZIP_MAGIC:
             return frames.check_file(fd)
         most = self._largest_content(os.fstat(fd).st_size)
-        for _ in decompressed_parts(itertools.chain([start], parts_of(fd, frames.AT_ONCE)), most):
+        for _ in decompressed_parts(itertools.chain([start], parts_of(fd, _CHECKED_AT_ONCE)), most):
             pass
         return True
 
