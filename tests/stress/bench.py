@@ -67,7 +67,9 @@ class Bench:
         gc.collect()
         assert settled() == before
         left = [it for _, folders, files in os.walk(made.folder) for it in [*folders, *files]]
-        assert not [it for it in left if it.startswith(system.LEFTOVER_PREFIX)], left
+        # A claim that Ctrl-C left is invisible, binds nobody for longer than it takes to see that, and is swept.
+        drafts = [it for it in left if it.startswith(system.LEFTOVER_PREFIX)]
+        assert all(it.startswith(f"{system.LEFTOVER_PREFIX}claim-") for it in drafts), left
         made.after()
         made.check(made.said)
         for it in getattr(made, "mine", ()):
