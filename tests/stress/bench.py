@@ -67,7 +67,7 @@ class Bench:
         gc.collect()
         assert settled() == before
         left = [it for _, folders, files in os.walk(made.folder) for it in [*folders, *files]]
-        # A claim that Ctrl-C left is invisible, binds nobody for longer than it takes to see that, and is swept.
+        # Seen once: Ctrl-C between making a claim and noting it leaves the claim, hidden, until it is swept. To be mended.
         drafts = [it for it in left if it.startswith(system.LEFTOVER_PREFIX)]
         assert all(it.startswith(f"{system.LEFTOVER_PREFIX}claim-") for it in drafts), left
         made.after()

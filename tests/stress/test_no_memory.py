@@ -65,7 +65,7 @@ def in_a_child(work):
 
 @pytest.mark.skipif(
     sys.version_info >= (3, 12),
-    reason="from Python 3.12 on, the interpreter itself can crash where an allocation fails",
+    reason="crashes on Python 3.13 when a result is loaded or verified; whether the interpreter or this package is the cause is not known yet",
 )
 def test_any_allocation_fails(tmp_path, monkeypatch, sample, long, scenario, way):
     """One, in a process of its own."""
