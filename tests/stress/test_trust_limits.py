@@ -377,6 +377,7 @@ def test_lists_without_end_are_not_written_out(tmp_path):
 # ------------------------------------------------------------------------------------------ anything
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 @given(st.integers(0, len(hostile_files.WAYS) - 1), st.data())
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 def test_changed_files_end_well_in_every_way_of_reading(way, data):
