@@ -6,6 +6,9 @@ import errno
 import os
 import stat
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 from checks import Pair, filled
@@ -258,18 +261,100 @@ def test_a_hook_that_writes_no_file_is_told(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.skipif(not system.TMPFILE, reason="no files without names")
-def test_publishing_into_a_folder_that_has_changed_does_nothing(tmp_path):
-    """The stamp that is expected, and the new one, belong to the same step."""
+@pytest.fixture(params=["disk", "memory"])
+def place(request, tmp_path):
+    """A folder on a file system whose folders grow in blocks, and on one where they grow with each name."""
+    if request.param == "disk":
+        yield str(tmp_path)
+        return
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no file system in memory")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield folder
+
+
+def stamped_publication(folder, name, expected=None, held=None):
+    return _core.publish_unnamed(folder, f"{folder}/{name}", name.encode(), True, expected, held)
+
+
+unnamed = pytest.mark.skipif(not system.TMPFILE, reason="no files without names")
+
+
+@unnamed
+@pytest.mark.parametrize("holding", [False, True])
+def test_each_publication_foresees_how_it_leaves_the_folder(place, holding):
+    """So that a loop of them looks at the folder once for each, not before and after."""
+    held = _core.OpenFile(place, system.FOLDER) if holding else None
+    stamp = stamped_publication(place, "0", held=held)
+    for number in range(1, 300):
+        assert stamp.is_unchanged(_core.folder_stamp(place))
+        stamp = stamped_publication(place, str(number), stamp, held)
+        if stamp is _core.CHANGED:  # once at most: the folder grew by a block where it had not before, or the reverse
+            stamp = stamped_publication(place, str(number), held=held)
+    assert len(os.listdir(place)) == 300
+
+
+CHANGES = {
+    "another was added": lambda folder: Path(folder, "other").touch(),
+    "one was removed": lambda folder: os.unlink(f"{folder}/a"),
+    "its time was set": lambda folder: os.utime(folder, ns=(0, 0)),
+    "it is another folder": lambda folder: (os.rename(folder, f"{folder}-old"), os.mkdir(folder)),
+}
+
+
+@unnamed
+@pytest.mark.parametrize("foreseen", [False, True])
+@pytest.mark.parametrize("change", CHANGES)
+def test_publishing_into_a_folder_that_has_changed_does_nothing(place, change, foreseen):
+    """What is expected of it is looked at in the same step."""
+    folder = f"{place}/results"
+    os.mkdir(folder)
+    stamp = stamped_publication(folder, "a")
+    if foreseen:
+        while (after := stamped_publication(folder, "b", stamp)) is _core.CHANGED:
+            stamp = stamped_publication(folder, "c")
+        stamp = after
+    time.sleep(0.02)  # longer than a step of the file system's clock
+    CHANGES[change](folder)
+    before = os.listdir(folder)
+    assert stamped_publication(folder, "d", stamp) is _core.CHANGED
+    assert os.listdir(folder) == before
+
+
+@unnamed
+def test_in_memory_a_removed_name_is_told_at_once(tmp_path):
+    """There the size of the folder says so, though the clock has not advanced."""
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no file system in memory")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        stamp = stamped_publication(folder, "0")
+        for number in range(1, 100):
+            stamp = stamped_publication(folder, str(number), stamp)
+            assert stamp.known
+            os.unlink(f"{folder}/{number}")
+            assert stamped_publication(folder, "more", stamp) is _core.CHANGED
+            stamp = stamped_publication(folder, f"again{number}")
+
+
+@unnamed
+def test_what_a_look_alone_told_is_expected_too(tmp_path):
+    """It does not say whose clock the file system goes by, so the folder is looked at again after the publication."""
     folder = str(tmp_path)
-    stamp = _core.folder_stamp(folder)
-    after = _core.publish_unnamed(folder, f"{folder}/a", b"1", True, stamp)
-    assert after == _core.folder_stamp(folder)
-    os.utime(folder, ns=(0, 0))
-    assert _core.publish_unnamed(folder, f"{folder}/b", b"2", True, after) == _core.CHANGED
-    assert os.listdir(folder) == ["a"]
-    assert _core.publish_unnamed(folder, f"{folder}/b", b"2", True) == _core.folder_stamp(folder)
+    stamp = stamped_publication(folder, "a")
+    os.utime(folder, ns=(0, 10**9))
+    early = _core.folder_stamp(folder)
+    assert stamped_publication(folder, "b", stamp) is _core.CHANGED
+    after = stamped_publication(folder, "b", early)
+    assert after.is_unchanged(_core.folder_stamp(folder))
+
+
+@unnamed
+def test_publishing_says_what_stands_in_its_way(tmp_path):
+    """A name that is taken is an error; a folder that is not there, for the caller to make."""
+    folder = str(tmp_path)
+    assert stamped_publication(folder, "b").known
     with pytest.raises(FileExistsError, match="b"):
-        _core.publish_unnamed(folder, f"{folder}/b", b"3", True)
-    assert (tmp_path / "b").read_bytes() == b"2"
+        stamped_publication(folder, "b")
+    assert (tmp_path / "b").read_bytes() == b"b"
+    assert not _core.publish_unnamed(folder, f"{folder}/c", b"1", False).known
     assert _core.publish_unnamed(f"{folder}/none", f"{folder}/none/a", b"1", True) is None

@@ -302,9 +302,9 @@ class Paths:
         def save(handler):
             handler.save_persistence(filled(Run("A"), data=1))
             series = next(iter(handler._numbering._known.values()))
+            series.forget_expected()
             series._highest -= 1
             series._stamp = series.store.stamp()
-            series.expected = None
             handler.save_persistence(filled(Run("A"), data=2))
 
         return self.numbered(save)

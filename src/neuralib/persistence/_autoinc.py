@@ -11,7 +11,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from neuralib.persistence._core import UNKNOWN
+
 if TYPE_CHECKING:
+    from neuralib.persistence._core import Stamp
     from neuralib.persistence._stores.base import Store
 
 S = TypeVar("S", bound="Store")
@@ -27,15 +30,16 @@ class Numbering(Generic[S]):
     twice.
     """
 
-    __slots__ = ("_known", "_last")
+    __slots__ = ("_known", "last")
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, str], Series[S]] = {}
-        self._last: Series[S] | None = None
+        self.last: Series[S] | None = None
+        """The series that was asked for last."""
 
     def series(self, store: S, around: tuple[str, str]) -> Series[S]:
         """Return the series of names in *store* that have *around* before and after the number."""
-        last = self._last
+        last = self.last
         if last is not None and last.around == around and last.store.root == store.root:
             return last  # comparing texts takes less time than hashing new ones
         head, tail = around
@@ -45,7 +49,7 @@ class Numbering(Generic[S]):
             found = self._known[key] = Series(store, head, tail)
             while len(self._known) > _REMEMBERED_SERIES:
                 self._known.pop(list(self._known)[0], None)  # noqa: RUF015  # one step: other threads add at the same time
-        self._last = found
+        self.last = found
         return found
 
 
@@ -73,19 +77,19 @@ class Series(Generic[S]):
         self.store, self.head, self.tail = store, head, tail
         self.around = (head, tail)
         self._highest: int | None = None  # None until the names were listed
-        self._stamp: int | None = None  # the store's, right after that was known
-        self.expected: tuple[int, int] | None = None
-        """The next number, and the store's stamp while it is that; None where the store must be asked."""
+        self._stamp: Stamp | None = None  # the store's, right after that was known
+        self.expected: tuple[int, Stamp] | None = None
+        """The next number, and the store's stamp while it is that, by the last publication; None where it did not tell."""
         self._lost = -1  # the number that somebody else was first with
         self._scanned_at_s = self._scan_took_s = 0.0
 
     def next(self) -> int:
         """Return the number after the highest."""
-        highest = self._highest
+        self.forget_expected()
+        highest, stamp = self._highest, self._stamp
         if highest is None:
             return self._listed()
-        stamp = self._stamp
-        if stamp is not None and self.store.stamp() == stamp:
+        if stamp is not None and (now := self.store.stamp()) is not None and stamp.is_unchanged(now):
             return highest + 1
         # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
         # results, so while that takes too large a share of the time, look upwards from where the series ended.
@@ -97,25 +101,31 @@ class Series(Generic[S]):
         self._highest, self._stamp = highest, None
         return highest + 1
 
-    def taken(self, number: int, stamp: int = -1) -> None:
+    def taken(self, number: int, stamp: Stamp = UNKNOWN) -> None:
         """Note that *number* was published, by this process.
 
-        :param stamp: the store's right after, if publishing it told
+        :param stamp: the store's right after, as far as publishing it told
         """
-        self._highest = number
-        if stamp < 0:
-            self._stamp = self.store.stamp()
-            self.expected = None
-        else:
-            self._stamp = stamp
+        if stamp.known:
             self.expected = (number + 1, stamp)
+        else:
+            self.expected = None
+            self._highest, self._stamp = number, self.store.stamp()
+
+    def forget_expected(self) -> None:
+        """Ask the store before the next publication, not with it."""
+        expected = self.expected
+        if expected is not None:
+            self._highest, self._stamp = expected[0] - 1, expected[1]
+            self.expected = None
 
     def lost(self, number: int) -> None:
         """Note that somebody else was first with *number*.
 
         It counts at once, whatever a listing says: network file systems list names as they were some seconds ago.
         """
-        self._stamp = self.expected = None
+        self.forget_expected()
+        self._stamp = None
         self._lost = number
 
     def _listed(self) -> int:

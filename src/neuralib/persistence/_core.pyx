@@ -59,14 +59,18 @@ cdef extern from "_port.h":
     int np_open_small(const char* path, long long limit, int* fd, long long* size) nogil
     int np_read_and_close(int fd, char* target, long long size) nogil
     void np_close(int fd) noexcept nogil
+    ctypedef struct np_stamp:
+        long long earliest
+        long long latest
+    void np_forget_stamp(np_stamp* stamp) nogil
+    int np_is_unchanged(const np_stamp* before, const np_stamp* now) nogil
     int np_publish(
-        const char* folder, const char* target, const char* data, size_t size, int* named, long long* stamp,
-        long long expected, int held
+        const char* folder, const char* target, const char* data, size_t size, int* named, np_stamp* stamp,
+        const np_stamp* expected, int held
     ) nogil
-    long long NLP_ANY_STAMP
     int NLP_CHANGED
-    int np_folder_stamp(const char* path, long long* stamp) nogil
-    int np_folder_stamp_wide(const wchar_t* path, long long* stamp) nogil
+    int np_folder_stamp(const char* path, np_stamp* stamp) nogil
+    int np_folder_stamp_wide(const wchar_t* path, np_stamp* stamp) nogil
     object nlp_raise_os_error "NLP_RAISE_OS_ERROR"(int error, object path)
 
 cdef extern from *:
@@ -711,30 +715,55 @@ def read_small(str path not None, long long limit):
     return data if error == 0 and size > 0 else None
 
 
+@cython.final
+@cython.freelist(8)
+cdef class Stamp:
+    """What is known of a folder that tells whether names came or went since. Never changed, so it needs no lock.
+
+    It is made of the folder's time of change and size. Where the file system's clock advances in steps of milliseconds
+    and the size does not tell, two changes in one step look like one.
+    """
+
+    cdef np_stamp told
+
+    def __cinit__(self):
+        np_forget_stamp(&self.told)
+
+    @property
+    def known(self):
+        """Whether it says anything at all."""
+        return self.told.earliest <= self.told.latest
+
+    def is_unchanged(self, Stamp now not None):
+        """Whether the look *now* shows the folder as it was for this stamp."""
+        return bool(np_is_unchanged(&self.told, &now.told))
+
+
+UNKNOWN = Stamp()
 # What publish_unnamed returns where the folder is not as it was expected.
-CHANGED = NLP_CHANGED
+CHANGED = Stamp()
 
 
 def publish_unnamed(
-    str folder not None, str target not None, bytes data not None, bint stamped, expected=None, OpenFile held=None
+    str folder not None, str target not None, bytes data not None, bint stamped, Stamp expected=None, OpenFile held=None
 ):
     """Make the new file *target* in *folder* with the content *data*, without a name until it is complete.
 
     One step for Python, so that no signal comes in between, and without the GIL.
 
-    :param stamped: return the new :func:`folder_stamp`
-    :param expected: with *stamped*: the :func:`folder_stamp` that *folder* must have before, or None for any
-    :param held: *folder*, where the caller keeps it open, which spares opening it
-    :return: the new stamp, or -1 where it can't be had; 0 without *stamped*; :data:`CHANGED` where the stamp of the
-        folder is not *expected*; None where *folder* is not there, or there are no files without names, or none
-        that can get one. Nothing was changed in the last two cases
+    :param stamped: return the new stamp of *folder*
+    :param expected: with *stamped*: what must hold of *folder* before, or None for anything
+    :param held: *folder*, where the caller keeps it open, which spares finding it by its path
+    :return: the new stamp; :data:`UNKNOWN` without *stamped*, or where it can't be had; :data:`CHANGED` where *folder*
+        is not as *expected*; None where *folder* is not there, or there are no files without names, or none that can
+        get one. Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
     :raises OSError: it can't be written or named; the path in it is *folder*, or *target* where it is about the name
     """
     cdef int error, named = 0
-    cdef long long stamp = 0
-    cdef long long* c_stamp = &stamp if stamped else NULL
-    cdef long long c_expected = NLP_ANY_STAMP
+    cdef Stamp stamp = Stamp.__new__(Stamp) if stamped else UNKNOWN
+    cdef np_stamp* c_stamp = &stamp.told if stamped else NULL
+    cdef np_stamp* c_expected = NULL if expected is None else &expected.told
     cdef int c_held = -1 if held is None else held.fd
     cdef list keep = []
     cdef const char* c_folder
@@ -743,8 +772,6 @@ def publish_unnamed(
     cdef size_t size = len(data)
     if PLATFORM_IS_WINDOWS:
         return None
-    if expected is not None:
-        c_expected = expected
     c_folder = _path_bytes(folder, keep)
     c_target = _path_bytes(target, keep)
     PySys_Audit("open", "OOi", <PyObject*> target, <PyObject*> None, 2)
@@ -797,14 +824,8 @@ def reserve(int fd, long long start, long long size):
 
 
 def folder_stamp(str folder not None):
-    """Return a number >= 0 that changes when an entry of *folder* comes or goes, or *folder* is another one.
-
-    It is made of the folder's time of change and size. Where the file system's clock advances in steps of milliseconds
-    and the size does not tell, two changes in one step look like one.
-
-    None where there is no such folder, or it can't be looked at.
-    """
-    cdef long long stamp = 0
+    """Return the stamp of *folder*, or None where there is no such folder, or it can't be looked at."""
+    cdef Stamp stamp = Stamp.__new__(Stamp)
     cdef int error
     cdef const char* c_path
     cdef wchar_t* wide
@@ -813,13 +834,13 @@ def folder_stamp(str folder not None):
         wide = PyUnicode_AsWideCharString(folder, NULL)
         try:
             with nogil:
-                error = np_folder_stamp_wide(wide, &stamp)
+                error = np_folder_stamp_wide(wide, &stamp.told)
         finally:
             PyMem_Free(wide)
     else:
         c_path = _path_bytes(folder, keep)
         with nogil:
-            error = np_folder_stamp(c_path, &stamp)
+            error = np_folder_stamp(c_path, &stamp.told)
     return None if error else stamp
 
 

@@ -11,13 +11,35 @@
 #define _GNU_SOURCE /* fallocate, O_TMPFILE; before any header */
 #endif
 #include <errno.h>
-#include <limits.h>
 #include <stddef.h>
 #include <string.h>
 #include <wchar.h>
 
-#define NLP_ANY_STAMP LLONG_MIN /* expect nothing of the folder */
 #define NLP_CHANGED (-2)
+
+/* What is known of a folder that tells whether names came or went: which one it is, between which two times it changed
+ * last, and its size, which on many file systems grows with each name. */
+typedef struct {
+    unsigned long long device, inode;
+    long long earliest, latest; /* nanoseconds, both possible; no time lies between them where nothing is known */
+    long long size;             /* -1 where it does not tell */
+    long long growth;           /* by what the last publication made it larger; 0 where it did not */
+    int clock_agrees;           /* whether the file system takes its times from this machine's clock */
+} np_stamp;
+
+static void np_forget_stamp(np_stamp *stamp)
+{
+    memset(stamp, 0, sizeof *stamp);
+    stamp->latest = -1;
+}
+
+/* Whether a look that gave `now` shows the folder as it was when `before` was noted. Where time advances in steps of
+ * milliseconds and the size does not tell, two changes in one step look like one. */
+static int np_is_unchanged(const np_stamp *before, const np_stamp *now)
+{
+    return before->earliest <= now->earliest && now->latest <= before->latest && before->inode == now->inode &&
+           before->device == now->device && (before->size < 0 || before->size == now->size);
+}
 
 #ifdef _WIN32
 
@@ -75,8 +97,8 @@ static void np_close(int fd)
 }
 
 static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected,
-    int held
+    const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
+    const np_stamp *expected, int held
 )
 {
     (void)folder;
@@ -150,16 +172,19 @@ static void np_folder_close(np_folder *folder)
     FindClose(folder->handle);
 }
 
-static int np_folder_stamp_wide(const wchar_t *path, long long *stamp)
+static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
 {
     WIN32_FILE_ATTRIBUTE_DATA data;
     if (!GetFileAttributesExW(path, GetFileExInfoStandard, &data))
         return (int)GetLastError();
-    *stamp = ((long long)data.ftLastWriteTime.dwHighDateTime << 32) | data.ftLastWriteTime.dwLowDateTime;
+    memset(stamp, 0, sizeof *stamp);
+    stamp->earliest = ((long long)data.ftLastWriteTime.dwHighDateTime << 32) | data.ftLastWriteTime.dwLowDateTime;
+    stamp->latest = stamp->earliest;
+    stamp->size = -1;
     return 0;
 }
 
-static int np_folder_stamp(const char *path, long long *stamp)
+static int np_folder_stamp(const char *path, np_stamp *stamp)
 {
     (void)path;
     (void)stamp;
@@ -172,6 +197,7 @@ static int np_folder_stamp(const char *path, long long *stamp)
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PLATFORM_IS_WINDOWS 0
@@ -315,28 +341,32 @@ static void np_folder_close(np_folder *folder)
     closedir(folder->stream);
 }
 
-/* A number >= 0 that changes when an entry of the folder comes or goes: of its time of change, its size, which many file
- * systems let grow with each entry, and which folder it is. Where time advances in steps of milliseconds and the size does
- * not tell, two changes in one step look like one. */
-static long long np_stamp(const struct stat *info)
+static long long np_nanoseconds(const struct timespec *time)
+{
+    return (long long)time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+static void np_note_stamp(np_stamp *stamp, const struct stat *info)
 {
 #ifdef __APPLE__
     const struct timespec *changed = &info->st_mtimespec;
 #else
     const struct timespec *changed = &info->st_mtim;
 #endif
-    unsigned long long mixed = (unsigned long long)changed->tv_sec * 1000000000u + (unsigned long long)changed->tv_nsec;
-    mixed += (unsigned long long)info->st_size * 0x9E3779B97F4A7C15u; /* odd, so that no two sizes give one number */
-    mixed += (unsigned long long)info->st_ino * 0xD1B54A32D192ED03u;
-    return (long long)(mixed & LLONG_MAX);
+    stamp->device = (unsigned long long)info->st_dev;
+    stamp->inode = (unsigned long long)info->st_ino;
+    stamp->earliest = stamp->latest = np_nanoseconds(changed);
+    stamp->size = (long long)info->st_size;
+    stamp->growth = 0;
+    stamp->clock_agrees = 0;
 }
 
-static int np_folder_stamp(const char *path, long long *stamp)
+static int np_folder_stamp(const char *path, np_stamp *stamp)
 {
     struct stat info;
     if (stat(path, &info) != 0)
         return errno;
-    *stamp = np_stamp(&info);
+    np_note_stamp(stamp, &info);
     return 0;
 }
 
@@ -432,87 +462,86 @@ static int np_write_all(int fd, const char *data, size_t size)
     return 0;
 }
 
-/* Whether the folder that is open as `fd` has changed since `expected`, with what is known of it in `info`. */
-static int np_has_changed(int fd, long long expected, struct stat *info)
+static long long np_now(clockid_t clock)
 {
-    return fstat(fd, info) != 0 || (expected != NLP_ANY_STAMP && np_stamp(info) != expected);
+    struct timespec now;
+    return clock_gettime(clock, &now) == 0 ? np_nanoseconds(&now) : -1;
 }
 
-/* The stamp of the folder that is open as `fd`, -1 where it can't be had, or where this is no longer the folder of that
- * path: a publication must have changed it since `before`, unless the clock of the file system is coarse. */
-static long long np_stamp_after(int fd, const char *folder, const struct stat *before)
+/* Note in `after` what is known of the folder once a name came to it, between the times `from` and `to` of the clock that
+ * the file system is known to use, at a time when it was as `before` says: that takes no other look. */
+static void np_foresee_stamp(np_stamp *after, const np_stamp *before, long long growth, long long from, long long to)
 {
-    struct stat info, there;
-    if (fstat(fd, &info) != 0)
-        return -1;
-    if (np_stamp(&info) == np_stamp(before) &&
-        (stat(folder, &there) != 0 || there.st_dev != info.st_dev || there.st_ino != info.st_ino))
-        return -1;
-    return np_stamp(&info);
+    *after = *before;
+    after->earliest = from;
+    after->latest = to;
+    after->size = growth == 0 ? -1 : before->size + growth;
+    after->growth = growth;
+    after->clock_agrees = 1;
 }
 
 /* Make a new file without a name, write it, give it its name.
  *
- * With `stamp`, the folder's stamp right after is written there, -1 where it can't be had; if its stamp before is not
- * `expected`, nothing is done. All of that is looked at by one descriptor of the folder, which
- * takes less time than its path does: by `held`, if the caller keeps one open, else by one of its own.
+ * With `stamp`, what is known of the folder right after is written there. With `expected` too, nothing is done where the
+ * folder is not as that says. Looking takes less time by `held`, if the caller keeps the folder open, than by its path.
  *
  * Returns 0, an error number, NLP_CHANGED, or -1 where the file system has no such files, or none that can get a name;
  * nothing was changed in the last two cases. `named` tells whether the error is about the name. */
 static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected,
-    int held
+    const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
+    const np_stamp *expected, int held
 )
 {
-    struct stat before;
-    const char *place = folder, *name = target, *slash;
-    int at = AT_FDCWD, look = held, fd, error = 0;
+    struct stat info;
+    np_stamp before;
+    long long from = 0, to = 0;
+    int fd, error;
     *named = 0;
     if (stamp != NULL) {
-        if (held < 0) {
-            look = at = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-            if (at < 0)
-                return errno == ENOENT || errno == EINTR ? -1 : errno;
-            place = ".";
-            slash = strrchr(target, '/');
-            name = slash == NULL ? target : slash + 1;
-        }
-        if (np_has_changed(look, expected, &before)) {
-            if (held < 0)
-                close(at);
+        if ((expected != NULL && held >= 0 ? fstat(held, &info) : stat(folder, &info)) != 0)
+            return errno == ENOENT ? -1 : errno;
+        np_note_stamp(&before, &info);
+        if (expected != NULL && !np_is_unchanged(expected, &before))
             return NLP_CHANGED;
-        }
     }
     do {
-        fd = openat(at, place, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+        fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         error = errno;
         if (error == EOPNOTSUPP || error == EISDIR || error == EINVAL || error == ENOSYS || error == ENOENT)
             error = -1;
+        return error;
+    }
+    error = np_write_all(fd, data, size);
+    if (error == 0) {
+        *named = 1;
+        if (stamp != NULL)
+            from = np_now(CLOCK_REALTIME_COARSE); /* as file systems take the time */
+        error = np_link_open(fd, AT_FDCWD, target);
+        if (stamp != NULL)
+            to = np_now(CLOCK_REALTIME); /* which some take, since Linux 6.13 */
+    }
+    if (close(fd) != 0 && errno != EINTR && error == 0) {
+        error = errno;
+        *named = 0;
+    }
+    if (stamp == NULL || error != 0)
+        return error;
+    if (expected != NULL && expected->clock_agrees) {
+        np_foresee_stamp(stamp, &before, expected->growth, from, to);
+    } else if (np_folder_stamp(folder, stamp) == 0) {
+        stamp->growth = stamp->size - before.size;
+        stamp->clock_agrees = from <= stamp->earliest && stamp->latest <= to;
     } else {
-        error = np_write_all(fd, data, size);
-        if (error == 0) {
-            *named = 1;
-            error = np_link_open(fd, at, name);
-        }
-        if (close(fd) != 0 && errno != EINTR && error == 0) {
-            error = errno;
-            *named = 0;
-        }
+        np_forget_stamp(stamp);
     }
-    if (stamp != NULL) {
-        if (error == 0)
-            *stamp = np_stamp_after(look, folder, &before);
-        if (held < 0)
-            close(at);
-    }
-    return error;
+    return 0;
 }
 #else
 static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, long long *stamp, long long expected,
-    int held
+    const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
+    const np_stamp *expected, int held
 )
 {
     (void)folder;
@@ -527,7 +556,7 @@ static int np_publish(
 }
 #endif
 
-static int np_folder_stamp_wide(const wchar_t *path, long long *stamp)
+static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
 {
     (void)path;
     (void)stamp;

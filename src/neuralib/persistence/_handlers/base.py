@@ -40,6 +40,7 @@ from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from neuralib.persistence._core import Stamp
     from neuralib.persistence._handlers.conditions import Conditions
     from neuralib.persistence._stores.base import Draft
 
@@ -221,14 +222,15 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Return *result* as bytes that can be published under *name*."""
         return store.draft_by_hook(lambda path: self._save_persistence(result, path), name, durable=durable)
 
-    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | int:
+    def _publish_new(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | Stamp:
         """Save *result* under *name*.
 
-        :return: where the name is taken, what was to get it; else the store's stamp right after, -1 where it is not known
+        :param stamped: whether the store's stamp is asked for
+        :return: where the name is taken, what was to get it; else the store's stamp right after, as far as it is known
         """
         return stamp_or_draft(self._draft(result, store, name, durable=self.durable), name)
 
-    def _publish_then_sync(self, result: T, store: FolderStore, name: str) -> Draft | int:
+    def _publish_then_sync(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | Stamp:
         """Do the same, but wait for the disk after the file has its name.
 
         Who waits before it never wins against those who don't wait. A loss of power in between may leave a torn file, of
@@ -236,15 +238,15 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         draft = self._draft(result, store, name, durable=False)
         outcome = stamp_or_draft(draft, name)
-        if isinstance(outcome, int):
+        if isinstance(outcome, _core.Stamp):
             draft.sync()
             system.sync_names(store.root)
         return outcome
 
     def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
         """Save *result* under *name*; with *info*, replace what is there only where it has the same keys."""
-        draft = self._publish_new(result, store, name)
-        if isinstance(draft, int):
+        draft = self._publish_new(result, store, name, stamped=False)
+        if isinstance(draft, _core.Stamp):
             return
         try:
             self._replace(result, draft, store, name, info)
@@ -315,8 +317,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                 number = max(series.next(), least)
                 setattr(result, field, number)
                 publish = self._publish_new if losses < PATIENCE or not self.durable else self._publish_then_sync
-                draft = publish(result, store, f"{head}{number}{tail}")
-                if isinstance(draft, int):
+                draft = publish(result, store, f"{head}{number}{tail}", stamped=True)
+                if isinstance(draft, _core.Stamp):
                     published = True
                     series.taken(number, draft)
                 else:  # somebody else was first: theirs stays, this one takes the next number
@@ -639,8 +641,8 @@ def _has_gone(path: str, error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(path)
 
 
-def stamp_or_draft(draft: Draft, name: str) -> Draft | int:
-    """Publish *draft* under *name*, and return -1; where the name is taken, return the draft."""
+def stamp_or_draft(draft: Draft, name: str) -> Draft | Stamp:
+    """Publish *draft* under *name*, and return what that told of the folder: nothing; where the name is taken, the draft."""
     try:
         draft.publish_new(name)
     except FileExistsError:
@@ -649,4 +651,4 @@ def stamp_or_draft(draft: Draft, name: str) -> Draft | int:
         draft.discard()
         raise
     draft.discard()
-    return -1
+    return _core.UNKNOWN

@@ -104,14 +104,14 @@ class FileHandler(PersistenceHandler[T]):
         """Return the file name for the keys of *result*, replaced by *kwargs*: see :class:`PersistenceHandler`."""
         return self._named(self.persistence_info, result, kwargs)
 
-    def _publish_new(self, result: T, store: FolderStore, name: str) -> Draft | int:
+    def _publish_new(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | _core.Stamp:
         if self._own_writing or self.durable:
-            return super()._publish_new(result, store, name)
+            return super()._publish_new(result, store, name, stamped=stamped)
         content = self._content(result, store)
         if type(content) is not bytes:
             return stamp_or_draft(content, name)  # type: ignore[arg-type]
         try:
-            stamp = publish_whole(store.root, store.prefix + name, content, self._info.numbered)
+            stamp = publish_whole(store.root, store.prefix + name, content, stamped)
             if stamp is not None:
                 return stamp
         except FileExistsError:
@@ -123,13 +123,8 @@ class FileHandler(PersistenceHandler[T]):
         return stamp_or_draft(draft, name)
 
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
-        layout: _core.Layout = info._layout  # type: ignore[assignment]
-        field: str = layout.autoinc  # type: ignore[assignment]
-        around = None if self._own_place else _core.around_number(layout, result, self._ext)
-        if around is None:
-            super()._save_with_new_number(result, info)
-            return
-        series = self._numbers.series(self._store, around)
+        field: str = info._layout.autoinc  # type: ignore[union-attr, assignment]
+        series = self._series_of(result, info, field)
         expected = series.expected  # looked at once: other threads set it too
         if expected is None or self.durable or not self._save_as_expected(result, series, field, *expected):
             self._save_in_series(result, series, field)
@@ -140,13 +135,15 @@ class FileHandler(PersistenceHandler[T]):
     def _batch_ends(self) -> None:
         self._store.release()
 
-    def _save_as_expected(self, result: T, series: Series[FolderStore], field: str, number: int, stamp: int) -> bool:
+    def _save_as_expected(
+        self, result: T, series: Series[FolderStore], field: str, number: int, stamp: _core.Stamp
+    ) -> bool:
         """Save *result* under the number that is the next one if nobody else wrote into the folder; False if somebody did.
 
         Spares looking at the folder before: that is one step with the publication. Only after a small result was saved
         so: what is large would be written in vain where somebody did.
         """
-        store = self._store
+        store = series.store
         published = False
         setattr(result, field, number)
         try:
@@ -154,14 +151,14 @@ class FileHandler(PersistenceHandler[T]):
             if type(content) is bytes:
                 path = f"{store.prefix}{series.head}{number}{series.tail}"
                 found = publish_whole(store.root, path, content, True, stamp, store.held)
-                if found is not None and found != CHANGED:
+                if found is not None and found is not CHANGED:
                     published = True
-                    series.taken(number, found)
+                    series.expected = (number + 1, found)
                 else:
                     store.release()  # it may be another folder that has the path by now
             else:
                 content.discard()  # type: ignore[union-attr]
-                series.expected = None
+                series.forget_expected()
         except FileExistsError:
             series.lost(number)
         finally:
@@ -189,6 +186,9 @@ class FileHandler(PersistenceHandler[T]):
         around = None if self._own_place else _core.around_number(info._layout, result, self._ext)  # type: ignore[arg-type]
         if around is None:
             return super()._series_of(result, info, field)
+        last = self._numbers.last
+        if last is not None and last.around == around and last.store is self._store:
+            return last
         return self._numbers.series(self._store, around)
 
     @abc.abstractmethod

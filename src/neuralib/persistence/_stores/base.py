@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from neuralib.persistence._core import Stamp
+
 
 class Draft(Protocol):
     """Bytes on their way to a name. Nobody sees them before they are published, and never a part of them."""
@@ -60,8 +62,8 @@ class Store(Protocol):
     def highest(self, head: str, tail: str) -> int:
         """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1; opens nothing."""
 
-    def stamp(self) -> int | None:
-        """Return a number that changes when names come or go; None where the place is not there."""
+    def stamp(self) -> Stamp | None:
+        """Return what tells whether names come or go later; None where the place is not there."""
 
     def has(self, name: str) -> bool:
         """Return whether there is something under *name*."""

@@ -33,8 +33,8 @@ class FolderStore:
         self.prefix = system.joined(self.root, "")  # of the path of every name
         self.held: _core.OpenFile | None = None
         """The folder itself while it is kept open: see :meth:`hold`."""
-        self.stamp: functools.partial[int | None] = functools.partial(_core.folder_stamp, self.root)
-        """Returns a number that changes when names come or go, or None where the folder is not there."""
+        self.stamp: functools.partial[_core.Stamp | None] = functools.partial(_core.folder_stamp, self.root)
+        """Returns what tells whether names come or go later, or None where the folder is not there."""
 
     def hold(self) -> None:
         """Keep the folder open, if it is there, so that saving into it takes less time.

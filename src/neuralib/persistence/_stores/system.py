@@ -87,13 +87,13 @@ def publish_whole(
     target: str,
     data: bytes,
     stamped: bool = False,
-    expected: int | None = None,
+    expected: _core.Stamp | None = None,
     held: _core.OpenFile | None = None,
-) -> int | None:
+) -> _core.Stamp | None:
     """Make the new file *target* in *folder* with the content *data*, in the few calls that take the least time.
 
-    :param stamped: return the folder's stamp after it (see ``_core.folder_stamp``), -1 where it can't be had
-    :param expected: with *stamped*: what that stamp must be before; ``_core.CHANGED`` is returned where it is another
+    :param stamped: return the folder's stamp after it
+    :param expected: with *stamped*: what must hold of the folder before; ``_core.CHANGED`` is returned where it does not
     :param held: *folder*, where it is kept open
     :return: None where the system or the folder can't do it so. Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
