@@ -40,6 +40,8 @@ CASES = {
     "load_all of these": "gzip, `load_all` of 32 results of 1 MB by 2 threads",
     "save 256 MB": "save an array of 256 MB",
     "load 256 MB": "load an array of 256 MB",
+    "load 1 MB": "load a result of 1 MB with its checksum compared",
+    "load 1 MB from the disk": "load a result of 1 MB from the disk with its checksum compared",
     "open mapped": "open 256 MB mapped",
     "memory of saving 256 MB": "memory beyond the array, saving 256 MB",
     "memory of loading 256 MB": "memory beyond the array, loading 256 MB",
@@ -54,6 +56,7 @@ OTHERS = {
     "np.save": "`np.save`",
     "np.load": "`np.load`",
     "not numbered": "without",
+    "without it": "without that",
     "1 MB": "1 MB mapped",
 }
 README_CASES = [

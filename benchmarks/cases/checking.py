@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from cases.big import big_result
@@ -13,13 +15,14 @@ if TYPE_CHECKING:
 
 SIZE_BYTES = 1 << 20
 _LOADS = 200
+_FILES = 50
 
 
 def no_checksum(*_: object) -> int:
     return 0
 
 
-def loading(folder: Path, *, checked: bool) -> Iterator[Callable[[], int]]:
+def loading(folder: Path, *, checked: bool, copies: int = 1) -> Iterator[Callable[[], int]]:
     from neuralib.persistence._handlers import frames
 
     handler, result = big_result(folder, SIZE_BYTES)
@@ -30,14 +33,30 @@ def loading(folder: Path, *, checked: bool) -> Iterator[Callable[[], int]]:
         path.write_bytes(content[:-8] + bytes(8))  # checksums of 0, as this gives for everything
         frames.checksum = no_checksum  # type: ignore[assignment]
     load = handler.load_persistence
+    paths = [path] * _LOADS if copies == 1 else [path.with_name(f"{it}.pkl") for it in range(copies)]
+    for it in set(paths) - {path}:
+        shutil.copy(path, it)
 
     def batch() -> int:
-        for _ in range(_LOADS):
-            load(path)
-        return _LOADS
+        for it in paths:
+            load(it)
+        return len(paths)
 
     while True:
+        if copies > 1:
+            for it in paths:
+                forget(it)
         yield batch
+
+
+def forget(path: Path) -> None:
+    """Let the system read the file from the disk when it is asked for next."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)  # what is not on the disk can't be forgotten
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
 
 
 @side("load 1 MB", "with the check")
@@ -48,3 +67,13 @@ def load_checked(folder: Path) -> Any:
 @side("load 1 MB", "without it")
 def load_unchecked(folder: Path) -> Any:
     yield from loading(folder, checked=False)
+
+
+@side("load 1 MB from the disk", "with the check")
+def load_checked_from_disk(folder: Path) -> Any:
+    yield from loading(folder, checked=True, copies=_FILES)
+
+
+@side("load 1 MB from the disk", "without it")
+def load_unchecked_from_disk(folder: Path) -> Any:
+    yield from loading(folder, checked=False, copies=_FILES)
