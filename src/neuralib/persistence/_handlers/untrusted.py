@@ -23,6 +23,8 @@ from neuralib.persistence._handlers.machine import Machine
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_FEW = 1 << 16  # bytes
+
 
 class Reader:
     """Reads pickles that hold plain data, numpy arrays, and instances of *admitted* classes.
@@ -51,7 +53,7 @@ class Reader:
 def _as_file(data: Any) -> Any:
     """Return what can be read piece by piece, and takes no memory beside that of *data*."""
     if isinstance(data, io.BufferedReader):
-        return mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ)  # no more can be read than is there
+        return _Bounded(data)
     if isinstance(data, memoryview) and isinstance(data.obj, mmap.mmap) and data.nbytes == len(data.obj):
         data.obj.seek(0)
         return data.obj
@@ -59,6 +61,18 @@ def _as_file(data: Any) -> Any:
     if isinstance(data, bytearray):
         data.clear()  # made for this reader alone, and now in the file
     return file
+
+
+class _Bounded:
+    """A file of which no more is read than is there: :meth:`read` of the file itself takes the memory first."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._read = file.read
+        self._size = os.fstat(file.fileno()).st_size
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, count: int) -> bytes:
+        return self._read(count if count < _FEW else min(count, max(self._size - self.tell(), 0)))
 
 
 def classes_of(annotation: Any) -> Iterator[type]:
