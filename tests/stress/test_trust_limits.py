@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import hostile_files
 import numpy as np
@@ -124,13 +125,12 @@ from zlib_ng import zlib_ng
 handler = PickleHandler(Pair, ".", trusted=False)
 try: handler.load_persistence(sys.argv[1])
 except PersistenceError: pass
-def peak():
-    # Not getrusage's: on Linux that begins with the peak of the parent.
-    return next(int(it.split()[1]) << 10 for it in open("/proc/self/status") if it.startswith("VmHWM"))
-before, start = peak(), time.process_time()
+sys.path.insert(0, sys.argv[3])
+from memory import peak_bytes
+before, start = peak_bytes(), time.process_time()
 try: found = type(handler.load_persistence(sys.argv[2])).__name__
 except PersistenceError as error: found = type(error).__name__ + ": " + str(getattr(error, "problem", ""))[:50]
-print(json.dumps([peak() - before, time.process_time() - start, found]))
+print(json.dumps([peak_bytes() - before, time.process_time() - start, found]))
 """
 
 
@@ -139,7 +139,7 @@ def measured(folder, content):
     (folder / "warm.pkl").write_bytes(pickle.dumps({"a": 1, "b": 2, "data": np.arange(3)}))
     (folder / "x.pkl").write_bytes(content)
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, folder / "warm.pkl", folder / "x.pkl"],
+        [sys.executable, "-c", MEASURE, folder / "warm.pkl", folder / "x.pkl", Path(__file__).parents[1]],
         capture_output=True,
         text=True,
         check=True,

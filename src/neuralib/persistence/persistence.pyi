@@ -29,7 +29,8 @@ from neuralib.persistence._field import (
     field as field,
     missing as missing,
 )
-from neuralib.persistence._handlers.base import FileCheck as FileCheck, PersistenceHandler as PersistenceHandler
+from neuralib.persistence._handlers.base import PersistenceHandler as PersistenceHandler
+from neuralib.persistence._handlers.checking import FileCheck as FileCheck
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
 from neuralib.persistence._handlers.found import Found as Found, Hit as Hit

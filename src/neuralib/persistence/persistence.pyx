@@ -28,7 +28,8 @@ from neuralib.persistence._errors import (
     WrongResultClassError,
 )
 from neuralib.persistence._field import PersistentField, autoinc_field, field, missing
-from neuralib.persistence._handlers.base import FileCheck, PersistenceHandler
+from neuralib.persistence._handlers.base import PersistenceHandler
+from neuralib.persistence._handlers.checking import FileCheck
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.found import Found, Hit

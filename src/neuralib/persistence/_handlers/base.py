@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import abc
 import copy
-import errno
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._autoinc import Numbering, Series
@@ -19,7 +18,6 @@ from neuralib.persistence._errors import (
     CorruptResultError,
     KeyMismatchError,
     KeyNotSetError,
-    MissingFieldError,
     NameTakenError,
     NotAResultError,
     PersistenceError,
@@ -28,7 +26,7 @@ from neuralib.persistence._errors import (
     shown,
 )
 from neuralib.persistence._field import missing
-from neuralib.persistence._handlers import batches, finding, todo
+from neuralib.persistence._handlers import batches, checking, finding, todo
 from neuralib.persistence._handlers.batches import PATIENCE
 from neuralib.persistence._handlers.conditions import of_keys, of_template
 from neuralib.persistence._handlers.found import Found
@@ -41,23 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from neuralib.persistence._core import Stamp
+    from neuralib.persistence._handlers.checking import FileCheck
     from neuralib.persistence._handlers.conditions import Conditions
     from neuralib.persistence._stores.base import Draft
 
 T = TypeVar("T")
 
 _log = logging.getLogger("neuralib.persistence")
-
-
-class FileCheck(NamedTuple):
-    """What :meth:`PersistenceHandler.verify` found of a file."""
-
-    path: Path
-    problem: Exception | None
-    """What is wrong with it: a :class:`CorruptResultError`, a :class:`KeyMismatchError` (its name is not that of the keys
-    in it), an :class:`OSError`. None: nothing."""
-    checksummed: bool
-    """Whether a checksum says that it is what was saved. False for files of other programs and formats without one."""
 
 
 class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
@@ -289,11 +277,6 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Return the fields of the result at *path*."""
         return as_dict(self._load_by_hook(path))
 
-    def _misplaced(self, keys: dict[str, Any], name: str, path: str) -> KeyMismatchError:
-        """Return the error that the file at *path* holds the result of other *keys* than its *name* says."""
-        found = ", ".join(f"{it}={shown(value)}" for it, value in keys.items())
-        return KeyMismatchError(self.persistence_class.__qualname__, "", name, found, path)
-
     @property
     def _numbering(self) -> Numbering[FolderStore]:
         # Not made in __init__: subclasses may not call it.
@@ -439,7 +422,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         conditions = self._like(result, kwargs)
         exact = {it: kwargs[it] if it in kwargs else getattr(result, it) for it in conditions.texts}
-        return self._load_matching(conditions, result, exact, on_corrupt, progress=progress)
+        return checking.load_matching(self, conditions, result, exact, on_corrupt, progress=progress)
 
     def _like(self, result: T | None, overrides: dict[str, Any]) -> Conditions:
         """Return the conditions of the template *result*, its keys replaced by *overrides*."""
@@ -535,36 +518,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             conditions = self._like(result, kwargs)
             listing = finding.Listing(self, conditions, result)
             paths = [listing.path(it) for it in listing.candidates(conditions)]
-        return self._checked(paths, progress=progress, given=given)
-
-    def _checked(self, paths: list[str], *, progress: bool, given: bool) -> Iterator[FileCheck]:
-        with batches.bar(paths, progress, "files") as bar:
-            for path in bar:
-                problem: Exception | None = None
-                checksummed = False
-                try:
-                    checksummed = self._check(path)
-                    if not given:  # else it may have any name
-                        self._check_name(path)
-                except (PersistenceError, OSError) as error:
-                    if not given and _has_gone(path, error):
-                        continue
-                    problem = error
-                yield FileCheck(Path(path), problem, checksummed)
-
-    def _check_name(self, path: str) -> None:
-        """Raise an error where the keys in the file at *path*, as far as they can be read, give another name."""
-        fields = self._head_of(path)
-        named = self.persistence_info.named_fields
-        if not all(it.field_name in fields and has_text(it, fields[it.field_name]) for it in named):
-            return
-        keys = {it.field_name: fields[it.field_name] for it in named}
-        try:
-            found = self.filename(None, **keys)
-        except UnsafeNameError as error:
-            raise self._misplaced(keys, os.path.basename(path), path) from error
-        if found != os.path.basename(path):
-            raise self._misplaced(keys, os.path.basename(path), path)
+        return checking.checked(self, paths, progress=progress, given=given)
 
     def _head_of(self, path: str) -> dict[str, Any]:
         """Return the fields at the start of the file at *path* that are plain data, without making anything else."""
@@ -584,61 +538,6 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         root = Path(self.save_root)
         return [root / it for it in FolderStore(os.fspath(root)).sweep(older_than_s)]
-
-    def _load_matching(
-        self,
-        conditions: Conditions,
-        template: T | None,
-        exact: dict[str, Any],
-        on_corrupt: Callable[[PersistenceError], object] | None,
-        *,
-        progress: bool,
-    ) -> Iterator[tuple[Path, T]]:
-        listing = finding.Listing(self, conditions, template)
-        root = Path(listing.folder)
-        prefix = system.joined(listing.folder, "")
-        rows = listing.candidates(conditions)
-        names = [listing.table.names[it] for it in rows]
-        table = listing.table
-        doubtful = {table.names[it] for it in rows if table.doubtful(it)} if table.any_doubtful else frozenset[str]()
-        with batches.bar(names, progress, "results") as shown_names:
-            for name, load in batches.read_ahead(self.threads, lambda it: self._load(prefix + it), shown_names):
-                try:
-                    result = load()
-                except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
-                    if on_corrupt is None:
-                        raise
-                    on_corrupt(error)
-                    continue
-                except OSError as error:
-                    if _has_gone(system.joined(listing.folder, name), error):
-                        continue
-                    raise
-                # A name can be read in more than one way where values contain the splitter; the keys inside decide.
-                if not self._is_named(result, name):
-                    self._report_stranger(result, name, str(root / name), on_corrupt)
-                elif name not in doubtful or self._other_key(result, exact) is None:
-                    yield root / name, result
-
-    def _report_stranger(
-        self,
-        result: T,
-        name: str,
-        path: str,
-        on_corrupt: Callable[[PersistenceError], object] | None,
-    ) -> None:
-        """Report the file at *path*, whose content belongs under another name: it was renamed or copied."""
-        keys = {it.field_name: getattr(result, it.field_name, None) for it in self.persistence_info.named_fields}
-        error = self._misplaced(keys, name, path)
-        if on_corrupt is None:
-            _log.warning("left out: %s", error)
-        else:
-            on_corrupt(error)
-
-
-def _has_gone(path: str, error: Exception) -> bool:
-    """Return whether *error* says that the file *path* was removed since its name was listed."""
-    return isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(path)
 
 
 def stamp_or_draft(draft: Draft, name: str) -> Draft | Stamp:

@@ -1,0 +1,156 @@
+"""Files as they are found: whether they are whole, and hold the result that their names say."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from neuralib.persistence._errors import (
+    AutoIncFieldNotResolvedError,
+    CorruptResultError,
+    KeyMismatchError,
+    MissingFieldError,
+    NotAResultError,
+    PersistenceError,
+    UnsafeNameError,
+    shown,
+)
+from neuralib.persistence._handlers import batches, finding
+from neuralib.persistence._naming import has_text
+from neuralib.persistence._stores import system
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from neuralib.persistence._handlers.conditions import Conditions
+
+T = TypeVar("T")
+
+_log = logging.getLogger("neuralib.persistence")
+
+
+class FileCheck(NamedTuple):
+    """What :meth:`PersistenceHandler.verify` found of a file."""
+
+    path: Path
+    problem: Exception | None
+    """What is wrong with it: a :class:`CorruptResultError`, a :class:`KeyMismatchError` (its name is not that of the keys
+    in it), an :class:`OSError`. None: nothing."""
+    checksummed: bool
+    """Whether a checksum says that it is what was saved. False for files of other programs and formats without one."""
+
+
+class Checked(finding.Keeper, Protocol):
+    """What this needs of a handler."""
+
+    threads: int
+
+    @property
+    def persistence_class(self) -> type[Any]: ...
+    def _load(self, path: str) -> Any: ...
+    def _check(self, path: str) -> bool: ...
+    def _head_of(self, path: str) -> dict[str, Any]: ...
+    def _is_named(self, result: Any, name: str) -> bool: ...
+    def _other_key(self, result: Any, keys: dict[str, Any]) -> str | None: ...
+
+
+def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) -> Iterator[FileCheck]:
+    """Yield what becomes of each of the files *paths*: see :meth:`PersistenceHandler.verify`."""
+    with batches.bar(paths, progress, "files") as bar:
+        for path in bar:
+            problem: Exception | None = None
+            checksummed = False
+            try:
+                checksummed = handler._check(path)
+                if not given:  # else it may have any name
+                    _check_name(handler, path)
+            except (PersistenceError, OSError) as error:
+                if not given and _has_gone(path, error):
+                    continue
+                problem = error
+            yield FileCheck(Path(path), problem, checksummed)
+
+
+def _check_name(handler: Checked, path: str) -> None:
+    """Raise an error where the keys in the file at *path*, as far as they can be read, give another name."""
+    fields = handler._head_of(path)
+    named = handler.persistence_info.named_fields
+    if not all(it.field_name in fields and has_text(it, fields[it.field_name]) for it in named):
+        return
+    keys = {it.field_name: fields[it.field_name] for it in named}
+    try:
+        found = handler.filename(None, **keys)
+    except UnsafeNameError as error:
+        raise _misplaced(handler, keys, os.path.basename(path), path) from error
+    if found != os.path.basename(path):
+        raise _misplaced(handler, keys, os.path.basename(path), path)
+
+
+def _misplaced(handler: Checked, keys: dict[str, Any], name: str, path: str) -> KeyMismatchError:
+    """Return the error that the file at *path* holds the result of other *keys* than its *name* says."""
+    found = ", ".join(f"{it}={shown(value)}" for it, value in keys.items())
+    return KeyMismatchError(handler.persistence_class.__qualname__, "", name, found, path)
+
+
+def load_matching(
+    handler: Checked,
+    conditions: Conditions,
+    template: T | None,
+    exact: dict[str, Any],
+    on_corrupt: Callable[[PersistenceError], object] | None,
+    *,
+    progress: bool,
+) -> Iterator[tuple[Path, T]]:
+    """Yield the results whose names fit *conditions*, with their paths: see :meth:`PersistenceHandler.load_all`.
+
+    :param exact: what the keys in a file must be where its name can be read in more than one way
+    """
+    listing = finding.Listing(handler, conditions, template)
+    root = Path(listing.folder)
+    prefix = system.joined(listing.folder, "")
+    rows = listing.candidates(conditions)
+    names = [listing.table.names[it] for it in rows]
+    table = listing.table
+    doubtful = {table.names[it] for it in rows if table.doubtful(it)} if table.any_doubtful else frozenset[str]()
+    with batches.bar(names, progress, "results") as shown_names:
+        for name, load in batches.read_ahead(handler.threads, lambda it: handler._load(prefix + it), shown_names):
+            try:
+                result = load()
+            except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
+                if on_corrupt is None:
+                    raise
+                on_corrupt(error)
+                continue
+            except OSError as error:
+                if _has_gone(system.joined(listing.folder, name), error):
+                    continue
+                raise
+            # A name can be read in more than one way where values contain the splitter; the keys inside decide.
+            if not handler._is_named(result, name):
+                _report_stranger(handler, result, name, str(root / name), on_corrupt)
+            elif name not in doubtful or handler._other_key(result, exact) is None:
+                yield root / name, result
+
+
+def _report_stranger(
+    handler: Checked,
+    result: T,
+    name: str,
+    path: str,
+    on_corrupt: Callable[[PersistenceError], object] | None,
+) -> None:
+    """Report the file at *path*, whose content belongs under another name: it was renamed or copied."""
+    keys = {it.field_name: getattr(result, it.field_name, None) for it in handler.persistence_info.named_fields}
+    error = _misplaced(handler, keys, name, path)
+    if on_corrupt is None:
+        _log.warning("left out: %s", error)
+    else:
+        on_corrupt(error)
+
+
+def _has_gone(path: str, error: Exception) -> bool:
+    """Return whether *error* says that the file *path* was removed since its name was listed."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(path)
