@@ -59,6 +59,7 @@ cdef extern from "_port.h":
     int np_open_small(const char* path, long long limit, int* fd, long long* size) nogil
     int np_read_and_close(int fd, char* target, long long size) nogil
     void np_close(int fd) noexcept nogil
+    int np_take(int* kept) noexcept nogil
     ctypedef struct np_stamp:
         long long earliest
         long long latest
@@ -632,8 +633,8 @@ def scan_folder(str folder not None, str head not None, str tail not None, str l
 cdef class OpenFile:
     """A file that is open, and is closed at the latest when nobody refers to it any more.
 
-    Opening it and noting its descriptor is one step here: between two steps of Python, Ctrl-C could lose it. It belongs
-    to one save or load, so to one thread: two that close it at once could close another's descriptor.
+    Opening it and noting its descriptor is one step here: between two steps of Python, Ctrl-C could lose it. Of threads
+    that close it at once, one does.
 
     :param path: of the file
     :param flags: as :func:`os.open` takes them
@@ -654,8 +655,7 @@ cdef class OpenFile:
 
         :raises OSError: what was written can't be kept
         """
-        cdef int fd = self.fd
-        self.fd = -1
+        cdef int fd = np_take(&self.fd)
         if fd >= 0:
             os.close(fd)
 

@@ -96,6 +96,12 @@ static void np_close(int fd)
     _close(fd);
 }
 
+/* Take a descriptor from the place where it is kept, so that one thread alone has it. */
+static int np_take(int *kept)
+{
+    return (int)InterlockedExchange((volatile LONG *)kept, -1);
+}
+
 static int np_publish(
     const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
     const np_stamp *expected, int held
@@ -412,6 +418,11 @@ static void np_close(int fd)
     close(fd);
 }
 
+static int np_take(int *kept)
+{
+    return __atomic_exchange_n(kept, -1, __ATOMIC_ACQ_REL);
+}
+
 #if defined(O_TMPFILE) && defined(O_PATH) && defined(AT_EMPTY_PATH) && defined(__linux__)
 /* Whether this system refuses to link a file by its descriptor alone, as older kernels do for ordinary users. Threads
  * share it: at worst several find it out. */
@@ -498,8 +509,12 @@ static int np_publish(
     int fd, error;
     *named = 0;
     if (stamp != NULL) {
-        if ((expected != NULL && held >= 0 ? fstat(held, &info) : stat(folder, &info)) != 0)
+        if (expected != NULL && held >= 0) {
+            if (fstat(held, &info) != 0)
+                return NLP_CHANGED; /* another thread closed it meanwhile */
+        } else if (stat(folder, &info) != 0) {
             return errno == ENOENT ? -1 : errno;
+        }
         np_note_stamp(&before, &info);
         if (expected != NULL && !np_is_unchanged(expected, &before))
             return NLP_CHANGED;

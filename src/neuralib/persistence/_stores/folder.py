@@ -48,8 +48,13 @@ class FolderStore:
                 pass  # it is not there yet, or saving will tell
 
     def release(self) -> None:
-        """Keep the folder open no more."""
-        self.held = None  # closed when no thread works with it any longer
+        """Keep the folder open no more: not even while somebody keeps an error, whose traceback holds all that it saw."""
+        held, self.held = self.held, None
+        if held is not None:
+            try:
+                held.close()  # a thread that is just looking at it finds it changed
+            except OSError:
+                pass  # nothing was written by it
 
     def path(self, name: str) -> str:
         """Return the path of *name*."""
