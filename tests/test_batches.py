@@ -73,6 +73,24 @@ def test_an_error_in_the_middle_leaves_what_was_saved(tmp_path, durable):
     assert len(os.listdir(tmp_path)) == 10
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted under /proc")
+def test_the_folder_is_closed_after_a_batch_whose_error_is_kept(tmp_path, durable):
+    """As an interactive session keeps the last one: the disk can be unmounted all the same."""
+
+    def failing():
+        yield from runs(3)
+        os.rename(tmp_path / "results", tmp_path / "moved")
+        (tmp_path / "results").touch()
+        yield from runs(1)
+
+    before = len(os.listdir("/proc/self/fd"))
+    handler = PickleHandler(Run, tmp_path / "results", durable=durable)
+    with pytest.raises(NotADirectoryError) as kept:
+        handler.save_all(failing())
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert "saved before" in kept.value.__notes__[-1]
+
+
 def test_an_iterable_that_fails_is_told_too(tmp_path, durable):
     """What it gave before is saved."""
 
