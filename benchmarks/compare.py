@@ -28,7 +28,8 @@ PEERS = {  # others' environments, made at the first run, by the side that needs
         ["--no-deps", "neuralib-utils==0.7.3"],
         ["numpy", "argclz", "typing_extensions", "colorama", "h5py", "pandas", "polars"],
     ],
-    "signac": [["signac>=2.2"]],
+    "signac": [["signac>=2.2", "numpy"]],
+    "joblib": [["joblib>=1.4", "numpy"]],
 }
 
 
@@ -76,10 +77,13 @@ CASES = [
     Case("find all of 100000", "ours", "2 listdir + 0.1 s", 1.0, 10, on_disk=True),
     Case("find all of 100000", "ours", "glob and re", None, 5, on_disk=True),
     Case("find some of 10000", "ours", "signac", None, 5),
-    Case("table of 100000", "ours", "glob and re", None, 5),
-    Case("table of 100000 with a score", "ours", "glob, re and pickle", None, 2),
-    Case("table of 10000 with a score", "ours", "signac", None, 2),
-    Case("stack of 100000", "ours", "glob, re and pickle", None, 2),
+    Case("table of 100000", "ours", "glob and re", 1.0, 5),
+    Case("table of 100000 with a score", "ours", "glob, re and pickle", 1.0, 5, on_disk=True),
+    Case("table of 10000 with a score", "ours", "signac", None, 3),
+    Case("table of 10000 with a score", "ours", "joblib", None, 3),
+    Case("stack of 100000", "ours", "glob, re and pickle", 1.0, 5, on_disk=True),
+    Case("stack of 10000", "ours", "signac", None, 3),
+    Case("stack of 10000", "ours", "joblib", None, 3),
     Case("import", "ours", "bare interpreter", None, 15),
     Case("import", "ours", "existing", None, 5),
 ]
@@ -173,7 +177,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", help="only cases whose name contains this (may be repeated)")
     parser.add_argument(
-        "--without-existing", action="store_true", help="leave out what compares with neuralib-utils or signac"
+        "--without-existing", action="store_true", help="leave out what compares with neuralib-utils, signac or joblib"
     )
     parser.add_argument("--folder", action="append", help="where files are written; default: memory and disk")
     parser.add_argument("--rounds", type=float, default=1.0, help="factor on the number of rounds of each case")

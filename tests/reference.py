@@ -72,6 +72,17 @@ def read_names(names, patterns, width, wanted):
     return rows
 
 
+def text_of_plain(value: object) -> str | None:
+    """The text in a name of a value for which nothing but its type decides; None for all others."""
+    if type(value) is int:
+        return str(value) if -(2**63) <= value < 2**63 else None
+    return str(value) if type(value) in {str, float, bool, type(None)} else None
+
+
+def agrees(texts: list[str], values: list[object]) -> bool:
+    return all(text_of_plain(value) == text for text, value in zip(texts, values, strict=True))
+
+
 def every_way(name: str, literals: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The texts between *literals* in *name*; first the way in which the first of them is shortest, and so on."""
     if len(literals) == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 import reference
 from hypothesis import given, strategies as st
@@ -62,6 +64,41 @@ def test_select_agrees_with_the_reference(folder, data):
     admitted = tuple(data.draw(st.none() | st.binary(min_size=it + 1, max_size=it + 1)) for it in sizes)
     ranks = tuple(data.draw(st.none() | st.permutations(range(it)).map(list)) for it in sizes)
     assert table.select(admitted, ranks) == reference.select(rows, table.texts, admitted, ranks)
+
+
+VALUE = st.one_of(
+    TEXT,
+    st.integers(-3, 3),
+    st.integers(2**62, 2**70),
+    st.sampled_from([-0.0, 0.0, 1.5, float("nan"), True, None, "None", "1", 10**5000, [], (1,), Decimal(1)]),
+)
+
+
+@given(st.lists(VALUE, min_size=1, max_size=3), st.data())
+def test_agrees_says_yes_only_where_the_texts_are_the_same(values, data):
+    """And for plain values alone: of others, a class of the user's may write anything."""
+    texts = [text if (text := reference.text_of_plain(it)) is not None else "a" for it in values]
+    other = data.draw(st.integers(-1, len(values) - 1))
+    written = [it + "b" if place == other else it for place, it in enumerate(texts)]
+    literals, columns = ("<", *[";"] * (len(values) - 1), ">"), tuple(range(len(values)))
+    table = _names.read_names([f"<{';'.join(written)}>"], [(literals, columns)], (None,) * len(values))
+    names = tuple("abc"[: len(values)])
+    fields = dict(zip(names, values, strict=True))
+    assert table.agrees(0, names, fields) is (other < 0 and reference.agrees(texts, values))
+    del fields[data.draw(st.sampled_from(names))]
+    assert not table.agrees(0, names, fields)
+
+
+def test_agrees_does_not_know_of_doubtful_rows():
+    """Nor of a column that the name lacks, or of columns without a name."""
+    table = _names.read_names(["a-b-c", "-b"], [(("", "-", ""), (0, 1)), (("-", ""), (1,))], (None, None))
+    assert [table.doubtful(it) for it in range(2)] == [True, True]
+    assert not table.agrees(0, ("x", "y"), {"x": "a", "y": "b-c"})
+    table = _names.read_names(["-b"], [(("-", ""), (1,))], (None, None))
+    assert not table.agrees(0, ("x", "y"), {"x": None, "y": "b"})
+    assert not table.agrees(0, ("y",), {"y": "b"})
+    with pytest.raises(IndexError):
+        table.agrees(1, ("x", "y"), {})
 
 
 @given(st.lists(NUMBER, max_size=6, unique=True))

@@ -1,7 +1,7 @@
-"""Finding, tabulating and stacking 100,000 results: ours, by hand, and by signac (10,000: making its jobs takes long).
+"""Finding, tabulating and stacking 100,000 results: ours, by hand, and by signac and joblib (10,000: making theirs takes long).
 
-joblib has nothing of the kind to compare with: what it stores is found by a hash of the arguments, and can't be listed by
-their values.
+What joblib stores is found by a hash of the arguments, and can't be listed by their values. So its nearest to a table is to
+call the cached function once more for each of the arguments, which somebody has to know.
 """
 
 from __future__ import annotations
@@ -226,6 +226,72 @@ def job_scores(folder: Path) -> Any:
     def batch() -> int:
         rows = [(*job.statepoint().values(), job.doc["score"]) for job in project().find_jobs()]
         assert len(rows) == SOME
+        return 1
+
+    yield from batches(batch)
+
+
+@side("stack of 10000", "ours")
+def stack_some(folder: Path) -> Any:
+    find = found(folder, SOME)
+
+    def batch() -> int:
+        assert find().stack("weights").shape == (SOME, 10)
+        return 1
+
+    yield from batches(batch)
+
+
+@side("stack of 10000", "signac")
+def stack_jobs(folder: Path) -> Any:
+    import numpy as np
+
+    project = jobs(folder)
+    for job in project():
+        np.save(job.fn("weights.npy"), np.arange(10.0))
+
+    def batch() -> int:
+        assert np.stack([np.load(job.fn("weights.npy")) for job in project()]).shape == (SOME, 10)
+        return 1
+
+    yield from batches(batch)
+
+
+def cached(folder: Path) -> Any:
+    """Return a function whose results joblib keeps, those of so many calls already."""
+    import joblib
+    import numpy as np
+
+    def compute(animal: str, date: str, plane: int, signal: str, run: int) -> dict[str, Any]:
+        return {"weights": np.arange(10.0), "score": 0.5}
+
+    compute.__module__ = "benchmark"
+    known = joblib.Memory(folder / "memory", verbose=0).cache(compute)
+    for run in range(SOME):
+        known("A00", "20230101", 3, "df_f", run)
+    return lambda run: known("A00", "20230101", 3, "df_f", run)
+
+
+@side("table of 10000 with a score", "joblib")
+def cached_scores(folder: Path) -> Any:
+    known = cached(folder)
+
+    def batch() -> int:
+        rows = [("A00", "20230101", 3, "df_f", run, known(run)["score"]) for run in range(SOME)]
+        assert len(rows) == SOME
+        return 1
+
+    yield from batches(batch)
+
+
+@side("stack of 10000", "joblib")
+def cached_stack(folder: Path) -> Any:
+    import numpy as np
+
+    known = cached(folder)
+
+    def batch() -> int:
+        assert np.stack([known(run)["weights"] for run in range(SOME)]).shape == (SOME, 10)
         return 1
 
     yield from batches(batch)

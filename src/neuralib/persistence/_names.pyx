@@ -15,6 +15,7 @@ from libc.string cimport memchr, memcmp, memset
 
 cdef extern from "Python.h":
     PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
+    long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     int PyUnicode_KIND(object text) noexcept
     void* PyUnicode_DATA(object text) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
@@ -183,6 +184,26 @@ cdef class NameTable:
         """Return, for each column, the place of the name's text in ``texts``; -1 where the name lacks it."""
         cdef int* codes = self.codes + self._row(row) * self.width
         return tuple([codes[i] for i in range(self.width)])
+
+    def agrees(self, Py_ssize_t row, tuple names not None, dict values not None):
+        """Return whether the texts of the row are surely those of *values*, whose names for the columns are *names*.
+
+        That is so for texts, numbers, truth values and None; of all else, and of doubtful rows, it is not known here.
+        """
+        cdef int* codes = self.codes + self._row(row) * self.width
+        cdef int i
+        cdef PyObject* value
+        cdef str text
+        if self.doubts[row] or len(names) != self.width:
+            return False
+        for i in range(self.width):
+            value = PyDict_GetItemWithError(values, names[i])
+            if value is NULL or codes[i] < 0:
+                return False
+            text = _text_of_plain(<object> value)
+            if text is None or text != <str> (<list> self.texts[i])[codes[i]]:
+                return False
+        return True
 
     def column(self, Py_ssize_t column, list rows not None):
         """Return the codes of one column for *rows*."""
@@ -383,6 +404,18 @@ cdef bint _is_text(str name, Py_ssize_t start, Py_ssize_t stop, str text) noexce
         and PyUnicode_KIND(name) == PyUnicode_1BYTE_KIND
         and memcmp(<const char*> PyUnicode_DATA(name) + start, PyUnicode_DATA(text), stop - start) == 0
     )
+
+
+cdef str _text_of_plain(object value):
+    """The text of *value* where it is short, and a class of the user's has no say in it; else None."""
+    cdef int overflow = 0
+    cdef type kind = type(value)
+    if kind is str:
+        return value
+    if kind is int:
+        PyLong_AsLongLongAndOverflow(value, &overflow)
+        return None if overflow else str(value)
+    return str(value) if kind is float or kind is bool or value is None else None
 
 
 def rank_numbers(list texts not None):

@@ -90,6 +90,8 @@ class Listing:
         self._values: list[list[Any]] = [[_UNREAD] * len(it) for it in self.table.texts]
         self._stored: dict[int, dict[str, Any]] = {}
         self._codes: list[dict[str, int]] | None = None
+        self._own_texts = len(self.patterns) > 1 or any(callable(it.filename) for it in self.fields)
+        self._names = tuple(self.columns)
 
     def __len__(self) -> int:
         return len(self.table.names)
@@ -288,11 +290,28 @@ class Listing:
 
         :raises KeyMismatchError: the file holds a result of another name
         """
-        fields = self.stored(row, more)
-        stranger = self.stranger(row, fields)
-        if stranger is not None:
-            raise stranger
-        return fields
+        found = self._stored.get(row)
+        if found is None or any(it not in found for it in more):
+            read = self.keeper._some_fields(self.path(row), [*self.columns, *more])
+            if self._agrees(row, read) and all(it in read for it in more):
+                return read  # nothing needs to be kept of it
+            found = self._stored[row] = {**(found or {}), **self._completed(read, more)}
+        self.refuse_stranger(row, found)
+        return found
+
+    def _agrees(self, row: int, fields: dict[str, Any]) -> bool:
+        """Return whether the keys in *fields* are surely those of the row's name, without making the name anew."""
+        return not self._own_texts and self.table.agrees(row, self._names, fields)
+
+    def refuse_stranger(self, row: int, fields: dict[str, Any]) -> None:
+        """Raise an error where a result with the keys in *fields* does not belong under the name of the row.
+
+        :raises KeyMismatchError: it does not
+        """
+        if not self._agrees(row, fields):
+            stranger = self.stranger(row, fields)
+            if stranger is not None:
+                raise stranger
 
     def stored(self, row: int, more: Collection[str]) -> dict[str, Any]:
         """Return what the file says of the keys in its name, and of the fields *more*: those that it has."""
@@ -303,8 +322,11 @@ class Listing:
 
     def read(self, row: int, more: Collection[str]) -> dict[str, Any]:
         """Return the same as the file says now."""
+        return self._completed(self.keeper._some_fields(self.path(row), [*self.columns, *more]), more)
+
+    def _completed(self, read: dict[str, Any], more: Collection[str]) -> dict[str, Any]:
+        """Return the keys in the name, and the fields *more*, of those that were *read*, or their defaults."""
         names = [*self.columns, *more]
-        read = self.keeper._some_fields(self.path(row), names)
         found = {it: read[it] for it in names if it in read}
         for name in names:
             if name not in found:

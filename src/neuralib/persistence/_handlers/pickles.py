@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict
-from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._errors import NotAResultError, PersistenceError
 from neuralib.persistence._handlers import frames, heads, untrusted
 from neuralib.persistence._handlers.allowance import largest_content
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
-from neuralib.persistence._handlers.reading import refuse_special_file
+from neuralib.persistence._handlers.reading import FAILURES, raise_explained, refuse_special_file
 from neuralib.persistence._handlers.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
@@ -88,8 +88,10 @@ class PickleHandler(FileHandler[T]):
         """Note what the subclass does in its own way."""
         super().__init_subclass__(**kwargs)
         cls._own_format = cls._write is not PickleHandler._write
+        cls._own_content = cls._own_format or cls._own_reading or cls._read is not PickleHandler._read
 
     _own_format = False
+    _own_content = False
 
     def _content(self, result: T, store: FolderStore) -> bytes | Draft:
         if self._own_format:
@@ -150,17 +152,30 @@ class PickleHandler(FileHandler[T]):
         return True
 
     def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
-        if self._own_format or self._own_reading or type(self)._read is not PickleHandler._read:
+        if self._own_content:
             return super()._some_fields(path, names)
+        try:
+            data = _core.read_small(path, frames.AT_ONCE)
+            if data is not None:  # all of it takes less time than a look at its structure
+                found = self._read_bytes(data)
+                return found if type(found) is dict else self._fields_of(found, path)
+        except FAILURES as error:
+            raise_explained(error, path)
         if os.stat(path).st_size < frames.AT_ONCE:
-            return super()._some_fields(path, names)  # all of it takes less time than a look at its structure
+            return super()._some_fields(path, names)
         found = heads.read_head(path, names).fields
         if any(isinstance(found.get(it), ObjectHead) for it in names):
             return super()._some_fields(path, names)  # of a class, which this handler may trust
         return found
 
+    def _fields_of(self, found: Any, path: str) -> dict[str, Any]:
+        """Return the fields that *found*, the content of the file at *path*, is or has."""
+        if not isinstance(found, (dict, self._data_cls)):
+            raise NotAResultError(self._data_cls.__qualname__, path, f"a {type(found).__qualname__}")
+        return found if isinstance(found, dict) else as_dict(found)
+
     def _head_of(self, path: str) -> dict[str, Any]:
-        if self._own_reading or self._own_format or type(self)._read is not PickleHandler._read:
+        if self._own_content:
             return super()._head_of(path)
         try:
             found = heads.read_head(path, [it.field_name for it in self.persistence_info.named_fields])

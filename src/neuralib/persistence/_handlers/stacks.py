@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ class _Fields:
     ) -> None:
         self._listing, self._rows, self._names = listing, rows, names
         self._threads, self._progress = threads, progress
+        self._as_array = importlib.import_module("numpy").asarray
         if not rows:
             raise NothingFoundError(self._owner, listing.folder, "")
 
@@ -36,22 +38,22 @@ class _Fields:
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the place of each result, and its fields as arrays. Only as many results are held as there are threads."""
         with bar(range(len(self._rows)), self._progress, "results") as places:
+            if self._threads == 1:
+                for place in places:
+                    yield place, self._read(self._rows[place])
+                return
             for place, read in read_ahead(self._threads, lambda it: self._read(self._rows[it]), places):
                 yield place, read()
 
     def _read(self, row: int) -> dict[str, Any]:
-        import numpy as np
-
         listing = self._listing
         path = listing.path(row)
         stored = listing.keeper._stored_fields(path)
-        stranger = listing.stranger(row, stored)
-        if stranger is not None:
-            raise stranger
+        listing.refuse_stranger(row, stored)
         for name in self._names:
             if name not in stored:
                 raise MissingFieldError(self._owner, name, path)
-        return {it: np.asarray(stored[it]) for it in self._names}
+        return {it: self._as_array(stored[it]) for it in self._names}
 
     def path(self, place: int) -> str:
         return self._listing.path(self._rows[place])

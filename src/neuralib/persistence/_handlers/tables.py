@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PATH = "path"
 """The name of the column of paths."""
 
+_SINGLE = {int, float, str, bool, type(None)}
+
 
 def columns_of(
     listing: Listing, rows: list[int], fields: Sequence[str], *, path: bool, progress: bool
@@ -30,11 +32,14 @@ def columns_of(
     columns = {name: listing.values(column, rows) for name, column in listing.columns.items()}
     columns.update((it, [None] * len(rows)) for it in more)
     untold = listing.untold(rows)
+    cells = [(name, columns[name]) for name in more]
     with bar(range(len(rows)) if more else sorted(untold), progress, "results") as places:
         for place in places:
-            found = listing.looked_up(rows[place], more)
-            for name in more:
-                columns[name][place] = _single(found.get(name), name, listing.path(rows[place]))
+            row = rows[place]
+            found = listing.looked_up(row, more)
+            for name, column in cells:
+                value = found.get(name)
+                column[place] = value if type(value) in _SINGLE else _single(value, name, listing.path(row))
             if place in untold:
                 for name in listing.columns:
                     columns[name][place] = found.get(name)
