@@ -10,7 +10,9 @@ import json
 import os
 import pickle
 import re
+import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,9 +33,10 @@ from neuralib.persistence import (
     field,
     load,
     persistence_class,
+    read_head,
     results_equal,
 )
-from neuralib.persistence._commands import names
+from neuralib.persistence._commands import entries, names
 from neuralib.persistence._commands.entry import main, parser
 from neuralib.persistence._handlers.conversion import convert_file
 
@@ -215,6 +218,72 @@ def test_ls_names_what_it_cannot_read(folder, capsys):
     assert "damaged" in found[0]["problem"]
 
 
+def many(root, count=60):
+    """Results of two sessions, one of which holds the splitter as every name does."""
+    handler = PickleHandler(Shuffle, root)
+    for i in range(count):
+        result = Shuffle(f"A{i % 3}", "2023-01-02" if i % 2 else "2023-01-03", i // 6)
+        result.weights, result.rate = np.arange(3.0), float(i)
+        handler.save_persistence(result)
+    return handler
+
+
+def heads_read(monkeypatch):
+    read = []
+    monkeypatch.setattr(entries, "read_head", lambda path: read.append(path) or read_head(path))
+    return read
+
+
+def test_ls_of_many_opens_few(folder, capsys, monkeypatch):
+    """Though the session holds the splitter; and tells the same as by opening all."""
+    many(folder.parent / "many", 600)
+    read = heads_read(monkeypatch)
+    out = output(capsys, "ls", "many", "animal=A1", "run=7")
+    assert "Shuffle  2 results" in out
+    assert out.count("2023-01-0") == 4
+    assert len(read) < 40
+    for form in ("", "--json", "--csv", "-s"):
+        quick = output(capsys, "ls", "many", *form.split())
+        assert quick == output(capsys, "ls", "many", "--heads", *form.split())
+    assert [it["results"] for it in json.loads(output(capsys, "du", "many", "--json", "--by", "animal"))] == [200] * 3
+    read.clear()
+    assert "1 result" in output(capsys, "ls", "many", "rate=7")
+    assert len(read) >= 600, "it is not in the name"
+
+
+@persistence_class
+class Mixed:
+    who: Any = field(filename=True)
+    tag: str = field(filename=True, filename_prefix="t")
+    number: float = field(filename=True)
+
+
+def test_names_alone_and_heads_tell_the_same(folder, capsys):
+    """Where values have the splitter, look like numbers, are None, differ in type, or another class begins alike."""
+    handler = PickleHandler(Mixed, folder.parent / "mixed")
+    for i in range(300):
+        who = [f"a-{i % 4}", i % 7, None, "None", 1.5][i % 5]
+        handler.save_persistence(Mixed(who, ["x", "x-t1", "", "t"][i % 4], i / 4))
+    many(folder.parent / "mixed", 600)
+    longer = persistence_class(name="Shuffle-old")(type("Old", (Shuffle,), {}))
+    for begins_alike in (False, True):
+        if begins_alike:
+            PickleHandler(longer, folder.parent / "mixed").save_persistence(longer("A00", "s"))
+        for name in ("json", "csv"):
+            assert output(capsys, "ls", "mixed", f"--{name}") == output(capsys, "ls", "mixed", f"--{name}", "--heads")
+
+
+def test_ls_marks_a_file_under_another_name(folder, capsys):
+    """And does not read all for one that is."""
+    many(folder.parent / "many")
+    path = folder.parent / "many" / "cache-Shuffle-A1-2023-01-03-#7.pkl"
+    os.replace(path, path.with_name("cache-Shuffle-A9-2023-01-03-#7.pkl"))
+    out = output(capsys, "ls", "many")
+    assert out.count("its name says otherwise") == 1
+    assert "cache-Shuffle-A9-2023-01-03-#7.pkl  (its name says otherwise)" in out
+    assert sum("problem" in it for it in json.loads(output(capsys, "ls", "many", "--json"))) == 1
+
+
 # ------------------------------------------------------------------------------------------ how names are read
 
 words = st.text("ab-_.#1é", max_size=6)
@@ -337,6 +406,82 @@ def test_verify_has_an_exit_status(folder, capsys):
     assert [it["path"] for it in found["damaged"]] == [first_of(folder)]
     Path(first_of(folder)).write_bytes(pickle.dumps({"a": 1}))
     assert "1 whole file of another program" in output(capsys, "verify", first_of(folder))
+
+
+def test_verify_finds_files_under_another_name(folder, capsys):
+    """Renamed, copied, or exchanged: what most files have in common says how names are made."""
+    handler = many(folder.parent / "many")
+    output(capsys, "verify", "many")
+    names = sorted(os.listdir("many"))
+    shutil.copy(f"many/{names[0]}", "many/cache-Shuffle-A0-2023-01-03-#11.pkl")  # the number alone: 1 ends 11
+    shutil.copy(f"many/{names[0]}", "many/cache-Shuffle-B0-2023-01-03-#0.pkl")
+    os.rename(f"many/{names[1]}", "many/x")
+    os.rename(f"many/{names[30]}", f"many/{names[1]}")
+    os.rename("many/x", f"many/{names[30]}")
+    expected = sorted(
+        ["cache-Shuffle-A0-2023-01-03-#11.pkl", "cache-Shuffle-B0-2023-01-03-#0.pkl", names[1], names[30]]
+    )
+    for options in ([], ["--class", f"{__file__}:Shuffle"]):
+        found = json.loads(output(capsys, "verify", "many", "--json", *options, status=1))
+        assert sorted(os.path.basename(it["path"]) for it in found["misnamed"]) == expected
+        assert found["damaged"] == found["names_not_compared"] == []
+    assert expected == sorted(it.path.name for it in handler.verify() if it.problem)
+    out = output(capsys, "verify", "many", status=1)
+    assert "62 whole, 0 damaged, 4 under another name" in out
+    assert "renamed or copied" in out
+    assert output(capsys, "verify", "-q", "many", status=1).count("\n") == 4
+    assert "1 under another name" in output(capsys, "verify", "many/" + expected[0], "many/" + names[5], status=1)
+
+
+def test_verify_says_which_names_it_could_not_compare(folder, capsys):
+    """Of one file alone that does not fit, of texts that a class makes by a function, of objects of a class."""
+    many(folder.parent / "many")
+    alone = folder.parent / "many" / "cache-Shuffle-A1-2023-01-03-#7.pkl"
+    alone = alone.replace(folder.parent / "cache-Shuffle-A9-2023-01-03-#7.pkl")
+    found = json.loads(output(capsys, "verify", alone, "--json"))
+    assert found["names_not_compared"] == [str(alone)]
+    assert "give --class" in output(capsys, "verify", alone)
+    assert "renamed" in output(capsys, "verify", alone, "--class", f"{__file__}:Shuffle", status=1)
+
+    @persistence_class
+    class Rounded:
+        animal: str = field(filename=True)
+        speed: float = field(filename=lambda it: f"v{it:.0f}")
+        run: int = field(filename=True, filename_prefix="#")
+
+    for i in range(20):
+        PickleHandler(Rounded, folder.parent / "rounded").save_persistence(Rounded("A0", i / 3, i))
+    found = json.loads(output(capsys, "verify", "rounded", "--json"))
+    assert len(found["names_not_compared"]) == 20
+
+    @persistence_class
+    class Coloured:
+        colour: Colour = field(filename=True)
+
+    PickleHandler(Coloured, folder.parent / "coloured").save_persistence(Coloured(Colour.RED))
+    assert "1 file can't be held" in output(capsys, "verify", "coloured")
+
+
+@persistence_class
+class Optional:
+    animal: str = field(filename=True)
+    part: Any = field(filename=lambda it: None if it is None else f"part{it}")
+    run: int = field(filename=lambda it: f"{it:03d}")
+
+
+def test_names_with_keys_left_out_or_filled_up_are_not_taken_for_others(folder, capsys):
+    """Nor those of a class whose name begins with another's."""
+    longer = persistence_class(name="Shuffle-old")(type("Old", (Shuffle,), {}))
+    many(folder.parent / "many")
+    for i in range(40):
+        PickleHandler(Optional, folder.parent / "many").save_persistence(
+            Optional("A0", 7 if i % 9 == 3 else None, i * 30)
+        )
+        result = longer(f"A{i % 3}", "s", i // 3)
+        PickleHandler(longer, folder.parent / "many").save_persistence(result)
+    found = json.loads(output(capsys, "verify", "many", "--json"))
+    assert found["misnamed"] == []
+    assert all("old" in it or "Optional" in it for it in found["names_not_compared"])
 
 
 def test_du_adds_up(folder, capsys):
@@ -643,8 +788,11 @@ def in_terminal(*words, columns=80, answer=None, env=None, interrupt=None):
             {**clean, "TERM": "xterm", **(env or {})},
         )  # fmt: skip
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    shown = b""
+    shown, typed = b"", b""
     while True:
+        # A signal right before a process begins to wait for input is heard only when it comes again.
+        while typed and not select.select([fd], [], [], 5)[0]:
+            os.write(fd, typed)
         try:
             data = os.read(fd, 65536)
         except OSError:
@@ -654,7 +802,7 @@ def in_terminal(*words, columns=80, answer=None, env=None, interrupt=None):
         shown += data
         if answer is not None and shown.endswith(b"[y/N] "):
             os.write(fd, answer)
-            answer = None
+            answer, typed = None, answer
         if interrupt is not None and interrupt in shown:
             os.kill(pid, signal.SIGINT)
             interrupt = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import enum
+import os
+import pickle
 import sys
 import tracemalloc
 from pathlib import Path
@@ -20,6 +22,7 @@ from neuralib.persistence import (
     PickleHandler,
     StackError,
     UnknownFieldError,
+    UntrustedTypeError,
     autoinc_field,
     field,
     persistence_class,
@@ -291,3 +294,51 @@ def test_an_xarray_dataset_that_can_not_be_made_is_refused(tmp_path):
     assert handler.find().to_xarray("data", fill_value=-1).data_vars["data"].values.tolist() == [[3, 3], [3, -1]]
     with pytest.raises(ValueError, match="dims are keys of the name.*not plane"):
         handler.find().to_xarray("data", dims=["plane"])
+
+
+# ------------------------------------------------------------------------------------------ trust
+
+
+class Touch:
+    """Runs a command where it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@persistence_class
+class Doubted:
+    animal: str = field(filename=True)
+    score: object
+    weights: np.ndarray
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_file_is_trusted_no_more_than_its_handler_says(tmp_path, large):
+    """Names open nothing; a column, a condition, a stack go through the closed list, whatever the size of the file."""
+    touched = tmp_path / "touched"
+    handler = PickleHandler(Doubted, tmp_path / "results", trusted=False)
+    result = Doubted("A")
+    result.score, result.weights = 0.5, np.zeros(1 << 15 if large else 3)
+    handler.save_persistence(result)
+    assert handler.find().to_columns("score") == {"animal": ["A"], "score": [0.5]}
+    content = {"animal": "A", "score": Touch(touched), "weights": result.weights}
+    handler.filepath(result).write_bytes(pickle.dumps(content))
+    for it in (handler, PickleHandler(Doubted, tmp_path / "results")):
+        assert it.find(animal=lambda name: name == "A").to_columns() == {"animal": ["A"]}
+        assert [found.problem for found in it.verify()] == [None]
+    for call in (
+        lambda: handler.find().to_columns("score"),
+        lambda: handler.find().stack("weights"),
+        lambda: handler.find(score=0.5).paths,
+        lambda: handler.find().first().fields("score"),
+        lambda: handler.find().first().load(),
+    ):
+        with pytest.raises(UntrustedTypeError, match="cache-Doubted-A.*system"):
+            call()
+    assert not touched.exists()
+    PickleHandler(Doubted, tmp_path / "results").find().to_columns("score")
+    assert touched.exists(), "who trusts a file runs what is in it"

@@ -38,9 +38,11 @@ def reader_of(declared: PersistentField[Any]) -> Callable[[str], Any]:
     where the annotation has no value of that text, or more than one (``None`` and ``'None'`` for an optional str), where
     it is no type known here, and where the class makes the text by a function of its own, which can't be inverted.
     """
-    kind = declared.field_type
-    if callable(declared.filename):
-        return lambda _: UNDECIDED
+    return (lambda _: UNDECIDED) if callable(declared.filename) else reader_of_kind(declared.field_type)
+
+
+def reader_of_kind(kind: Any) -> Callable[[str], Any]:
+    """Return the function that gives the value of the annotation *kind* for its text: see :func:`reader_of`."""
     if kind is int:
         return _int_or_undecided
     if kind is str:  # keys are not checked against their annotation, and None is a usual value of a str

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands import names
+from neuralib.persistence._commands.schemes import Reader, Scheme, SchemeError, scheme_of_all, scheme_of_most
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._handlers.heads import read_head
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pkl", ".pkl.gz")
 """Of the files that can be looked into."""
+_MANY = 50  # files of one class: of fewer, each is looked into
 
 
 class UsageError(Exception):
@@ -33,10 +35,23 @@ class Entry:
     :param path: as it is to be shown
     """
 
-    __slots__ = ("class_name", "fields", "keys", "modified", "path", "problem", "size_bytes")
+    __slots__ = (
+        "bare",
+        "class_name",
+        "fields",
+        "keys",
+        "misnamed",
+        "modified",
+        "name",
+        "opened",
+        "path",
+        "problem",
+        "size_bytes",
+    )
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.name = os.path.basename(path)
         status = os.stat(path)
         self.size_bytes = status.st_size
         self.modified = status.st_mtime
@@ -46,11 +61,32 @@ class Entry:
         self.fields: dict[str, Any] = {}
         """All that is known of the content; nothing where the name was enough."""
         self.problem: Exception | None = None
+        self.misnamed = False
+        """Whether it is known that the keys in the file are not those of its name."""
+        self.opened = False
+        self.bare = True
+        """Whether the file holds the fields alone, as all but the oldest do, which name their class."""
 
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return os.path.basename(self.path)
+    def look(self) -> bool:
+        """Look into the file, if that was not done yet; return whether it can be read."""
+        if not self.opened:
+            self.opened = True
+            try:
+                head = read_head(self.path)
+            except (PersistenceError, OSError) as error:
+                self.problem = error
+            else:
+                self.fields = head.fields
+                self.bare = head.type_name is None
+                if head.type_name is not None:
+                    self.class_name = head.type_name.rpartition(".")[2]
+        return self.problem is None
+
+    def take_keys(self, reading: names.Reading | Scheme) -> None:
+        """Take those of the fields in the file for its keys that *reading* says."""
+        self.keys = {key: self.fields[key] for key in reading.keys if key in self.fields}
+        if isinstance(reading, Scheme) and self.problem is None:
+            self.misnamed = reading.agrees(self.name, self.fields) is False
 
     def matches(self, wanted: dict[str, list[str]]) -> bool:
         """Return whether each key has one of the values that are *wanted*."""
@@ -109,15 +145,28 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def entries_in(
-    folder: str, *, recursive: bool, info: PersistentClass[Any] | None, wanted: dict[str, list[str]]
+    folder: str,
+    *,
+    recursive: bool,
+    info: PersistentClass[Any] | None,
+    wanted: dict[str, list[str]],
+    by: Collection[str] = (),
+    heads: bool = False,
 ) -> list[Entry]:
-    """Return what there is in *folder*: of the class *info*, where one is given, and with the keys *wanted*."""
+    """Return what there is in *folder*: of the class *info*, where one is given, and with the keys *wanted*.
+
+    :param by: other fields that are needed
+    :param heads: look into each file, also where names tell enough
+    """
     if info is not None:
         folders = [it for it, _, _ in os.walk(folder)] if recursive else [folder]
         return [entry for it in folders for entry in _of_class(it, info, wanted) if entry.matches(wanted)]
-    paths = list(paths_in(folder, recursive=recursive))
-    found = [it for path in progress(paths, "looking at file") if (it := _looked_at(path)) is not None]
-    _read_names(found)
+    found = [it for path in paths_in(folder, recursive=recursive) if (it := _entry(path)) is not None]
+    for group in _groups(found):
+        if heads or not _read_by_names(group, {*wanted, *by}):
+            for it in progress([it for it in group if not it.opened], "looking at file"):
+                it.look()
+            _read_names(group)
     return [it for it in found if it.matches(wanted)]
 
 
@@ -128,34 +177,57 @@ def _entry(path: str) -> Entry | None:
         return None
 
 
-def _looked_at(path: str) -> Entry | None:
-    entry = _entry(path)
-    if entry is None:
-        return None
-    try:
-        head = read_head(path)
-    except (PersistenceError, OSError) as error:
-        entry.problem = error
-    else:
-        entry.fields = head.fields
-        if head.type_name is not None:
-            entry.class_name = head.type_name.rpartition(".")[2]
-    return entry
-
-
-def _read_names(entries: list[Entry]) -> None:
-    """Set class and keys of *entries*, group by group."""
+def _groups(entries: list[Entry]) -> Collection[list[Entry]]:
+    """Return *entries* by what their names have in common, which are of one class as a rule."""
     groups: dict[tuple[str, tuple[str, str]], list[Entry]] = {}
     for it in entries:
         groups.setdefault((os.path.dirname(it.path), names.group_of(it.name)), []).append(it)
-    for group in groups.values():
-        whole = [it for it in group if it.problem is None]
-        reading = names.Reading(names.group_of(group[0].name)[1], ())
-        if whole:
-            reading = names.reading_of([it.name for it in whole], [it.fields for it in whole])
-        for it in group:
-            it.class_name = it.class_name or reading.class_name
-            it.keys = {key: it.fields[key] for key in reading.keys if key in it.fields}
+    return groups.values()
+
+
+def _read_by_names(group: list[Entry], needed: set[str]) -> bool:
+    """Set class and keys of *group*, of which as few files as possible are opened; return whether that could be done.
+
+    :param needed: the fields that have to be known
+    """
+    if len(group) < _MANY:
+        return False
+    sample = [it for it in group[:: len(group) // names.SAMPLE] if it.look() and it.bare]
+    shown = [(it.name, it.fields) for it in sample]
+    scheme = (scheme_of_all(shown) or scheme_of_most(shown, 0.9)) if sample else None
+    if scheme is None or not needed.issubset(scheme.keys):
+        return False
+    by_name = {it.name: it for it in group}
+
+    def look(name: str) -> dict[str, Any] | None:
+        return by_name[name].fields if by_name[name].look() else None
+
+    suffixes = [it for it in SUFFIXES if any(name.endswith(it) for name in by_name)]
+    try:
+        keys = Reader(scheme, suffixes, dict(shown), look).keys_of(list(by_name))
+    except SchemeError:
+        return False
+    for it in group:
+        if it.size_bytes and it.name in keys and not it.opened:
+            it.keys = keys[it.name]
+        else:
+            it.look()
+            it.take_keys(scheme)
+        it.class_name = it.class_name or scheme.class_name
+    return True
+
+
+def _read_names(group: list[Entry]) -> None:
+    """Set class and keys of *group*, whose files were looked into."""
+    whole = [it for it in group if it.problem is None]
+    reading: names.Reading | Scheme = names.Reading(names.group_of(group[0].name)[1], ())
+    if whole:
+        found = [it.name for it in whole], [it.fields for it in whole]
+        most = names.agreed_reading_of(*found) or scheme_of_most(list(zip(*found, strict=True)))
+        reading = most or names.reading_of(*found)
+    for it in group:
+        it.class_name = it.class_name or reading.class_name
+        it.take_keys(reading)
 
 
 class _Careful(PickleHandler[Any]):
@@ -198,7 +270,7 @@ def targets(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | None) -> list[Entry]:
-    """Return the results that *words* name: files, and what is in folders, with the keys asked for.
+    """Return the results that *words* name: files, and what is in folders, with the keys asked for. All were looked into.
 
     :raises UsageError: a word is neither a file nor ``key=value``
     """
@@ -206,10 +278,11 @@ def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | 
     found: list[Entry] = []
     for path in paths:
         if os.path.isdir(path):
-            found += entries_in(path, recursive=recursive, info=info, wanted=wanted)
+            found += entries_in(path, recursive=recursive, info=info, wanted=wanted, heads=True)
         else:
-            entry = _looked_at(path)
+            entry = _entry(path)
             if entry is not None:
+                entry.look()
                 _read_names([entry])
                 found += [entry] if entry.matches(wanted) else []
     return found

@@ -32,7 +32,7 @@ exit status: 0 all is well; 1 a file is damaged, results differ, or something fa
 _COMMANDS = {
     "ls": ("listing", "list results: classes, keys, counts, sizes", "ls results animal=A00 animal=A01\nls -r --csv . > results.csv\nls results --class lab.results:Shuffle     # by names alone, which opens no file"),
     "show": ("looking", "show what is in files: fields, shapes, dtypes, sizes", 'show results/cache-Shuffle-A00-20230101-#0.pkl\nshow --json FILE\nshow --class lab/results.py:Shuffle FILE    # with units: Annotated[np.ndarray, "Hz"]'),
-    "verify": ("keeping", "read files to their end and say which are damaged", "verify results && echo all whole\nverify -r --json . > report.json"),
+    "verify": ("keeping", "read files to their end and say which are damaged, or have another name than their keys say", "verify results && echo all whole\nverify -r --json . > report.json\nverify results --class lab.results:Shuffle   # names held against keys exactly"),
     "du": ("listing", "add up sizes by class or key", "du -r results\ndu results --by animal"),
     "rm": ("keeping", "remove results, after a question", "rm results animal=A00 --dry-run\nrm results animal=A00 --yes"),
     "convert": ("keeping", "compress results, or make them plain again", "convert results --all --to gzip\nconvert FILE.pkl.gz --to pickle --keep"),
@@ -72,6 +72,7 @@ def _add_arguments(parts: dict[str, argparse.ArgumentParser]) -> None:
         )
         _add_output(parts[name], "--json", "--csv")
     parts["ls"].add_argument("--limit", type=_count, metavar="N", help="show the first N of each class")
+    parts["ls"].add_argument("--heads", action="store_true", help="look into each file: also tells which can't be read")
     parts["ls"].add_argument("-s", "--summary", action="store_true", help="one line for each class")
     parts["du"].add_argument("--by", action="append", metavar="KEY", help="by the values of this key too")
     parts["show"].add_argument("files", nargs="+", metavar="FILE")
@@ -92,7 +93,7 @@ def _add_arguments(parts: dict[str, argparse.ArgumentParser]) -> None:
         _add_output(parts[name], "--json")
     for name in ("show", "diff"):
         parts[name].add_argument("--trust", action="store_true", help="load all objects: code in the file is run")
-    for name in ("ls", "du", "show", "rm", "convert"):
+    for name in ("ls", "du", "show", "verify", "rm", "convert"):
         parts[name].add_argument(
             "--class", dest="class_", metavar="MODULE:CLASS", help="of this class, which is imported"
         )

@@ -6,63 +6,68 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._commands.checking import checked
 from neuralib.persistence._commands.classes import class_info
-from neuralib.persistence._commands.content import checker
-from neuralib.persistence._commands.entries import Entry, UsageError, paths_in, selected, targets
+from neuralib.persistence._commands.entries import Entry, UsageError, selected, targets
 from neuralib.persistence._commands.screen import Screen, progress, write_json
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
 from neuralib.persistence._preview import count_text, size_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+
+    from neuralib.persistence._commands.checking import Checked
 
 _MOST_NAMED = 5  # files that a question names
 
 
 def verify(options: argparse.Namespace, screen: Screen) -> int:
-    """Read files to their end; return 1 where one is damaged."""
+    """Read files to their end, and hold their keys against their names; return 1 where something is wrong."""
     paths, wanted = targets(options.paths)
     if wanted:
         raise UsageError(f"verify takes files and folders, and {next(iter(wanted))}= is neither")
-    files = [it for path in paths for it in _files_at(path, options)]
-    check = checker()._check
-    damaged: list[tuple[str, Exception]] = []
-    plain: list[str] = []
-    size = 0
-    for path in progress(files, "checking file"):
-        try:
-            if not check(path):
-                plain.append(path)
-            size += os.stat(path).st_size
-        except (PersistenceError, OSError) as error:
-            damaged.append((path, error))
+    info = class_info(options.class_) if options.class_ else None
+    found = checked(paths, recursive=options.recursive, info=info)
+    status = 1 if found.damaged or found.misnamed else 0
     if options.json:
-        problems = [{"path": path, "problem": str(it)} for path, it in damaged]
-        write_json(
-            screen,
-            {"files": len(files), "size_bytes": size, "damaged": problems, "without_checksum": plain},
-        )
-        return 1 if damaged else 0
-    for path, problem in damaged:
+        write_json(screen, _report(found))
+        return status
+    for path, problem in [*found.damaged, *found.misnamed]:
         text = str(problem)
         screen.line(text if path in text else f"{path}: {text}", "red")
-    whole = len(files) - len(damaged)
     if not options.quiet:
+        _tell(found, screen)
+    return status
+
+
+def _report(found: Checked) -> dict[str, Any]:
+    """Return what was *found* for programs."""
+    return {
+        "files": found.files,
+        "size_bytes": found.size_bytes,
+        "damaged": [{"path": path, "problem": str(it)} for path, it in found.damaged],
+        "misnamed": [{"path": path, "problem": str(it)} for path, it in found.misnamed],
+        "without_checksum": found.plain,
+        "names_not_compared": found.not_compared,
+    }
+
+
+def _tell(found: Checked, screen: Screen) -> None:
+    """Write what was *found* in all files together."""
+    wrong = len(found.damaged)
+    line = f"{count_text(found.files, 'file')} of {size_text(found.size_bytes)}: "
+    line += f"{found.files - wrong:,} whole, {wrong:,} damaged"
+    if found.misnamed:
+        line += f", {len(found.misnamed):,} under another name"
+    screen.line(line, "red" if wrong or found.misnamed else "green")
+    if found.plain:
+        files_text = count_text(len(found.plain), "whole file")
         screen.line(
-            f"{count_text(len(files), 'file')} of {size_text(size)}: {whole:,} whole, {len(damaged):,} damaged",
-            "red" if damaged else "green",
+            f"{files_text} of another program can be read to the end, but no checksum vouches for the values", "dim"
         )
-        if plain:
-            files_text = count_text(len(plain), "whole file")
-            screen.line(
-                f"{files_text} of another program can be read to the end, but no checksum vouches for the values", "dim"
-            )
-    return 1 if damaged else 0
-
-
-def _files_at(path: str, options: argparse.Namespace) -> Sequence[str]:
-    return list(paths_in(path, recursive=options.recursive)) if os.path.isdir(path) else [path]
+    if found.not_compared:
+        files_text = count_text(len(found.not_compared), "file")
+        screen.line(f"the keys of {files_text} can't be held against the name without the class: give --class", "dim")
 
 
 # ------------------------------------------------------------------------------------------ rm

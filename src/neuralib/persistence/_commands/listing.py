@@ -12,12 +12,14 @@ from neuralib.persistence._commands.plain import as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_csv, write_json
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._preview import count_text, printable, size_text, value_text
+from neuralib.persistence._stores.system import joined
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
 UNKNOWN_CLASS = "(class unknown)"
+_LARGEST = 1 << 63
 
 
 def ls(options: argparse.Namespace, screen: Screen) -> int:
@@ -43,7 +45,14 @@ def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
     for folder in paths or [os.curdir]:
         if not os.path.isdir(folder):
             raise UsageError(f"{folder} is a file: see what is in it by `neuralib-persistence show`")
-        found += entries_in(folder, recursive=options.recursive, info=info, wanted=wanted)
+        found += entries_in(
+            folder,
+            recursive=options.recursive,
+            info=info,
+            wanted=wanted,
+            by=getattr(options, "by", None) or (),
+            heads=getattr(options, "heads", False),
+        )
     results = [it for it in found if it.name.startswith("cache") or not isinstance(it.problem, NotAResultError)]
     return results, len(found) - len(results)
 
@@ -92,14 +101,20 @@ def _tables(entries: list[Entry], options: argparse.Namespace, screen: Screen) -
 
 
 def _file_text(entry: Entry, folder: str) -> str:
-    text = os.path.relpath(entry.path, folder) if folder else entry.path
-    return f"{text}  (can't be read)" if entry.problem is not None else text
+    text = entry.path
+    if folder:
+        inside = joined(folder, "")
+        text = text[len(inside) :] if text.startswith(inside) else os.path.relpath(text, folder)
+    note = "  (can't be read)" if entry.problem is not None else "  (its name says otherwise)" if entry.misnamed else ""
+    return text + note
 
 
 def _key_text(entry: Entry, key: str) -> str:
     if key not in entry.keys:
         return ""
     value = entry.keys[key]
+    if type(value) is int and -_LARGEST < value < _LARGEST:
+        return str(value)  # as most are
     return printable(value) if isinstance(value, str) else value_text(value)
 
 
@@ -121,6 +136,8 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
     }
     if entry.problem is not None:
         found["problem"] = str(entry.problem)
+    elif entry.misnamed:
+        found["problem"] = "its name is not that of the keys in it"
     return found
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence._errors import is_brief
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_START = "cache"
+START = "cache"
 _SUFFIXES = (".pkl.gz", ".pkl")
 _MOST_READINGS = 200  # of one name
-_SAMPLE = 25  # files of a group that must agree
+SAMPLE = 25  # files of a group that must agree
 _LONGEST_VALUE = 255  # bytes of a file name, and so of a key in it
 
 
@@ -40,7 +42,7 @@ def stem_of(name: str) -> str:
 
 def splitter_of(name: str) -> str:
     """Return what stands between the parts of *name*, as far as it can be told: what follows ``cache``."""
-    rest = name[len(_START) :] if name.startswith(_START) else ""
+    rest = name[len(START) :] if name.startswith(START) else ""
     return rest[:1] if rest and not rest[0].isalnum() else ""
 
 
@@ -50,30 +52,48 @@ def group_of(name: str) -> tuple[str, str]:
     stem = stem_of(name)
     if not splitter:
         return "", ""
-    return splitter, stem[len(_START) + len(splitter) :].split(splitter, 1)[0]
+    return splitter, stem[len(START) + len(splitter) :].split(splitter, 1)[0]
 
 
 def reading_of(names: Sequence[str], fields: Sequence[dict[str, Any]]) -> Reading:
     """Return how to read *names*, files of one group, which hold *fields*.
 
-    :return: without keys where none explains all names
+    :return: where nothing explains all names, with those keys only that are somewhere in each
     """
+    found = agreed_reading_of(names, fields)
+    if found is not None:
+        return found
     splitter, first = group_of(names[0])
-    step = max(1, len(names) // _SAMPLE)
-    sample = [
-        (stem_of(name), {key: text for key, value in found.items() if (text := _text(value)) is not None})
-        for name, found in zip(names[::step], fields[::step], strict=True)
-    ]
+    return Reading(first, _loosely(_sample(names, fields), splitter) if splitter else ())
+
+
+def agreed_reading_of(names: Sequence[str], fields: Sequence[dict[str, Any]]) -> Reading | None:
+    """Return the reading that explains all of *names*, as far as these are looked at, or None."""
+    splitter, _ = group_of(names[0])
     if not splitter:
-        return Reading(first, ())
-    for reading in _readings(*sample[0], splitter):
-        if all(fits(stem, texts, reading, splitter) for stem, texts in sample[1:]):
+        return None
+    first, *others = _sample(names, fields)
+    for reading in readings(*first, splitter):
+        if all(fits(stem, texts, reading, splitter) for stem, texts in others):
             return reading
-    return Reading(first, _loosely(sample, splitter))
+    return None
+
+
+def _sample(names: Sequence[str], fields: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, str]]]:
+    """Return some of *names* without their suffix, and the texts of their fields."""
+    step = max(1, len(names) // SAMPLE)
+    return [(stem_of(name), texts_of(it)) for name, it in zip(names[::step], fields[::step], strict=True)]
+
+
+def texts_of(fields: dict[str, Any]) -> dict[str, str]:
+    """Return the texts that *fields* have in a name where they are keys; of those that can't be, nothing."""
+    return {key: text for key, value in fields.items() if (text := _text(value)) is not None}
 
 
 def _text(value: Any) -> str | None:
     """Return the text of *value* in a name; None for what is no key."""
+    if isinstance(value, tuple) and not is_brief(value):
+        return None
     if isinstance(value, (str, int, float, tuple)) or value is None or hasattr(value, "item"):
         try:
             text = str(value)
@@ -85,7 +105,7 @@ def _text(value: Any) -> str | None:
     return None
 
 
-def _readings(stem: str, texts: dict[str, str], splitter: str) -> Iterator[Reading]:
+def readings(stem: str, texts: dict[str, str], splitter: str) -> Iterator[Reading]:
     """Yield the ways to read *stem*, those with most keys first."""
     found = itertools.islice(_from_right(stem, list(texts.items()), splitter), _MOST_READINGS)
     yield from sorted(set(found), key=lambda it: (-len(it.keys), it))
@@ -99,7 +119,7 @@ def _from_right(stem: str, left: list[tuple[str, str]], splitter: str) -> Iterat
         if rest is not None:
             for before in _from_right(rest, left[:i], splitter):
                 yield Reading(before.class_name, (*before.keys, key))
-    class_name = stem[len(_START) + len(splitter) :]
+    class_name = stem[len(START) + len(splitter) :]
     if class_name:
         yield Reading(class_name, ())
 
@@ -109,17 +129,29 @@ def _without(stem: str, text: str, splitter: str) -> str | None:
     if not stem.endswith(text):
         return None
     at = stem.rfind(splitter, 0, len(stem) - len(text))
-    return stem[:at] if at > len(_START) else None
+    return stem[:at] if at > len(START) else None
 
 
 def fits(stem: str, texts: dict[str, str], reading: Reading, splitter: str) -> bool:
     """Return whether *stem*, of a file whose fields have *texts*, can be read so."""
-    for key in reversed(reading.keys):
+    found = split(stem, texts, reading.keys, splitter)
+    return found is not None and found[0] == reading.class_name
+
+
+def split(stem: str, texts: dict[str, str], keys: Sequence[str], splitter: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the name of the class and the prefixes of *keys* in *stem*, of a file whose fields have *texts*.
+
+    None where it does not end with these keys.
+    """
+    prefixes = []
+    for key in reversed(keys):
         rest = _without(stem, texts[key], splitter) if key in texts else None
         if rest is None:
-            return False
+            return None
+        prefixes.append(stem[len(rest) + len(splitter) : len(stem) - len(texts[key])])
         stem = rest
-    return stem == f"{_START}{splitter}{reading.class_name}"
+    class_name = stem[len(START) + len(splitter) :]
+    return (class_name, tuple(reversed(prefixes))) if class_name else None
 
 
 def _loosely(sample: list[tuple[str, dict[str, str]]], splitter: str) -> tuple[str, ...]:

@@ -66,15 +66,23 @@ class Screen:
         texts = {i: [printable(row[i]) for row in rows] for i in used}
         widths = {i: max(map(text_width, [titles[i], *texts[i]])) for i in used}
         used = self._with_room(used, widths, columns, gap)
-        fitted = self._fitted([widths[i] for i in used], gap)
+        fitted = dict(zip(used, self._fitted([widths[i] for i in used], gap), strict=True))
         kept = [columns[i] for i in used]
-        lines = zip(*([_cut(it, width) for it in texts[i]] for i, width in zip(used, fitted, strict=True)), strict=True)
+        for i, width in fitted.items():
+            if width < widths[i]:
+                texts[i] = [_cut(it, width) for it in texts[i]]
+                titles[i] = _cut(titles[i], width)
         if by_rich:
-            self._rich_table(kept, [_cut(titles[i], width) for i, width in zip(used, fitted, strict=True)], list(lines))
+            self._rich_table(kept, [titles[i] for i in used], list(zip(*(texts[i] for i in used), strict=True)))
             return
-        self._row(kept, [titles[i] for i in used], fitted, "bold")
-        for row in lines:
-            self._row(kept, row, fitted)
+        cells = [
+            [
+                self._cell(titles[i], fitted[i], "bold", right=columns[i].right),
+                *(self._cell(it, fitted[i], columns[i].style, right=columns[i].right) for it in texts[i]),
+            ]
+            for i in used
+        ]
+        self.stream.write("".join("  ".join(row).rstrip() + "\n" for row in zip(*cells, strict=True)))
 
     def _with_room(self, used: list[int], widths: dict[int, int], columns: Sequence[Column], gap: int) -> list[int]:
         """Return those of the columns *used* that have room, the spare ones left out as far as needed."""
@@ -98,14 +106,11 @@ class Screen:
             over -= step
         return widths
 
-    def _row(self, columns: Sequence[Column], texts: Sequence[str], widths: list[int], style: str = "") -> None:
-        parts = []
-        for column, text, width in zip(columns, texts, widths, strict=True):
-            cut = _cut(text, width)
-            filling = " " * (width - text_width(cut))
-            marked = self.styled(cut, style or column.style)
-            parts.append(filling + marked if column.right else marked + filling)
-        self.stream.write("  ".join(parts).rstrip() + "\n")
+    def _cell(self, text: str, width: int, style: str, *, right: bool) -> str:
+        """Return *text* in *style*, filled up to *width*."""
+        filling = " " * (width - text_width(text))
+        marked = self.styled(text, style) if self.colored else text
+        return filling + marked if right else marked + filling
 
     def _rich_table(self, columns: Sequence[Column], titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.box import SIMPLE_HEAD

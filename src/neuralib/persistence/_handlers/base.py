@@ -447,7 +447,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
           unless the key is annotated with tuples, ``Any`` or what can't be resolved: there it is a value;
         - a function that is given the value, as one of the key's annotation: ``plane=lambda it: it > 3``.
 
-        A file is opened only where names can't decide, and then its head alone is read: where a condition is on a key that
+        A file is opened only where names can't decide, and then its head alone is read, or all of it where that is less
+        than 64 KiB, as far as the handler trusts it: where a condition is on a key that
         is not in the name, or on a data field; where the value of a key can't be told from its text (its annotation says
         too little, or the class makes the text by a function) and a function asks for it; and where the name can be read
         in more than one way, because values contain the splitter, and the answer depends on it.

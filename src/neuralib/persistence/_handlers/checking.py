@@ -66,7 +66,7 @@ def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) 
             try:
                 checksummed = handler._check(path)
                 if not given:  # else it may have any name
-                    _check_name(handler, path)
+                    check_name(handler, path)
             except (PersistenceError, OSError) as error:
                 if not given and _has_gone(path, error):
                     continue
@@ -74,12 +74,15 @@ def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) 
             yield FileCheck(Path(path), problem, checksummed)
 
 
-def _check_name(handler: Checked, path: str) -> None:
-    """Raise an error where the keys in the file at *path*, as far as they can be read, give another name."""
+def check_name(handler: Checked, path: str) -> bool:
+    """Raise an error where the keys in the file at *path* give another name; return whether they could be read.
+
+    :raises KeyMismatchError: they do
+    """
     fields = handler._head_of(path)
     named = handler.persistence_info.named_fields
     if not all(it.field_name in fields and has_text(it, fields[it.field_name]) for it in named):
-        return
+        return False
     keys = {it.field_name: fields[it.field_name] for it in named}
     try:
         found = handler.filename(None, **keys)
@@ -87,6 +90,7 @@ def _check_name(handler: Checked, path: str) -> None:
         raise _misplaced(handler, keys, os.path.basename(path), path) from error
     if found != os.path.basename(path):
         raise _misplaced(handler, keys, os.path.basename(path), path)
+    return True
 
 
 def _misplaced(handler: Checked, keys: dict[str, Any], name: str, path: str) -> KeyMismatchError:

@@ -86,7 +86,8 @@ class Hit(Generic[T]):
     def fields(self, *names: str) -> dict[str, Any]:
         """Return those of the fields *names* that the result has, without loading its arrays.
 
-        A large array is shown by a stand-in with ``shape``, ``dtype`` and ``size_bytes``.
+        A large array is shown by a stand-in with ``shape``, ``dtype`` and ``size_bytes``. A file of less than 64 KiB is
+        unpickled whole, as far as the handler trusts it.
         """
         stored = self._listing.stored(self._row, names)
         return {it: stored[it] for it in names if it in stored}
@@ -283,7 +284,8 @@ class Found(Sequence[Hit[T]]):
     def to_columns(self, *fields: str, path: bool = False, progress: bool = False) -> dict[str, list[Any]]:
         """Return a table as plain lists: one for each key in the name, and one for each of *fields*.
 
-        Values are those of :attr:`Hit.keys`. Without *fields*, no file is opened where names tell all keys.
+        Values are those of :attr:`Hit.keys`. Without *fields*, no file is opened where names tell all keys. Where one is,
+        the handler's *trusted* counts: a small file is unpickled as by :meth:`Hit.load`.
 
         :param fields: keys that are not in the name, and data fields that hold single values. They are read from the
             heads of the files, without loading arrays; None where a result lacks one
