@@ -8,20 +8,49 @@ import sys
 
 import pytest
 
+import neuralib.persistence as package
+
 HEAVY = ["numpy", "argclz", "gzip", "zlib_ng", "pandas", "dataclasses", "multiprocessing", "asyncio"]
 
 
 def loaded_by(statement):
-    code = f"import sys, json; before = set(sys.modules); {statement}; print(json.dumps(sorted(set(sys.modules) - before)))"
+    code = f"import sys, json; before = set(sys.modules)\n{statement}\nprint(json.dumps(sorted(set(sys.modules) - before)))"
     return json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
 def test_import_loads_nothing_heavy():
-    """Neither numpy nor a command-line library."""
-    loaded = loaded_by("import neuralib.persistence")
+    """Neither numpy nor a command-line library, though every name is asked for."""
+    loaded = loaded_by("from neuralib.persistence import *")
     assert not [it for it in loaded if it.split(".")[0] in HEAVY]
     assert len(loaded) < 120
     assert "neuralib.persistence._core" in loaded
+
+
+def test_a_name_is_imported_when_it_is_asked_for():
+    """So the package itself costs next to nothing; each name, once asked for, is there as any other."""
+    loaded = loaded_by("import neuralib.persistence")
+    assert [it for it in loaded if it.startswith("neuralib")] == ["neuralib", "neuralib.persistence"]
+    for name in package.__all__:
+        assert getattr(package, name) is vars(package)[name]
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match="has no attribute 'nosuch'"):
+        package.nosuch  # noqa: B018
+
+
+@pytest.mark.parametrize("words", ["--help", "ls --help"])
+def test_help_loads_no_handler(words):
+    """The command answers in the time of an interpreter and an argument parser."""
+    loaded = loaded_by(
+        "import io, contextlib; from neuralib.persistence._commands.entry import main\n"
+        f"with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main({words.split()})\n"
+    )
+    assert [it for it in loaded if it.startswith("neuralib.")] == [
+        "neuralib.persistence",
+        "neuralib.persistence._commands",
+        "neuralib.persistence._commands.entry",
+        "neuralib.persistence._errors",
+    ]
+    assert not [it for it in loaded if it.split(".")[0] in HEAVY]
 
 
 def test_options_are_imported_on_demand():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,15 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cases.common import side
+from cases.finding import SOME, results
 
 if TYPE_CHECKING:
     pass
 
 
-def starting(code: str) -> Any:
+# As an installed package is: its modules compiled once.
+ENVIRONMENT = {name: it for name, it in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def starting(*words: str) -> Any:
     def batch() -> float:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
         return time.perf_counter() - start
 
     while True:
@@ -27,9 +33,42 @@ def starting(code: str) -> Any:
 @side("import", "existing")
 @side("import", "ours")
 def import_package(folder: Path) -> Any:
-    yield from starting("import neuralib.persistence")
+    yield from starting("-c", "from neuralib.persistence import PickleHandler, field, missing, persistence_class")
 
 
+@side("--help", "bare interpreter")
 @side("import", "bare interpreter")
 def bare_interpreter(folder: Path) -> Any:
-    yield from starting("pass")
+    yield from starting("-c", "pass")
+
+
+@side("--help", "ours")
+def help_of_command(folder: Path) -> Any:
+    yield from starting("-m", "neuralib.persistence", "--help")
+
+
+@side("--help", "100 ms")
+def budget(folder: Path) -> Any:
+    while True:
+        yield lambda: 0.1
+
+
+LISTING = """
+import os, sys, time
+for it in sorted(os.scandir(sys.argv[1]), key=lambda it: it.name):
+    status = it.stat()
+    print(it.name, status.st_size, time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime)))
+"""
+
+
+@side("ls of 10000", "ours")
+def listed(folder: Path) -> Any:
+    _, target = results(folder, SOME)
+    yield from starting("-m", "neuralib.persistence", "ls", str(target))
+
+
+@side("ls of 10000", "scandir and stat")
+def listed_by_hand(folder: Path) -> Any:
+    """Names, sizes and times of change, in order, by a script."""
+    _, target = results(folder, SOME)
+    yield from starting("-c", LISTING, str(target))

@@ -2,59 +2,18 @@
 # cython: autotestdict=False, auto_pickle=False
 """Keep the results of computations: an annotated class, its keys in its file name, found again without opening it."""
 
-from neuralib.persistence import persistence, validator
-from neuralib.persistence.persistence import (
-    ArrayHead,
-    AutoIncFieldNotResolvedError,
-    CorruptResultError,
-    FieldDefinitionError,
-    FileCheck,
-    FileHandler,
-    FileHead,
-    Found,
-    GzipHandler,
-    Hit,
-    KeyMismatchError,
-    KeyNotSetError,
-    MissingFieldError,
-    NameTakenError,
-    NoInitFitsError,
-    NotAResultError,
-    NotPersistenceClassError,
-    ObjectHead,
-    NothingFoundError,
-    PersistenceError,
-    PersistenceHandler,
-    PersistentClass,
-    PersistentField,
-    PickleHandler,
-    StackError,
-    UnknownFieldError,
-    UnsafeNameError,
-    UntrustedTypeError,
-    WrongResultClassError,
-    as_dict,
-    auto_generated_content,
-    autoinc_field,
-    ensure_persistence_class,
-    field,
-    filename,
-    from_dict,
-    load,
-    load_by,
-    missing,
-    persistence_class,
-    read_head,
-    results_equal,
-    save,
-)
-from neuralib.persistence.validator import (
-    ETLConcatable,
-    PersistenceConcatError,
-    attributes_validate,
-    create_date_validate,
-    validate_concat_etl_persistence,
-)
+# The names come from their modules when somebody asks for one: the command line needs few of them, and starts in a
+# third of the time.
+from importlib import import_module
+
+_MODULES = ("persistence", "validator")
+_OF_VALIDATOR = frozenset((
+    "ETLConcatable",
+    "PersistenceConcatError",
+    "attributes_validate",
+    "create_date_validate",
+    "validate_concat_etl_persistence",
+))
 
 __all__ = [
     "ArrayHead",
@@ -108,3 +67,18 @@ __all__ = [
     "validate_concat_etl_persistence",
     "validator",
 ]
+
+
+def __getattr__(str name):
+    """Import what is called *name*, once."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    value = getattr(import_module(f"{__name__}.{'validator' if name in _OF_VALIDATOR else 'persistence'}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
