@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import enum
 import gzip
 import io
@@ -144,7 +145,7 @@ def test_ls_chooses_by_keys(folder, capsys):
     assert len(paths("animal=A-1", "animal=A00", "run=0")) == 2
     assert paths("run=2", "animal=A00") == ["cache-Shuffle-A00-2023-01-02-#2.pkl"]
     assert len(paths("rate=30", "rate=12")) == 4
-    assert paths("animal=A") == paths("nosuch=1") == []
+    assert paths("animal=A") == []
     assert paths("sftf=(0.04, 1.0)") == ["cache_tuning_sftf(0.04, 1.0).pkl.gz"]
 
 
@@ -271,6 +272,48 @@ def test_names_alone_and_heads_tell_the_same(folder, capsys):
             PickleHandler(longer, folder.parent / "mixed").save_persistence(longer("A00", "s"))
         for name in ("json", "csv"):
             assert output(capsys, "ls", "mixed", f"--{name}") == output(capsys, "ls", "mixed", f"--{name}", "--heads")
+
+
+@persistence_class
+class Dated:
+    date: datetime.date = field(filename=True)
+    time: datetime.time = field(filename=True)
+
+
+def test_dates_are_shown_as_they_are_asked_for(folder, capsys):
+    """Not as Python would write them."""
+    for day in range(1, 4):
+        PickleHandler(Dated, folder.parent / "dated").save_persistence(
+            Dated(datetime.date(2023, 1, day), datetime.time(12))
+        )
+    assert re.search(r"2023-01-02 +12:00:00 +\d+ B", output(capsys, "ls", "dated", "date=2023-01-02"))
+    found = json.loads(output(capsys, "ls", "dated", "--json"))
+    assert [it["keys"] for it in found] == [{"date": f"2023-01-0{it}", "time": "12:00:00"} for it in (1, 2, 3)]
+    assert [it["date"] for it in csv.DictReader(io.StringIO(output(capsys, "ls", "dated", "--csv")))][0] == "2023-01-01"
+    assert "2023-01-03" in output(capsys, "du", "dated", "--by", "date")
+    assert re.search(r"date +date +2023-01-01", output(capsys, "show", found[0]["path"]))
+
+
+def test_a_field_that_no_result_has_is_a_mistake(folder, capsys):
+    """And not an answer of no results."""
+    for command in ("ls", "du", "rm"):
+        assert "there are animal, note, rate" in refusal(
+            capsys, command, folder, "anmial=A00", *["-r"] * (command == "ls")
+        )
+    assert output(capsys, "ls", folder, "animal=B") == "no results\n"
+    (folder.parent / "empty").mkdir()
+    assert output(capsys, "ls", "empty", "animal=B") == "no results\n"
+    PickleHandler(Dated, folder.parent / "dated").save_persistence(Dated(datetime.date(2023, 1, 1), datetime.time(12)))
+    assert "Shuffle  1 result" in output(capsys, "ls", "dated", folder, "animal=A-1"), "one of the folders has it"
+
+
+def test_limit_counts_for_programs_too(folder, capsys):
+    """The first of each class, in any form."""
+    assert [it["class"] for it in json.loads(output(capsys, "ls", folder, "--json", "--limit", "1"))] == [
+        "Shuffle",
+        "tuning",
+    ]
+    assert output(capsys, "ls", folder, "--csv", "--limit", "2").count("\n") == 5
 
 
 def test_ls_marks_a_file_under_another_name(folder, capsys):

@@ -105,7 +105,8 @@ def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one answer for eac
     for base, ends in ((list, "[]"), (tuple, "()"), (set, "{}"), (frozenset, "{}")):
         if isinstance(value, base):
             return _items(value, len(value), depth, ends, lambda it: _part(it, depth))
-    return _guarded(value)
+    # Dates as they are in a name.
+    return str(value) if kind.__module__ == "datetime" else _guarded(value)
 
 
 def _part(value: Any, depth: int) -> str:

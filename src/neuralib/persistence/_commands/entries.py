@@ -152,11 +152,14 @@ def entries_in(
     wanted: dict[str, list[str]],
     by: Collection[str] = (),
     heads: bool = False,
+    alone: bool = False,
 ) -> list[Entry]:
     """Return what there is in *folder*: of the class *info*, where one is given, and with the keys *wanted*.
 
     :param by: other fields that are needed
     :param heads: look into each file, also where names tell enough
+    :param alone: whether nothing else is looked at, so that a field which is not here is nowhere
+    :raises UsageError: *alone*, and there are results, none of which has a field that is *wanted*
     """
     if info is not None:
         folders = [it for it, _, _ in os.walk(folder)] if recursive else [folder]
@@ -167,7 +170,21 @@ def entries_in(
             for it in progress([it for it in group if not it.opened], "looking at file"):
                 it.look()
             _read_names(group)
-    return [it for it in found if it.matches(wanted)]
+    matching = [it for it in found if it.matches(wanted)]
+    if alone and not matching:
+        _refuse_unknown(found, wanted)
+    return matching
+
+
+def _refuse_unknown(entries: list[Entry], wanted: dict[str, list[str]]) -> None:
+    """Raise an error where a field is asked for that none of *entries*, whose files were looked into, has.
+
+    :raises UsageError: there is such a field
+    """
+    known = {key for it in entries for key in it.fields | it.keys}
+    for key in wanted:
+        if known and key not in known and not any(it.problem is not None for it in entries):
+            raise UsageError(f"{key}= asks for a field that no result here has; there are {', '.join(sorted(known))}")
 
 
 def _entry(path: str) -> Entry | None:
@@ -278,7 +295,7 @@ def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | 
     found: list[Entry] = []
     for path in paths:
         if os.path.isdir(path):
-            found += entries_in(path, recursive=recursive, info=info, wanted=wanted, heads=True)
+            found += entries_in(path, recursive=recursive, info=info, wanted=wanted, heads=True, alone=len(paths) == 1)
         else:
             entry = _entry(path)
             if entry is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands.classes import class_info
@@ -26,9 +27,9 @@ def ls(options: argparse.Namespace, screen: Screen) -> int:
     """List the results of a folder."""
     entries, others = _found(options)
     if options.json:
-        write_json(screen, [_as_dict(it) for it in entries])
+        write_json(screen, [_as_dict(it) for it in _first_of_each(entries, options.limit)])
     elif options.csv:
-        _csv(entries, screen)
+        _csv(_first_of_each(entries, options.limit), screen)
     elif options.summary:
         screen.table(*_summary(entries))
     else:
@@ -52,9 +53,23 @@ def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
             wanted=wanted,
             by=getattr(options, "by", None) or (),
             heads=getattr(options, "heads", False),
+            alone=len(paths) < 2,
         )
     results = [it for it in found if it.name.startswith("cache") or not isinstance(it.problem, NotAResultError)]
     return results, len(found) - len(results)
+
+
+def _first_of_each(entries: list[Entry], limit: int | None) -> list[Entry]:
+    """Return the first *limit* of each class, in their order; all where there is no limit."""
+    if limit is None:
+        return entries
+    seen: Counter[str] = Counter()
+    found = []
+    for it in entries:
+        seen[it.class_name] += 1
+        if seen[it.class_name] <= limit:
+            found.append(it)
+    return found
 
 
 def _by_class(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
