@@ -85,8 +85,8 @@ CASES = [
     Case("stack of 10000", "ours", "signac", None, 3),
     Case("stack of 10000", "ours", "joblib", None, 3),
     Case("ls of 10000", "ours", "scandir and stat", None, 10),
-    Case("--help", "ours", "bare interpreter", None, 15),
-    Case("--help", "ours", "100 ms", 1.0, 15),
+    Case("help of the command", "ours", "bare interpreter", None, 15),
+    Case("help of the command", "ours", "100 ms", 1.0, 15),
     Case("import", "ours", "bare interpreter", None, 15),
     Case("import", "ours", "existing", None, 5),
 ]

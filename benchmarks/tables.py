@@ -53,7 +53,7 @@ CASES = {
     "stack of 100000": "`stack` of 100,000 small arrays",
     "stack of 10000": "`stack` of 10,000 small arrays",
     "ls of 10000": "`neuralib-persistence ls` of 10,000",
-    "--help": "`neuralib-persistence --help`",
+    "help of the command": "`neuralib-persistence --help`",
     "import": "import of a handler and of what a class needs",
 }
 OTHERS = {

@@ -36,18 +36,18 @@ def import_package(folder: Path) -> Any:
     yield from starting("-c", "from neuralib.persistence import PickleHandler, field, missing, persistence_class")
 
 
-@side("--help", "bare interpreter")
+@side("help of the command", "bare interpreter")
 @side("import", "bare interpreter")
 def bare_interpreter(folder: Path) -> Any:
     yield from starting("-c", "pass")
 
 
-@side("--help", "ours")
+@side("help of the command", "ours")
 def help_of_command(folder: Path) -> Any:
     yield from starting("-m", "neuralib.persistence", "--help")
 
 
-@side("--help", "100 ms")
+@side("help of the command", "100 ms")
 def budget(folder: Path) -> Any:
     while True:
         yield lambda: 0.1

@@ -21,9 +21,10 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
     int PyUnicode_1BYTE_KIND
 
-# The most digits that always fit a long long.
+# The most digits that always fit a long long; and how many numbers there may be for each that is there.
 cdef enum:
     MAX_DIGITS = 18
+    MOST_GAPS = 8
 
 
 cdef Py_ssize_t _find(
@@ -425,7 +426,8 @@ def rank_numbers(list texts not None):
     """
     cdef Py_ssize_t n = len(texts), i, k, size
     cdef const unsigned char* digits
-    cdef long long number
+    cdef long long number, largest = 0
+    cdef Py_ssize_t* places
     cdef list numbers = []
     cdef str text
     for text in texts:
@@ -441,8 +443,27 @@ def rank_numbers(list texts not None):
                 return None
             number = number * 10 + (digits[k] - 48)
         numbers.append(number)
-    order = sorted(range(n), key=numbers.__getitem__)
+        largest = max(largest, number)
     ranks = [0] * n
+    if largest < MOST_GAPS * n:  # as numbers from a counter are: each has a place of its own
+        places = <Py_ssize_t*> PyMem_Malloc((largest + 1) * sizeof(Py_ssize_t))
+        if places is NULL:
+            raise MemoryError
+        try:
+            for k in range(largest + 1):
+                places[k] = -1
+            for i in range(n):
+                places[<Py_ssize_t> numbers[i]] = i
+            i = 0
+            for k in range(largest + 1):
+                if places[k] >= 0:
+                    ranks[places[k]] = i
+                    i += 1
+        finally:
+            PyMem_Free(places)
+        if i == n:  # else some are equal
+            return ranks
+    order = sorted(range(n), key=numbers.__getitem__)
     for i in range(n):
         ranks[order[i]] = i
     return ranks

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".pkl", ".pkl.gz")
 """Of the files that can be looked into."""
+_DIGITS = re.compile(r"(\d{1,18})")
 _MANY = 50  # files of one class: of fewer, each is looked into
 
 
@@ -139,9 +140,11 @@ def paths_in(folder: str, *, recursive: bool) -> Iterator[str]:
         yield from paths_in(prefix + name, recursive=True)
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
+def natural(text: str) -> tuple[list[str | int], str]:
     """Return what sorts *text* as people count."""
-    return [(0, int(it), it) if it.isdecimal() else (1, 0, it) for it in re.split(r"(\d{1,18})", text) if it]
+    parts: list[str | int] = _DIGITS.split(text)  # texts and numbers in turn
+    parts[1::2] = map(int, parts[1::2])
+    return parts, text
 
 
 def entries_in(
@@ -198,7 +201,7 @@ def _groups(entries: list[Entry]) -> Collection[list[Entry]]:
     """Return *entries* by what their names have in common, which are of one class as a rule."""
     groups: dict[tuple[str, tuple[str, str]], list[Entry]] = {}
     for it in entries:
-        groups.setdefault((os.path.dirname(it.path), names.group_of(it.name)), []).append(it)
+        groups.setdefault((it.path[: -len(it.name)], names.group_of(it.name)), []).append(it)
     return groups.values()
 
 

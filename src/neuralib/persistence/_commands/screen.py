@@ -63,8 +63,8 @@ class Screen:
         gap = 3 if by_rich else 2
         used = [i for i, _ in enumerate(columns) if any(row[i] for row in rows)]
         titles = {i: columns[i].title for i in used}
-        texts = {i: [printable(row[i]) for row in rows] for i in used}
-        widths = {i: max(map(text_width, [titles[i], *texts[i]])) for i in used}
+        texts = {i: _printable_all([row[i] for row in rows]) for i in used}
+        widths = {i: max(_widths([titles[i], *texts[i]])) for i in used}
         used = self._with_room(used, widths, columns, gap)
         fitted = dict(zip(used, self._fitted([widths[i] for i in used], gap), strict=True))
         kept = [columns[i] for i in used]
@@ -76,10 +76,8 @@ class Screen:
             self._rich_table(kept, [titles[i] for i in used], list(zip(*(texts[i] for i in used), strict=True)))
             return
         cells = [
-            [
-                self._cell(titles[i], fitted[i], "bold", right=columns[i].right),
-                *(self._cell(it, fitted[i], columns[i].style, right=columns[i].right) for it in texts[i]),
-            ]
+            self._filled([titles[i]], fitted[i], "bold", right=columns[i].right)
+            + self._filled(texts[i], fitted[i], columns[i].style, right=columns[i].right)
             for i in used
         ]
         self.stream.write("".join("  ".join(row).rstrip() + "\n" for row in zip(*cells, strict=True)))
@@ -106,11 +104,12 @@ class Screen:
             over -= step
         return widths
 
-    def _cell(self, text: str, width: int, style: str, *, right: bool) -> str:
-        """Return *text* in *style*, filled up to *width*."""
-        filling = " " * (width - text_width(text))
-        marked = self.styled(text, style) if self.colored else text
-        return filling + marked if right else marked + filling
+    def _filled(self, texts: list[str], width: int, style: str, *, right: bool) -> list[str]:
+        """Return *texts* in *style*, filled up to *width*."""
+        fillings = [" " * (width - it) for it in _widths(texts)]
+        marked = [self.styled(it, style) for it in texts] if self.colored else texts
+        pairs = zip(fillings, marked, strict=True) if right else zip(marked, fillings, strict=True)
+        return [a + b for a, b in pairs]
 
     def _rich_table(self, columns: Sequence[Column], titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.box import SIMPLE_HEAD
@@ -138,6 +137,14 @@ def _wants_color(*, terminal: bool) -> bool:
 
 def _columns_given() -> bool:
     return os.environ.get("COLUMNS", "").isdecimal()
+
+
+def _printable_all(texts: list[str]) -> list[str]:
+    return texts if "".join(texts).isprintable() else [printable(it) for it in texts]
+
+
+def _widths(texts: list[str]) -> list[int]:
+    return list(map(len if "".join(texts).isascii() else text_width, texts))
 
 
 def text_width(text: str) -> int:
