@@ -141,7 +141,7 @@ def load_matching(
 
 def _report_stranger(
     handler: Checked,
-    result: T,
+    result: object,
     name: str,
     path: str,
     on_corrupt: Callable[[PersistenceError], object] | None,
