@@ -834,8 +834,15 @@ def in_terminal(*words, columns=80, answer=None, env=None, interrupt=None):
     shown, typed = b"", b""
     while True:
         # A signal right before a process begins to wait for input is heard only when it comes again.
-        while typed and not select.select([fd], [], [], 5)[0]:
-            os.write(fd, typed)
+        for _ in range(24):
+            if select.select([fd], [], [], 5)[0]:
+                break
+            if typed:
+                os.write(fd, typed)
+        else:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            pytest.fail(f"no word for two minutes after {shown!r}")
         try:
             data = os.read(fd, 65536)
         except OSError:
