@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import time
 from typing import Any
 
 from neuralib.persistence import PersistenceHandler, autoinc_field, field, persistence_class, results_equal
@@ -26,6 +28,14 @@ def filled(result: Any, **values: Any) -> Any:
     for name, value in values.items():
         setattr(result, name, value)
     return result
+
+
+def threads_end(count: int) -> bool:
+    """Wait until no more than *count* threads are left; return whether it came to that."""
+    deadline = time.monotonic() + 5
+    while (left := _thread._count()) > count and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return left <= count
 
 
 def check_round_trip(handler: PersistenceHandler[Any], result: Any) -> Any:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from typing import Any, ClassVar
 
 import pytest
 from checks import Pair, Run, filled
 
-from neuralib.persistence import GzipHandler, NameTakenError, PersistenceHandler, PickleHandler, missing
+from neuralib.persistence import (
+    GzipHandler,
+    NameTakenError,
+    PersistenceHandler,
+    PickleHandler,
+    autoinc_field,
+    field,
+    missing,
+    persistence_class,
+)
 from neuralib.persistence._handlers import batches
 from neuralib.persistence._stores import system
 
@@ -309,3 +320,54 @@ def test_a_batch_makes_do_with_few_open_files(tmp_path, monkeypatch, told):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [it.data for _, it in PickleHandler(Run, tmp_path).load_all(Run("A"))] == list(range(300))
+
+
+@persistence_class
+class Stopped:
+    """Ctrl-C comes right after it got a number of those in ``at``."""
+
+    animal: str = field(filename=True)
+    version: int = autoinc_field("#")
+    data: Any
+    at: ClassVar[list[int]] = []
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+        if name == "version" and value in self.at:
+            self.at.remove(value)
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_ctrl_c_right_after_a_number_is_given_takes_it_back(tmp_path, monkeypatch, durable, number):
+    """Saved again with it, the result would replace that of whoever got the number meanwhile."""
+    handler = PickleHandler(Stopped, tmp_path, durable=durable)
+    results = [filled(Stopped("A"), data=n) for n in range(3)]
+    monkeypatch.setattr(Stopped, "at", [number])
+    with pytest.raises(KeyboardInterrupt):
+        handler.save_all(results)
+    assert not Stopped.at
+    saved = [it.version for it in results[:number]]
+    assert saved == list(range(number))
+    assert [it.version for it in results[number:]] == [None] * (3 - number)
+    assert handler.save_all(results[number:]) == 3 - number
+    assert [it.data for _, it in handler.load_all(Stopped("A"))] == [0, 1, 2]
+
+
+def test_ctrl_c_at_the_end_of_a_batch_leaves_no_folder_open(tmp_path, monkeypatch):
+    """Its disk could not be unmounted."""
+    handler = PickleHandler(Run, tmp_path)
+    real, turns = handler._batch_ends, []
+
+    def interrupted_once():
+        turns.append(None)
+        if len(turns) == 1:
+            raise KeyboardInterrupt
+        real()
+
+    monkeypatch.setattr(handler, "_batch_ends", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        handler.save_all([filled(Run("A"), data=0)])
+    gc.collect()
+    assert handler._store.held is None

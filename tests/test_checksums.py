@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 import zlib
 
 import pytest
+from checks import threads_end
 from hypothesis import given, strategies as st
 
 from neuralib.persistence._handlers import checksums
@@ -53,12 +55,13 @@ def test_parts_are_the_file(file, monkeypatch, processors):
     """However many processors read, from wherever."""
     monkeypatch.setattr(checksums, "_processors", lambda: processors)
     fd, data = file
+    before = _thread._count()
     for size in (1, PIECE, 2 * PIECE + 7, len(data) - 4):
         target = bytearray(size)
         found = checksums.read_by_parts(fd, memoryview(target), 4, zlib.crc32(b"head"))
         assert target == data[4 : 4 + size]
         assert found == zlib.crc32(data[: 4 + size])
-    assert not [it for it in threading.enumerate() if it.name == "reading"]
+    assert threads_end(before)
 
 
 @needs_parts
@@ -79,6 +82,7 @@ def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
     monkeypatch.setattr(checksums, "_processors", lambda: 4)
     fd, data = file
     real, turn = os.preadv, [0]
+    before = _thread._count()
     lock = threading.Lock()
 
     def fails(*args):
@@ -91,4 +95,4 @@ def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
     monkeypatch.setattr(os, "preadv", fails)
     with pytest.raises((OSError, KeyboardInterrupt)):
         checksums.read_by_parts(fd, memoryview(bytearray(len(data))), 0, 0)
-    assert not [it for it in threading.enumerate() if it.name == "reading"]
+    assert threads_end(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 import threading
@@ -367,6 +368,26 @@ def test_of_many_who_would_empty_a_stale_claim_one_wins(tmp_path, monkeypatch, c
         assert len(won) == 1
         assert len(lost) == 5
         assert (tmp_path / "x").read_bytes() == won[0]
+
+
+def test_ctrl_c_while_a_draft_is_brought_back_leaves_nothing(tmp_path, monkeypatch, claims):
+    """Where the name is taken, and Ctrl-C comes before the draft has left the claim."""
+    enter = exclusive._enter
+
+    def entered(*arguments):
+        enter(*arguments)
+        (tmp_path / "name").write_bytes(SMALL)  # by somebody who makes no claim
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exclusive, "_enter", entered)
+    monkeypatch.setattr(exclusive, "_brought_back", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path, "name", b"other")
+    gc.collect()
+    assert os.listdir(tmp_path) == ["name"]
+    assert (tmp_path / "name").read_bytes() == SMALL
 
 
 def test_long_names_share_claims_at_worst(tmp_path, claims):

@@ -23,6 +23,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_autoinc",
         "_handlers.reading",
         "_handlers.arrays",
+        "_handlers.tasks",
         "_handlers.checksums",
         "_handlers.frames",
         "_handlers.allowance",
@@ -77,7 +78,7 @@ ALONE = {
     "_equality",
     "_validators",
     "_handlers.arrays",
-    "_handlers.checksums",
+    "_handlers.tasks",
 }  # what they share a row with is not theirs to use
 HEAVY = {"rich", "numpy", "gzip", "zlib_ng", "argclz", "pandas", "dataclasses"}
 HEIGHT = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}

@@ -54,8 +54,8 @@ class Saver(Protocol):
 def save_all(handler: Saver, results: Iterable[T], *, progress: bool) -> int:
     """Save *results* with *handler*: see the method of that name."""
     batch = _DurableBatch(handler) if handler.durable else _Batch(handler)
-    handler._batch_begins()
     try:
+        handler._batch_begins()
         try:
             with bar(results, progress, "results") as shown:
                 for result in shown:
@@ -77,6 +77,10 @@ class _Batch:
     def __init__(self, handler: Saver) -> None:
         self._handler = handler
         self.saved = 0
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handler"):  # else Ctrl-C came while it was made
+            self._handler._batch_ends()  # which Ctrl-C may have kept from it
 
     def add(self, result: Any) -> None:
         """Save *result*, at the latest when the batch is flushed."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING
+
+from neuralib.persistence._handlers.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +64,9 @@ class Aside:
 
     def __init__(self, start: int) -> None:
         self._pieces: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
-        self._found: list[int | BaseException] = []
-        # The thread does not refer to this object, so that it ends with it, wherever Ctrl-C may come.
-        arguments = (self._pieces, start, self._found)
-        self._thread = threading.Thread(target=_add_up, args=arguments, name="checksum", daemon=True)
-        self._thread.start()
+        # It does not refer to this object, so that a thread that does it ends with this, wherever Ctrl-C may come.
+        self._task = Task(partial(_added_up, self._pieces, start))
+        self._task.begin()
 
     def add(self, piece: Buffer) -> None:
         """Take the next piece, which must not change before :meth:`result` is asked for."""
@@ -75,49 +75,30 @@ class Aside:
     def result(self) -> int:
         """Return the checksum of all pieces, once there are no more."""
         self._pieces.put(None)
-        self._thread.join()
-        (found,) = self._found
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        return self._task.result()
 
     def __del__(self) -> None:
         if hasattr(self, "_pieces"):
             self._pieces.put(None)
 
 
-def _add_up(pieces: queue.SimpleQueue[Buffer | None], total: int, found: list[int | BaseException]) -> None:
-    """Note in *found* the checksum of *pieces* up to None, going on from *total*, or what kept it from being known."""
-    try:
-        while (piece := pieces.get()) is not None:
-            total = checksum(piece, total)
-        found.append(total)
-    except BaseException as error:  # a MemoryError, say: raised again where the checksum is needed
-        found.append(error)
+def _added_up(pieces: queue.SimpleQueue[Buffer | None], total: int) -> int:
+    """Return the checksum of *pieces* up to None, going on from *total*."""
+    while (piece := pieces.get()) is not None:
+        total = checksum(piece, total)
+    return total
 
 
-class _Part(threading.Thread):
-    """One of several stretches of a file that are read at the same time."""
-
-    def __init__(self, fd: int, target: memoryview, at: int) -> None:
-        super().__init__(name="reading", daemon=True)
-        self._fd, self._target, self._at = fd, target, at
-        self.checksum = 0
-        self.size = len(target)
-        self.problem: BaseException | None = None
-        self.stopped = False
-
-    def run(self) -> None:
-        left, at = self._target, self._at
-        try:
-            while left and not self.stopped:
-                got = os.preadv(self._fd, [left[:_PIECE]], at)
-                if not got:
-                    raise EOFError("it ends too early")
-                self.checksum = checksum(left[:got], self.checksum)
-                left, at = left[got:], at + got
-        except BaseException as error:  # raised again where the parts are put together
-            self.problem = error
+def _part_read(fd: int, left: memoryview, at: int, stopped: list[bool]) -> int:
+    """Fill *left* from the file open as *fd*, unless *stopped* says otherwise; return its checksum."""
+    found = 0
+    while left and not stopped[0]:
+        got = os.preadv(fd, [left[:_PIECE]], at)
+        if not got:
+            raise EOFError("it ends too early")
+        found = checksum(left[:got], found)
+        left, at = left[got:], at + got
+    return found
 
 
 def _processors() -> int:
@@ -138,23 +119,18 @@ def read_by_parts(fd: int, target: memoryview, at: int, start: int) -> int:
     """
     count = min(_MOST_READERS, _processors())
     size = -(-len(target) // count // _PIECE) * _PIECE  # rounded up: no part but the last ends within a page of memory
-    parts = [_Part(fd, target[it : it + size], at + it) for it in range(0, len(target), size)]
+    stopped = [False]
+    parts = [target[it : it + size] for it in range(0, len(target), size)]
+    tasks = [Task(partial(_part_read, fd, it, at + n * size, stopped)) for n, it in enumerate(parts)]
     try:
-        for it in parts[1:]:
-            it.start()
-        parts[0].run()
-        for it in parts[1:]:
-            it.join()
+        for task in tasks[1:]:
+            task.begin()
+        for task, part in zip(tasks, parts, strict=True):
+            start = combined(start, task.result(), len(part))
     finally:
-        for it in parts:  # Ctrl-C: nobody may read from a descriptor that is closed and given to another file
-            it.stopped = True
-        for it in parts[1:]:
-            if it.ident is not None:
-                it.join()
-    for it in parts:
-        if it.problem is not None:
-            raise it.problem
-        start = combined(start, it.checksum, it.size)
+        stopped[0] = True  # Ctrl-C: nobody may read from a descriptor that is closed and given to another file
+        for task in tasks:
+            task.take()
     return start
 
 

@@ -145,8 +145,8 @@ class FileHandler(PersistenceHandler[T]):
         """
         store = series.store
         published = False
-        setattr(result, field, number)
         try:
+            setattr(result, field, number)  # in here: Ctrl-C may come right after it
             content = self._content(result, store)
             if type(content) is bytes:
                 path = f"{store.prefix}{series.head}{number}{series.tail}"

@@ -12,13 +12,13 @@ import os
 import stat
 from pathlib import Path
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from neuralib.persistence import _core
 from neuralib.persistence._stores import exclusive, system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from typing_extensions import Buffer
 
@@ -304,7 +304,9 @@ class HookDraft:
     def size(self) -> int:
         """The size of its files, in bytes."""
         try:
-            return sum(os.lstat(f"{folder}/{it}").st_size for folder, files in _inside(self._hidden) for it in files)
+            return sum(
+                os.lstat(f"{folder}/{it}").st_size for folder, files in system.walked(self._hidden) for it in files
+            )
         except OSError as error:
             raise system.explained(
                 error, "looking at what _save_persistence wrote for the folder", self._folder
@@ -322,7 +324,7 @@ class HookDraft:
                 if not os.path.isdir(top):
                     system.sync_file(top)
                     continue
-                for folder, files in _inside(top):
+                for folder, files in system.walked(top):
                     for file in files:
                         system.sync_file(f"{folder}/{file}")
                     system.sync_folder(folder)
@@ -377,13 +379,3 @@ class HookDraft:
     def __del__(self) -> None:
         if hasattr(self, "_hidden"):  # else Ctrl-C came while it was made
             self.discard()  # what Ctrl-C may have kept it from
-
-
-def _inside(top: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder in *top*, itself included, with the names of its files."""
-
-    def fail(error: OSError) -> NoReturn:
-        raise error
-
-    for folder, _, files in os.walk(top, onerror=fail):
-        yield folder, files

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _core
@@ -196,7 +197,7 @@ def _rename_under_claim(hidden: str, target: str, mine: os.stat_result) -> None:
     for _ in range(_MOST_TRIES):
         mark = os.urandom(8).hex()
         own = hidden_path(folder)
-        passing = _Passing(os.rmdir, own, claim)
+        passing = _Passing(partial(_cleared, mark), own, claim)
         try:
             os.mkdir(own)
             os.rename(hidden, f"{own}/{mark}")
@@ -215,6 +216,15 @@ def _rename_under_claim(hidden: str, target: str, mine: os.stat_result) -> None:
         finally:
             passing.remove()
     raise OSError(errno.EAGAIN, "others took this process for dead again and again: save once more", target)
+
+
+def _cleared(mark: str, folder: str) -> None:
+    """Remove the folder *folder*, and the draft in it where Ctrl-C kept that from being brought back."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        os.unlink(f"{folder}/{mark}")
+        os.rmdir(folder)
 
 
 def _enter(own: str, claim: str, folder: str) -> None:

@@ -142,15 +142,12 @@ def _removed(path: str, before: float) -> bool:
             return False
         os.unlink(path)
         return True
-    inside = list(os.walk(path, topdown=False))
-    files = [f"{folder}/{it}" for folder, _, names in inside for it in names]
-    links = [
-        it for folder, folders, _ in inside for it in (f"{folder}/{name}" for name in folders) if os.path.islink(it)
-    ]
+    inside = system.walked(path)
+    files = [f"{folder}/{it}" for folder, names in inside for it in names]
     if max(os.lstat(it).st_mtime for it in [path, *files]) > before:
         return False
-    for it in [*files, *links]:
+    for it in files:
         os.unlink(it)
-    for folder, _, _ in inside:
+    for folder, _ in inside:
         os.rmdir(folder)
     return True

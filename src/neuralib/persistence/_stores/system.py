@@ -82,6 +82,20 @@ def remove(path: str) -> None:
             pass  # what can't be removed now is invisible, and is swept once it is stale
 
 
+def walked(top: str) -> list[tuple[str, list[str]]]:
+    """Return each folder in *top*, itself last, with the names of the files in it; a link is a file.
+
+    Not by :func:`os.walk`: Python 3.12 may crash where Ctrl-C comes in it. It takes the place that a loop jumps back to for
+    one within the ``with`` before (python/cpython#108214).
+    """
+    folders: list[str] = []
+    files: list[str] = []
+    for name in os.listdir(top):
+        kind = folders if stat.S_ISDIR(os.lstat(f"{top}/{name}").st_mode) else files
+        kind.append(name)
+    return [*(it for name in folders for it in walked(f"{top}/{name}")), (top, files)]
+
+
 def publish_whole(
     folder: str,
     target: str,
