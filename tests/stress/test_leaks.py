@@ -34,7 +34,7 @@ from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import FolderStore
 
 FULL = 100_000
-QUICK = 1_000
+QUICK = 500
 SMALL = np.arange(10.0)
 # On a debug interpreter, numpy and zlib-ng, which are no debug builds, take references that they don't count.
 UNCOUNTED = {"load", "load_gzip", "load_all_by_threads", "load_corrupt", "load_mapped", "load_large", "verify"}
@@ -473,7 +473,7 @@ def paths(tmp_path_factory):
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors and memory are counted under /proc")
 @pytest.mark.parametrize("name", [it.removeprefix("path_") for it in dir(Paths) if it.startswith("path_")])
 def test_nothing_leaks(paths, long, monkeypatch, name):
-    """Each path is taken a thousand times, in the long form a hundred thousand."""
+    """Each path is taken five hundred times, in the long form a hundred thousand."""
     if name.startswith("save_by_hook") and interned_for_good():
         same = f"{system.LEFTOVER_PREFIX}same"  # not one that is new each time, and would be kept by pathlib
         monkeypatch.setattr(system, "hidden_path", lambda folder: system.joined(folder, same))
@@ -483,7 +483,7 @@ def test_nothing_leaks(paths, long, monkeypatch, name):
     count = FULL if long else QUICK
     count //= int(os.environ.get("LEAKS_DIVIDED_BY", "1"))  # where each call takes a hundred times as long
     if getattr(call, "slow", False):
-        count //= 100 if long else 20
+        count //= 100 if long else 10
     allowed = 20 + count // 200
     counted = ["blocks", "objects"] if name in UNCOUNTED else ["blocks", "objects", "references"]
     with warnings.catch_warnings():

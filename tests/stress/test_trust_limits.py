@@ -214,7 +214,7 @@ def test_a_gzip_bomb_is_refused(tmp_path, long):
     """A megabyte that would be gigabytes: the memory is that of the limit; verify takes none of it."""
     if sys.platform != "linux":
         pytest.skip("the peak of memory is that of Linux")
-    content = bomb((10 << 30) if long else (400 << 20))
+    content = bomb((10 << 30) if long else (200 << 20))
     memory, seconds, found = measured(tmp_path, content)
     assert "its content is much larger" in found
     assert memory < 2 * allowance.largest_content(len(content)) + (32 << 20)
