@@ -71,7 +71,8 @@ class Interruption:
         @contextmanager
         def _watched(self):
             watching = sys.monitoring
-            watching.use_tool_id(_TOOL, "interruptions")
+            if watching.get_tool(_TOOL) is None:  # kept: Ctrl-C may come while it would be given back
+                watching.use_tool_id(_TOOL, "interruptions")
             try:
                 watching.register_callback(_TOOL, watching.events.INSTRUCTION, self._stepped)
                 watching.set_events(_TOOL, watching.events.INSTRUCTION)
@@ -79,7 +80,6 @@ class Interruption:
             finally:
                 watching.set_events(_TOOL, 0)
                 self._look_away()
-                watching.free_tool_id(_TOOL)
 
         def _look_away(self):
             sys.monitoring.register_callback(_TOOL, sys.monitoring.events.INSTRUCTION, None)
