@@ -37,6 +37,7 @@ class Bench:
     def __init__(self, folder, monkeypatch):
         self._folder, self._monkeypatch = folder, monkeypatch
         self._runs = 0
+        self._threads = _thread._count()
         gc.collect()
         gc.freeze()  # so that each collection takes microseconds
 
@@ -60,6 +61,7 @@ class Bench:
         """Run the scenario *made* by *disturb*, which takes what to run; check what is left. Return what *disturb* does."""
         lost = []
         self._monkeypatch.setattr(sys, "unraisablehook", lambda it: lost.append(it.exc_value))
+        threads_end(self._threads)  # one of the run before may be on its last steps, and would be missed afterwards
         before = resources()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
