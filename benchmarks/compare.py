@@ -176,6 +176,21 @@ def line_of(found: dict[str, object]) -> str:
     )
 
 
+def write(path: Path, load: float | None, found: list[dict[str, object]], counts: dict[str, dict[str, float]]) -> None:
+    """Write the figures that were *found* so far into the file *path*.
+
+    :param load: how many programs ran before
+    """
+    report = {
+        "python": platform.python_version(),
+        "load_before": load,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "cases": found,
+        "instructions_per_call": counts,
+    }
+    path.write_text(json.dumps(report, indent=1) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", help="only cases whose name contains this (may be repeated)")
@@ -208,21 +223,16 @@ def main() -> int:
                 found.append(measure(case, folder, max(1, round(case.rounds * options.rounds))))
                 found[-1]["folder"] = root if case.on_disk else None
                 print(line_of(found[-1]), flush=True)
+                if options.json:  # after each, lest an error in the last minute loses all
+                    write(options.json, load, found, {})
         finally:
             shutil.rmtree(work, ignore_errors=True)  # at the end: fresh deletions make every create slow on ext4
     counts = {}
     if options.case is None and shutil.which("valgrind"):
         print("\nProcessor instructions of one call:")
         counts = instructions.compare()
-    report = {
-        "python": platform.python_version(),
-        "load_before": load,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
-        "cases": found,
-        "instructions_per_call": counts,
-    }
     if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        write(options.json, load, found, counts)
     if options.png:
         from picture import draw
 

@@ -33,7 +33,7 @@ def starting(*words: str) -> Any:
 @side("import", "existing")
 @side("import", "ours")
 def import_package(folder: Path) -> Any:
-    yield from starting("-c", "from neuralib.persistence import PickleHandler, field, missing, persistence_class")
+    yield from starting("-c", "from neuralib.persistence import PickleHandler, field, persistence_class")
 
 
 @side("help of the command", "bare interpreter")
