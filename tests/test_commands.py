@@ -827,23 +827,23 @@ def in_terminal(*words, columns=80, answer=None, env=None, interrupt=None):
     clean = {key: it for key, it in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}}
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell starts in the background
         os.execve(
             sys.executable, [sys.executable, "-m", "neuralib.persistence", *map(str, words)],
             {**clean, "TERM": "xterm", **(env or {})},
         )  # fmt: skip
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     shown, typed = b"", b""
+    deadline = time.monotonic() + 120
     while True:
         # A signal right before a process begins to wait for input is heard only when it comes again.
-        for _ in range(24):
-            if select.select([fd], [], [], 5)[0]:
-                break
+        while time.monotonic() < deadline and not select.select([fd], [], [], 5)[0]:
             if typed:
                 os.write(fd, typed)
-        else:
+        if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            pytest.fail(f"no word for two minutes after {shown!r}")
+            pytest.fail(f"it goes on after two minutes, and showed {shown!r}")
         try:
             data = os.read(fd, 65536)
         except OSError:
