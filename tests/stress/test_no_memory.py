@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from checks import Pair, Run, filled
 from stress.bench import WAYS, Bench
+from stress.reads import READS
 
 from neuralib.persistence import CorruptResultError, GzipHandler, PersistenceError, PickleHandler
 
@@ -91,6 +92,8 @@ def test_any_allocation_fails(tmp_path, monkeypatch, sample, long, scenario, way
     """One, in a process of its own."""
     if not hasattr(pytest.importorskip("_testcapi"), "set_nomemory"):
         pytest.skip("this Python's allocations can't be made to fail")
+    if scenario in READS and np.lib.NumpyVersion(np.__version__) < "2.0.0" and sys.version_info >= (3, 12):
+        pytest.skip("numpy 1 itself crashes where an allocation of (a == b).all() fails")
 
     def work(say):
         bench = Bench(tmp_path, monkeypatch)
