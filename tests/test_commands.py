@@ -407,7 +407,7 @@ def test_only_trust_runs_what_a_file_says(folder, capsys, tmp_path):
     path.write_bytes(pickle.dumps({"animal": "A00", "weights": Touch(touched)}))
     for line in ("ls {f}", "ls {f} --json", "show {p}", "show --json {p}", "verify {f}", "du {f} --by animal", "diff {p} {p}",
                  "rm {f} --all -n", "convert {p} --to gzip --keep", f"ls {{f}} --class {__file__}:Shuffle",
-                 f"ls {{f}} --class {__file__}:Shuffle rate=3", f"rm {{f}} animal=A00 --class {__file__}:Shuffle -n"):  # fmt: skip
+                 f"verify {{f}} --class {__file__}:Shuffle", f"ls {{f}} --class {__file__}:Shuffle rate=3", f"rm {{f}} animal=A00 --class {__file__}:Shuffle -n"):  # fmt: skip
         main(line.format(f=folder, p=path).split())
     assert not touched.exists()
     assert "posix.system" in capsys.readouterr().out

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._commands import names
 from neuralib.persistence._commands.content import checker
-from neuralib.persistence._commands.entries import SUFFIXES, paths_in
+from neuralib.persistence._commands.entries import SUFFIXES, hits_in, paths_in
 from neuralib.persistence._commands.schemes import scheme_of_most
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import KeyMismatchError, PersistenceError, shown
 from neuralib.persistence._handlers.checking import check_name
 from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
-from neuralib.persistence._stores.system import joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,10 +65,7 @@ def _files_at(path: str, *, recursive: bool, info: PersistentClass[Any] | None) 
     elif info is None:
         yield from paths_in(path, recursive=recursive)
     else:
-        for folder in [it for it, _, _ in os.walk(path)] if recursive else [path]:
-            for suffix in SUFFIXES:
-                for hit in PickleHandler(info.persistence_cls, folder, ext=suffix).find():
-                    yield hit.name if folder == os.curdir else joined(folder, hit.name)
+        yield from (it for it, _ in hits_in(path, info, recursive=recursive))
 
 
 # ------------------------------------------------------------------------------------------ names

@@ -18,6 +18,7 @@ from neuralib.persistence._stores.system import LEFTOVER_PREFIX, joined
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from neuralib.persistence._handlers.found import Hit
     from neuralib.persistence._schema import PersistentClass
 
 SUFFIXES = (".pkl", ".pkl.gz")
@@ -165,8 +166,7 @@ def entries_in(
     :raises UsageError: *alone*, and there are results, none of which has a field that is *wanted*
     """
     if info is not None:
-        folders = [it for it, _, _ in os.walk(folder)] if recursive else [folder]
-        return [entry for it in folders for entry in _of_class(it, info, wanted) if entry.matches(wanted)]
+        return [it for it in _of_class(folder, info, wanted, recursive=recursive) if it.matches(wanted)]
     found = [it for path in paths_in(folder, recursive=recursive) if (it := _entry(path)) is not None]
     for group in _groups(found):
         if heads or not _read_by_names(group, {*wanted, *by}):
@@ -257,23 +257,31 @@ class _Careful(PickleHandler[Any]):
         return read_head(path).fields
 
 
-def _of_class(folder: str, info: PersistentClass[Any], wanted: dict[str, list[str]]) -> Iterator[Entry]:
-    """Yield the files in *folder* of the class *info*; no file is opened whose name says enough."""
+def hits_in(folder: str, info: PersistentClass[Any], *, recursive: bool) -> Iterator[tuple[str, Hit[Any]]]:
+    """Yield the files in *folder* of the class *info*, with their paths; no file is opened whose name says enough."""
+    for place in [it for it, _, _ in os.walk(folder)] if recursive else [folder]:
+        for suffix in SUFFIXES:
+            for hit in progress(_Careful(info.persistence_cls, place, ext=suffix).find(), "looking at file"):
+                yield hit.name if place == os.curdir else joined(place, hit.name), hit
+
+
+def _of_class(
+    folder: str, info: PersistentClass[Any], wanted: dict[str, list[str]], *, recursive: bool
+) -> Iterator[Entry]:
+    """Yield the entries for them."""
     named = {it.field_name for it in info.named_fields}
-    for suffix in SUFFIXES:
-        found = _Careful(info.persistence_cls, folder, ext=suffix).find()
-        for hit in progress(found, "looking at file"):
-            entry = _entry(hit.name if folder == os.curdir else joined(folder, hit.name))
-            if entry is None:
-                continue
-            entry.class_name = info.cls_name
-            try:
-                entry.keys = hit.keys
-                if not named.issuperset(wanted):
-                    entry.fields = read_head(entry.path).fields
-            except (PersistenceError, OSError) as error:
-                entry.problem = error
-            yield entry
+    for path, hit in hits_in(folder, info, recursive=recursive):
+        entry = _entry(path)
+        if entry is None:
+            continue
+        entry.class_name = info.cls_name
+        try:
+            entry.keys = hit.keys
+            if not named.issuperset(wanted):
+                entry.fields = read_head(entry.path).fields
+        except (PersistenceError, OSError) as error:
+            entry.problem = error
+        yield entry
 
 
 def targets(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -264,9 +264,13 @@ class FileHandler(PersistenceHandler[T]):
             found = opened(path, self._read_open) if data is None else self._read_bytes(data)
         except FAILURES as error:
             raise_explained(error, path)
+        self._refuse_other_content(found, path)
+        return found
+
+    def _refuse_other_content(self, found: Any, path: str) -> None:
+        """Raise an error where *found*, the content of the file at *path*, is neither fields nor a result."""
         if not isinstance(found, (dict, self._data_cls)):
             raise NotAResultError(self._data_cls.__qualname__, path, f"a {type(found).__qualname__}")
-        return found
 
     def _check(self, path: str) -> bool:
         if self._own_reading:

@@ -44,9 +44,7 @@ _ALIKE = 5  # bytes of a magic number that is meant to be ours
 _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
-_LARGE_PIECE = (
-    1 << 24
-)  # the same, where another thread computes the checksum: several fit into the cache that both share
+_LARGE_PIECE = 1 << 24  # the same, where another thread computes the checksum, with a cache that both share
 
 _FRAME = 0x95
 _LONG_HEADERS = {0x96: 9, 0x8E: 9, 0x8D: 9, 0x42: 5, 0x58: 5}  # opcodes of large values, and the sizes of their headers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._convert import as_dict
-from neuralib.persistence._errors import NotAResultError, PersistenceError
+from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._handlers import frames, heads, untrusted
 from neuralib.persistence._handlers.allowance import largest_content
 from neuralib.persistence._handlers.arrays import pickler
@@ -170,8 +170,7 @@ class PickleHandler(FileHandler[T]):
 
     def _fields_of(self, found: Any, path: str) -> dict[str, Any]:
         """Return the fields that *found*, the content of the file at *path*, is or has."""
-        if not isinstance(found, (dict, self._data_cls)):
-            raise NotAResultError(self._data_cls.__qualname__, path, f"a {type(found).__qualname__}")
+        self._refuse_other_content(found, path)
         return found if isinstance(found, dict) else as_dict(found)
 
     def _head_of(self, path: str) -> dict[str, Any]:
