@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import gc
 import inspect
 import linecache
 import pickle
@@ -98,6 +99,43 @@ def test_generated_methods_have_annotations_docstring_module_and_names(name):
     assert textwrap.dedent(source).startswith(f"def {name}(self")
     linecache.checkcache()
     assert inspect.getsource(method) == source
+
+
+def test_sources_of_classes_that_are_gone_do_not_pile_up_or_vanish_under_others(monkeypatch):
+    """A notebook defines a class again and again; linecache must not lose a name while another one walks through it."""
+
+    def define():
+        @persistence_class
+        class Again:
+            a: int = field(validator=True, filename=True)
+
+        return Again
+
+    def names():
+        return {it for it in linecache.cache if "Again" in it}
+
+    kept = define()
+    source = inspect.getsource(kept.__init__)
+    define()
+    gc.collect()
+    before = names()
+    for _ in range(20):
+        define()
+        gc.collect()
+    assert names() == before
+    assert inspect.getsource(kept.__init__) == source
+    assert inspect.getsource(define().__init__) == source
+
+    def stat(path):  # a moment at which a collection takes the class away
+        gc.collect()
+        raise FileNotFoundError(path)
+
+    linecache.cache["gone.py"] = (1, 1.0, ["x"], "gone.py")
+    for _ in range(3):  # after the one that is looked at first
+        define()
+    monkeypatch.setattr(linecache.os, "stat", stat)
+    linecache.checkcache()
+    assert "gone.py" not in linecache.cache
 
 
 def test_signature_is_as_specified():

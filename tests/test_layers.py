@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "neuralib" / "persistence"
 ROWS = [  # from the ground up; within a row each may import from those before it
     ["_errors", "_equality", "_core", "_names"],
     ["_field", "_preview", "_naming", "_typed", "_schema", "_convert", "_thumbnails", "_html"],
-    ["_codegen", "_decorator"],
+    ["_sources", "_codegen", "_decorator"],
     [
         "_stores.base",
         "_stores.system",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import linecache
 import textwrap
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._convert import replaced
 from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._field import missing
 from neuralib.persistence._schema import default_maker
+from neuralib.persistence._sources import keep_source, new_source_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +132,8 @@ def _compiled(
     source = f"def {name}({', '.join(parameters)}):\n" + textwrap.indent("\n".join(body or ["pass"]), _INDENT) + "\n"
     factory = names.free("make_method")
     outer = f"def {factory}({', '.join(names.values)}):\n{textwrap.indent(source, _INDENT)}{_INDENT}return {name}\n"
-    file = f"<generated {cls.__module__}.{cls.__qualname__}.{name} {id(info):#x}>"
+    title = f"{cls.__module__}.{cls.__qualname__}.{name}"
+    file = new_source_name(title)
     space: dict[str, Any] = {"__name__": cls.__module__}
     exec(compile(outer, file, "exec"), space)  # noqa: S102
     method: Callable[..., Any] = space[factory](**names.values)
@@ -141,8 +141,5 @@ def _compiled(
     method.__module__ = cls.__module__
     method.__doc__ = doc
     method.__annotations__ = annotations
-    # So that inspect.getsource, tracebacks and pdb show the lines. No time stamp: linecache keeps it, as long as the method
-    # is there: in a notebook, a class may be defined many times.
-    linecache.cache[file] = (len(outer), None, outer.splitlines(keepends=True), file)
-    weakref.finalize(method, linecache.cache.pop, file, None).atexit = False
+    keep_source(file, title, outer, method)  # in a notebook, a class may be defined many times
     return method
