@@ -133,8 +133,9 @@ def test_sources_of_classes_that_are_gone_do_not_pile_up_or_vanish_under_others(
     linecache.cache["gone.py"] = (1, 1.0, ["x"], "gone.py")
     for _ in range(3):  # after the one that is looked at first
         define()
-    monkeypatch.setattr(linecache.os, "stat", stat)
-    linecache.checkcache()
+    with monkeypatch.context() as patch:
+        patch.setattr(linecache.os, "stat", stat)
+        linecache.checkcache()
     assert "gone.py" not in linecache.cache
 
 
