@@ -7,6 +7,7 @@ import copy
 import gc
 import inspect
 import linecache
+import os
 import pickle
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_sources_of_classes_that_are_gone_do_not_pile_up_or_vanish_under_others(
     assert inspect.getsource(kept.__init__) == source
     assert inspect.getsource(define().__init__) == source
 
-    def stat(path):  # a moment at which a collection takes the class away
+    def stat(path, **_):  # a moment at which a collection takes the class away
         gc.collect()
         raise FileNotFoundError(path)
 
@@ -134,7 +135,7 @@ def test_sources_of_classes_that_are_gone_do_not_pile_up_or_vanish_under_others(
     for _ in range(3):  # after the one that is looked at first
         define()
     with monkeypatch.context() as patch:
-        patch.setattr(linecache.os, "stat", stat)
+        patch.setattr(os, "stat", stat)
         linecache.checkcache()
     assert "gone.py" not in linecache.cache
 
