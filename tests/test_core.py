@@ -13,7 +13,7 @@ import pytest
 import reference
 from hypothesis import given, strategies as st
 
-from neuralib.persistence import _core, field, missing, persistence_class
+from neuralib.persistence import _core, autoinc_field, field, missing, persistence_class
 from neuralib.persistence._naming import AnyText
 
 TEXT = st.one_of(
@@ -33,6 +33,13 @@ VALUE = st.one_of(
     st.just(missing),
     st.builds(np.int64, st.integers(-5, 5)),
 )
+
+
+@persistence_class
+class Run:
+    a: Any = field(filename=True)
+    number: int = autoinc_field("#")
+    b: Any = field(filename_prefix="p", filename=True)
 
 
 class Colour(str, Enum):
@@ -80,6 +87,40 @@ def test_format_name_agrees_with_the_reference(a, b, c, overrides):
     assert mine == outcome(reference.format_name, layout, result, overrides)
     if isinstance(mine, str):
         assert _core.is_plain_name(mine) == reference.is_plain_name(mine)
+
+
+PLAIN = st.one_of(st.text("abA-_#0129", max_size=8), st.integers(0, 10**17))
+
+
+@given(PLAIN, PLAIN, PLAIN, st.integers(0, 10**18 - 1), st.sampled_from([".pkl", "", "9"]), st.sampled_from(["/é/", "/x/"]))
+def test_numbered_path_is_the_path_of_that_number(a, b, other, number, suffix, folder):
+    """And there is none for a series of other keys, however they make up the same text."""
+    result = Run(a, b=b)
+    layout = Run._persistence_layout_
+    head, tail = _core.around_number(layout, result, suffix)
+    found = _core.numbered_path(layout, result, suffix, folder, head, number, tail)
+    expected = folder + reference.format_name(layout, Run(a, number, b=b), {}) + suffix
+    assert found == (expected if folder.isascii() else None)
+    for keys in ((a, other), (other, b)):
+        given = _core.numbered_path(layout, Run(keys[0], b=keys[1]), suffix, folder, head, number, tail)
+        assert given == (found if (str(keys[0]), str(keys[1])) == (str(a), str(b)) else None)
+    longer = _core.numbered_path(layout, result, suffix + "x", folder, head, number, tail)
+    assert longer is None
+
+
+@given(VALUE, VALUE, st.sampled_from(["h-1", ""]), TEXT)
+def test_numbered_path_says_nothing_that_around_number_does_not(a, b, head, tail):
+    """Of any values: bad ones, such that another function takes care of, and ends that are no series of them."""
+    result = Run(a, b=b)
+    layout = Run._persistence_layout_
+    around = outcome(_core.around_number, layout, result, ".pkl")
+    ends = around if isinstance(around, tuple) else (head, tail)
+    found = outcome(_core.numbered_path, layout, result, ".pkl", "/x/", *ends[:1], 7, *ends[1:])
+    if isinstance(around, tuple):
+        assert found == f"/x/{ends[0]}7{ends[1]}"
+    else:
+        assert found == around
+    assert _core.numbered_path(layout, Run("a", b="b"), ".pkl", "/x/", head, 7, tail) is None
 
 
 @given(TEXT)

@@ -43,6 +43,8 @@ cdef extern from "Python.h":
 cdef extern from "string.h":
     void* memcpy(void* target, const void* source, size_t size) noexcept nogil
     void* memchr(const void* where, int byte, size_t size) noexcept nogil
+    size_t strlen(const char* text) noexcept nogil
+    int memcmp(const void* a, const void* b, size_t size) noexcept nogil
 
 cdef extern from "_port.h":
     ctypedef struct np_folder:
@@ -280,11 +282,23 @@ cdef str _joined_name(Layout layout, object data, dict overrides):
 
 
 cdef str _ascii_name(Layout layout, object data, dict overrides, Py_ssize_t* number_at):
-    """The fast path: ASCII text and small integers, put together in one go; None where it does not apply.
+    """The fast path: ASCII text and small integers, put together in one go; None where it does not apply."""
+    cdef char[512] buffer
+    cdef Py_ssize_t used = _ascii_text(layout, data, overrides, buffer, number_at)
+    if used < 0:
+        return None
+    text = PyUnicode_New(used, 127)
+    memcpy(PyUnicode_DATA(text), buffer, used)
+    return <str> text
+
+
+cdef Py_ssize_t _ascii_text(Layout layout, object data, dict overrides, char* buffer, Py_ssize_t* number_at) except -2:
+    """Write the name into *buffer*, and return its size; -1 where it is not ASCII text and small integers alone.
 
     With *number_at*, the auto-increment number is left out, and its place in the text is written there.
+
+    :param buffer: of 512 bytes: a name is at most 255 on every common file system
     """
-    cdef char[512] buffer  # a name is at most 255 bytes on every common file system
     cdef Py_ssize_t used = 0, size
     cdef tuple part
     cdef object value, lead
@@ -297,21 +311,21 @@ cdef str _ascii_name(Layout layout, object data, dict overrides, Py_ssize_t* num
         attributes = <dict> PyObject_GenericGetDict(data, NULL)
     lead = layout.head
     if not PyUnicode_IS_COMPACT_ASCII(lead):
-        return None
+        return -1
     size = PyUnicode_GET_LENGTH(lead)
     if size > 512:
-        return None
+        return -1
     memcpy(buffer, PyUnicode_DATA(lead), size)
     used = size
     for part in layout.parts:
         if part[2] is not None:
-            return None
+            return -1
         lead = <object> part[1]
         if not PyUnicode_IS_COMPACT_ASCII(lead):
-            return None
+            return -1
         size = PyUnicode_GET_LENGTH(lead)
         if used + size > 512:
-            return None
+            return -1
         memcpy(buffer + used, PyUnicode_DATA(lead), size)
         used += size
         if number_at is not NULL and part[0] is layout.autoinc:
@@ -321,22 +335,20 @@ cdef str _ascii_name(Layout layout, object data, dict overrides, Py_ssize_t* num
         value = <object> found if found is not NULL else _key_value(layout, data, overrides, <str> part[0])
         if PyUnicode_CheckExact(value):
             if not PyUnicode_IS_COMPACT_ASCII(value):
-                return None
+                return -1
             size = PyUnicode_GET_LENGTH(value)
             if used + size > 512:
-                return None
+                return -1
             memcpy(buffer + used, PyUnicode_DATA(value), size)
             used += size
         elif PyLong_CheckExact(value):
             number = PyLong_AsLongLongAndOverflow(value, &overflow)
             if overflow or number < 0 or used + 20 > 512:
-                return None
+                return -1
             used += _digits(number, buffer + used)
         else:
-            return None
-    text = PyUnicode_New(used, 127)
-    memcpy(PyUnicode_DATA(text), buffer, used)
-    return <str> text
+            return -1
+    return used
 
 
 cdef str _format(Layout layout, object data, dict overrides):
@@ -376,6 +388,47 @@ def around_number(Layout layout not None, data not None, str suffix not None):
     if name is None or at < 0 or not is_plain_name(name) or len(name) + len(suffix) > 255 - 20:
         return None
     return name[:at], name[at:] + suffix
+
+
+def numbered_path(
+    Layout layout not None,
+    data not None,
+    str suffix not None,
+    str prefix not None,
+    str head not None,
+    long long number,
+    str tail not None,
+):
+    """Return ``prefix + head + str(number) + tail`` if that is the path of *data* with *number*, *suffix* included.
+
+    None where it is not, or where :func:`around_number` may say more. No text is made but the path.
+    """
+    cdef char[512] name
+    cdef Py_ssize_t at = -1, used, before = len(prefix), first = len(head), last = len(tail), end = len(suffix)
+    cdef char[20] digits
+    cdef char* target
+    cdef int count
+    if not (PyUnicode_IS_COMPACT_ASCII(prefix) and PyUnicode_IS_COMPACT_ASCII(head)):
+        return None
+    if not (PyUnicode_IS_COMPACT_ASCII(tail) and PyUnicode_IS_COMPACT_ASCII(suffix)):
+        return None
+    used = _ascii_text(layout, data, None, name, &at)
+    if number < 0 or used < 0 or at != first or used - at + end != last or first + last > 255 - 20:
+        return None
+    if memcmp(name, PyUnicode_DATA(head), first) != 0:
+        return None
+    if memcmp(name + at, PyUnicode_DATA(tail), used - at) != 0:
+        return None
+    if memcmp(<char*> PyUnicode_DATA(tail) + (used - at), PyUnicode_DATA(suffix), end) != 0:
+        return None
+    count = _digits(number, digits)
+    path = PyUnicode_New(before + first + count + last, 127)
+    target = <char*> PyUnicode_DATA(path)
+    memcpy(target, PyUnicode_DATA(prefix), before)
+    memcpy(target + before, name, first)
+    memcpy(target + before + first, digits, count)
+    memcpy(target + before + first + count, PyUnicode_DATA(tail), last)
+    return <str> path
 
 
 def plain_name(Layout layout not None, data not None, str suffix not None):
@@ -494,10 +547,6 @@ cdef inline long long _number_wide(const wchar_t* text, size_t size) noexcept no
         number = number * 10 + (text[i] - 48)
     return number
 
-
-cdef extern from "string.h":
-    size_t strlen(const char* text) noexcept nogil
-    int memcmp(const void* a, const void* b, size_t size) noexcept nogil
 
 cdef extern from "wchar.h":
     size_t wcslen(const wchar_t* text) noexcept nogil

@@ -123,11 +123,10 @@ class FileHandler(PersistenceHandler[T]):
         return stamp_or_draft(draft, name)
 
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
-        field: str = info._layout.autoinc  # type: ignore[union-attr, assignment]
-        series = self._series_of(result, info, field)
-        expected = series.expected  # looked at once: other threads set it too
-        if expected is None or self.durable or not self._save_as_expected(result, series, field, *expected):
-            self._save_in_series(result, series, field)
+        series = None if self._own_place or self.durable else self._numbers.last
+        expected = None if series is None else series.expected  # looked at once: other threads set it too
+        if expected is None or not self._save_as_expected(result, info, series, *expected):  # type: ignore[arg-type]
+            super()._save_with_new_number(result, info)
 
     def _batch_begins(self) -> None:
         self._store.hold()
@@ -136,20 +135,24 @@ class FileHandler(PersistenceHandler[T]):
         self._store.release()
 
     def _save_as_expected(
-        self, result: T, series: Series[FolderStore], field: str, number: int, stamp: _core.Stamp
+        self, result: T, info: PersistentClass[T], series: Series[FolderStore], number: int, stamp: _core.Stamp
     ) -> bool:
         """Save *result* under the number that is the next one if nobody else wrote into the folder; False if somebody did.
 
-        Spares looking at the folder before: that is one step with the publication. Only after a small result was saved
-        so: what is large would be written in vain where somebody did.
+        False too where it is none of *series*. Spares looking at the folder before: that is one step with the publication.
+        Only after a small result was saved so: what is large would be written in vain where somebody did.
         """
+        layout: _core.Layout = info._layout  # type: ignore[assignment]
         store = series.store
+        path = _core.numbered_path(layout, result, self._ext, store.prefix, series.head, number, series.tail)
+        if path is None or store is not self._store:
+            return False
+        field: str = layout.autoinc  # type: ignore[assignment]
         published = False
         try:
             setattr(result, field, number)  # in here: Ctrl-C may come right after it
             content = self._content(result, store)
             if type(content) is bytes:
-                path = f"{store.prefix}{series.head}{number}{series.tail}"
                 found = publish_whole(store.root, path, content, True, stamp, store.held)
                 if found is not None and found is not CHANGED:
                     published = True
@@ -186,9 +189,6 @@ class FileHandler(PersistenceHandler[T]):
         around = None if self._own_place else _core.around_number(info._layout, result, self._ext)  # type: ignore[arg-type]
         if around is None:
             return super()._series_of(result, info, field)
-        last = self._numbers.last
-        if last is not None and last.around == around and last.store is self._store:
-            return last
         return self._numbers.series(self._store, around)
 
     @abc.abstractmethod
