@@ -92,7 +92,9 @@ def test_format_name_agrees_with_the_reference(a, b, c, overrides):
 PLAIN = st.one_of(st.text("abA-_#0129", max_size=8), st.integers(0, 10**17))
 
 
-@given(PLAIN, PLAIN, PLAIN, st.integers(0, 10**18 - 1), st.sampled_from([".pkl", "", "9"]), st.sampled_from(["/é/", "/x/"]))
+@given(
+    PLAIN, PLAIN, PLAIN, st.integers(0, 10**18 - 1), st.sampled_from([".pkl", "", "9"]), st.sampled_from(["/é/", "/x/"])
+)
 def test_numbered_path_is_the_path_of_that_number(a, b, other, number, suffix, folder):
     """And there is none for a series of other keys, however they make up the same text."""
     result = Run(a, b=b)
