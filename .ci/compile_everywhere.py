@@ -103,15 +103,16 @@ def main() -> None:
                 jobs[source.stem, target] = pool.submit(compile_c, source, target, headers)
             # Python's own headers for Windows on ARM then ask for a function of Microsoft's compiler
             if sys.version_info >= (3, 13) and target != "aarch64-windows-gnu":
-                free = pool.submit(compile_c, folder / "_core.c", target, headers, "-DPy_GIL_DISABLED=1")
-                jobs["_core, free-threaded", target] = free
+                for module in ("_core", "_disk"):
+                    free = pool.submit(compile_c, folder / f"{module}.c", target, headers, "-DPy_GIL_DISABLED=1")
+                    jobs[f"{module}, free-threaded", target] = free
         for (module, target), job in jobs.items():
             try:
                 compiled = job.result()
             except SystemExit:
                 pool.shutdown(cancel_futures=True)
                 raise
-            if module == "_core" and TARGETS[target] not in compiled:
+            if module == "_disk" and TARGETS[target] not in compiled:
                 raise SystemExit(f"{target}: another system's branch of _port.h was compiled")
     print(f"{len(jobs)} compilations without a warning, for {', '.join(TARGETS)}")
 

@@ -140,7 +140,7 @@ def test_handlers_with_hooks_save_batches_too(tmp_path, durable):
 def test_a_durable_batch_shares_the_wait(tmp_path, monkeypatch):
     """Few waits for the disk, however many results; all of them before the names are given, or at the end."""
     events = []
-    sync_all = system._core.sync_file_system
+    sync_all = system._disk.sync_file_system
     monkeypatch.setattr(os, "fsync", lambda fd: events.append("fsync"))
     monkeypatch.setattr(system, "publish_whole", lambda *_: pytest.fail("published before it is on the disk"))
     handler = PickleHandler(Run, tmp_path, durable=True)

@@ -74,7 +74,7 @@ def hidden(monkeypatch):
 def claims(monkeypatch, hidden):
     """Neither links nor renames that replace nothing."""
     monkeypatch.setattr(os, "link", refusing(errno.EOPNOTSUPP))
-    monkeypatch.setattr(exclusive._core, "rename_exclusively", lambda *_: False)
+    monkeypatch.setattr(exclusive._disk, "rename_exclusively", lambda *_: False)
 
 
 # ------------------------------------------------------------------------------------------ what is not there
@@ -103,13 +103,13 @@ def test_without_links_and_exclusive_renames_a_claim_decides(tmp_path, monkeypat
     """As on some file systems in user space."""
     monkeypatch.setattr(os, "link", refusing(getattr(errno, code)))
     rename = (lambda *_: False) if answer == "not known" else refusing(getattr(errno, answer))
-    monkeypatch.setattr(exclusive._core, "rename_exclusively", rename)
+    monkeypatch.setattr(exclusive._disk, "rename_exclusively", rename)
     check_published(tmp_path)
 
 
 def test_without_files_that_have_no_name_a_hidden_one_is_used(tmp_path, monkeypatch):
     """The answer of a file system that has none, and a system without /proc."""
-    opened = system._core.OpenFile
+    opened = system._disk.OpenFile
 
     def no_unnamed(path, flags, mode=0o666):
         if system.TMPFILE and flags & system.TMPFILE == system.TMPFILE:
@@ -118,7 +118,7 @@ def test_without_files_that_have_no_name_a_hidden_one_is_used(tmp_path, monkeypa
 
     monkeypatch.setattr(system, "publish_whole", lambda *_, **__: None)
     with monkeypatch.context() as patch:
-        patch.setattr(system._core, "OpenFile", no_unnamed)
+        patch.setattr(system._disk, "OpenFile", no_unnamed)
         check_published(tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(system, "_proc_is_there", lambda: False)
@@ -136,7 +136,7 @@ def test_a_lost_race_counts_as_one_in_whatever_words(tmp_path, monkeypatch, tmpf
     monkeypatch.setattr(system, "publish_whole", lambda *_, **__: None)
     (tmp_path / "x").write_bytes(b"theirs")
     monkeypatch.setattr(os, "link", refusing(getattr(errno, code)))
-    monkeypatch.setattr(exclusive._core, "rename_exclusively", refusing(getattr(errno, code)))
+    monkeypatch.setattr(exclusive._disk, "rename_exclusively", refusing(getattr(errno, code)))
     with pytest.raises(FileExistsError):
         publish(tmp_path, "x", b"mine")
     assert (tmp_path / "x").read_bytes() == b"theirs"
@@ -159,7 +159,7 @@ def test_an_answer_that_is_lost_is_no_failure(tmp_path, monkeypatch, tmpfile, co
     assert (tmp_path / "link").read_bytes() == b"replaced"
     monkeypatch.setattr(os, "link", refusing(errno.EOPNOTSUPP))
     with monkeypatch.context() as patch:
-        patch.setattr(exclusive._core, "rename_exclusively", forgetful(exclusive._core.rename_exclusively, code))
+        patch.setattr(exclusive._disk, "rename_exclusively", forgetful(exclusive._disk.rename_exclusively, code))
         publish(tmp_path, "rename", b"mine")
     assert sorted(os.listdir(tmp_path)) == ["link", "rename"]
 
@@ -221,7 +221,7 @@ def test_a_refusal_whose_reason_is_gone_is_no_lack_of_links(tmp_path, monkeypatc
         return link(source, target, **options)
 
     monkeypatch.setattr(os, "link", lost_once)
-    monkeypatch.setattr(exclusive._core, "rename_exclusively", lambda *_: pytest.fail("there are links"))
+    monkeypatch.setattr(exclusive._disk, "rename_exclusively", lambda *_: pytest.fail("there are links"))
     publish(tmp_path, "x", b"mine")
     assert (tmp_path / "x").read_bytes() == b"mine"
     assert os.listdir(tmp_path) == ["x"]

@@ -11,7 +11,7 @@ PACKAGE = "neuralib.persistence"
 SOURCE = Path(__file__).parents[1] / "src" / "neuralib" / "persistence"
 
 ROWS = [  # from the ground up; within a row each may import from those before it
-    ["_errors", "_equality", "_core", "_names"],
+    ["_errors", "_equality", "_disk", "_core", "_names"],
     ["_field", "_preview", "_naming", "_typed", "_schema", "_convert", "_thumbnails", "_html"],
     ["_sources", "_codegen", "_decorator"],
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from checks import Pair, filled
 
-from neuralib.persistence import PersistenceHandler, PickleHandler, _core, load
+from neuralib.persistence import PersistenceHandler, PickleHandler, _disk, load
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import FolderStore
 
@@ -274,7 +274,7 @@ def place(request, tmp_path):
 
 
 def stamped_publication(folder, name, expected=None, held=None):
-    return _core.publish_unnamed(folder, f"{folder}/{name}", name.encode(), True, expected, held)
+    return _disk.publish_unnamed(folder, f"{folder}/{name}", name.encode(), True, expected, held)
 
 
 unnamed = pytest.mark.skipif(not system.TMPFILE, reason="no files without names")
@@ -284,12 +284,12 @@ unnamed = pytest.mark.skipif(not system.TMPFILE, reason="no files without names"
 @pytest.mark.parametrize("holding", [False, True])
 def test_each_publication_foresees_how_it_leaves_the_folder(place, holding):
     """So that a loop of them looks at the folder once for each, not before and after."""
-    held = _core.OpenFile(place, system.FOLDER) if holding else None
+    held = _disk.OpenFile(place, system.FOLDER) if holding else None
     stamp = stamped_publication(place, "0", held=held)
     for number in range(1, 300):
-        assert stamp.is_unchanged(_core.folder_stamp(place))
+        assert stamp.is_unchanged(_disk.folder_stamp(place))
         stamp = stamped_publication(place, str(number), stamp, held)
-        if stamp is _core.CHANGED:  # once at most: the folder grew by a block where it had not before, or the reverse
+        if stamp is _disk.CHANGED:  # once at most: the folder grew by a block where it had not before, or the reverse
             stamp = stamped_publication(place, str(number), held=held)
     assert len(os.listdir(place)) == 300
 
@@ -311,13 +311,13 @@ def test_publishing_into_a_folder_that_has_changed_does_nothing(place, change, f
     os.mkdir(folder)
     stamp = stamped_publication(folder, "a")
     if foreseen:
-        while (after := stamped_publication(folder, "b", stamp)) is _core.CHANGED:
+        while (after := stamped_publication(folder, "b", stamp)) is _disk.CHANGED:
             stamp = stamped_publication(folder, "c")
         stamp = after
     time.sleep(0.02)  # longer than a step of the file system's clock
     CHANGES[change](folder)
     before = os.listdir(folder)
-    assert stamped_publication(folder, "d", stamp) is _core.CHANGED
+    assert stamped_publication(folder, "d", stamp) is _disk.CHANGED
     assert os.listdir(folder) == before
 
 
@@ -332,7 +332,7 @@ def test_in_memory_a_removed_name_is_told_at_once(tmp_path):
             stamp = stamped_publication(folder, str(number), stamp)
             assert stamp.known
             os.unlink(f"{folder}/{number}")
-            assert stamped_publication(folder, "more", stamp) is _core.CHANGED
+            assert stamped_publication(folder, "more", stamp) is _disk.CHANGED
             stamp = stamped_publication(folder, f"again{number}")
 
 
@@ -342,10 +342,10 @@ def test_what_a_look_alone_told_is_expected_too(tmp_path):
     folder = str(tmp_path)
     stamp = stamped_publication(folder, "a")
     os.utime(folder, ns=(0, 10**9))
-    early = _core.folder_stamp(folder)
-    assert stamped_publication(folder, "b", stamp) is _core.CHANGED
+    early = _disk.folder_stamp(folder)
+    assert stamped_publication(folder, "b", stamp) is _disk.CHANGED
     after = stamped_publication(folder, "b", early)
-    assert after.is_unchanged(_core.folder_stamp(folder))
+    assert after.is_unchanged(_disk.folder_stamp(folder))
 
 
 @unnamed
@@ -356,5 +356,5 @@ def test_publishing_says_what_stands_in_its_way(tmp_path):
     with pytest.raises(FileExistsError, match="b"):
         stamped_publication(folder, "b")
     assert (tmp_path / "b").read_bytes() == b"b"
-    assert not _core.publish_unnamed(folder, f"{folder}/c", b"1", False).known
-    assert _core.publish_unnamed(f"{folder}/none", f"{folder}/none/a", b"1", True) is None
+    assert not _disk.publish_unnamed(folder, f"{folder}/c", b"1", False).known
+    assert _disk.publish_unnamed(f"{folder}/none", f"{folder}/none/a", b"1", True) is None

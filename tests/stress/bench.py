@@ -13,7 +13,7 @@ from stress.reads import READS
 from stress.scenarios import SCENARIOS
 from stress.zygote import go_the_way
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 from neuralib.persistence._stores import system
 
 BY_HOOK = ["Hooked", "DurableHooked", "OverwriteHooked"]
@@ -42,7 +42,7 @@ class Bench:
         gc.freeze()  # so that each collection takes microseconds
 
     def go(self, way):
-        for owner, name in ((system, "TMPFILE"), (os, "link"), (_core, "rename_exclusively")):
+        for owner, name in ((system, "TMPFILE"), (os, "link"), (_disk, "rename_exclusively")):
             self._monkeypatch.setattr(owner, name, getattr(owner, name))
         go_the_way(way)
 

@@ -21,7 +21,7 @@ from neuralib.persistence import (
     GzipHandler,
     PersistenceHandler,
     PickleHandler,
-    _core,
+    _disk,
     as_dict,
     autoinc_field,
     field,
@@ -169,13 +169,13 @@ class Paths:
         return lambda: (store.highest("cache-Run-A-#", ".pkl"), store.names(), store.stamp())
 
     def path_scan_that_fails(self):
-        return failing(FileNotFoundError, lambda: _core.scan_folder(str(self.root / "nowhere"), "a", "b", "c"))
+        return failing(FileNotFoundError, lambda: _disk.scan_folder(str(self.root / "nowhere"), "a", "b", "c"))
 
     def path_publish(self):
         folder = str(self.root)
 
         def publish():
-            _core.publish_unnamed(folder, f"{folder}/published", b"data", True)
+            _disk.publish_unnamed(folder, f"{folder}/published", b"data", True)
             os.unlink(f"{folder}/published")
 
         return publish
@@ -183,30 +183,30 @@ class Paths:
     def path_publish_where_the_name_is_taken(self):
         folder = str(self.root)
         (self.root / "taken").touch()
-        return failing(FileExistsError, lambda: _core.publish_unnamed(folder, f"{folder}/taken", b"data", False))
+        return failing(FileExistsError, lambda: _disk.publish_unnamed(folder, f"{folder}/taken", b"data", False))
 
     def path_publish_into_what_is_no_folder(self):
         taken = str(self.root / "taken")
         Path(taken).touch()
-        return failing(NotADirectoryError, lambda: _core.publish_unnamed(taken, f"{taken}/x", b"data", False))
+        return failing(NotADirectoryError, lambda: _disk.publish_unnamed(taken, f"{taken}/x", b"data", False))
 
     def path_open_that_fails(self):
         name = str(self.root / "nothing")
-        return failing(FileNotFoundError, lambda: _core.OpenFile(name, os.O_RDONLY))
+        return failing(FileNotFoundError, lambda: _disk.OpenFile(name, os.O_RDONLY))
 
     def path_open_that_is_not_closed(self):
         name = str(self.root / "there")
         Path(name).touch()
-        return lambda: _core.OpenFile(name, os.O_RDONLY)
+        return lambda: _disk.OpenFile(name, os.O_RDONLY)
 
     def path_read_small(self):
         name = str(self.root / "there")
         Path(name).write_bytes(b"x")
-        return lambda: (_core.read_small(name, 100), _core.read_small(name, 1), _core.read_small(str(self.root), 100))
+        return lambda: (_disk.read_small(name, 100), _disk.read_small(name, 1), _disk.read_small(str(self.root), 100))
 
     def path_rename_that_fails(self):
         a, b = str(self.root / "nothing"), str(self.root / "nothing either")
-        return failing(FileNotFoundError, lambda: _core.rename_exclusively(a, b))
+        return failing(FileNotFoundError, lambda: _disk.rename_exclusively(a, b))
 
     def path_hidden_draft(self):
         store = FolderStore(str(self.root))

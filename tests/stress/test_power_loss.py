@@ -21,7 +21,7 @@ from neuralib.persistence import (
     CorruptResultError,
     GzipHandler,
     PickleHandler,
-    _core,
+    _disk,
     load,
     missing,
     results_equal,
@@ -163,7 +163,7 @@ def test_save_survives(disk, place):
 @pytest.mark.parametrize("way", ["hidden", "renamed", "claimed"])
 def test_every_way_survives(disk, place, monkeypatch, way):
     """Where there are no files without names, no links, no exclusive renames."""
-    for owner, name in ((system, "TMPFILE"), (os, "link"), (_core, "rename_exclusively")):
+    for owner, name in ((system, "TMPFILE"), (os, "link"), (_disk, "rename_exclusively")):
         monkeypatch.setattr(owner, name, getattr(owner, name))  # put back at the end
     go_the_way(way)
     handler = PickleHandler(Run, place, durable=True)

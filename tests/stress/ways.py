@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 from neuralib.persistence._stores import system
 
 WAYS = {
@@ -29,4 +29,4 @@ def go_the_way(way: str) -> None:
 
     os.link = no_link  # type: ignore[assignment]
     if way == "claimed":
-        _core.rename_exclusively = lambda *_: False  # type: ignore[assignment]
+        _disk.rename_exclusively = lambda *_: False  # type: ignore[assignment]

@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from neuralib.persistence._core import UNKNOWN
+from neuralib.persistence._disk import UNKNOWN
 
 if TYPE_CHECKING:
-    from neuralib.persistence._core import Stamp
+    from neuralib.persistence._disk import Stamp
     from neuralib.persistence._stores.base import Store
 
 S = TypeVar("S", bound="Store")

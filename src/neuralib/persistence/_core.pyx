@@ -1,20 +1,14 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""The loops that run once for each field of each result, and once for each file of a folder.
+"""The loops that run once for each field of each result.
 
-Plain values go in and out: no policy, no file is written. The same functions in plain Python, for reading and for
-comparing, are in ``tests/reference.py``.
+Plain values go in and out: no policy, no file. The same functions in plain Python, for reading and for comparing, are in
+``tests/reference.py``.
 """
-
-import os
-from os import fsencode
 
 cimport cython
 
-from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_AsWideCharString
-from libc.stddef cimport wchar_t
 
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
@@ -43,38 +37,7 @@ cdef extern from "Python.h":
 cdef extern from "string.h":
     void* memcpy(void* target, const void* source, size_t size) noexcept nogil
     void* memchr(const void* where, int byte, size_t size) noexcept nogil
-    size_t strlen(const char* text) noexcept nogil
     int memcmp(const void* a, const void* b, size_t size) noexcept nogil
-
-cdef extern from "_port.h":
-    ctypedef struct np_folder:
-        int error
-    int PLATFORM_IS_WINDOWS
-    int np_folder_open(np_folder* folder, const char* path) nogil
-    int np_folder_open_wide(np_folder* folder, const wchar_t* path) nogil
-    const char* np_folder_next(np_folder* folder) nogil
-    const wchar_t* np_folder_next_wide(np_folder* folder) nogil
-    void np_folder_close(np_folder* folder) nogil
-    int np_rename_exclusively(const char* source, const char* target) nogil
-    int np_sync_file_system(int fd) nogil
-    int np_reserve(int fd, long long start, long long size) nogil
-    int np_open_small(const char* path, long long limit, int* fd, long long* size) nogil
-    int np_read_and_close(int fd, char* target, long long size) nogil
-    void np_close(int fd) noexcept nogil
-    int np_take(int* kept) noexcept nogil
-    ctypedef struct np_stamp:
-        long long earliest
-        long long latest
-    void np_forget_stamp(np_stamp* stamp) nogil
-    int np_is_unchanged(const np_stamp* before, const np_stamp* now) nogil
-    int np_publish(
-        const char* folder, const char* target, const char* data, size_t size, int* named, np_stamp* stamp,
-        const np_stamp* expected, int held
-    ) nogil
-    int NLP_CHANGED
-    int np_folder_stamp(const char* path, np_stamp* stamp) nogil
-    int np_folder_stamp_wide(const wchar_t* path, np_stamp* stamp) nogil
-    object nlp_raise_os_error "NLP_RAISE_OS_ERROR"(int error, object path)
 
 cdef extern from *:
     """
@@ -89,15 +52,18 @@ cdef extern from *:
     #else
         #define NLP_FREE_THREADED 0
     #endif
+    #ifdef _WIN32
+        #define NLP_WINDOWS 1
+    #else
+        #define NLP_WINDOWS 0
+    #endif
     """
     PyObject* nlp_type_attribute(object cls, object name) noexcept
     bint NLP_FREE_THREADED
+    bint NLP_WINDOWS
 
 cdef extern from "Python.h":
     object PyPickleBuffer_FromObject(object obj)
-    object PyBytes_FromStringAndSize(const char* text, Py_ssize_t size)
-    char* PyBytes_AS_STRING(object text)
-    int PySys_Audit(const char* event, const char* form, ...) except -1
 
 cdef object ABSENT = object()
 cdef tuple NO_ARGUMENTS = ()
@@ -446,7 +412,7 @@ cpdef bint is_plain_name(str text) except -1:
     False means that more must be looked at, not that the name is bad. On Windows, always False.
     """
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
-    if PLATFORM_IS_WINDOWS or size > 255 or not PyUnicode_IS_COMPACT_ASCII(text):
+    if NLP_WINDOWS or size > 255 or not PyUnicode_IS_COMPACT_ASCII(text):
         return False
     return (
         memchr(PyUnicode_DATA(text), 47, size) is NULL
@@ -516,381 +482,6 @@ cdef class FirstChunk:
                 self.rest.write(self.first)
                 self.first = None
         self.rest.write(data)
-
-
-# ---------------------------------------------------------------------------------------------- folders
-
-# The most digits that always fit a long long.
-MAX_DIGITS = 18
-
-cdef inline long long _number(const char* text, size_t size) noexcept nogil:
-    """The number that *text* spells as ``str(int)`` would, or -1."""
-    cdef long long number = 0
-    cdef size_t i
-    if size == 0 or size > 18 or (text[0] == 48 and size > 1):
-        return -1
-    for i in range(size):
-        if text[i] < 48 or text[i] > 57:
-            return -1
-        number = number * 10 + (text[i] - 48)
-    return number
-
-
-cdef inline long long _number_wide(const wchar_t* text, size_t size) noexcept nogil:
-    cdef long long number = 0
-    cdef size_t i
-    if size == 0 or size > 18 or (text[0] == 48 and size > 1):
-        return -1
-    for i in range(size):
-        if text[i] < 48 or text[i] > 57:
-            return -1
-        number = number * 10 + (text[i] - 48)
-    return number
-
-
-cdef extern from "wchar.h":
-    size_t wcslen(const wchar_t* text) noexcept nogil
-    int wmemcmp(const wchar_t* a, const wchar_t* b, size_t size) noexcept nogil
-
-
-cdef long long _scan_bytes(
-    np_folder* folder, const char* head, size_t head_size, const char* tail, size_t tail_size, const char* leftover,
-    size_t leftover_size, long long* leftovers
-) noexcept nogil:
-    cdef long long highest = -1, number
-    cdef const char* name
-    cdef size_t size
-    while True:
-        name = np_folder_next(folder)
-        if name is NULL:
-            return highest
-        size = strlen(name)
-        if size > leftover_size and memcmp(name, leftover, leftover_size) == 0:
-            leftovers[0] += 1
-        if size <= head_size + tail_size or memcmp(name, head, head_size) != 0:
-            continue
-        if memcmp(name + size - tail_size, tail, tail_size) != 0:
-            continue
-        number = _number(name + head_size, size - head_size - tail_size)
-        if number > highest:
-            highest = number
-
-
-cdef long long _scan_wide(
-    np_folder* folder, const wchar_t* head, size_t head_size, const wchar_t* tail, size_t tail_size,
-    const wchar_t* leftover, size_t leftover_size, long long* leftovers
-) noexcept nogil:
-    cdef long long highest = -1, number
-    cdef const wchar_t* name
-    cdef size_t size
-    while True:
-        name = np_folder_next_wide(folder)
-        if name is NULL:
-            return highest
-        size = wcslen(name)
-        if size > leftover_size and wmemcmp(name, leftover, leftover_size) == 0:
-            leftovers[0] += 1
-        if size <= head_size + tail_size or wmemcmp(name, head, head_size) != 0:
-            continue
-        if wmemcmp(name + size - tail_size, tail, tail_size) != 0:
-            continue
-        number = _number_wide(name + head_size, size - head_size - tail_size)
-        if number > highest:
-            highest = number
-
-
-cdef long long _highest_bytes(
-    str folder, bytes path, bytes head, bytes tail, bytes leftover, long long* leftovers
-) except -2:
-    cdef np_folder handle
-    cdef long long highest = -1
-    cdef const char* c_path = path
-    cdef const char* c_head = head
-    cdef const char* c_tail = tail
-    cdef const char* c_leftover = leftover
-    cdef size_t head_size = len(head), tail_size = len(tail), leftover_size = len(leftover)
-    cdef int opened
-    with nogil:
-        opened = np_folder_open(&handle, c_path)
-        if opened == 0:
-            highest = _scan_bytes(
-                &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
-            )
-            np_folder_close(&handle)
-    if opened != 0 or handle.error != 0:
-        nlp_raise_os_error(handle.error, folder)
-    return highest
-
-
-cdef long long _highest_wide(str folder, str head, str tail, str leftover, long long* leftovers) except -2:
-    cdef np_folder handle
-    cdef long long highest = -1
-    cdef Py_ssize_t head_size = 0, tail_size = 0, leftover_size = 0
-    cdef int opened = -1
-    cdef wchar_t* c_leftover = NULL
-    cdef wchar_t* c_path = NULL
-    cdef wchar_t* c_head = NULL
-    cdef wchar_t* c_tail = NULL
-    handle.error = 0
-    try:
-        c_path = PyUnicode_AsWideCharString(folder, NULL)
-        c_head = PyUnicode_AsWideCharString(head, &head_size)
-        c_tail = PyUnicode_AsWideCharString(tail, &tail_size)
-        c_leftover = PyUnicode_AsWideCharString(leftover, &leftover_size)
-        with nogil:
-            opened = np_folder_open_wide(&handle, c_path)
-            if opened == 0:
-                highest = _scan_wide(
-                    &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
-                )
-                np_folder_close(&handle)
-    finally:
-        PyMem_Free(c_path)
-        PyMem_Free(c_head)
-        PyMem_Free(c_tail)
-        PyMem_Free(c_leftover)
-    if opened != 0 or handle.error != 0:
-        nlp_raise_os_error(handle.error, folder)
-    return highest
-
-
-def scan_folder(str folder not None, str head not None, str tail not None, str leftover not None):
-    """Return the highest number *n* for which *folder* has an entry named ``head + str(n) + tail``, or -1.
-
-    Beside it, how many entries have a name that begins with *leftover*.
-
-    Reads names only and opens no file. Texts that ``str(int)`` would not give (leading zeros, signs), and numbers of
-    more than :data:`MAX_DIGITS` digits, are not numbers. The GIL is released.
-
-    :raises OSError: *folder* can't be listed
-    """
-    if "\0" in folder:
-        raise ValueError(f"embedded null character in the folder {folder!r}")
-    cdef long long highest, leftovers = 0
-    if PLATFORM_IS_WINDOWS:
-        highest = _highest_wide(folder, head, tail, leftover, &leftovers)
-    else:
-        highest = _highest_bytes(
-            folder, fsencode(folder), fsencode(head), fsencode(tail), fsencode(leftover), &leftovers
-        )
-    return highest, leftovers
-
-
-# ---------------------------------------------------------------------------------------------- files
-
-@cython.final
-cdef class OpenFile:
-    """A file that is open, and is closed at the latest when nobody refers to it any more.
-
-    Opening it and noting its descriptor is one step here: between two steps of Python, Ctrl-C could lose it. Of threads
-    that close it at once, one does.
-
-    :param path: of the file
-    :param flags: as :func:`os.open` takes them
-    :raises OSError: it can't be opened
-    """
-
-    cdef readonly int fd
-
-    def __cinit__(self):
-        self.fd = -1
-
-    def __init__(self, str path not None, int flags, int mode=0o666):
-        if self.fd < 0:
-            self.fd = os.open(path, flags, mode)
-
-    def close(self):
-        """Close the file, if it is open.
-
-        :raises OSError: what was written can't be kept
-        """
-        cdef int fd = np_take(&self.fd)
-        if fd >= 0:
-            os.close(fd)
-
-    def __dealloc__(self):
-        if self.fd >= 0:
-            np_close(self.fd)
-
-
-cdef const char* _path_bytes(str path, list keep) except NULL:
-    """Return *path* as the system takes it; *keep* holds the memory."""
-    cdef bytes encoded
-    cdef const char* found
-    cdef Py_ssize_t size
-    if PyUnicode_IS_COMPACT_ASCII(path):  # stored as it goes to the system, with a NUL after it
-        found = <const char*> PyUnicode_DATA(path)
-        size = PyUnicode_GET_LENGTH(path)
-    else:
-        encoded = fsencode(path)
-        keep.append(encoded)
-        found = encoded
-        size = len(encoded)
-    if memchr(found, 0, size) is not NULL:
-        raise ValueError(f"embedded null character in the path {path!r}")
-    return found
-
-
-def read_small(str path not None, long long limit):
-    """Return the content of the file *path*, or None where more than a quick look is needed.
-
-    That is where it is no regular file, has *limit* bytes or more, is empty, can't be read, or on Windows.
-
-    :raises OSError: it can't be opened
-    """
-    cdef int fd = -1, error
-    cdef long long size = 0
-    cdef char* target
-    cdef const char* c_path
-    cdef list keep = []
-    if PLATFORM_IS_WINDOWS:
-        return None
-    c_path = _path_bytes(path, keep)
-    PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
-    with nogil:
-        error = np_open_small(c_path, limit, &fd, &size)
-    if error > 0:
-        nlp_raise_os_error(error, path)
-    if error < 0:
-        return None
-    try:
-        data = PyBytes_FromStringAndSize(NULL, size)
-    except MemoryError:
-        np_close(fd)
-        raise
-    target = PyBytes_AS_STRING(data)
-    with nogil:
-        error = np_read_and_close(fd, target, size)
-    return data if error == 0 and size > 0 else None
-
-
-@cython.final
-@cython.freelist(8)
-cdef class Stamp:
-    """What is known of a folder that tells whether names came or went since. Never changed, so it needs no lock.
-
-    It is made of the folder's time of change and size. Where the file system's clock advances in steps of milliseconds
-    and the size does not tell, two changes in one step look like one.
-    """
-
-    cdef np_stamp told
-
-    def __cinit__(self):
-        np_forget_stamp(&self.told)
-
-    @property
-    def known(self):
-        """Whether it says anything at all."""
-        return self.told.earliest <= self.told.latest
-
-    def is_unchanged(self, Stamp now not None):
-        """Whether the look *now* shows the folder as it was for this stamp."""
-        return bool(np_is_unchanged(&self.told, &now.told))
-
-
-UNKNOWN = Stamp()
-# What publish_unnamed returns where the folder is not as it was expected.
-CHANGED = Stamp()
-
-
-def publish_unnamed(
-    str folder not None, str target not None, bytes data not None, bint stamped, Stamp expected=None, OpenFile held=None
-):
-    """Make the new file *target* in *folder* with the content *data*, without a name until it is complete.
-
-    One step for Python, so that no signal comes in between, and without the GIL.
-
-    :param stamped: return the new stamp of *folder*
-    :param expected: with *stamped*: what must hold of *folder* before, or None for anything
-    :param held: *folder*, where the caller keeps it open, which spares finding it by its path
-    :return: the new stamp; :data:`UNKNOWN` without *stamped*, or where it can't be had; :data:`CHANGED` where *folder*
-        is not as *expected*; None where *folder* is not there, or there are no files without names, or none that can
-        get one. Nothing was changed in the last two cases
-    :raises FileExistsError: the name is taken
-    :raises OSError: it can't be written or named; the path in it is *folder*, or *target* where it is about the name
-    """
-    cdef int error, named = 0
-    cdef Stamp stamp = Stamp.__new__(Stamp) if stamped else UNKNOWN
-    cdef np_stamp* c_stamp = &stamp.told if stamped else NULL
-    cdef np_stamp* c_expected = NULL if expected is None else &expected.told
-    cdef int c_held = -1 if held is None else held.fd
-    cdef list keep = []
-    cdef const char* c_folder
-    cdef const char* c_target
-    cdef const char* c_data = data
-    cdef size_t size = len(data)
-    if PLATFORM_IS_WINDOWS:
-        return None
-    c_folder = _path_bytes(folder, keep)
-    c_target = _path_bytes(target, keep)
-    PySys_Audit("open", "OOi", <PyObject*> target, <PyObject*> None, 2)
-    with nogil:
-        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp, c_expected, c_held)
-    if error > 0:
-        nlp_raise_os_error(error, target if named else folder)
-    if error == NLP_CHANGED:
-        return CHANGED
-    return None if error < 0 else stamp
-
-
-def rename_exclusively(str source not None, str target not None):
-    """Rename *source* to *target* in one step that fails where there is a *target*; False where the system has none.
-
-    :raises FileExistsError: there is a *target*
-    :raises OSError: it can't be renamed
-    """
-    cdef list keep = []
-    cdef const char* a = _path_bytes(source, keep)
-    cdef const char* b = _path_bytes(target, keep)
-    cdef int error
-    with nogil:
-        error = np_rename_exclusively(a, b)
-    if error > 0:
-        nlp_raise_os_error(error, target)
-    return error == 0
-
-
-def sync_file_system(int fd):
-    """Write all of the file system that *fd* is on through to the disk; False where the system has no such call.
-
-    :raises OSError: it can't be written
-    """
-    cdef int error
-    with nogil:
-        error = np_sync_file_system(fd)
-    if error > 0:
-        nlp_raise_os_error(error, None)
-    return error == 0
-
-
-def reserve(int fd, long long start, long long size):
-    """Tell the system that *size* bytes will be written to *fd* from *start* on, which then takes less time.
-
-    Only a hint: where the system can't do it, nothing happens; a disk that is full is told by writing.
-    """
-    with nogil:
-        np_reserve(fd, start, size)
-
-
-def folder_stamp(str folder not None):
-    """Return the stamp of *folder*, or None where there is no such folder, or it can't be looked at."""
-    cdef Stamp stamp = Stamp.__new__(Stamp)
-    cdef int error
-    cdef const char* c_path
-    cdef wchar_t* wide
-    cdef list keep = []
-    if PLATFORM_IS_WINDOWS:
-        wide = PyUnicode_AsWideCharString(folder, NULL)
-        try:
-            with nogil:
-                error = np_folder_stamp_wide(wide, &stamp.told)
-        finally:
-            PyMem_Free(wide)
-    else:
-        c_path = _path_bytes(folder, keep)
-        with nogil:
-            error = np_folder_stamp(c_path, &stamp.told)
-    return None if error else stamp
 
 
 # ---------------------------------------------------------------------------------------------- the public name

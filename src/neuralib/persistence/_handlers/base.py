@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from neuralib.persistence import _core
+from neuralib.persistence import _core, _disk
 from neuralib.persistence._autoinc import Numbering, Series
 from neuralib.persistence._convert import as_dict
 from neuralib.persistence._equality import same_value
@@ -38,7 +38,7 @@ from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from neuralib.persistence._core import Stamp
+    from neuralib.persistence._disk import Stamp
     from neuralib.persistence._handlers.checking import FileCheck
     from neuralib.persistence._handlers.conditions import Conditions
     from neuralib.persistence._stores.base import Draft
@@ -226,7 +226,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         draft = self._draft(result, store, name, durable=False)
         outcome = stamp_or_draft(draft, name)
-        if isinstance(outcome, _core.Stamp):
+        if isinstance(outcome, _disk.Stamp):
             draft.sync()
             system.sync_names(store.root)
         return outcome
@@ -234,7 +234,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
         """Save *result* under *name*; with *info*, replace what is there only where it has the same keys."""
         draft = self._publish_new(result, store, name, stamped=False)
-        if isinstance(draft, _core.Stamp):
+        if isinstance(draft, _disk.Stamp):
             return
         try:
             self._replace(result, draft, store, name, info)
@@ -301,7 +301,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                 setattr(result, field, number)
                 publish = self._publish_new if losses < PATIENCE or not self.durable else self._publish_then_sync
                 draft = publish(result, store, f"{head}{number}{tail}", stamped=True)
-                if isinstance(draft, _core.Stamp):
+                if isinstance(draft, _disk.Stamp):
                     published = True
                     series.taken(number, draft)
                 else:  # somebody else was first: theirs stays, this one takes the next number
@@ -551,4 +551,4 @@ def stamp_or_draft(draft: Draft, name: str) -> Draft | Stamp:
         draft.discard()
         raise
     draft.discard()
-    return _core.UNKNOWN
+    return _disk.UNKNOWN

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
-from neuralib.persistence import _core
+from neuralib.persistence import _core, _disk
 from neuralib.persistence._autoinc import Numbering
 from neuralib.persistence._convert import as_dict, from_dict
 from neuralib.persistence._errors import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHANGED = _core.CHANGED
+CHANGED = _disk.CHANGED
 
 
 class FileHandler(PersistenceHandler[T]):
@@ -104,7 +104,7 @@ class FileHandler(PersistenceHandler[T]):
         """Return the file name for the keys of *result*, replaced by *kwargs*: see :class:`PersistenceHandler`."""
         return self._named(self.persistence_info, result, kwargs)
 
-    def _publish_new(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | _core.Stamp:
+    def _publish_new(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | _disk.Stamp:
         if self._own_writing or self.durable:
             return super()._publish_new(result, store, name, stamped=stamped)
         content = self._content(result, store)
@@ -135,7 +135,7 @@ class FileHandler(PersistenceHandler[T]):
         self._store.release()
 
     def _save_as_expected(
-        self, result: T, info: PersistentClass[T], series: Series[FolderStore], number: int, stamp: _core.Stamp
+        self, result: T, info: PersistentClass[T], series: Series[FolderStore], number: int, stamp: _disk.Stamp
     ) -> bool:
         """Save *result* under the number that is the next one if nobody else wrote into the folder; False if somebody did.
 
@@ -260,7 +260,7 @@ class FileHandler(PersistenceHandler[T]):
     def _root_of(self, path: str) -> Any:
         """Return what the file at *path* holds: the fields, or an instance of this handler's class."""
         try:
-            data = _core.read_small(path, self._quick_bytes) if self._quick_bytes else None
+            data = _disk.read_small(path, self._quick_bytes) if self._quick_bytes else None
             found = opened(path, self._read_open) if data is None else self._read_bytes(data)
         except FAILURES as error:
             raise_explained(error, path)

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._handlers import frames
 from neuralib.persistence._handlers.instructions import File, Inflated, Left, instructions
@@ -57,7 +57,7 @@ def read_head(path: str | os.PathLike[str], names: Collection[str] | None = None
     text = os.fspath(path)
     wanted = None if names is None else frozenset(names)
     try:
-        data = _core.read_small(text, frames.AT_ONCE)
+        data = _disk.read_small(text, frames.AT_ONCE)
         found = opened(text, lambda fd: _head_of_open(fd, wanted)) if data is None else _head_of_bytes(data, wanted)
     except FAILURES as error:
         raise_explained(error, text)

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
-from neuralib.persistence import _core
+from neuralib.persistence import _core, _disk
 from neuralib.persistence._convert import as_dict
 from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._handlers import frames, heads, untrusted
@@ -155,7 +155,7 @@ class PickleHandler(FileHandler[T]):
         if self._own_content:
             return super()._some_fields(path, names)
         try:
-            data = _core.read_small(path, frames.AT_ONCE)
+            data = _disk.read_small(path, frames.AT_ONCE)
             if data is not None:  # all of it takes less time than a look at its structure
                 found = self._read_bytes(data)
                 return found if type(found) is dict else self._fields_of(found, path)

@@ -9,7 +9,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 from neuralib.persistence._errors import CorruptResultError, UntrustedTypeError
 from neuralib.persistence._stores.system import endless_kind, explained
 
@@ -37,7 +37,7 @@ FAILURES = (*DAMAGE, OSError, ImportError, AttributeError, MemoryError)
 
 def opened(path: str, use: Callable[[int], T]) -> T:
     """Return what *use* makes of the descriptor of the file *path*, which is closed afterwards."""
-    file = _core.OpenFile(path, _READ)
+    file = _disk.OpenFile(path, _READ)
     try:
         return use(file.fd)
     finally:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from neuralib.persistence._core import Stamp
+    from neuralib.persistence._disk import Stamp
 
 
 class Draft(Protocol):

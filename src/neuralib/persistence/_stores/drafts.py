@@ -14,7 +14,7 @@ from pathlib import Path
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 from neuralib.persistence._stores import exclusive, system
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class FolderDraft:
         self._chunks: list[Buffer] = []
         self._pending = 0  # bytes in _chunks
         self.size = 0
-        self._file: _core.OpenFile | None = None
+        self._file: _disk.OpenFile | None = None
         self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
         self._published: str | None = None  # the path under which it was published
@@ -64,7 +64,7 @@ class FolderDraft:
         """Tell the disk that *size* more bytes follow."""
         if self._pending:
             self._flush()
-        _core.reserve(self._opened().fd, self.size, size)
+        _disk.reserve(self._opened().fd, self.size, size)
 
     def _flush(self) -> None:
         fd = self._opened().fd
@@ -82,7 +82,7 @@ class FolderDraft:
         chunks.clear()
         self._pending = 0
 
-    def _opened(self) -> _core.OpenFile:
+    def _opened(self) -> _disk.OpenFile:
         if self._file is not None:
             return self._file
         try:
@@ -95,11 +95,11 @@ class FolderDraft:
             raise system.explained(error, "making a file in the folder", self._folder) from error
         return self._file
 
-    def _open_here(self) -> _core.OpenFile:
+    def _open_here(self) -> _disk.OpenFile:
         file = system.open_unnamed(self._folder)
         return self._open_hidden() if file is None else file
 
-    def _open_hidden(self) -> _core.OpenFile:
+    def _open_hidden(self) -> _disk.OpenFile:
         self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
         return system.create(self._hidden)
 

@@ -14,7 +14,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 from neuralib.persistence._stores.system import LEFTOVER_PREFIX, hidden_path, is_there, joined
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def rename_exclusively(hidden: str, target: str) -> None:
         _remove(hidden)
         return
     try:
-        if _core.rename_exclusively(hidden, target):
+        if _disk.rename_exclusively(hidden, target):
             return
     except OSError as error:
         if _won(mine, target, error):

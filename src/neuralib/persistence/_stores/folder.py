@@ -8,7 +8,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft
 
@@ -31,9 +31,9 @@ class FolderStore:
     def __init__(self, root: str) -> None:
         self.root = root or os.curdir
         self.prefix = system.joined(self.root, "")  # of the path of every name
-        self.held: _core.OpenFile | None = None
+        self.held: _disk.OpenFile | None = None
         """The folder itself while it is kept open: see :meth:`hold`."""
-        self.stamp: functools.partial[_core.Stamp | None] = functools.partial(_core.folder_stamp, self.root)
+        self.stamp: functools.partial[_disk.Stamp | None] = functools.partial(_disk.folder_stamp, self.root)
         """Returns what tells whether names come or go later, or None where the folder is not there."""
 
     def hold(self) -> None:
@@ -43,7 +43,7 @@ class FolderStore:
         """
         if system.TMPFILE and self.held is None:
             try:
-                self.held = _core.OpenFile(self.root, system.FOLDER)
+                self.held = _disk.OpenFile(self.root, system.FOLDER)
             except OSError:
                 pass  # it is not there yet, or saving will tell
 
@@ -90,7 +90,7 @@ class FolderStore:
         Sweeps stale leftovers where it comes across some.
         """
         try:
-            number, leftovers = _core.scan_folder(self.root, head, tail, system.LEFTOVER_PREFIX)
+            number, leftovers = _disk.scan_folder(self.root, head, tail, system.LEFTOVER_PREFIX)
         except FileNotFoundError:
             return -1
         except OSError as error:

@@ -9,7 +9,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from neuralib.persistence import _core
+from neuralib.persistence import _disk
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -101,13 +101,13 @@ def publish_whole(
     target: str,
     data: bytes,
     stamped: bool = False,
-    expected: _core.Stamp | None = None,
-    held: _core.OpenFile | None = None,
-) -> _core.Stamp | None:
+    expected: _disk.Stamp | None = None,
+    held: _disk.OpenFile | None = None,
+) -> _disk.Stamp | None:
     """Make the new file *target* in *folder* with the content *data*, in the few calls that take the least time.
 
     :param stamped: return the folder's stamp after it
-    :param expected: with *stamped*: what must hold of the folder before; ``_core.CHANGED`` is returned where it does not
+    :param expected: with *stamped*: what must hold of the folder before; ``_disk.CHANGED`` is returned where it does not
     :param held: *folder*, where it is kept open
     :return: None where the system or the folder can't do it so. Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
@@ -115,7 +115,7 @@ def publish_whole(
     if not TMPFILE or not _proc_is_there():
         return None
     try:
-        return _core.publish_unnamed(folder, target, data, stamped, expected, held)
+        return _disk.publish_unnamed(folder, target, data, stamped, expected, held)
     except FileExistsError:
         raise
     except OSError as error:
@@ -123,20 +123,20 @@ def publish_whole(
         raise explained(error, doing, error.filename) from error
 
 
-def open_unnamed(folder: str) -> _core.OpenFile | None:
+def open_unnamed(folder: str) -> _disk.OpenFile | None:
     """Open a new file in *folder* that has no name; None where there are no such files."""
     if TMPFILE and _proc_is_there():
         try:
-            return _core.OpenFile(folder, TMPFILE | _UNNAMED, 0o666)
+            return _disk.OpenFile(folder, TMPFILE | _UNNAMED, 0o666)
         except OSError as error:
             if error.errno not in _UNNAMED_LACK:
                 raise
     return None
 
 
-def create(path: str) -> _core.OpenFile:
+def create(path: str) -> _disk.OpenFile:
     """Create and open the file *path*, which must not be there."""
-    return _core.OpenFile(path, _CREATE, 0o666)
+    return _disk.OpenFile(path, _CREATE, 0o666)
 
 
 def refuse_special(path: str) -> os.stat_result | None:
@@ -211,7 +211,7 @@ def sync_folder(path: str) -> os.stat_result | None:
 
 def _sync(path: str, how: int, doing: str) -> os.stat_result:
     try:
-        opened = _core.OpenFile(path, how)
+        opened = _disk.OpenFile(path, how)
         try:
             sync_open(opened.fd)
             return os.fstat(opened.fd)
@@ -255,9 +255,9 @@ def sync_file_system(folder: str) -> bool:
     if not _syncfs_tells():
         return False
     try:
-        opened = _core.OpenFile(folder, os.O_RDONLY | os.O_CLOEXEC)
+        opened = _disk.OpenFile(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if not _core.sync_file_system(opened.fd):
+            if not _disk.sync_file_system(opened.fd):
                 return False
             info = os.fstat(opened.fd)
             _settled.add((info.st_dev, info.st_ino))

@@ -1,0 +1,86 @@
+"""What is told of folders: by the compiled scan as by its reference, and by stamps."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+
+import pytest
+import reference
+from hypothesis import given, strategies as st
+
+from neuralib.persistence import _disk
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 10**20).map(str),
+            st.sampled_from(["007", "-1", "+1", "1_0", "٣", "²", "", "1.0", " 1", "9" * 18, "9" * 19, "12x"]),
+        ),
+        max_size=8,
+    ),
+    st.sampled_from(["", "h-", "é-", "[ab]*", "h-1"]),
+    st.sampled_from(["", ".pkl", "-1.pkl", "é"]),
+)
+def test_scan_folder_agrees_with_the_reference(numbers, head, tail):
+    """Only what str(int) writes is a number."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in numbers:
+            name = head + number + tail
+            if name:
+                open(os.path.join(folder, name), "w").close()
+        assert _disk.scan_folder(folder, head, tail, ".x") == reference.scan_folder(folder, head, tail, ".x")
+
+
+def test_scan_folder_refuses_what_is_no_folder(tmp_path):
+    """With the path."""
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        _disk.scan_folder(str(tmp_path / "nowhere"), "a", "b", "c")
+    assert _disk.folder_stamp(str(tmp_path / "nowhere")) is None
+    (tmp_path / "file").touch()
+    assert _disk.folder_stamp(str(tmp_path / "file/x")) is None
+    (tmp_path / "ümläut").mkdir()
+    assert _disk.folder_stamp(str(tmp_path / "ümläut")).known
+    with pytest.raises(ValueError, match="null"):
+        _disk.scan_folder("a\0b", "", "", "")
+
+
+def test_folder_stamp_changes_with_the_names(tmp_path):
+    """That is what it is for."""
+    folder = str(tmp_path)
+    for nanoseconds in (0, 1, 2, 1 << 30, 1 << 62):
+        before = _disk.folder_stamp(folder)
+        assert before.is_unchanged(_disk.folder_stamp(folder))
+        os.utime(tmp_path, ns=(1, nanoseconds))
+        now = _disk.folder_stamp(folder)
+        assert not before.is_unchanged(now)
+        assert not now.is_unchanged(before)
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    os.utime(twin, ns=(1, 1 << 62))
+    os.utime(tmp_path, ns=(1, 1 << 62))
+    assert not _disk.folder_stamp(str(twin)).is_unchanged(_disk.folder_stamp(folder))
+
+
+def test_an_unknown_stamp_holds_for_no_folder(tmp_path):
+    """So whoever has nothing better looks again."""
+    assert not _disk.UNKNOWN.known
+    for stamp in (_disk.UNKNOWN, _disk.CHANGED, _disk.Stamp()):
+        assert not stamp.is_unchanged(_disk.folder_stamp(str(tmp_path)))
+    os.utime(tmp_path, ns=(0, 0))
+    assert not _disk.UNKNOWN.is_unchanged(_disk.folder_stamp(str(tmp_path)))
+    with pytest.raises(TypeError):
+        _disk.UNKNOWN.is_unchanged(None)
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no file system in memory")
+def test_folder_stamp_tells_changes_within_one_step_of_the_clock():
+    """In memory, time advances by some milliseconds at once, in which many results are saved; the folder's size tells."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        found = [_disk.folder_stamp(folder)]
+        for number in range(100):
+            open(os.path.join(folder, str(number)), "w").close()
+            found.append(_disk.folder_stamp(folder))
+    assert not any(before.is_unchanged(now) for before, now in itertools.pairwise(found))
