@@ -70,6 +70,7 @@ CASES = [
     Case("save 256 MB", "ours", "np.save", 1.05, 12, on_disk=True),
     Case("load 256 MB", "ours", "np.load", 1.1, 12, on_disk=True),
     Case("load 1 MB", "with the check", "without it", 1.05, 30),
+    Case("load 1 MB of Python objects", "with the check", "without it", 1.05, 30),
     Case("load 1 MB from the disk", "with the check", "without it", 1.05, 10, on_disk=True, waits=True),
     Case("open mapped", "256 MB", "1 MB", 1.5, 20, on_disk=True),
     Case("memory of saving 256 MB", "beyond the array", "the array", 0.05, 1),

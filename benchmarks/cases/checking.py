@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from cases.big import big_result
-from cases.common import side
+from cases.common import made, pickle_handler, side, small_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,10 +22,26 @@ def no_checksum(*_: object) -> int:
     return 0
 
 
-def loading(folder: Path, *, checked: bool, copies: int = 1) -> Iterator[Callable[[], int]]:
+def result_of_objects(folder: Path, size: int) -> tuple[Any, Any]:
+    """Return a handler, and a result of *size* bytes, none of them in an array: trials with times, as a list of dicts."""
+    cls = small_class()
+    result = made(cls, 0)
+    trial = {"stimulus": "grating", "seconds": 0.5, "licks": [0.25, 0.5], "correct": True}
+    result.weights = [trial | {"seconds": float(it), "licks": [it / 7, it / 9]} for it in range(size // 46)]
+    return pickle_handler(cls, folder / "objects"), result
+
+
+def loading(
+    folder: Path,
+    *,
+    checked: bool,
+    loads: int = _LOADS,
+    copies: int = 1,
+    make: Callable[[Path, int], tuple[Any, Any]] = big_result,
+) -> Iterator[Callable[[], int]]:
     from neuralib.persistence._handlers import frames
 
-    handler, result = big_result(folder, SIZE_BYTES)
+    handler, result = make(folder, SIZE_BYTES)
     handler.save_persistence(result)
     path = handler.filepath(result)
     if not checked:
@@ -33,7 +49,7 @@ def loading(folder: Path, *, checked: bool, copies: int = 1) -> Iterator[Callabl
         path.write_bytes(content[:-8] + bytes(8))  # checksums of 0, as this gives for everything
         frames.checksum = no_checksum  # type: ignore[assignment]
     load = handler.load_persistence
-    paths = [path] * _LOADS if copies == 1 else [path.with_name(f"{it}.pkl") for it in range(copies)]
+    paths = [path] * loads if copies == 1 else [path.with_name(f"{it}.pkl") for it in range(copies)]
     for it in set(paths) - {path}:
         shutil.copy(path, it)
 
@@ -67,6 +83,16 @@ def load_checked(folder: Path) -> Any:
 @side("load 1 MB", "without it")
 def load_unchecked(folder: Path) -> Any:
     yield from loading(folder, checked=False)
+
+
+@side("load 1 MB of Python objects", "with the check")
+def load_objects_checked(folder: Path) -> Any:
+    yield from loading(folder, checked=True, loads=_LOADS // 20, make=result_of_objects)
+
+
+@side("load 1 MB of Python objects", "without it")
+def load_objects_unchecked(folder: Path) -> Any:
+    yield from loading(folder, checked=False, loads=_LOADS // 20, make=result_of_objects)
 
 
 @side("load 1 MB from the disk", "with the check")

@@ -258,6 +258,18 @@ cdef str _ascii_name(Layout layout, object data, dict overrides, Py_ssize_t* num
     return <str> text
 
 
+cdef inline Py_ssize_t _put(object text, char* buffer, Py_ssize_t used) noexcept:
+    """Write *text* into *buffer* after *used* of its 512 bytes; return how many are used then, -1 where it does not go."""
+    cdef Py_ssize_t size
+    if not PyUnicode_IS_COMPACT_ASCII(text):
+        return -1
+    size = PyUnicode_GET_LENGTH(text)
+    if used + size > 512:
+        return -1
+    memcpy(buffer + used, PyUnicode_DATA(text), size)
+    return used + size
+
+
 cdef Py_ssize_t _ascii_text(Layout layout, object data, dict overrides, char* buffer, Py_ssize_t* number_at) except -2:
     """Write the name into *buffer*, and return its size; -1 where it is not ASCII text and small integers alone.
 
@@ -265,9 +277,9 @@ cdef Py_ssize_t _ascii_text(Layout layout, object data, dict overrides, char* bu
 
     :param buffer: of 512 bytes: a name is at most 255 on every common file system
     """
-    cdef Py_ssize_t used = 0, size
+    cdef Py_ssize_t used
     cdef tuple part
-    cdef object value, lead
+    cdef object value
     cdef dict attributes = None
     cdef PyObject* found
     cdef long long number
@@ -275,38 +287,24 @@ cdef Py_ssize_t _ascii_text(Layout layout, object data, dict overrides, char* bu
     # What is looked up there is borrowed, which is safe as long as no other thread can run.
     if overrides is None and layout.plain_attributes and type(data) is layout.owner and not NLP_FREE_THREADED:
         attributes = <dict> PyObject_GenericGetDict(data, NULL)
-    lead = layout.head
-    if not PyUnicode_IS_COMPACT_ASCII(lead):
+    used = _put(layout.head, buffer, 0)
+    if used < 0:
         return -1
-    size = PyUnicode_GET_LENGTH(lead)
-    if size > 512:
-        return -1
-    memcpy(buffer, PyUnicode_DATA(lead), size)
-    used = size
     for part in layout.parts:
         if part[2] is not None:
             return -1
-        lead = <object> part[1]
-        if not PyUnicode_IS_COMPACT_ASCII(lead):
+        used = _put(part[1], buffer, used)
+        if used < 0:
             return -1
-        size = PyUnicode_GET_LENGTH(lead)
-        if used + size > 512:
-            return -1
-        memcpy(buffer + used, PyUnicode_DATA(lead), size)
-        used += size
         if number_at is not NULL and part[0] is layout.autoinc:
             number_at[0] = used
             continue
         found = NULL if attributes is None else PyDict_GetItemWithError(attributes, part[0])
         value = <object> found if found is not NULL else _key_value(layout, data, overrides, <str> part[0])
         if PyUnicode_CheckExact(value):
-            if not PyUnicode_IS_COMPACT_ASCII(value):
+            used = _put(value, buffer, used)
+            if used < 0:
                 return -1
-            size = PyUnicode_GET_LENGTH(value)
-            if used + size > 512:
-                return -1
-            memcpy(buffer + used, PyUnicode_DATA(value), size)
-            used += size
         elif PyLong_CheckExact(value):
             number = PyLong_AsLongLongAndOverflow(value, &overflow)
             if overflow or number < 0 or used + 20 > 512:

@@ -86,14 +86,18 @@ class FolderDraft:
         if self._file is not None:
             return self._file
         try:
-            try:
-                self._file = self._open_here()
-            except FileNotFoundError:
-                system.make_folder(self._folder, durable=self._durable)
-                self._file = self._open_here()
+            self._file = self._in_folder(self._open_here)
         except OSError as error:
             raise system.explained(error, "making a file in the folder", self._folder) from error
         return self._file
+
+    def _in_folder(self, opening: Callable[[], _disk.OpenFile]) -> _disk.OpenFile:
+        """Return what *opening* opens in the folder, which is made if it is not there."""
+        try:
+            return opening()
+        except FileNotFoundError:
+            system.make_folder(self._folder, durable=self._durable)
+            return opening()
 
     def _open_here(self) -> _disk.OpenFile:
         file = system.open_unnamed(self._folder)
@@ -193,11 +197,7 @@ class FolderDraft:
         unnamed = self._file
         assert unnamed is not None
         try:
-            try:
-                self._file = self._open_hidden()
-            except FileNotFoundError:
-                system.make_folder(self._folder, durable=self._durable)
-                self._file = self._open_hidden()
+            self._file = self._in_folder(self._open_hidden)
             os.lseek(unnamed.fd, 0, os.SEEK_SET)
             while part := os.read(unnamed.fd, _SPILL_BYTES):
                 system.write_all(self._file.fd, part)
