@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import _thread
 import threading
+import time
 
 import pytest
 from checks import threads_end
 
-from neuralib.persistence._handlers.tasks import Task
+from neuralib.persistence._handlers.tasks import Task, Team, read_ahead
 
 
 def noting(done):
@@ -96,3 +97,77 @@ def test_an_error_is_raised_where_the_result_is_needed(begin):
     with pytest.raises(KeyboardInterrupt) as caught:
         task.result()
     assert caught.value is error
+
+
+def test_a_team_ends_with_what_refers_to_it():
+    """After Ctrl-C, nobody may be left to end it."""
+    before = _thread._count()
+    team = Team(3)
+    tasks = [Task(lambda n=n: n * n) for n in range(20)]
+    for it in tasks:
+        team.begin(it)
+    assert [it.result() for it in tasks] == [n * n for n in range(20)]
+    while _thread._count() <= before:
+        time.sleep(0.001)  # who waits for results may have been quicker
+    del team
+    assert threads_end(before)
+
+
+def test_reading_ahead_keeps_the_order_and_a_few_items_at_once():
+    """However long each takes; errors come where the result is asked for."""
+    asked, lock = [], threading.Lock()
+
+    def items():
+        for n in range(50):
+            asked.append(n)
+            yield n
+
+    def read(n):
+        if n == 30:
+            raise ValueError(n)
+        with lock:
+            return n * n
+
+    before = _thread._count()
+    found = []
+    for n, result in read_ahead(3, read, items()):
+        assert len(asked) <= n + 6
+        try:
+            found.append((n, result()))
+        except ValueError as error:
+            found.append((n, str(error)))
+    assert found == [(n, "30" if n == 30 else n * n) for n in range(50)]
+    assert threads_end(before)
+
+
+def test_reading_ahead_ends_early_without_anybody_reading_on():
+    """A reader may be in the midst of a file, which is waited for; what nobody began is not read."""
+    before, begun, ended, going_on = _thread._count(), [], [], threading.Event()
+
+    def read(n):
+        begun.append(n)
+        if n:
+            going_on.wait(10)
+        ended.append(n)
+
+    reading = read_ahead(2, read, range(100))
+    _, result = next(reading)
+    result()
+    next(reading)
+    while len(begun) < 3:
+        time.sleep(0.001)
+    threading.Timer(0.05, going_on.set).start()
+    reading.close()
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) <= 5
+    assert threads_end(before)
+
+
+def test_reading_ahead_without_threads_reads_all_the_same(monkeypatch):
+    """There may be too many already."""
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    assert [(n, result()) for n, result in read_ahead(4, str, range(9))] == [(n, str(n)) for n in range(9)]

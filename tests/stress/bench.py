@@ -9,7 +9,7 @@ import sys
 import warnings
 
 from checks import threads_end
-from stress.reads import READS
+from stress.reads import BY_THREADS, READS
 from stress.scenarios import SCENARIOS
 from stress.zygote import go_the_way
 
@@ -50,7 +50,7 @@ class Bench:
         self._runs += 1
         folder = self._folder / str(self._runs)
         folder.mkdir()
-        kind = SCENARIOS[scenario] if scenario in SCENARIOS else READS[scenario]
+        kind = (SCENARIOS | READS | BY_THREADS)[scenario]
         kind(folder).before()
         made = kind(folder)
         made.said = []

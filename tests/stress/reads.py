@@ -80,6 +80,18 @@ class LoadAll(Load):
         self.say(right=len(found) == 4 and all(map(results_equal, found, wanted)))
 
 
+class LoadAhead(LoadAll):
+    """A series, by threads that read ahead."""
+
+    kind = GzipHandler
+
+    def made(self, folder):
+        return self.kind(Run, folder, threads=3)
+
+
+BY_THREADS = {it.__name__: it for it in (LoadAhead,)}
+"""What the system is asked for by several threads, in no order that could be told before."""
+
 READS = {
     it.__name__: it
     for it in (Load, LoadLarge, LoadMapped, LoadUntrusted, LoadCompressed, LoadHooked, Verify, LoadAll)

@@ -57,11 +57,11 @@ def test_asked_to_stop_at_any_instruction(bench, long, scenario, way):
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["raised", "asked"])
-@pytest.mark.parametrize("large", ["OverwriteLarge", "LoadLarge"])
-def test_interrupted_while_threads_help(bench, long, monkeypatch, large, asked):
+@pytest.mark.parametrize("scenario", ["OverwriteLarge", "LoadLarge", "LoadAhead"])
+def test_interrupted_while_threads_help(bench, long, monkeypatch, scenario, asked):
     """Those that read, or add up what is written: none goes on waiting, or working."""
     monkeypatch.setattr(frames, "ASIDE_FROM", 1 << 16)
-    interrupt(bench, large, 1000 if long else 40, asked=asked)
+    interrupt(bench, scenario, 1000 if long else 40, asked=asked)
 
 
 def test_interrupted_by_a_signal(bench, long, scenario, way):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import collections
 import errno
-import itertools
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
     from neuralib.persistence._autoinc import Series
     from neuralib.persistence._schema import PersistentClass
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
     from neuralib.persistence._stores.folder import FolderStore
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _GROUP_RESULTS = 500  # at the most: each is an open file until it is published
 _ROOM = 4  # open files
@@ -112,30 +107,6 @@ def bar(items: Iterable[T], wanted: bool, unit: str, total: int | None = None) -
         raise
     with tqdm(items, unit=f" {unit}", total=total, disable=None) as shown:  # None: off where it is no terminal
         yield shown
-
-
-def read_ahead(threads: int, read: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Callable[[], R]]]:
-    """Yield each of *items* with the function that gives what *read* makes of it, by threads where there are several.
-
-    Threads are a few items ahead, never more.
-    """
-    if threads == 1:
-        for item in items:
-            yield item, partial(read, item)
-        return
-    rest = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
-        ahead = collections.deque((item, pool.submit(read, item)) for item in itertools.islice(rest, 2 * threads))
-        try:
-            while ahead:
-                item, future = ahead.popleft()
-                yield item, future.result
-                del future  # and so what it holds
-                for following in itertools.islice(rest, 1):
-                    ahead.append((following, pool.submit(read, following)))
-        finally:
-            for _, future in ahead:
-                future.cancel()
 
 
 class _Waiting(NamedTuple):

@@ -19,6 +19,7 @@ from neuralib.persistence._errors import (
     shown,
 )
 from neuralib.persistence._handlers import batches, finding
+from neuralib.persistence._handlers.tasks import read_ahead
 from neuralib.persistence._naming import has_text
 from neuralib.persistence._stores import system
 
@@ -120,7 +121,7 @@ def load_matching(
     table = listing.table
     doubtful = {table.names[it] for it in rows if table.doubtful(it)} if table.any_doubtful else frozenset[str]()
     with batches.bar(names, progress, "results") as shown_names:
-        for name, load in batches.read_ahead(handler.threads, lambda it: handler._load(prefix + it), shown_names):
+        for name, load in read_ahead(handler.threads, lambda it: handler._load(prefix + it), shown_names):
             try:
                 result = load()
             except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:

@@ -8,9 +8,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import MissingFieldError, NothingFoundError, StackError
-from neuralib.persistence._handlers.batches import bar, read_ahead
+from neuralib.persistence._handlers.batches import bar
 from neuralib.persistence._handlers.finding import natural
 from neuralib.persistence._handlers.tables import columns_of, needed
+from neuralib.persistence._handlers.tasks import read_ahead
 from neuralib.persistence._naming import text_of
 
 if TYPE_CHECKING:
