@@ -2,8 +2,8 @@
 # cython: autotestdict=False, auto_pickle=False
 """The loops that run once for each field of each result.
 
-Plain values go in and out: no policy, no file. The same functions in plain Python, for reading and for comparing, are in
-``tests/reference.py``.
+Plain values go in and out: no policy, no file. The same functions in plain Python, for reading and for comparing, are
+in ``tests/reference.py``.
 """
 
 cimport cython
@@ -259,7 +259,7 @@ cdef str _ascii_name(Layout layout, object data, dict overrides, Py_ssize_t* num
 
 
 cdef inline Py_ssize_t _put(object text, char* buffer, Py_ssize_t used) noexcept:
-    """Write *text* into *buffer* after *used* of its 512 bytes; return how many are used then, -1 where it does not go."""
+    """Write *text* into *buffer* after *used* of its 512 bytes; return how many are used then, -1 where it can't be."""
     cdef Py_ssize_t size
     if not PyUnicode_IS_COMPACT_ASCII(text):
         return -1
@@ -270,7 +270,9 @@ cdef inline Py_ssize_t _put(object text, char* buffer, Py_ssize_t used) noexcept
     return used + size
 
 
-cdef Py_ssize_t _ascii_text(Layout layout, object data, dict overrides, char* buffer, Py_ssize_t* number_at) except -2:
+cdef inline Py_ssize_t _ascii_text(
+    Layout layout, object data, dict overrides, char* buffer, Py_ssize_t* number_at
+) except -2:
     """Write the name into *buffer*, and return its size; -1 where it is not ASCII text and small integers alone.
 
     With *number_at*, the auto-increment number is left out, and its place in the text is written there.
