@@ -10,7 +10,16 @@ import pytest
 import reference
 from hypothesis import given, strategies as st
 
-from neuralib.persistence import _core, autoinc_field, field, missing, persistence_class
+from neuralib.persistence import (
+    AutoIncFieldNotResolvedError,
+    KeyNotSetError,
+    _core,
+    autoinc_field,
+    field,
+    filename,
+    missing,
+    persistence_class,
+)
 from neuralib.persistence._naming import AnyText
 
 TEXT = st.one_of(
@@ -86,6 +95,20 @@ def test_format_name_agrees_with_the_reference(a, b, c, overrides):
         assert _core.is_plain_name(mine) == reference.is_plain_name(mine)
 
 
+def test_an_open_number_is_told_before_other_keys_that_are_not_set():
+    """It is no mistake, and has an error of its own."""
+    bare = Run.__new__(Run)
+    for keys in ({}, {"number": None}, {"a": 1}):
+        for subject in (Run, bare, Run("x", b="y")):
+            with pytest.raises(AutoIncFieldNotResolvedError):
+                filename(subject, **keys)
+    with pytest.raises(KeyNotSetError):
+        filename(bare, number=3)
+    assert filename(Run("x", b="y"), number=3) == "cache-Run-x-#3-py"
+    assert filename(Run("x", b="y"), number=missing) == "cache-Run-x-#*-py"
+    assert filename(Run, a="x", number=3, b="é") == "cache-Run-x-#3-pé"
+
+
 PLAIN = st.one_of(st.text("abA-_#0129", max_size=8), st.integers(0, 10**17))
 
 
@@ -101,8 +124,8 @@ def test_numbered_path_is_the_path_of_that_number(a, b, other, number, suffix, f
     expected = folder + reference.format_name(layout, Run(a, number, b=b), {}) + suffix
     assert found == (expected if folder.isascii() else None)
     for keys in ((a, other), (other, b)):
-        given = _core.numbered_path(layout, Run(keys[0], b=keys[1]), suffix, folder, head, number, tail)
-        assert given == (found if (str(keys[0]), str(keys[1])) == (str(a), str(b)) else None)
+        there = _core.numbered_path(layout, Run(keys[0], b=keys[1]), suffix, folder, head, number, tail)
+        assert there == (found if (str(keys[0]), str(keys[1])) == (str(a), str(b)) else None)
     longer = _core.numbered_path(layout, result, suffix + "x", folder, head, number, tail)
     assert longer is None
 

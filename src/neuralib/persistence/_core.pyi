@@ -10,6 +10,7 @@ class Layout:
     head: str
     parts: tuple[tuple[str, str, Callable[..., str | None] | None], ...]
     autoinc: str | None
+    number_shows: bool
     plain_attributes: bool
     plain_creation: bool
     wildcard: object

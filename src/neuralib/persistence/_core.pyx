@@ -80,6 +80,7 @@ cdef class Layout:
     cdef readonly str head
     cdef readonly tuple parts
     cdef readonly str autoinc
+    cdef readonly bint number_shows
     cdef readonly bint plain_attributes
     cdef readonly bint plain_creation
     cdef readonly object wildcard
@@ -108,6 +109,7 @@ cdef class Layout:
         self.head = head
         self.parts = parts
         self.autoinc = autoinc
+        self.number_shows = autoinc in [it[0] for it in parts]
         self.plain_attributes = plain_attributes
         self.plain_creation = plain_creation
         self.wildcard = wildcard
@@ -506,9 +508,17 @@ def filename(result, /, **overrides):
         _refuse_unknown(layout, overrides)
     else:
         overrides = None
-    if layout.autoinc is not None and not is_numbered(layout, data, overrides):
-        raise AutoIncFieldNotResolvedError(result, layout.autoinc)
-    name = _format(layout, data, <dict> overrides)
+    try:
+        name = _ascii_name(layout, data, <dict> overrides, NULL)
+    except KeyNotSetError:
+        if is_numbered(layout, data, overrides):
+            raise
+        raise AutoIncFieldNotResolvedError(result, layout.autoinc) from None
+    if name is None or not layout.number_shows:  # else the number was text or an integer
+        if not is_numbered(layout, data, overrides):
+            raise AutoIncFieldNotResolvedError(result, layout.autoinc)
+        if name is None:
+            name = _joined_name(layout, data, <dict> overrides)
     if not is_plain_name(name):
         layout.check(name, data, overrides or {})
     return name
