@@ -11,6 +11,26 @@ import reference
 from hypothesis import given, strategies as st
 
 from neuralib.persistence import _disk
+from neuralib.persistence._stores import system
+
+
+@pytest.mark.skipif(not system.TMPFILE, reason="this system has no files without name")
+def test_a_file_without_a_name_has_its_content(tmp_path):
+    """And goes with whoever holds it."""
+    made = _disk.write_unnamed(str(tmp_path), b"content")
+    assert os.pread(made.fd, 100, 0) == b"content"
+    assert not os.get_inheritable(made.fd)
+    assert os.listdir(tmp_path) == []
+    fd = made.fd
+    del made
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    assert _disk.write_unnamed(str(tmp_path / "nowhere"), b"") is None
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file"):
+        _disk.write_unnamed(str(tmp_path / "file" / "below"), b"")
+    with pytest.raises(ValueError, match="null"):
+        _disk.write_unnamed("a\0b", b"")
 
 
 @given(

@@ -119,6 +119,7 @@ def test_without_files_that_have_no_name_a_hidden_one_is_used(tmp_path, monkeypa
     monkeypatch.setattr(system, "publish_whole", lambda *_, **__: None)
     with monkeypatch.context() as patch:
         patch.setattr(system._disk, "OpenFile", no_unnamed)
+        patch.setattr(system._disk, "write_unnamed", lambda *_: None)
         check_published(tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(system, "_proc_is_there", lambda: False)

@@ -21,6 +21,7 @@ class Stamp:
 UNKNOWN: Stamp
 CHANGED: Stamp
 
+def write_unnamed(folder: str, data: bytes) -> OpenFile | None: ...
 def publish_unnamed(
     folder: str,
     target: str,

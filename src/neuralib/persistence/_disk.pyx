@@ -54,6 +54,7 @@ cdef extern from "_port.h":
         long long latest
     void np_forget_stamp(np_stamp* stamp) nogil
     int np_is_unchanged(const np_stamp* before, const np_stamp* now) nogil
+    int np_write_unnamed(const char* folder, const char* data, size_t size, int* fd) nogil
     int np_publish(
         const char* folder, const char* target, const char* data, size_t size, int* named, np_stamp* stamp,
         const np_stamp* expected, int held
@@ -331,6 +332,31 @@ cdef class Stamp:
 UNKNOWN = Stamp()
 # What publish_unnamed returns where the folder is not as it was expected.
 CHANGED = Stamp()
+
+
+def write_unnamed(str folder not None, bytes data not None):
+    """Return a new file in *folder*, open, that has no name and the content *data*.
+
+    One step for Python, and without the GIL.
+
+    :return: None where *folder* is not there, or there are no files without names
+    :raises OSError: it can't be written
+    """
+    cdef int error
+    cdef OpenFile made = OpenFile.__new__(OpenFile)
+    cdef list keep = []
+    cdef const char* c_folder
+    cdef const char* c_data = data
+    cdef size_t size = len(data)
+    if PLATFORM_IS_WINDOWS:
+        return None
+    c_folder = _path_bytes(folder, keep)
+    PySys_Audit("open", "OOi", <PyObject*> folder, <PyObject*> None, 2)
+    with nogil:
+        error = np_write_unnamed(c_folder, c_data, size, &made.fd)
+    if error > 0:
+        nlp_raise_os_error(error, folder)
+    return None if error < 0 else made
 
 
 def publish_unnamed(

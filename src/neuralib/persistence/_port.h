@@ -102,6 +102,15 @@ static int np_take(int *kept)
     return (int)InterlockedExchange((volatile LONG *)kept, -1);
 }
 
+static int np_write_unnamed(const char *folder, const char *data, size_t size, int *fd)
+{
+    (void)folder;
+    (void)data;
+    (void)size;
+    *fd = -1;
+    return -1;
+}
+
 static int np_publish(
     const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
     const np_stamp *expected, int held
@@ -491,6 +500,28 @@ static void np_foresee_stamp(np_stamp *after, const np_stamp *before, long long 
     after->clock_agrees = 1;
 }
 
+/* Make a new file without a name in `folder`, write it, and leave it open as `fd`. Returns 0, an error number, or -1 where
+ * the folder is not there or its file system has no such files; with these there is no file. */
+static int np_write_unnamed(const char *folder, const char *data, size_t size, int *fd)
+{
+    int error;
+    do {
+        *fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    } while (*fd < 0 && errno == EINTR);
+    if (*fd < 0) {
+        error = errno;
+        if (error == EOPNOTSUPP || error == EISDIR || error == EINVAL || error == ENOSYS || error == ENOENT)
+            error = -1;
+        return error;
+    }
+    error = np_write_all(*fd, data, size);
+    if (error != 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    return error;
+}
+
 /* Make a new file without a name, write it, give it its name.
  *
  * With `stamp`, what is known of the folder right after is written there. With `expected` too, nothing is done where the
@@ -519,24 +550,15 @@ static int np_publish(
         if (expected != NULL && !np_is_unchanged(expected, &before))
             return NLP_CHANGED;
     }
-    do {
-        fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
-    } while (fd < 0 && errno == EINTR);
-    if (fd < 0) {
-        error = errno;
-        if (error == EOPNOTSUPP || error == EISDIR || error == EINVAL || error == ENOSYS || error == ENOENT)
-            error = -1;
+    error = np_write_unnamed(folder, data, size, &fd);
+    if (error != 0)
         return error;
-    }
-    error = np_write_all(fd, data, size);
-    if (error == 0) {
-        *named = 1;
-        if (stamp != NULL)
-            from = np_now(CLOCK_REALTIME_COARSE); /* as file systems take the time */
-        error = np_link_open(fd, AT_FDCWD, target);
-        if (stamp != NULL)
-            to = np_now(CLOCK_REALTIME); /* which some take, since Linux 6.13 */
-    }
+    *named = 1;
+    if (stamp != NULL)
+        from = np_now(CLOCK_REALTIME_COARSE); /* as file systems take the time */
+    error = np_link_open(fd, AT_FDCWD, target);
+    if (stamp != NULL)
+        to = np_now(CLOCK_REALTIME); /* which some take, since Linux 6.13 */
     if (close(fd) != 0 && errno != EINTR && error == 0) {
         error = errno;
         *named = 0;
@@ -554,6 +576,15 @@ static int np_publish(
     return 0;
 }
 #else
+static int np_write_unnamed(const char *folder, const char *data, size_t size, int *fd)
+{
+    (void)folder;
+    (void)data;
+    (void)size;
+    *fd = -1;
+    return -1;
+}
+
 static int np_publish(
     const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
     const np_stamp *expected, int held

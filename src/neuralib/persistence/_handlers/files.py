@@ -107,7 +107,7 @@ class FileHandler(PersistenceHandler[T]):
     def _publish_new(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | _disk.Stamp:
         if self._own_writing or self.durable:
             return super()._publish_new(result, store, name, stamped=stamped)
-        content = self._content(result, store)
+        content = self._content(result, store, durable=False)
         if type(content) is not bytes:
             return stamp_or_draft(content, name)  # type: ignore[arg-type]
         try:
@@ -115,12 +115,8 @@ class FileHandler(PersistenceHandler[T]):
             if stamp is not None:
                 return stamp
         except FileExistsError:
-            draft: Draft = store.draft()
-            draft.write(content)
-            return draft
-        draft = store.draft()
-        draft.write(content)
-        return stamp_or_draft(draft, name)
+            return _draft_of(content, store, durable=False)
+        return stamp_or_draft(_draft_of(content, store, durable=False), name)
 
     def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
         series = None if self._own_place or self.durable else self._numbers.last
@@ -151,7 +147,7 @@ class FileHandler(PersistenceHandler[T]):
         published = False
         try:
             setattr(result, field, number)  # in here: Ctrl-C may come right after it
-            content = self._content(result, store)
+            content = self._content(result, store, durable=False)
             if type(content) is bytes:
                 found = publish_whole(store.root, path, content, True, stamp, store.held)
                 if found is not None and found is not CHANGED:
@@ -169,9 +165,15 @@ class FileHandler(PersistenceHandler[T]):
                 setattr(result, field, None)  # so that saving it again gives it a number
         return published
 
-    def _content(self, result: T, store: FolderStore) -> bytes | Draft:
+    def _content(self, result: T, store: FolderStore, *, durable: bool) -> bytes | Draft:
         """Return what is to be in the file of *result*: the bytes themselves where they are few."""
-        return self._draft(result, store, "", durable=False)
+        draft = store.draft(durable=durable)
+        try:
+            self._write(as_dict(result), draft)
+        except BaseException:
+            draft.discard()
+            raise
+        return draft
 
     def _named(self, info: PersistentClass[T], result: T | None, overrides: dict[str, Any] | None) -> str:
         name = _core.format_name(info.layout, result, overrides) + self._ext
@@ -214,13 +216,8 @@ class FileHandler(PersistenceHandler[T]):
     def _draft(self, result: T, store: FolderStore, name: str, *, durable: bool) -> Draft:
         if self._own_writing:
             return super()._draft(result, store, name, durable=durable)
-        draft = store.draft(durable=durable)
-        try:
-            self._write(as_dict(result), draft)
-        except BaseException:
-            draft.discard()
-            raise
-        return draft
+        content = self._content(result, store, durable=durable)
+        return _draft_of(content, store, durable=durable) if type(content) is bytes else content  # type: ignore[return-value]
 
     def _save_persistence(self, result: T, path: Path) -> None:
         folder, name = os.path.split(os.fspath(path))
@@ -302,3 +299,9 @@ class FileHandler(PersistenceHandler[T]):
         refuse_special_file(fd)
         with os.fdopen(fd, "rb", closefd=False) as file:
             return self._read(file)
+
+
+def _draft_of(content: bytes, store: FolderStore, *, durable: bool) -> Draft:
+    draft = store.draft(durable=durable)
+    draft.write(content)
+    return draft

@@ -93,10 +93,10 @@ class PickleHandler(FileHandler[T]):
     _own_format = False
     _own_content = False
 
-    def _content(self, result: T, store: FolderStore) -> bytes | Draft:
+    def _content(self, result: T, store: FolderStore, *, durable: bool) -> bytes | Draft:
         if self._own_format:
-            return super()._content(result, store)
-        target = _core.FirstChunk(frames.AT_ONCE, lambda: self._writer(store.draft()))
+            return super()._content(result, store, durable=durable)
+        target = _core.FirstChunk(frames.AT_ONCE, lambda: self._writer(store.draft(durable=durable)))
         try:
             _dump(as_dict(result), target)
             if target.first is not None:

@@ -67,20 +67,24 @@ class FolderDraft:
         _disk.reserve(self._opened().fd, self.size, size)
 
     def _flush(self) -> None:
-        fd = self._opened().fd
-        chunks = self._chunks
         try:
-            if len(chunks) == 1:
-                system.write_all(fd, chunks[0])
-            elif self._pending <= 2 * _SPILL_BYTES:
-                system.write_all(fd, b"".join(chunks))
-            else:
-                for chunk in chunks:
+            begins_small = self._file is None and self._pending < _SPILL_BYTES
+            if begins_small:
+                self._file = system.write_unnamed(self._folder, self._joined())
+            if self._file is None or not begins_small:
+                fd = self._opened().fd
+                as_they_are = len(self._chunks) == 1 or self._pending > 2 * _SPILL_BYTES
+                for chunk in self._chunks if as_they_are else [self._joined()]:
                     system.write_all(fd, chunk)
         except OSError as error:
             raise system.explained(error, "writing a result into the folder", self._folder) from error
-        chunks.clear()
+        self._chunks.clear()
         self._pending = 0
+
+    def _joined(self) -> bytes:
+        """Return what is pending."""
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
 
     def _opened(self) -> _disk.OpenFile:
         if self._file is not None:
@@ -139,12 +143,10 @@ class FolderDraft:
         :raises FileExistsError: the name is taken: nothing was changed
         """
         target = system.joined(self._folder, name)
-        if self._file is None and not self._finished and not self._durable:  # small: nothing was written yet
-            chunks = self._chunks
-            data = chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
-            if system.publish_whole(self._folder, target, data) is not None:
-                self._published = target
-                return
+        is_small = self._file is None and not self._finished and not self._durable  # nothing was written yet
+        if is_small and system.publish_whole(self._folder, target, self._joined()) is not None:
+            self._published = target
+            return
         if not self._finished:
             self.finish()
         if self._hidden is None:

@@ -123,6 +123,14 @@ def publish_whole(
         raise explained(error, doing, error.filename) from error
 
 
+def write_unnamed(folder: str, data: bytes) -> _disk.OpenFile | None:
+    """Return a new file in *folder*, open, that has no name and the content *data*, in the few calls that take the least time.
+
+    :return: None where the system or the folder can't do it so: nothing was changed
+    """
+    return _disk.write_unnamed(folder, data) if TMPFILE and _proc_is_there() else None
+
+
 def open_unnamed(folder: str) -> _disk.OpenFile | None:
     """Open a new file in *folder* that has no name; None where there are no such files."""
     if TMPFILE and _proc_is_there():
