@@ -8,6 +8,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def label(row: dict[str, object]) -> str:
+    """Return what stands beside the bar of *row*."""
+    ours = "" if row["ours"] == "ours" else f", {row['ours']}"
+    where = "" if row["folder"] is None else " in memory" if row["folder"] == "/dev/shm" else " on disk"
+    return f"{row['case']}{ours}{where}, against {row['other']}"
+
+
 def draw(found: list[dict[str, object]], target: Path) -> None:
     """Draw each ratio as a bar on a logarithmic axis, beside what is aimed at."""
     import matplotlib as mpl
@@ -33,10 +40,8 @@ def draw(found: list[dict[str, object]], target: Path) -> None:
             va="center",
             size=8,
         )
-    labels = [
-        f"{it['case']}{' [' + str(it['folder']) + ']' if it['folder'] else ''}, against {it['other']}" for it in rows
-    ]
-    axes.set_yticks(range(len(rows)), labels, size=8)
+    axes.set_yticks(range(len(rows)), [label(it) for it in rows], size=8)
+    axes.set_ylim(-0.8, len(rows) - 0.2)
     axes.set_xscale("log")
     axes.axvline(1, color="grey", lw=0.8)
     axes.set_xlim(min(ratios) / 2.5, max(2.0, max(ratios) * 1.2))

@@ -29,6 +29,9 @@ CASES = {
     "save, loop of 1000": "save with an auto-increment key, loop of 1,000",
     "save, loop of 20000": "save with an auto-increment key, loop of 20,000",
     "save, loop of 100000": "save with an auto-increment key, loop of 100,000",
+    "save_all of 20000": "`save_all` of 20,000 with an auto-increment key",
+    "durable save, batch of 200": "`save_all` of 200, durable, each",
+    "durable save, batch of 1000": "`save_all` of 1,000, durable, each",
     "one numbered save among 100000, fresh process": "one auto-increment save by a fresh process, among 100,000",
     "scan of 100000": "the search for the highest number in 100,000 names",
     "save, numbered": "save with an auto-increment key",
@@ -66,6 +69,7 @@ OTHERS = {
     "np.save": "`np.save`",
     "np.load": "`np.load`",
     "not numbered": "without",
+    "one by one": "durable saves one by one",
     "2 listdir + 0.1 s": "twice `os.listdir` and 1 µs for each",
     "glob and re": "`glob` and `re`",
     "glob, re and pickle": "`glob`, `re` and `pickle`",
@@ -95,6 +99,12 @@ README_CASES = [
 ]
 
 
+def name_of(case: dict[str, Any]) -> str:
+    """Return what *case* is called in a table."""
+    name = case["case"]
+    return CASES.get(f"{name}, {case['ours']}", CASES.get(name, name))
+
+
 def where(case: dict[str, Any]) -> str:
     """Return the kind of folder that *case* wrote into."""
     folder = case["folder"]
@@ -108,12 +118,12 @@ def ratio(value: float) -> str:
 
 def full_table(report: dict[str, Any]) -> str:
     """Return every case as a row, and the picture."""
-    lines = ["| path | against | folder | ratio | 5 to 95 % |", "|---|---|---|---|---|"]
+    lines = ["| path | against | folder | ratio | 5 to 95 % | aim |", "|---|---|---|---|---|---|"]
     for it in report["cases"]:
         low, high = it["ratio_5_95_percent"]
         lines.append(
-            f"| {CASES.get(it['case'], it['case'])} | {OTHERS.get(it['other'], it['other'])} | {where(it)} "
-            f"| {ratio(it['ratio'])} | {ratio(low)} to {ratio(high)} |"
+            f"| {name_of(it)} | {OTHERS.get(it['other'], it['other'])} | {where(it)} "
+            f"| {ratio(it['ratio'])} | {ratio(low)} to {ratio(high)} | {it['at_most'] or ''} |"
         )
     text = (
         f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n\n"
