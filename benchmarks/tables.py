@@ -1,7 +1,7 @@
 """Write the figures of ``docs/figures/benchmark.json`` into the pages: ``python benchmarks/tables.py``.
 
 What stands between the two comments ``<!-- figures: begin ... -->`` and ``<!-- figures: end -->`` of a page is replaced: in
-``docs/performance.md`` by every case, in the README by those that say most.
+``docs/performance.md`` by every case, in the README by those that say most, which are drawn too (needs matplotlib).
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from picture import draw
+
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures" / "benchmark.json"
 PICTURE = FIGURES.with_suffix(".png")
+README_PICTURE = FIGURES.with_name("benchmark-of-readme.png")
 BETWEEN = re.compile(r"(<!-- figures: begin .*?-->\n).*?(<!-- figures: end -->)", re.DOTALL)
 
 # What a case and its other side are called in a table, where their own names do not say it.
@@ -150,16 +153,20 @@ def instructions_table(counts: dict[str, dict[str, float]]) -> str:
     )
 
 
-def short_table(report: dict[str, Any]) -> str:
+def short_cases(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the cases for the README, files in memory where there is a choice."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for it in report["cases"]:
         found.setdefault((it["case"], it["other"]), it)
+    return [found[it] for it in README_CASES if it in found]
+
+
+def short_table(report: dict[str, Any]) -> str:
+    """Return the table for the README."""
     lines = ["| path | against | ratio |", "|---|---|---|"]
     lines += [
-        f"| {CASES[case]} | {OTHERS.get(other, other)} | {ratio(found[case, other]['ratio'])} |"
-        for case, other in README_CASES
-        if (case, other) in found
+        f"| {name_of(it)} | {OTHERS.get(it['other'], it['other'])} | {ratio(it['ratio'])} |"
+        for it in short_cases(report)
     ]
     return f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n"
 
@@ -185,7 +192,9 @@ def pages(report: dict[str, Any]) -> dict[Path, str]:
 
 
 def main() -> int:
-    for page, text in pages(json.loads(FIGURES.read_text())).items():
+    report = json.loads(FIGURES.read_text())
+    draw(short_cases(report), README_PICTURE)
+    for page, text in pages(report).items():
         if page.read_text("utf-8") != text:
             page.write_text(text, "utf-8")
             print(f"wrote the figures into {page.relative_to(ROOT)}")
