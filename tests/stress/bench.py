@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import gc
 import os
+import shutil
 import sys
 import warnings
 
@@ -78,6 +79,7 @@ class Bench:
         made.after()
         made.check(made.said)
         assert all(isinstance(it, (KeyboardInterrupt, MemoryError)) for it in lost), lost
+        shutil.rmtree(made.folder)  # thousands of runs would fill the disk
         return outcome
 
 

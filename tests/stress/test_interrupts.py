@@ -41,7 +41,8 @@ def interrupt(bench, scenario, count, *, asked):
         except BaseException as error:
             error.add_note(f"interrupted at instruction {moment} of {len(moments)}; said: {made.said}")
             raise
-    assert hit >= 0.8 * len(chosen), "the moments must be hit"
+    # Waits for the disk take more or fewer instructions each time, so that one of the last may not come.
+    assert hit >= 0.8 * len(chosen) - 1, "the moments must be hit"
 
 
 def test_interrupted_at_any_instruction(bench, long, scenario, way):
