@@ -31,6 +31,7 @@ cdef extern from "Python.h":
     bint PyUnicode_CheckExact(object obj)
     bint PyLong_CheckExact(object obj)
     long long PyLong_AsLongLongAndOverflow(object obj, int* overflow) except? -1
+    object PyPickleBuffer_FromObject(object obj)
     ctypedef struct PyTypeObject:
         object (*tp_new)(PyTypeObject* cls, PyObject* args, PyObject* kwargs)
 
@@ -38,6 +39,9 @@ cdef extern from "string.h":
     void* memcpy(void* target, const void* source, size_t size) noexcept nogil
     void* memchr(const void* where, int byte, size_t size) noexcept nogil
     int memcmp(const void* a, const void* b, size_t size) noexcept nogil
+
+cdef extern from "_platform.h":
+    int PLATFORM_IS_WINDOWS
 
 cdef extern from *:
     """
@@ -52,18 +56,9 @@ cdef extern from *:
     #else
         #define NLP_FREE_THREADED 0
     #endif
-    #ifdef _WIN32
-        #define NLP_WINDOWS 1
-    #else
-        #define NLP_WINDOWS 0
-    #endif
     """
     PyObject* nlp_type_attribute(object cls, object name) noexcept
     bint NLP_FREE_THREADED
-    bint NLP_WINDOWS
-
-cdef extern from "Python.h":
-    object PyPickleBuffer_FromObject(object obj)
 
 cdef object ABSENT = object()
 cdef tuple NO_ARGUMENTS = ()
@@ -414,7 +409,7 @@ cpdef bint is_plain_name(str text) except -1:
     False means that more must be looked at, not that the name is bad. On Windows, always False.
     """
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
-    if NLP_WINDOWS or size > 255 or not PyUnicode_IS_COMPACT_ASCII(text):
+    if PLATFORM_IS_WINDOWS or size > 255 or not PyUnicode_IS_COMPACT_ASCII(text):
         return False
     return (
         memchr(PyUnicode_DATA(text), 47, size) is NULL

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <wchar.h>
 
+#include "_platform.h"
+
 #define NLP_CHANGED (-2)
 
 /* What is known of a folder that tells whether names came or went: which one it is, between which two times it changed
@@ -49,7 +51,6 @@ static int np_is_unchanged(const np_stamp *before, const np_stamp *now)
 #include <io.h>
 #include <windows.h>
 
-#define PLATFORM_IS_WINDOWS 1
 #define NLP_RAISE_OS_ERROR(error, path) PyErr_SetExcFromWindowsErrWithFilenameObject(PyExc_OSError, error, path)
 
 /* 0, an error number, or -1 where the system can't do it. */
@@ -100,31 +101,6 @@ static void np_close(int fd)
 static int np_take(int *kept)
 {
     return (int)InterlockedExchange((volatile LONG *)kept, -1);
-}
-
-static int np_write_unnamed(const char *folder, const char *data, size_t size, int *fd)
-{
-    (void)folder;
-    (void)data;
-    (void)size;
-    *fd = -1;
-    return -1;
-}
-
-static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
-    const np_stamp *expected, int held
-)
-{
-    (void)folder;
-    (void)target;
-    (void)data;
-    (void)size;
-    (void)stamp;
-    (void)expected;
-    (void)held;
-    *named = 0;
-    return -1;
 }
 
 typedef struct {
@@ -215,7 +191,6 @@ static int np_folder_stamp(const char *path, np_stamp *stamp)
 #include <time.h>
 #include <unistd.h>
 
-#define PLATFORM_IS_WINDOWS 0
 #define NLP_RAISE_OS_ERROR(error, path) (errno = (error), PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path))
 
 #if defined(__linux__)
@@ -433,6 +408,7 @@ static int np_take(int *kept)
 }
 
 #if defined(O_TMPFILE) && defined(O_PATH) && defined(AT_EMPTY_PATH) && defined(__linux__)
+#define NP_UNNAMED_FILES
 /* Whether this system refuses to link a file by its descriptor alone, as older kernels do for ordinary users. Threads
  * share it: at worst several find it out. */
 static int np_needs_proc = 0;
@@ -575,7 +551,18 @@ static int np_publish(
     }
     return 0;
 }
-#else
+#endif
+
+static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
+{
+    (void)path;
+    (void)stamp;
+    return ENOSYS;
+}
+
+#endif
+
+#ifndef NP_UNNAMED_FILES /* nowhere else has a file no name */
 static int np_write_unnamed(const char *folder, const char *data, size_t size, int *fd)
 {
     (void)folder;
@@ -600,14 +587,5 @@ static int np_publish(
     *named = 0;
     return -1;
 }
-#endif
-
-static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
-{
-    (void)path;
-    (void)stamp;
-    return ENOSYS;
-}
-
 #endif
 #endif

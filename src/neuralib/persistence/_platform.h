@@ -1,0 +1,11 @@
+/* Which operating system this is compiled for, for code that has nothing else to ask of `_port.h`. */
+#ifndef NEURALIB_PERSISTENCE_PLATFORM_H
+#define NEURALIB_PERSISTENCE_PLATFORM_H
+
+#ifdef _WIN32
+#define PLATFORM_IS_WINDOWS 1
+#else
+#define PLATFORM_IS_WINDOWS 0
+#endif
+
+#endif
