@@ -8,11 +8,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def where(row: dict[str, object]) -> str:
+    """Return the kind of folder that the case of *row* wrote into."""
+    folder = row["folder"]
+    return "" if folder is None else "memory" if folder == "/dev/shm" else "disk"
+
+
 def label(row: dict[str, object]) -> str:
     """Return what stands beside the bar of *row*."""
     ours = "" if row["ours"] == "ours" else f", {row['ours']}"
-    where = "" if row["folder"] is None else " in memory" if row["folder"] == "/dev/shm" else " on disk"
-    return f"{row['case']}{ours}{where}, against {row['other']}"
+    folder = f" [{where(row)}]" if where(row) else ""
+    return f"{row['case']}{ours}{folder}, against {row['other']}"
 
 
 def draw(found: list[dict[str, object]], target: Path) -> None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from picture import draw
+from picture import draw, where
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures" / "benchmark.json"
@@ -106,12 +106,6 @@ def name_of(case: dict[str, Any]) -> str:
     """Return what *case* is called in a table."""
     name = case["case"]
     return CASES.get(f"{name}, {case['ours']}", CASES.get(name, name))
-
-
-def where(case: dict[str, Any]) -> str:
-    """Return the kind of folder that *case* wrote into."""
-    folder = case["folder"]
-    return "" if folder is None else "memory" if folder == "/dev/shm" else "disk"
 
 
 def ratio(value: float) -> str:

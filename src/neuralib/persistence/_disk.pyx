@@ -69,7 +69,13 @@ cdef extern from "_port.h":
 # The most digits that always fit a long long.
 MAX_DIGITS = 18
 
-cdef inline long long _number(const char* text, size_t size) noexcept nogil:
+# What names are made of: bytes, or on Windows wide characters.
+ctypedef fused letter:
+    char
+    wchar_t
+
+
+cdef inline long long _number(const letter* text, size_t size) noexcept nogil:
     """The number that *text* spells as ``str(int)`` would, or -1."""
     cdef long long number = 0
     cdef size_t i
@@ -82,60 +88,40 @@ cdef inline long long _number(const char* text, size_t size) noexcept nogil:
     return number
 
 
-cdef inline long long _number_wide(const wchar_t* text, size_t size) noexcept nogil:
-    cdef long long number = 0
-    cdef size_t i
-    if size == 0 or size > 18 or (text[0] == 48 and size > 1):
-        return -1
-    for i in range(size):
-        if text[i] < 48 or text[i] > 57:
-            return -1
-        number = number * 10 + (text[i] - 48)
-    return number
+cdef inline bint _same(const letter* a, const letter* b, size_t size) noexcept nogil:
+    """Whether *a* and *b* begin with the same *size* letters."""
+    if letter is wchar_t:
+        return wmemcmp(a, b, size) == 0
+    else:
+        return memcmp(a, b, size) == 0
 
 
-cdef long long _scan_bytes(
-    np_folder* folder, const char* head, size_t head_size, const char* tail, size_t tail_size, const char* leftover,
-    size_t leftover_size, long long* leftovers
+cdef long long _scan(
+    np_folder* folder, const letter* head, size_t head_size, const letter* tail, size_t tail_size,
+    const letter* leftover, size_t leftover_size, long long* leftovers
 ) noexcept nogil:
+    """The highest number between *head* and *tail*, or -1; counts names that go on after *leftover*."""
     cdef long long highest = -1, number
-    cdef const char* name
+    cdef const letter* name
     cdef size_t size
     while True:
-        name = np_folder_next(folder)
+        if letter is wchar_t:
+            name = np_folder_next_wide(folder)
+        else:
+            name = np_folder_next(folder)
         if name is NULL:
             return highest
-        size = strlen(name)
-        if size > leftover_size and memcmp(name, leftover, leftover_size) == 0:
+        if letter is wchar_t:
+            size = wcslen(name)
+        else:
+            size = strlen(name)
+        if size > leftover_size and _same(name, leftover, leftover_size):
             leftovers[0] += 1
-        if size <= head_size + tail_size or memcmp(name, head, head_size) != 0:
+        if size <= head_size + tail_size or not _same(name, head, head_size):
             continue
-        if memcmp(name + size - tail_size, tail, tail_size) != 0:
+        if not _same(name + size - tail_size, tail, tail_size):
             continue
         number = _number(name + head_size, size - head_size - tail_size)
-        if number > highest:
-            highest = number
-
-
-cdef long long _scan_wide(
-    np_folder* folder, const wchar_t* head, size_t head_size, const wchar_t* tail, size_t tail_size,
-    const wchar_t* leftover, size_t leftover_size, long long* leftovers
-) noexcept nogil:
-    cdef long long highest = -1, number
-    cdef const wchar_t* name
-    cdef size_t size
-    while True:
-        name = np_folder_next_wide(folder)
-        if name is NULL:
-            return highest
-        size = wcslen(name)
-        if size > leftover_size and wmemcmp(name, leftover, leftover_size) == 0:
-            leftovers[0] += 1
-        if size <= head_size + tail_size or wmemcmp(name, head, head_size) != 0:
-            continue
-        if wmemcmp(name + size - tail_size, tail, tail_size) != 0:
-            continue
-        number = _number_wide(name + head_size, size - head_size - tail_size)
         if number > highest:
             highest = number
 
@@ -154,7 +140,7 @@ cdef long long _highest_bytes(
     with nogil:
         opened = np_folder_open(&handle, c_path)
         if opened == 0:
-            highest = _scan_bytes(
+            highest = _scan(
                 &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
             )
             np_folder_close(&handle)
@@ -181,7 +167,7 @@ cdef long long _highest_wide(str folder, str head, str tail, str leftover, long 
         with nogil:
             opened = np_folder_open_wide(&handle, c_path)
             if opened == 0:
-                highest = _scan_wide(
+                highest = _scan(
                     &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
                 )
                 np_folder_close(&handle)

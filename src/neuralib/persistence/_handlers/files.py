@@ -138,10 +138,12 @@ class FileHandler(PersistenceHandler[T]):
         False too where it is none of *series*. Spares looking at the folder before: that is one step with the publication.
         Only after a small result was saved so: what is large would be written in vain where somebody did.
         """
-        layout: _core.Layout = info._layout  # type: ignore[assignment]
         store = series.store
+        if store is not self._store:
+            return False
+        layout: _core.Layout = info._layout  # type: ignore[assignment]
         path = _core.numbered_path(layout, result, self._ext, store.prefix, series.head, number, series.tail)
-        if path is None or store is not self._store:
+        if path is None:
             return False
         field: str = layout.autoinc  # type: ignore[assignment]
         published = False
