@@ -27,10 +27,12 @@ def bench(tmp_path, monkeypatch):
 
 def interrupt(bench, scenario, count, *, asked):
     """Let *scenario* be interrupted at *count* of its instructions."""
-    for _ in range(2):  # the second time, caches are filled
+    counts = []
+    for _ in range(3):  # after the first time, or the second, caches are filled
         counting = Interruption(ENDLESS, asked=asked)
         bench.disturbed(bench.made(scenario), counting)
-    moments = range(ENDLESS - counting.left)
+        counts.append(ENDLESS - counting.left)
+    moments = range(min(counts))
     assert len(moments) > 20
     chosen = random.Random(scenario).sample(moments, min(len(moments), count))
     hit = 0
@@ -41,8 +43,7 @@ def interrupt(bench, scenario, count, *, asked):
         except BaseException as error:
             error.add_note(f"interrupted at instruction {moment} of {len(moments)}; said: {made.said}")
             raise
-    # Waits for the disk take more or fewer instructions each time, so that one of the last may not come.
-    assert hit >= 0.8 * len(chosen) - 1, "the moments must be hit"
+    assert hit >= 0.8 * len(chosen), "the moments must be hit"
 
 
 def test_interrupted_at_any_instruction(bench, long, scenario, way):
