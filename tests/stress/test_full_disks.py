@@ -111,7 +111,6 @@ def test_a_full_disk(small_disk, monkeypatch, sample, scenario, way):
         for left in {0, *sample(LEFT, 2)}:
             made = bench.made(scenario)
             failed += bench.disturbed(made, filled_up(small_disk, left)) is not None
-            shutil.rmtree(made.folder)
     finally:
         shutil.rmtree(work)
     assert failed or scenario == "Extended", "a full disk must be felt"
@@ -149,7 +148,6 @@ def test_no_more_files(disk_of_few_files, monkeypatch, sample, scenario, way):
             made = bench.made(scenario)
             failed = bench.disturbed(made, disturb_with(left)) is not None
             assert failed or left, "a disk without room for files must be felt"
-            shutil.rmtree(made.folder)  # all of them need more than there is room for
     finally:
         shutil.rmtree(work)
 
