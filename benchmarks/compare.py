@@ -1,12 +1,14 @@
 """Ours, the existing implementation, and by hand, side by side: ``python benchmarks/compare.py``.
 
 Each side of a case runs in a process of its own; their batches take turns, so that a machine that gets slower gets
-slower for all of them. The figure is the ratio of the medians, ours to the other.
+slower for all of them. Where a process is quick or slow for all its life by where its memory happens to lie, several pairs
+of them are measured. The figure is the ratio of the medians, ours to the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -17,9 +19,12 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import instructions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
@@ -41,22 +46,24 @@ class Case(NamedTuple):
     rounds: int = 30
     on_disk: bool = False  # does the folder matter?
     waits: bool = False  # for the disk: there is nothing to measure in memory
+    on_journal: bool = False  # does it matter whether the file system has a journal, as most have?
+    pairs: int = 1  # of processes, which share the rounds
 
 
 CASES = [
-    Case("as_dict", "ours", "msgspec", 0.7),
-    Case("from_dict", "ours", "dataclass", 1.0),
-    Case("filename", "ours", "f-string", 1.0),
-    Case("__init__", "ours", "dataclass", 1.0),
-    Case("save", "ours", "by hand", 1.0, on_disk=True),
-    Case("load", "ours", "by hand", 1.0, on_disk=True),
-    Case("durable save", "batch of 200", "one by one", 0.1, 10, on_disk=True, waits=True),
-    Case("durable save", "batch of 1000", "one by one", 0.1, 10, on_disk=True, waits=True),
+    Case("as_dict", "ours", "msgspec", 0.7, pairs=6),
+    Case("from_dict", "ours", "dataclass", 1.0, pairs=6),
+    Case("filename", "ours", "f-string", 1.0, pairs=6),
+    Case("__init__", "ours", "dataclass", 1.0, 60, pairs=12),
+    Case("save", "ours", "by hand", 1.0, on_disk=True, pairs=5),
+    Case("load", "ours", "by hand", 1.0, on_disk=True, pairs=5),
+    Case("durable save", "batch of 200", "one by one", 0.1, 10, on_disk=True, waits=True, on_journal=True),
+    Case("durable save", "batch of 1000", "one by one", 0.1, 10, on_disk=True, waits=True, on_journal=True),
     Case("load_all of 5000", "ours", "by hand", 1.1, 10, on_disk=True),
-    Case("save, loop of 1000", "numbered", "not numbered", 1.1, 60, on_disk=True),
-    Case("save, loop of 20000", "numbered", "not numbered", 1.1, 10, on_disk=True),
-    Case("save, loop of 100000", "numbered", "not numbered", 1.1, 4, on_disk=True),
-    Case("save_all of 20000", "numbered", "not numbered", 1.1, 10, on_disk=True),
+    Case("save, loop of 1000", "numbered", "not numbered", 1.1, 60, on_disk=True, pairs=6),
+    Case("save, loop of 20000", "numbered", "not numbered", 1.1, 12, on_disk=True, pairs=6),
+    Case("save, loop of 100000", "numbered", "not numbered", 1.1, 5, on_disk=True, pairs=5),
+    Case("save_all of 20000", "numbered", "not numbered", 1.1, 10, on_disk=True, pairs=5),
     Case("one numbered save among 100000, fresh process", "ours", "listdir", 1.1, 15, on_disk=True),
     Case("scan of 100000", "ours", "listdir", 0.9, 15, on_disk=True),
     Case("save, numbered", "ours", "existing", None, 10, on_disk=True),
@@ -64,13 +71,13 @@ CASES = [
     Case("gzip 32 MB", "ours", "existing", 0.2, 3),
     Case("gzip 32 MB, size", "ours", "existing", 1.0, 1),
     Case("load gzip 32 MB", "ours", "existing", None, 5),
-    Case("gzip, small", "ours", "existing", 0.4, 10),
+    Case("gzip, small", "ours", "existing", 0.4, 15, on_disk=True, pairs=5),
     Case("gzip 32 results of 1 MB", "2 threads", "1 thread", None, 10),
     Case("load_all of these", "2 threads", "1 thread", None, 10),
     Case("save 256 MB", "ours", "np.save", 1.05, 30, on_disk=True),
     Case("load 256 MB", "ours", "np.load", 1.1, 30, on_disk=True),
-    Case("load 1 MB", "with the check", "without it", 1.05, 30),
-    Case("load 1 MB of Python objects", "with the check", "without it", 1.05, 30),
+    Case("load 1 MB", "with the check", "without it", 1.05, 30, pairs=5),
+    Case("load 1 MB of Python objects", "with the check", "without it", 1.05, 30, pairs=5),
     Case("load 1 MB from the disk", "with the check", "without it", 1.05, 10, on_disk=True, waits=True),
     Case("open mapped", "256 MB", "1 MB", 1.5, 20, on_disk=True),
     Case("memory of saving 256 MB", "beyond the array", "the array", 0.05, 1),
@@ -91,6 +98,28 @@ CASES = [
     Case("import", "ours", "bare interpreter", None, 15),
     Case("import", "ours", "existing", None, 5),
 ]
+
+
+MEMORY = "/dev/shm"
+
+
+@contextlib.contextmanager
+def ext4_image() -> Iterator[Path | None]:
+    """Mount the image of a disk with ext4, which has a journal, and give its root; None where that can't be done."""
+    sys.path.insert(0, str(HERE.parent / "tests"))  # whose tests of a loss of power mount such images
+    from stress.mounts import Disk, why_no_disk
+
+    reason = why_no_disk("ext4")
+    if reason is not None:
+        print(f"nothing is measured on an image of a disk: {reason}")
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as work:
+        disk = Disk(Path(work), "ext4", size_mib=1024)
+        try:
+            yield disk.root
+        finally:
+            disk.close()
 
 
 class Worker:
@@ -135,25 +164,36 @@ def python_of(side: str) -> str:
     return str(python)
 
 
-def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
+def run_pair(case: Case, folder: Path, rounds: int, *, warm_up: bool) -> list[tuple[float, float]]:
+    """Return the times of both sides, each in a process of its own, in so many rounds."""
     pair = [(case.ours, sys.executable), (case.other, python_of(case.other))]
     workers = [Worker(python, case.name, side, folder / side.replace(" ", "-")) for side, python in pair]
-    times: list[list[float]] = [[], []]
+    times = []
     try:
-        for turn in range(-1 if rounds > 1 else 0, rounds):  # the first turn warms up
-            order = (0, 1) if turn % 2 else (1, 0)
-            for index in order:
-                seconds = workers[index].run()
-                if turn >= 0:
-                    times[index].append(seconds)
+        for turn in range(-1 if warm_up else 0, rounds):
+            first, second = workers if turn % 2 else workers[::-1]
+            seconds = {first: first.run(), second: second.run()}
+            if turn >= 0:
+                times.append((seconds[workers[0]], seconds[workers[1]]))
     finally:
         for worker in workers:
             worker.stop()
+    return times
+
+
+def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
+    pairs = min(case.pairs, rounds)
+    times: list[list[float]] = [[], []]
+    for number in range(pairs):
+        part = rounds * (number + 1) // pairs - rounds * number // pairs
+        for mine, theirs in run_pair(case, folder / str(number), part, warm_up=rounds > 1):
+            times[0].append(mine)
+            times[1].append(theirs)
     medians = [statistics.median(it) for it in times]
     ratios = sorted(a / b for a, b in zip(*times, strict=True))
     return {
         "case": case.name,
-        "folder": folder.parent.name if case.on_disk else None,
+        "folder": None,
         "ours": case.ours,
         "other": case.other,
         "median_ours": medians[0],
@@ -162,6 +202,7 @@ def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
         "ratio_5_95_percent": [ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]],
         "at_most": case.at_most,
         "rounds": rounds,
+        "pairs": pairs,
     }
 
 
@@ -204,30 +245,35 @@ def main() -> int:
     parser.add_argument("--png", type=Path, help="draw the ratios here (needs matplotlib)")
     options = parser.parse_args()
 
-    memory = "/dev/shm"
-    folders = options.folder or ([memory] if os.path.isdir(memory) else []) + [tempfile.gettempdir()]
     cases = [it for it in CASES if options.case is None or any(part in it.name for part in options.case)]
     if options.without_existing:
         cases = [it for it in cases if it.other not in PEERS]
     if not cases:
         parser.error(f"no case has such a name; there are: {', '.join(sorted({it.name for it in CASES}))}")
+    roots = options.folder or ([MEMORY] if os.path.isdir(MEMORY) else []) + [tempfile.gettempdir()]
     print(f"{'case':<60} {'ours':>16} / {'other':<16}   ratio (5-95 %)    at most")
     found = []
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None  # what others did meanwhile
-    for root in folders:
-        work = Path(tempfile.mkdtemp(prefix=f"benchmark-{Path(root).name}-", dir=root))
+
+    def run(chosen: list[Case], root: str, place: str) -> None:
+        work = Path(tempfile.mkdtemp(prefix="benchmark-", dir=root))
         try:
-            for number, case in enumerate(cases):
-                if (not case.on_disk and root != folders[0]) or (case.waits and root == memory):
-                    continue
-                folder = work / Path(root).name / str(number)
-                found.append(measure(case, folder, max(1, round(case.rounds * options.rounds))))
-                found[-1]["folder"] = root if case.on_disk else None
+            for number, case in enumerate(chosen):
+                found.append(measure(case, work / str(number), max(1, round(case.rounds * options.rounds))))
+                found[-1]["folder"] = place if case.on_disk else None
                 print(line_of(found[-1]), flush=True)
                 if options.json:  # after each, lest an error in the last minute loses all
                     write(options.json, load, found, {})
         finally:
             shutil.rmtree(work, ignore_errors=True)  # at the end: fresh deletions make every create slow on ext4
+
+    for root in roots:
+        run([it for it in cases if (it.on_disk or root == roots[0]) and not (it.waits and root == MEMORY)], root, root)
+    on_journal = [it for it in cases if it.on_journal]
+    if on_journal and not options.folder:
+        with ext4_image() as root:
+            if root is not None:
+                run(on_journal, str(root), "ext4 image")
     counts = {}
     if options.case is None and shutil.which("valgrind"):
         print("\nProcessor instructions of one call:")

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 def where(row: dict[str, object]) -> str:
     """Return the kind of folder that the case of *row* wrote into."""
     folder = row["folder"]
-    return "" if folder is None else "memory" if folder == "/dev/shm" else "disk"
+    if folder is None:
+        return ""
+    return {"/dev/shm": "memory", "ext4 image": "disk with a journal"}.get(str(folder), "disk")
 
 
 def label(row: dict[str, object]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neuralib.persistence import PersistenceError
-from neuralib.persistence._handlers import allowance, frames, pickles, untrusted
+from neuralib.persistence._handlers import allowance, frames, hopping, pickles, untrusted
 
 # What a reader may raise on bytes: whoever calls it names the file in an error of the library's.
 ALLOWED = (PersistenceError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError, struct.error)
@@ -95,12 +95,12 @@ def with_large_array(size: int = 70_000) -> bytes:
 def vouched(content: bytes) -> bytes:
     """Return *content* with a trailer by which every change looks intended, where the checksum of its arrays is too."""
     view = memoryview(content)
-    source = frames._Mapped(view, len(content))
+    source = hopping._Mapped(view, len(content))
     try:
-        frames._hopped(source)
+        hopping._hopped(source)
     except ALLOWED:
         pass
-    return content + frames._TRAILER.pack(frames.MAGIC, len(content), zlib.crc32(content), source.checksum)
+    return content + frames.TRAILER.pack(frames.MAGIC, len(content), zlib.crc32(content), source.checksum)
 
 
 def read_somehow(way: int, data: bytes) -> Any:
@@ -144,14 +144,14 @@ def _read(kind: str, data: bytes) -> Any:
     if kind == "compressed":
         return READER(pickles._decompressed(data, allowance.largest_content(len(data))), (), len(data))
     if kind in {"vouched", "whole"}:
-        return frames.read_bytes(vouched(data) if kind == "vouched" else data, READER)
+        return hopping.read_bytes(vouched(data) if kind == "vouched" else data, READER)
     fd = _open_file(vouched(data))
     try:
         if kind == "hopped":
-            return frames.read_file(fd, READER)
+            return hopping.read_file(fd, READER)
         if kind == "checked":
-            return frames.check_file(fd)
-        return frames.map_file(fd, "r" if kind == "mapped" else "c", READER)
+            return hopping.check_file(fd)
+        return hopping.map_file(fd, "r" if kind == "mapped" else "c", READER)
     finally:
         os.close(fd)
 

@@ -26,6 +26,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_handlers.tasks",
         "_handlers.checksums",
         "_handlers.frames",
+        "_handlers.hopping",
         "_handlers.allowance",
         "_handlers.plain_values",
         "_handlers.plain_arrays",

@@ -25,7 +25,7 @@ NAME = re.compile(r"cache-Result-([^-]*)-([^-]*)-plane(\d+)-([^-]*)-#(\d+)\.pkl"
 def results(folder: Path, count: int) -> tuple[Any, Path]:
     """Return the class and a folder of so many results, made by whoever comes first."""
     cls = small_class()
-    target = folder.parent.parent / f"results-{count}"  # for all cases
+    target = folder.parents[2] / f"results-{count}"  # for all cases
     if not target.exists():
         making = folder / "making"
         handler = pickle_handler(cls, making)

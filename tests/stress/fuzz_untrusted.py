@@ -23,6 +23,7 @@ with atheris.instrument_imports(
         "pickletools",
         "neuralib.persistence._handlers.allowance",
         "neuralib.persistence._handlers.frames",
+        "neuralib.persistence._handlers.hopping",
         "neuralib.persistence._handlers.machine",
         "neuralib.persistence._handlers.plain_arrays",
         "neuralib.persistence._handlers.plain_data",

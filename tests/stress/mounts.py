@@ -80,14 +80,15 @@ class Disk:
 
     :param work: a folder on a disk, for the image and its copies
     :param kind: of the file system
+    :param size_mib: of the disk, if not the least that will do
     """
 
-    def __init__(self, work: Path, kind: str) -> None:
+    def __init__(self, work: Path, kind: str, size_mib: int | None = None) -> None:
         self._work, self._copies = work, 0
         self._image = work / f"{kind}.image"
-        size, maker = MAKERS[kind]
+        least, maker = MAKERS[kind]
         with open(self._image, "wb") as file:
-            file.truncate(size << 20)
+            file.truncate((size_mib or least) << 20)
         subprocess.run([*maker, str(self._image)], check=True, capture_output=True)
         self.root = work / "mounted"
         self.root.mkdir()

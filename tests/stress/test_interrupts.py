@@ -10,7 +10,7 @@ import pytest
 from stress.bench import WAYS, Bench
 from stress.interruptions import ENDLESS, Interruption, interrupted_by_another, interrupted_by_timer
 
-from neuralib.persistence._handlers import frames
+from neuralib.persistence._handlers import checksums
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted under /proc")
 
@@ -62,7 +62,7 @@ def test_asked_to_stop_at_any_instruction(bench, long, scenario, way):
 @pytest.mark.parametrize("scenario", ["OverwriteLarge", "LoadLarge", "LoadAhead"])
 def test_interrupted_while_threads_help(bench, long, monkeypatch, scenario, asked):
     """Those that read, or add up what is written: none goes on waiting, or working."""
-    monkeypatch.setattr(frames, "ASIDE_FROM", 1 << 16)
+    monkeypatch.setattr(checksums, "ASIDE_FROM", 1 << 16)
     interrupt(bench, scenario, 1000 if long else 40, asked=asked)
 
 

@@ -13,7 +13,7 @@ import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._errors import CorruptResultError
-from neuralib.persistence._handlers import frames
+from neuralib.persistence._handlers import frames, hopping
 from neuralib.persistence._handlers.instructions import Left, instructions
 from neuralib.persistence._handlers.outline import Outline
 from neuralib.persistence._handlers.pickles import DEFAULT_LEVEL, GZIP_MAGIC, Compressor, decompressed_parts, parts_of
@@ -107,14 +107,14 @@ def _pickle_in(fd: int) -> memoryview:
     if start == GZIP_MAGIC:
         return memoryview(b"".join(decompressed_parts(parts)))
     data = b"".join(parts)
-    frames.refuse_damage(data)
+    hopping.refuse_damage(data)
     trailer = frames.trailer_of(data, len(data))
     return memoryview(data)[: len(data) if trailer is None else trailer.length]
 
 
 def _sections(data: memoryview) -> Iterator[_Section]:
     places, end = _arrays_in(data)
-    between = dict(frames.large_values(data))
+    between = dict(hopping.large_values(data))
     at = 0
     for place, size in places:
         if place in between:  # inside a frame there is nothing to align

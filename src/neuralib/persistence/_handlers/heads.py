@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence import _disk
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._handlers import frames
+from neuralib.persistence._handlers import frames, hopping
 from neuralib.persistence._handlers.instructions import File, Inflated, Left, instructions
 from neuralib.persistence._handlers.outline import Outline
 from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained, refuse_special_file
@@ -74,7 +74,7 @@ def _head_of_bytes(data: bytes, wanted: frozenset[str] | None) -> tuple[Any, ...
         raise EOFError("it is empty")
     if data.startswith(_GZIP_MAGIC):
         return *_looked_at(Inflated([data]), (), wanted), len(data), True
-    frames.refuse_damage(data)
+    hopping.refuse_damage(data)
     return *_looked_at(io.BytesIO(data), (), wanted), len(data), False
 
 
@@ -87,7 +87,7 @@ def _head_of_open(fd: int, wanted: frozenset[str] | None) -> tuple[Any, ...]:
         return *_looked_at(Inflated(iter(lambda: os.read(fd, frames.AT_ONCE), b"")), (), wanted), size, True
     if not start:
         raise EOFError("it is empty")
-    outline = frames.outline_of(fd)
+    outline = hopping.outline_of(fd)
     if outline is not None:
         structure, sizes = outline
         return *_looked_at(io.BytesIO(structure), sizes, wanted), size, False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 from neuralib.persistence import _core, _disk
 from neuralib.persistence._convert import as_dict
 from neuralib.persistence._errors import PersistenceError
-from neuralib.persistence._handlers import frames, heads, untrusted
+from neuralib.persistence._handlers import frames, heads, hopping, untrusted
 from neuralib.persistence._handlers.allowance import largest_content
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
@@ -128,7 +128,7 @@ class PickleHandler(FileHandler[T]):
     def _read_bytes(self, data: bytes) -> Any:
         if data.startswith(GZIP_MAGIC):
             return self._unpickled_content(data)
-        return frames.read_bytes(data, self._unpickled)
+        return hopping.read_bytes(data, self._unpickled)
 
     def _read_open(self, fd: int) -> Any:
         refuse_special_file(fd)
@@ -136,8 +136,8 @@ class PickleHandler(FileHandler[T]):
         if len(start) < frames.AT_ONCE or start.startswith(GZIP_MAGIC):
             return self._read_bytes(start + _rest(fd))
         if self.mmap_mode is not None:
-            return frames.map_file(fd, self.mmap_mode, self._unpickled)
-        return frames.read_file(fd, self._unpickled)
+            return hopping.map_file(fd, self.mmap_mode, self._unpickled)
+        return hopping.read_file(fd, self._unpickled)
 
     def _check_open(self, fd: int) -> bool:
         if type(self)._read is not PickleHandler._read:
@@ -145,7 +145,7 @@ class PickleHandler(FileHandler[T]):
         refuse_special_file(fd)
         start = os.read(fd, len(GZIP_MAGIC))
         if start != GZIP_MAGIC:
-            return frames.check_file(fd)
+            return hopping.check_file(fd)
         most = self._largest_content(os.fstat(fd).st_size)
         for _ in decompressed_parts(itertools.chain([start], parts_of(fd, _CHECKED_AT_ONCE)), most):
             pass
@@ -193,7 +193,7 @@ class PickleHandler(FileHandler[T]):
         """Return how many bytes a compressed file of *size* bytes may hold, where it is not trusted."""
         return largest_content(size) if isinstance(self._unpickled, untrusted.Reader) else None
 
-    _unpickled: frames.Unpickle = staticmethod(frames.unpickled)
+    _unpickled: hopping.Unpickle = staticmethod(hopping.unpickled)
 
 
 class GzipHandler(PickleHandler[T]):
