@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from neuralib.persistence import PersistenceError
-from neuralib.persistence._handlers import allowance, frames, hopping, pickles, untrusted
+from neuralib.persistence._handlers import frames, hopping, pickles
+from neuralib.persistence._trust import allowance, untrusted
 
 # What a reader may raise on bytes: whoever calls it names the file in an error of the library's.
 ALLOWED = (PersistenceError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError, struct.error)

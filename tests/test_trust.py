@@ -38,7 +38,7 @@ from neuralib.persistence import (
     results_equal,
 )
 from neuralib.persistence._equality import same_value
-from neuralib.persistence._handlers.untrusted import Reader
+from neuralib.persistence._trust.untrusted import Reader
 
 # pickletools warns of escapes in texts of protocol 0 that random bytes happen to hold.
 pytestmark = pytest.mark.filterwarnings("ignore:invalid .*escape:DeprecationWarning")

@@ -21,19 +21,20 @@ import atheris
 with atheris.instrument_imports(
     include=[
         "pickletools",
-        "neuralib.persistence._handlers.allowance",
+        "neuralib.persistence._trust.allowance",
         "neuralib.persistence._handlers.frames",
         "neuralib.persistence._handlers.hopping",
-        "neuralib.persistence._handlers.machine",
-        "neuralib.persistence._handlers.plain_arrays",
-        "neuralib.persistence._handlers.plain_data",
-        "neuralib.persistence._handlers.plain_values",
-        "neuralib.persistence._handlers.untrusted",
+        "neuralib.persistence._trust.machine",
+        "neuralib.persistence._trust.plain_arrays",
+        "neuralib.persistence._trust.plain_data",
+        "neuralib.persistence._trust.plain_values",
+        "neuralib.persistence._trust.untrusted",
     ]
 ):
     import pickletools  # noqa: F401 - to have it instrumented
 
-    from neuralib.persistence._handlers import frames, plain_data, untrusted  # noqa: F401
+    from neuralib.persistence._handlers import frames  # noqa: F401
+    from neuralib.persistence._trust import plain_data, untrusted  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

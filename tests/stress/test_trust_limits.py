@@ -31,8 +31,9 @@ from neuralib.persistence import (
     results_equal,
 )
 from neuralib.persistence._errors import is_brief, shown
-from neuralib.persistence._handlers import allowance, frames
-from neuralib.persistence._handlers.untrusted import Reader
+from neuralib.persistence._handlers import frames
+from neuralib.persistence._trust import allowance
+from neuralib.persistence._trust.untrusted import Reader
 
 REFUSED = (CorruptResultError, UntrustedTypeError, NotAResultError)
 

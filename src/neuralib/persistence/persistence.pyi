@@ -36,11 +36,11 @@ from neuralib.persistence._handlers.files import FileHandler as FileHandler
 from neuralib.persistence._handlers.found import Found as Found, Hit as Hit
 from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
 from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
-from neuralib.persistence._handlers.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 from neuralib.persistence._schema import (
     PersistentClass as PersistentClass,
     ensure_persistence_class as ensure_persistence_class,
 )
+from neuralib.persistence._trust.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 
 __all__ = [
     "ArrayHead",

@@ -35,7 +35,7 @@ from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.found import Found, Hit
 from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
 from neuralib.persistence._handlers.heads import FileHead, read_head
-from neuralib.persistence._handlers.stand_ins import ArrayHead, ObjectHead
+from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 from neuralib.persistence._schema import PersistentClass, ensure_persistence_class
 
 __all__ = [

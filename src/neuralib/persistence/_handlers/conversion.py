@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._errors import CorruptResultError
 from neuralib.persistence._handlers import frames, hopping
-from neuralib.persistence._handlers.instructions import Left, instructions
-from neuralib.persistence._handlers.outline import Outline
 from neuralib.persistence._handlers.pickles import DEFAULT_LEVEL, GZIP_MAGIC, Compressor, decompressed_parts, parts_of
 from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained, refuse_special_file
-from neuralib.persistence._handlers.stand_ins import ArrayHead, ObjectHead
 from neuralib.persistence._stores.folder import FolderStore
+from neuralib.persistence._trust.instructions import Left, instructions
+from neuralib.persistence._trust.outline import Outline
+from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from neuralib.persistence import _disk
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._handlers import frames, hopping
-from neuralib.persistence._handlers.instructions import File, Inflated, Left, instructions
-from neuralib.persistence._handlers.outline import Outline
 from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained, refuse_special_file
-from neuralib.persistence._handlers.stand_ins import ObjectHead
+from neuralib.persistence._trust.instructions import File, Inflated, Left, instructions
+from neuralib.persistence._trust.outline import Outline
+from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from neuralib.persistence._handlers.instructions import Tape
+    from neuralib.persistence._trust.instructions import Tape
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 from neuralib.persistence import _core, _disk
 from neuralib.persistence._convert import as_dict
 from neuralib.persistence._errors import PersistenceError
-from neuralib.persistence._handlers import frames, heads, hopping, untrusted
-from neuralib.persistence._handlers.allowance import largest_content
+from neuralib.persistence._handlers import frames, heads, hopping
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.reading import FAILURES, raise_explained, refuse_special_file
-from neuralib.persistence._handlers.stand_ins import ArrayHead, ObjectHead
+from neuralib.persistence._trust import untrusted
+from neuralib.persistence._trust.allowance import largest_content
+from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

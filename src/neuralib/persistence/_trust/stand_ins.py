@@ -6,8 +6,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._handlers import plain_arrays, plain_data
-from neuralib.persistence._handlers.plain_values import Unbuilt
+from neuralib.persistence._trust import plain_arrays, plain_data
+from neuralib.persistence._trust.plain_values import Unbuilt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError, shown
-from neuralib.persistence._handlers import allowance, plain_data
-from neuralib.persistence._handlers.plain_values import Settled, Unbuilt
+from neuralib.persistence._trust import allowance, plain_data
+from neuralib.persistence._trust.plain_values import Settled, Unbuilt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._handlers import plain_data
-from neuralib.persistence._handlers.allowance import Allowance, AllowanceError
-from neuralib.persistence._handlers.instructions import Left
-from neuralib.persistence._handlers.machine import Machine
-from neuralib.persistence._handlers.plain_values import Unbuilt
-from neuralib.persistence._handlers.stand_ins import TABLE, ArrayBegun, ArrayHead, ObjectHead
+from neuralib.persistence._trust import plain_data
+from neuralib.persistence._trust.allowance import Allowance, AllowanceError
+from neuralib.persistence._trust.instructions import Left
+from neuralib.persistence._trust.machine import Machine
+from neuralib.persistence._trust.plain_values import Unbuilt
+from neuralib.persistence._trust.stand_ins import TABLE, ArrayBegun, ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError, shown
-from neuralib.persistence._handlers.allowance import fields_within
-from neuralib.persistence._handlers.plain_values import Settled, Unbuilt, is_one_of, only, wrong
+from neuralib.persistence._trust.allowance import fields_within
+from neuralib.persistence._trust.plain_values import Settled, Unbuilt, is_one_of, only, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable

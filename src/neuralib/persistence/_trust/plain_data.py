@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError, shown
-from neuralib.persistence._handlers import plain_arrays
-from neuralib.persistence._handlers.plain_values import Unbuilt, is_one_of, only, wrong
+from neuralib.persistence._trust import plain_arrays
+from neuralib.persistence._trust.plain_values import Unbuilt, is_one_of, only, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable

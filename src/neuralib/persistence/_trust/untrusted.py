@@ -17,8 +17,8 @@ import os
 import typing
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._handlers.allowance import Allowance
-from neuralib.persistence._handlers.machine import Machine
+from neuralib.persistence._trust.allowance import Allowance
+from neuralib.persistence._trust.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
