@@ -189,6 +189,8 @@ def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
         for mine, theirs in run_pair(case, folder / str(number), part, warm_up=rounds > 1):
             times[0].append(mine)
             times[1].append(theirs)
+        if str(folder).startswith(MEMORY):  # which is soon full; on a disk it would make what follows slow
+            shutil.rmtree(folder / str(number))
     medians = [statistics.median(it) for it in times]
     ratios = sorted(a / b for a, b in zip(*times, strict=True))
     return {
