@@ -8,8 +8,10 @@ import pickle
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +111,64 @@ def test_what_others_save_and_delete_counts(tmp_path):
     for path in tmp_path.iterdir():
         path.unlink()
     assert mine.save_persistence(Run("A")).version == 0
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2], ids=["pickle", "gzip", "hook"])
+@pytest.mark.parametrize("by", ["save", "batch", "durable batch"])
+def test_a_number_that_was_given_counts_at_once(tmp_path, kind, by):
+    """Within one tick of the clock too, in which nothing else need tell of it."""
+    for n in range(30):
+        handler = handlers(tmp_path / str(n))[kind]
+        assert [handler.save_persistence(filled(Run("A"), data=it)).version for it in range(3)] == [0, 1, 2]
+        given = filled(Run("A", 50), data=3)
+        if by == "save":
+            handler.save_persistence(given)
+        else:
+            handler.save_all([given], durable=by == "durable batch")
+        assert handler.save_persistence(filled(Run("A"), data=4)).version == 51
+        handler.save_persistence(filled(Run("A", 7), data=5))  # below the highest, which stays it
+        assert handler.save_persistence(filled(Run("A"), data=6)).version == 52
+
+
+def tells_each_change(folder):
+    """Return whether each of two changes in one tick of the clock gives *folder* another time or size, if it is looked at."""
+    for n in range(50):
+        looks = [os.stat(folder)]
+        for name in ("a", "b"):
+            (folder / f"{n}{name}").touch()
+            looks.append(os.stat(folder))
+        if len({(it.st_mtime_ns, it.st_size) for it in looks}) < 3:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("store", ["disk", "memory"])
+def test_what_others_do_counts_at_once(tmp_path, store):
+    """Right after a save, where the system tells: by a file that came from elsewhere, a removed one, another process."""
+    folder = tmp_path
+    if store == "memory":
+        if not os.access("/dev/shm", os.W_OK):
+            pytest.skip("no file system in memory")
+        folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    try:
+        (folder / "probe").mkdir()
+        if not tells_each_change(folder / "probe"):
+            pytest.skip("changes within one tick of the clock look like one here (Linux before 6.13)")
+        for n in range(100):
+            root = folder / str(n)
+            handler = PickleHandler(Run, root)
+            for it in range(3):
+                handler.save_persistence(filled(Run("A"), data=it))
+            if n % 3 == 0:
+                (root / handler.filename(Run("A", 50))).write_bytes(b"of somebody else")
+            elif n % 3 == 1:
+                (root / handler.filename(Run("A", 2))).unlink()
+            else:
+                PickleHandler(Run, root).save_persistence(filled(Run("A", 50), data=3))
+            assert handler.save_persistence(filled(Run("A"), data=4)).version == (2 if n % 3 == 1 else 51)
+    finally:
+        if store == "memory":
+            shutil.rmtree(folder)
 
 
 def test_a_number_that_is_set_stays(tmp_path):

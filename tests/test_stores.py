@@ -285,8 +285,8 @@ unnamed = pytest.mark.skipif(not system.TMPFILE, reason="no files without names"
 
 @unnamed
 @pytest.mark.parametrize("holding", [False, True])
-def test_each_publication_foresees_how_it_leaves_the_folder(place, holding):
-    """So that a loop of them looks at the folder once for each, not before and after."""
+def test_each_publication_tells_how_it_leaves_the_folder(place, holding):
+    """So that a loop of them goes on without listing names."""
     held = _disk.OpenFile(place, system.FOLDER) if holding else None
     stamp = stamped_publication(place, "0", held=held)
     for number in range(1, 300):

@@ -1,9 +1,10 @@
 """The next number of an auto-increment key: the highest in the store plus one, shared by no two writers.
 
 Names are listed once, then the highest number is remembered. That each number has one owner rests on the store's
-exclusive publication alone; what is remembered only saves work. The time of change that says whether it still holds may
-stay the same for some milliseconds in which others save and delete: then a number may be tried that is taken, or be one
-that leaves a gap, but none is given twice.
+exclusive publication alone; what is remembered only saves work. What says whether it still holds is the folder's time of
+change, and its size. On Linux from 6.13 on, a look sees to it that the next change shows, on disks. Before, and in memory
+where one name comes for another, they may stay the same for some milliseconds in which others save, rename and delete: then a
+number may be tried that is taken, or be one that leaves a gap or is below another's, but none is given twice.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="Store")
 
 _REMEMBERED_SERIES = 256  # per handler: a series is one set of keys in one store
-_SCAN_SHARE = 2  # listing a folder that others write into may take this share of the time: 1/(2 + 1)
+_SCAN_SHARE = 2  # listing a folder that others keep writing into may take this share of the time: 1/(2 + 1)
+_MOST_CREDIT_S = 0.1  # and so much time besides, for changes that come once in a while
 
 
 class Numbering(Generic[S]):
@@ -61,9 +63,9 @@ class Series(Generic[S]):
     """
 
     __slots__ = (
+        "_credit_s",
         "_highest",
         "_lost",
-        "_scan_took_s",
         "_scanned_at_s",
         "_stamp",
         "around",
@@ -81,7 +83,8 @@ class Series(Generic[S]):
         self.expected: tuple[int, Stamp] | None = None
         """The next number, and the store's stamp while it is that, by the last publication; None where it did not tell."""
         self._lost = -1  # the number that somebody else was first with
-        self._scanned_at_s = self._scan_took_s = 0.0
+        self._scanned_at_s = 0.0
+        self._credit_s = _MOST_CREDIT_S  # what listing may take
 
     def next(self) -> int:
         """Return the number after the highest."""
@@ -93,7 +96,8 @@ class Series(Generic[S]):
             return highest + 1
         # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
         # results, so while that takes too large a share of the time, look upwards from where the series ended.
-        if time.monotonic() - self._scanned_at_s >= _SCAN_SHARE * self._scan_took_s or highest < 0:
+        earned = (time.monotonic() - self._scanned_at_s) / _SCAN_SHARE
+        if self._credit_s + earned > 0 or highest < 0:
             return self._listed()
         if not self.store.has(f"{self.head}{highest}{self.tail}"):
             return self._listed()
@@ -111,6 +115,12 @@ class Series(Generic[S]):
         else:
             self.expected = None
             self._highest, self._stamp = number, self.store.stamp()
+
+    def given(self, number: int) -> None:
+        """Note that this process published *number* without asking for it, which the store's stamp may not tell so soon."""
+        self.forget_expected()
+        if self._highest is not None and number > self._highest:
+            self._highest, self._stamp = number, None
 
     def forget_expected(self) -> None:
         """Ask the store before the next publication, not with it."""
@@ -132,8 +142,10 @@ class Series(Generic[S]):
         stamp = self.store.stamp()  # before the names: what comes in between changes it
         start = time.monotonic()
         highest = self.store.highest(self.head, self.tail)
-        self._scanned_at_s = time.monotonic()
-        self._scan_took_s = self._scanned_at_s - start
+        end = time.monotonic()
+        earned = (start - self._scanned_at_s) / _SCAN_SHARE
+        self._credit_s = min(self._credit_s + earned, _MOST_CREDIT_S) - (end - start)
+        self._scanned_at_s = end
         if highest < self._lost and self.store.has(f"{self.head}{self._lost}{self.tail}"):
             highest = _end_of_series(self.store, self.head, self.tail, self._lost)
         self._lost = -1

@@ -362,9 +362,9 @@ def numbered_path(
     long long number,
     str tail not None,
 ):
-    """Return ``prefix + head + str(number) + tail`` if that is the path of *data* with *number*, *suffix* included.
+    """Return ``prefix + head + str(number) + tail`` if that is the path of *data* with *number*, *suffix* included, and set that.
 
-    None where it is not, or where :func:`around_number` may say more. No text is made but the path.
+    None where it is not, or where :func:`around_number` may say more: then nothing is set. No text is made but the path.
     """
     cdef char[512] name
     cdef Py_ssize_t at = -1, used, before = len(prefix), first = len(head), last = len(tail), end = len(suffix)
@@ -391,6 +391,7 @@ def numbered_path(
     memcpy(target + before, name, first)
     memcpy(target + before + first, digits, count)
     memcpy(target + before + first + count, PyUnicode_DATA(tail), last)
+    setattr(data, layout.autoinc, number)
     return <str> path
 
 

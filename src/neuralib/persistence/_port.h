@@ -464,16 +464,45 @@ static long long np_now(clockid_t clock)
     return clock_gettime(clock, &now) == 0 ? np_nanoseconds(&now) : -1;
 }
 
-/* Note in `after` what is known of the folder once a name came to it, between the times `from` and `to` of the clock that
- * the file system is known to use, at a time when it was as `before` says: that takes no other look. */
-static void np_foresee_stamp(np_stamp *after, const np_stamp *before, long long growth, long long from, long long to)
+/* When a folder got a name: after the clock's last tick, from which file systems take the time, at that or later. */
+typedef struct {
+    long long tick, to;
+} np_moment;
+
+/* Note in `after` what is known of the folder once a name came to it at `moment`, at a time when it was as `before` says,
+ * which was `expected`: that takes no other look. */
+static void np_foresee_stamp(np_stamp *after, const np_stamp *before, const np_stamp *expected, const np_moment *moment)
 {
     *after = *before;
-    after->earliest = from;
-    after->latest = to;
-    after->size = growth == 0 ? -1 : before->size + growth;
-    after->growth = growth;
+    after->earliest = moment->tick;
+    after->latest = moment->to;
+    after->size = expected->growth == 0 ? -1 : before->size + expected->growth;
+    after->growth = expected->growth;
     after->clock_agrees = 1;
+}
+
+/* Look at the folder, and note in `after` what is known of it once a name came to it at `moment`, at a time when it was as
+ * `before` says, which was `expected` if that is given.
+ *
+ * Since Linux 6.13, disks give a folder that was looked at since its last change a new time with the next one, however soon
+ * that comes. So after this look no change is missed. */
+static void np_look_after(
+    np_stamp *after, const np_stamp *before, const np_stamp *expected, const np_moment *moment, const char *folder
+)
+{
+    struct stat info;
+    if (stat(folder, &info) != 0) {
+        np_forget_stamp(after);
+        return;
+    }
+    np_note_stamp(after, &info);
+    if (expected == NULL) {
+        after->growth = after->size - before->size;
+        after->clock_agrees = moment->tick <= after->earliest && after->latest <= moment->to;
+    } else {
+        after->growth = expected->growth;
+        after->clock_agrees = expected->clock_agrees;
+    }
 }
 
 /* Make a new file without a name in `folder`, write it, and leave it open as `fd`. Returns 0, an error number, or -1 where
@@ -512,7 +541,7 @@ static int np_publish(
 {
     struct stat info;
     np_stamp before;
-    long long from = 0, to = 0;
+    np_moment moment = {0, 0};
     int fd, error;
     *named = 0;
     if (stamp != NULL) {
@@ -530,25 +559,22 @@ static int np_publish(
     if (error != 0)
         return error;
     *named = 1;
-    if (stamp != NULL)
-        from = np_now(CLOCK_REALTIME_COARSE); /* as file systems take the time */
+    if (stamp != NULL) {
+        moment.tick = np_now(CLOCK_REALTIME_COARSE);
+    }
     error = np_link_open(fd, AT_FDCWD, target);
     if (stamp != NULL)
-        to = np_now(CLOCK_REALTIME); /* which some take, since Linux 6.13 */
+        moment.to = np_now(CLOCK_REALTIME);
     if (close(fd) != 0 && errno != EINTR && error == 0) {
         error = errno;
         *named = 0;
     }
     if (stamp == NULL || error != 0)
         return error;
-    if (expected != NULL && expected->clock_agrees) {
-        np_foresee_stamp(stamp, &before, expected->growth, from, to);
-    } else if (np_folder_stamp(folder, stamp) == 0) {
-        stamp->growth = stamp->size - before.size;
-        stamp->clock_agrees = from <= stamp->earliest && stamp->latest <= to;
-    } else {
-        np_forget_stamp(stamp);
-    }
+    if (expected != NULL && expected->clock_agrees && expected->growth != 0) /* the size tells of each name */
+        np_foresee_stamp(stamp, &before, expected, &moment);
+    else
+        np_look_after(stamp, &before, expected, &moment, folder);
     return 0;
 }
 #endif

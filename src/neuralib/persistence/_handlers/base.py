@@ -157,6 +157,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         elif numbered:
             store, name = self._place_of(result, info)
             self._save_as(result, store, name, info)
+            if autoinc is not None:
+                self._note_number(result, info)
         else:
             self._save_with_new_number(result, info)
         return result
@@ -312,6 +314,13 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
+
+    def _note_number(self, result: T, info: PersistentClass[T]) -> None:
+        """Take into account that *result* was saved with a number that it had: the next one is after it."""
+        field: str = info.layout.autoinc  # type: ignore[assignment]
+        number = getattr(result, field, None)
+        if type(number) is int:  # else listing the names tells it
+            self._series_of(result, info, field).given(number)
 
     def _series_of(self, result: T, info: PersistentClass[T], field: str) -> Series[FolderStore]:
         """Return the series that *result* will be one of."""

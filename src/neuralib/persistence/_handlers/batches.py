@@ -40,6 +40,7 @@ class Saver(Protocol):
     def _info_of(self, result: object) -> PersistentClass[Any]: ...
     def _place_of(self, result: Any, info: PersistentClass[Any]) -> tuple[FolderStore, str]: ...
     def _series_of(self, result: Any, info: PersistentClass[Any], field: str) -> Series[FolderStore]: ...
+    def _note_number(self, result: Any, info: PersistentClass[Any]) -> None: ...
     def _draft(self, result: Any, store: FolderStore, name: str, *, durable: bool) -> Draft: ...
     def _replace(
         self, result: Any, draft: Draft, store: FolderStore, name: str, info: PersistentClass[Any] | None
@@ -248,7 +249,7 @@ class _DurableBatch(_Batch):
         except FileExistsError:
             if it.series is None:
                 self._handler._replace(it.result, it.draft, it.store, it.name, info)
-                return True
+                return True  # a number that was there already
             it.series.lost(getattr(it.result, info.layout.autoinc))  # type: ignore[arg-type]
             setattr(it.result, info.layout.autoinc, None)  # type: ignore[arg-type]
             self._unpublished.pop(id(it.result), None)
@@ -256,6 +257,8 @@ class _DurableBatch(_Batch):
         if it.series is not None:
             self._unpublished.pop(id(it.result), None)
             it.series.taken(getattr(it.result, info.layout.autoinc))  # type: ignore[arg-type]
+        elif info.layout.autoinc is not None:
+            self._handler._note_number(it.result, info)
         return True
 
     def _forget(self, waiting: list[_Waiting]) -> None:

@@ -118,54 +118,48 @@ class FileHandler(PersistenceHandler[T]):
             return _draft_of(content, store, durable=False)
         return stamp_or_draft(_draft_of(content, store, durable=False), name)
 
-    def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
-        series = None if self._own_place or self.durable else self._numbers.last
-        expected = None if series is None else series.expected  # looked at once: other threads set it too
-        if expected is None or not self._save_as_expected(result, info, series, *expected):  # type: ignore[arg-type]
-            super()._save_with_new_number(result, info)
-
     def _batch_begins(self) -> None:
         self._store.hold()
 
     def _batch_ends(self) -> None:
         self._store.release()
 
-    def _save_as_expected(
-        self, result: T, info: PersistentClass[T], series: Series[FolderStore], number: int, stamp: _disk.Stamp
-    ) -> bool:
-        """Save *result* under the number that is the next one if nobody else wrote into the folder; False if somebody did.
+    def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
+        """Save *result* under the number that is the next one if nobody else wrote into the folder, else as ever.
 
-        False too where it is none of *series*. Spares looking at the folder before: that is one step with the publication.
-        Only after a small result was saved so: what is large would be written in vain where somebody did.
+        That spares a look at the folder before: it is one step with the publication. Only after a small result of the same
+        series was saved so: what is large would be written in vain where somebody did write.
         """
-        store = series.store
-        if store is not self._store:
-            return False
+        series = self._numbers.last
+        expected = None if series is None else series.expected  # looked at once: other threads set it too
+        if expected is None or series.store is not self._store or self._own_place or self.durable:  # type: ignore[union-attr]
+            super()._save_with_new_number(result, info)
+            return
+        store = self._store
         layout: _core.Layout = info._layout  # type: ignore[assignment]
-        path = _core.numbered_path(layout, result, self._ext, store.prefix, series.head, number, series.tail)
-        if path is None:
-            return False
-        field: str = layout.autoinc  # type: ignore[assignment]
+        number, stamp = expected
         published = False
         try:
-            setattr(result, field, number)  # in here: Ctrl-C may come right after it
-            content = self._content(result, store, durable=False)
-            if type(content) is bytes:
-                found = publish_whole(store.root, path, content, True, stamp, store.held)
-                if found is not None and found is not CHANGED:
-                    published = True
-                    series.expected = (number + 1, found)
-                else:
+            # In here: Ctrl-C may come right after it has set the number.
+            path = _core.numbered_path(layout, result, self._ext, store.prefix, series.head, number, series.tail)  # type: ignore[union-attr]
+            if path is not None:
+                content = self._content(result, store, durable=False)
+                if type(content) is bytes:
+                    found = publish_whole(store.root, path, content, True, stamp, store.held)
+                    if found is not None and found is not CHANGED:
+                        published = True
+                        series.expected = (number + 1, found)  # type: ignore[union-attr]
+                        return
                     store.release()  # it may be another folder that has the path by now
-            else:
-                content.discard()  # type: ignore[union-attr]
-                series.forget_expected()
+                else:
+                    content.discard()  # type: ignore[union-attr]
+                    series.forget_expected()  # type: ignore[union-attr]
         except FileExistsError:
-            series.lost(number)
+            series.lost(number)  # type: ignore[union-attr]
         finally:
             if not published:
-                setattr(result, field, None)  # so that saving it again gives it a number
-        return published
+                setattr(result, layout.autoinc, None)  # type: ignore[arg-type]  # so that saving it again gives it a number
+        super()._save_with_new_number(result, info)
 
     def _content(self, result: T, store: FolderStore, *, durable: bool) -> bytes | Draft:
         """Return what is to be in the file of *result*: the bytes themselves where they are few."""
