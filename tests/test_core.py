@@ -120,13 +120,13 @@ def test_numbered_path_is_the_path_of_that_number(a, b, other, number, suffix, f
     result = Run(a, b=b)
     layout = Run._persistence_layout_
     head, tail = _core.around_number(layout, result, suffix)
-    found = _core.numbered_path(layout, result, suffix, folder, head, number, tail)
+    found = _core.take_number(layout, result, suffix, folder, head, number, tail)
     expected = folder + reference.format_name(layout, Run(a, number, b=b), {}) + suffix
     assert found == (expected if folder.isascii() else None)
     for keys in ((a, other), (other, b)):
-        there = _core.numbered_path(layout, Run(keys[0], b=keys[1]), suffix, folder, head, number, tail)
+        there = _core.take_number(layout, Run(keys[0], b=keys[1]), suffix, folder, head, number, tail)
         assert there == (found if (str(keys[0]), str(keys[1])) == (str(a), str(b)) else None)
-    longer = _core.numbered_path(layout, result, suffix + "x", folder, head, number, tail)
+    longer = _core.take_number(layout, result, suffix + "x", folder, head, number, tail)
     assert longer is None
 
 
@@ -137,12 +137,12 @@ def test_numbered_path_says_nothing_that_around_number_does_not(a, b, head, tail
     layout = Run._persistence_layout_
     around = outcome(_core.around_number, layout, result, ".pkl")
     ends = around if isinstance(around, tuple) else (head, tail)
-    found = outcome(_core.numbered_path, layout, result, ".pkl", "/x/", *ends[:1], 7, *ends[1:])
+    found = outcome(_core.take_number, layout, result, ".pkl", "/x/", *ends[:1], 7, *ends[1:])
     if isinstance(around, tuple):
         assert found == f"/x/{ends[0]}7{ends[1]}"
     else:
         assert found == around
-    assert _core.numbered_path(layout, Run("a", b="b"), ".pkl", "/x/", head, 7, tail) is None
+    assert _core.take_number(layout, Run("a", b="b"), ".pkl", "/x/", head, 7, tail) is None
 
 
 @given(TEXT)

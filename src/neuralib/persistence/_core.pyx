@@ -353,7 +353,7 @@ def around_number(Layout layout not None, data not None, str suffix not None):
     return name[:at], name[at:] + suffix
 
 
-def numbered_path(
+def take_number(
     Layout layout not None,
     data not None,
     str suffix not None,
@@ -362,9 +362,10 @@ def numbered_path(
     long long number,
     str tail not None,
 ):
-    """Return ``prefix + head + str(number) + tail`` if that is the path of *data* with *number*, *suffix* included, and set that.
+    """Set the number of *data*, and return its path: ``prefix + head + str(number) + tail``.
 
-    None where it is not, or where :func:`around_number` may say more: then nothing is set. No text is made but the path.
+    None, and nothing is set, where that is not its path with *number* and *suffix*, or :func:`around_number` may say more. No
+    text is made but the path.
     """
     cdef char[512] name
     cdef Py_ssize_t at = -1, used, before = len(prefix), first = len(head), last = len(tail), end = len(suffix)

@@ -141,7 +141,7 @@ class FileHandler(PersistenceHandler[T]):
         published = False
         try:
             # In here: Ctrl-C may come right after it has set the number.
-            path = _core.numbered_path(layout, result, self._ext, store.prefix, series.head, number, series.tail)  # type: ignore[union-attr]
+            path = _core.take_number(layout, result, self._ext, store.prefix, series.head, number, series.tail)  # type: ignore[union-attr]
             if path is not None:
                 content = self._content(result, store, durable=False)
                 if type(content) is bytes:
