@@ -115,7 +115,7 @@ PLAIN = st.one_of(st.text("abA-_#0129", max_size=8), st.integers(0, 10**17))
 @given(
     PLAIN, PLAIN, PLAIN, st.integers(0, 10**18 - 1), st.sampled_from([".pkl", "", "9"]), st.sampled_from(["/é/", "/x/"])
 )
-def test_numbered_path_is_the_path_of_that_number(a, b, other, number, suffix, folder):
+def test_a_number_is_taken_with_its_path(a, b, other, number, suffix, folder):
     """And there is none for a series of other keys, however they make up the same text."""
     result = Run(a, b=b)
     layout = Run._persistence_layout_
@@ -123,6 +123,7 @@ def test_numbered_path_is_the_path_of_that_number(a, b, other, number, suffix, f
     found = _core.take_number(layout, result, suffix, folder, head, number, tail)
     expected = folder + reference.format_name(layout, Run(a, number, b=b), {}) + suffix
     assert found == (expected if folder.isascii() else None)
+    assert result.number == (None if found is None else number)
     for keys in ((a, other), (other, b)):
         there = _core.take_number(layout, Run(keys[0], b=keys[1]), suffix, folder, head, number, tail)
         assert there == (found if (str(keys[0]), str(keys[1])) == (str(a), str(b)) else None)
@@ -131,7 +132,7 @@ def test_numbered_path_is_the_path_of_that_number(a, b, other, number, suffix, f
 
 
 @given(VALUE, VALUE, st.sampled_from(["h-1", ""]), TEXT)
-def test_numbered_path_says_nothing_that_around_number_does_not(a, b, head, tail):
+def test_no_number_is_taken_where_around_number_says_nothing(a, b, head, tail):
     """Of any values: bad ones, such that another function takes care of, and ends that are no series of them."""
     result = Run(a, b=b)
     layout = Run._persistence_layout_
@@ -139,9 +140,9 @@ def test_numbered_path_says_nothing_that_around_number_does_not(a, b, head, tail
     ends = around if isinstance(around, tuple) else (head, tail)
     found = outcome(_core.take_number, layout, result, ".pkl", "/x/", *ends[:1], 7, *ends[1:])
     if isinstance(around, tuple):
-        assert found == f"/x/{ends[0]}7{ends[1]}"
+        assert (found, result.number) == (f"/x/{ends[0]}7{ends[1]}", 7)
     else:
-        assert found == around
+        assert (found, result.number) == (around, None)
     assert _core.take_number(layout, Run("a", b="b"), ".pkl", "/x/", head, 7, tail) is None
 
 

@@ -364,8 +364,8 @@ def take_number(
 ):
     """Set the number of *data*, and return its path: ``prefix + head + str(number) + tail``.
 
-    None, and nothing is set, where that is not its path with *number* and *suffix*, or :func:`around_number` may say more. No
-    text is made but the path.
+    None, and nothing is set, where that is not its path with *number* and *suffix*, or :func:`around_number` may say
+    more. No text is made but the path.
     """
     cdef char[512] name
     cdef Py_ssize_t at = -1, used, before = len(prefix), first = len(head), last = len(tail), end = len(suffix)
