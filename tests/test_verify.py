@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import pickle
@@ -120,3 +121,31 @@ def test_what_is_removed_after_it_was_listed_is_not_there(tmp_path, monkeypatch)
     with pytest.raises(FileNotFoundError):
         list(handler.load_all(None, **everything))
     assert sum(it.problem is not None for it in handler.verify()) == 1
+
+
+def test_a_file_that_is_replaced_while_it_is_looked_for_is_read(tmp_path, monkeypatch):
+    """Its number was free for a moment, and given to another result."""
+    handler = PickleHandler(Pair, tmp_path)
+    handler.save_persistence(filled(Pair(1, "x"), data=1))
+    real, turns = PickleHandler._check, []
+
+    def missed_once(self, path):
+        turns.append(path)
+        if len(turns) == 1:
+            raise FileNotFoundError(errno.ENOENT, "gone", path)
+        return real(self, path)
+
+    monkeypatch.setattr(PickleHandler, "_check", missed_once)
+    assert [it.problem for it in handler.verify()] == [None]
+    assert len(turns) == 2
+    loading, loads = PickleHandler._load, []
+
+    def load_missed_once(self, path):
+        loads.append(path)
+        if len(loads) == 1:
+            raise FileNotFoundError(errno.ENOENT, "gone", str(path))
+        return loading(self, path)
+
+    monkeypatch.setattr(PickleHandler, "_load", load_missed_once)
+    assert [it.data for _, it in handler.load_all(Pair(missing, missing))] == [1]
+    assert len(loads) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_TRIES = 3
 _log = logging.getLogger("neuralib.persistence")
 
 
@@ -65,14 +67,26 @@ def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) 
             problem: Exception | None = None
             checksummed = False
             try:
-                checksummed = handler._check(path)
+                checksummed = _read_again(handler._check, path)
                 if not given:  # else it may have any name
-                    check_name(handler, path)
+                    _read_again(partial(check_name, handler), path)
             except (PersistenceError, OSError) as error:
                 if not given and _has_gone(path, error):
                     continue
                 problem = error
             yield FileCheck(Path(path), problem, checksummed)
+
+
+def _read_again(read: Callable[[str], T], path: str) -> T:
+    """Return what *read* gives for *path*, also where the file was removed and its number given anew in between."""
+    tries = 0
+    while True:
+        try:
+            return read(path)
+        except OSError as error:
+            tries += 1
+            if tries == _TRIES or not _is_missing(error) or not os.path.lexists(path):
+                raise
 
 
 def check_name(handler: Checked, path: str) -> bool:
@@ -121,7 +135,7 @@ def load_matching(
     table = listing.table
     doubtful = {table.names[it] for it in rows if table.doubtful(it)} if table.any_doubtful else frozenset[str]()
     with batches.bar(names, progress, "results") as shown_names:
-        for name, load in read_ahead(handler.threads, lambda it: handler._load(prefix + it), shown_names):
+        for name, load in read_ahead(handler.threads, lambda it: _read_again(handler._load, prefix + it), shown_names):
             try:
                 result = load()
             except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
@@ -130,7 +144,7 @@ def load_matching(
                 on_corrupt(error)
                 continue
             except OSError as error:
-                if _has_gone(system.joined(listing.folder, name), error):
+                if _has_gone(prefix + name, error):
                     continue
                 raise
             # A name can be read in more than one way where values contain the splitter; the keys inside decide.
@@ -158,4 +172,8 @@ def _report_stranger(
 
 def _has_gone(path: str, error: Exception) -> bool:
     """Return whether *error* says that the file *path* was removed since its name was listed."""
-    return isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ESTALE} and not os.path.lexists(path)
+    return _is_missing(error) and not os.path.lexists(path)
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ESTALE}
