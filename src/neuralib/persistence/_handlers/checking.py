@@ -67,25 +67,38 @@ def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) 
             problem: Exception | None = None
             checksummed = False
             try:
-                checksummed = _read_again(handler._check, path)
-                if not given:  # else it may have any name
+                if given:  # it may have any name
+                    checksummed = handler._check(path)
+                else:
+                    checksummed = _read_again(handler._check, path)
                     _read_again(partial(check_name, handler), path)
+            except _GoneError:
+                continue
             except (PersistenceError, OSError) as error:
-                if not given and _has_gone(path, error):
-                    continue
                 problem = error
             yield FileCheck(Path(path), problem, checksummed)
 
 
+class _GoneError(Exception):
+    """A file was removed since its name was listed."""
+
+
 def _read_again(read: Callable[[str], T], path: str) -> T:
-    """Return what *read* gives for *path*, also where the file was removed and its number given anew in between."""
+    """Return what *read* gives for *path*, also where the file was removed and its number given anew in between.
+
+    :raises _GoneError: it was removed
+    """
     tries = 0
     while True:
         try:
             return read(path)
         except OSError as error:
             tries += 1
-            if tries == _TRIES or not _is_missing(error) or not os.path.lexists(path):
+            if error.errno not in {errno.ENOENT, errno.ESTALE}:
+                raise
+            if not os.path.lexists(path):
+                raise _GoneError from error
+            if tries == _TRIES:  # a link to nothing
                 raise
 
 
@@ -143,10 +156,8 @@ def load_matching(
                     raise
                 on_corrupt(error)
                 continue
-            except OSError as error:
-                if _has_gone(prefix + name, error):
-                    continue
-                raise
+            except _GoneError:
+                continue
             # A name can be read in more than one way where values contain the splitter; the keys inside decide.
             if not handler._is_named(result, name):
                 _report_stranger(handler, result, name, str(root / name), on_corrupt)
@@ -168,12 +179,3 @@ def _report_stranger(
         _log.warning("left out: %s", error)
     else:
         on_corrupt(error)
-
-
-def _has_gone(path: str, error: Exception) -> bool:
-    """Return whether *error* says that the file *path* was removed since its name was listed."""
-    return _is_missing(error) and not os.path.lexists(path)
-
-
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.ESTALE}
