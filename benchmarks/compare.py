@@ -181,7 +181,7 @@ def run_pair(case: Case, folder: Path, rounds: int, *, warm_up: bool) -> list[tu
     return times
 
 
-def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
+def measure(case: Case, folder: Path, rounds: int, place: str) -> dict[str, object]:
     pairs = min(case.pairs, rounds)
     times: list[list[float]] = [[], []]
     for number in range(pairs):
@@ -195,7 +195,7 @@ def measure(case: Case, folder: Path, rounds: int) -> dict[str, object]:
     ratios = sorted(a / b for a, b in zip(*times, strict=True))
     return {
         "case": case.name,
-        "folder": None,
+        "folder": place if case.on_disk else None,
         "ours": case.ours,
         "other": case.other,
         "median_ours": medians[0],
@@ -261,8 +261,8 @@ def main() -> int:
         work = Path(tempfile.mkdtemp(prefix="benchmark-", dir=root))
         try:
             for number, case in enumerate(chosen):
-                found.append(measure(case, work / str(number), max(1, round(case.rounds * options.rounds))))
-                found[-1]["folder"] = place if case.on_disk else None
+                rounds = max(1, round(case.rounds * options.rounds))
+                found.append(measure(case, work / str(number), rounds, place))
                 print(line_of(found[-1]), flush=True)
                 if options.json:  # after each, lest an error in the last minute loses all
                     write(options.json, load, found, {})

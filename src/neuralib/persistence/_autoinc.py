@@ -96,8 +96,7 @@ class Series(Generic[S]):
             return highest + 1
         # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
         # results, so while that takes too large a share of the time, look upwards from where the series ended.
-        earned = (time.monotonic() - self._scanned_at_s) / _SCAN_SHARE
-        if self._credit_s + earned > 0 or highest < 0:
+        if self._credit_at(time.monotonic()) > 0 or highest < 0:
             return self._listed()
         if not self.store.has(f"{self.head}{highest}{self.tail}"):
             return self._listed()
@@ -138,13 +137,16 @@ class Series(Generic[S]):
         self._stamp = None
         self._lost = number
 
+    def _credit_at(self, now_s: float) -> float:
+        """Return how many seconds listing the names may take at the time *now_s*; less than 0 while it has taken too many."""
+        return min(self._credit_s + (now_s - self._scanned_at_s) / _SCAN_SHARE, _MOST_CREDIT_S)
+
     def _listed(self) -> int:
         stamp = self.store.stamp()  # before the names: what comes in between changes it
         start = time.monotonic()
         highest = self.store.highest(self.head, self.tail)
         end = time.monotonic()
-        earned = (start - self._scanned_at_s) / _SCAN_SHARE
-        self._credit_s = min(self._credit_s + earned, _MOST_CREDIT_S) - (end - start)
+        self._credit_s = self._credit_at(start) - (end - start)
         self._scanned_at_s = end
         if highest < self._lost and self.store.has(f"{self.head}{self._lost}{self.tail}"):
             highest = _end_of_series(self.store, self.head, self.tail, self._lost)

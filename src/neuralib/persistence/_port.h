@@ -490,12 +490,10 @@ static void np_look_after(
     np_stamp *after, const np_stamp *before, const np_stamp *expected, const np_moment *moment, const char *folder
 )
 {
-    struct stat info;
-    if (stat(folder, &info) != 0) {
+    if (np_folder_stamp(folder, after) != 0) {
         np_forget_stamp(after);
         return;
     }
-    np_note_stamp(after, &info);
     if (expected == NULL) {
         after->growth = after->size - before->size;
         after->clock_agrees = moment->tick <= after->earliest && after->latest <= moment->to;
@@ -559,9 +557,8 @@ static int np_publish(
     if (error != 0)
         return error;
     *named = 1;
-    if (stamp != NULL) {
+    if (stamp != NULL)
         moment.tick = np_now(CLOCK_REALTIME_COARSE);
-    }
     error = np_link_open(fd, AT_FDCWD, target);
     if (stamp != NULL)
         moment.to = np_now(CLOCK_REALTIME);

@@ -319,7 +319,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """Take into account that *result* was saved with a number that it had: the next one is after it."""
         field: str = info.layout.autoinc  # type: ignore[assignment]
         number = getattr(result, field, None)
-        if type(number) is int:  # else listing the names tells it
+        # Nothing is remembered before a number was asked for; and what is no int is told by listing the names.
+        if type(number) is int and self._numbering.last is not None:
             self._series_of(result, info, field).given(number)
 
     def _series_of(self, result: T, info: PersistentClass[T], field: str) -> Series[FolderStore]:

@@ -62,6 +62,7 @@ class Checked(finding.Keeper, Protocol):
 
 def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) -> Iterator[FileCheck]:
     """Yield what becomes of each of the files *paths*: see :meth:`PersistenceHandler.verify`."""
+    check_own_name = partial(check_name, handler)
     with batches.bar(paths, progress, "files") as bar:
         for path in bar:
             problem: Exception | None = None
@@ -71,7 +72,7 @@ def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) 
                     checksummed = handler._check(path)
                 else:
                     checksummed = _read_again(handler._check, path)
-                    _read_again(partial(check_name, handler), path)
+                    _read_again(check_own_name, path)
             except _GoneError:
                 continue
             except (PersistenceError, OSError) as error:

@@ -132,7 +132,7 @@ class FileHandler(PersistenceHandler[T]):
         """
         series = self._numbers.last
         expected = None if series is None else series.expected  # looked at once: other threads set it too
-        if expected is None or series.store is not self._store or self._own_place or self.durable:  # type: ignore[union-attr]
+        if series is None or expected is None or series.store is not self._store or self._own_place or self.durable:
             super()._save_with_new_number(result, info)
             return
         store = self._store
@@ -141,21 +141,21 @@ class FileHandler(PersistenceHandler[T]):
         published = False
         try:
             # In here: Ctrl-C may come right after it has set the number.
-            path = _core.take_number(layout, result, self._ext, store.prefix, series.head, number, series.tail)  # type: ignore[union-attr]
+            path = _core.take_number(layout, result, self._ext, store.prefix, series.head, number, series.tail)
             if path is not None:
                 content = self._content(result, store, durable=False)
                 if type(content) is bytes:
                     found = publish_whole(store.root, path, content, True, stamp, store.held)
                     if found is not None and found is not CHANGED:
                         published = True
-                        series.expected = (number + 1, found)  # type: ignore[union-attr]
+                        series.expected = (number + 1, found)
                         return
                     store.release()  # it may be another folder that has the path by now
                 else:
                     content.discard()  # type: ignore[union-attr]
-                    series.forget_expected()  # type: ignore[union-attr]
+                    series.forget_expected()
         except FileExistsError:
-            series.lost(number)  # type: ignore[union-attr]
+            series.lost(number)
         finally:
             if not published:
                 setattr(result, layout.autoinc, None)  # type: ignore[arg-type]  # so that saving it again gives it a number
