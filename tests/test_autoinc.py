@@ -130,6 +130,22 @@ def test_a_number_that_was_given_counts_at_once(tmp_path, kind, by):
         assert handler.save_persistence(filled(Run("A"), data=6)).version == 52
 
 
+def test_a_given_number_need_not_show_in_the_name(tmp_path):
+    """A handler may name its files as it likes, as long as it is not to find the next number."""
+
+    class OneFile(PickleHandler):
+        def filename(self, result, /, **kwargs):
+            return "one.pkl"
+
+    handler = OneFile(Run, tmp_path)
+    for data in (1, 2):
+        handler.save_persistence(filled(Run("A", 3), data=data), tmp_path / "one.pkl")
+    handler.save_persistence(filled(Run("A", 3), data=3))
+    handler.save_all([filled(Run("A", 3), data=4)], durable=True)
+    assert handler.load_persistence(tmp_path / "one.pkl").data == 4
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def tells_each_change(folder):
     """Return whether each of two changes in one tick of the clock gives *folder* another time or size, if it is looked at."""
     for n in range(50):
