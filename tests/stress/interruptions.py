@@ -39,9 +39,14 @@ class Interruption:
     """
 
     def __init__(self, moment, *, asked):
-        self.left = moment
+        self._moment = self._left = moment
         self._asked = asked
         self._main = _thread.get_ident()
+
+    @property
+    def passed(self):
+        """How many instructions were counted: all of them, where it did not come to an interruption."""
+        return self._moment - self._left
 
     def __call__(self, run):
         """Run until then; return whether it came to that."""
@@ -50,12 +55,12 @@ class Interruption:
                 run()
         except KeyboardInterrupt:
             return True
-        return self.left < 0
+        return self._left < 0
 
     def _at(self):
         """Take note of an instruction."""
-        self.left -= 1
-        if self.left == -1:
+        self._left -= 1
+        if self._left == -1:
             if not self._asked:
                 raise KeyboardInterrupt
             self._look_away()  # else the interpreter looks for signals in what watches, when it is called the next time
