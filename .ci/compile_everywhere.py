@@ -21,8 +21,8 @@ MODULES = sorted(PACKAGE.glob("*.pyx"))
 
 # The target's name for the compiler, and a function that only its own branch of _port.h calls.
 TARGETS = {
-    "x86_64-windows-gnu": b"FindFirstFileW",
-    "aarch64-windows-gnu": b"FindFirstFileW",
+    "x86_64-windows-gnu": b"GetFileAttributesExW",
+    "aarch64-windows-gnu": b"GetFileAttributesExW",
     "x86_64-macos": b"renamex_np",
     "aarch64-macos": b"renamex_np",
     "x86_64-linux-musl": b"fallocate",
@@ -93,7 +93,7 @@ def main() -> None:
         os.environ["ZIG_GLOBAL_CACHE_DIR"] = os.environ["ZIG_LOCAL_CACHE_DIR"] = str(folder / "cache")
         here, windows = Path(sysconfig.get_path("include")), headers_for_windows(folder)
         alone = folder / "alone.c"
-        alone.write_text('#include "_port.h"\n')  # what it promises: it compiles without Python
+        alone.write_text('#include "_port.h"\n#include "_listing.h"\n')  # what they promise: no Python is needed
         sources = list(pool.map(lambda it: translate(it, folder), MODULES))
         jobs = {}
         for target in TARGETS:
@@ -103,9 +103,9 @@ def main() -> None:
                 jobs[source.stem, target] = pool.submit(compile_c, source, target, headers)
             # Python's own headers for Windows on ARM then ask for a function of Microsoft's compiler
             if sys.version_info >= (3, 13) and target != "aarch64-windows-gnu":
-                for module in ("_core", "_disk"):
-                    free = pool.submit(compile_c, folder / f"{module}.c", target, headers, "-DPy_GIL_DISABLED=1")
-                    jobs[f"{module}, free-threaded", target] = free
+                for source in sources:
+                    free = pool.submit(compile_c, source, target, headers, "-DPy_GIL_DISABLED=1")
+                    jobs[f"{source.stem}, free-threaded", target] = free
         for (module, target), job in jobs.items():
             try:
                 compiled = job.result()
@@ -114,6 +114,8 @@ def main() -> None:
                 raise
             if module == "_disk" and TARGETS[target] not in compiled:
                 raise SystemExit(f"{target}: another system's branch of _port.h was compiled")
+            if module == "_scan" and (b"FindFirstFileW" if "windows" in target else b"opendir") not in compiled:
+                raise SystemExit(f"{target}: another system's branch of _listing.h was compiled")
     print(f"{len(jobs)} compilations without a warning, for {', '.join(TARGETS)}")
 
 

@@ -1,4 +1,4 @@
-"""What is told of folders: by the compiled scan as by its reference, and by stamps."""
+"""Files without names, and what stamps tell of folders."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import tempfile
 
 import pytest
-import reference
-from hypothesis import given, strategies as st
 
 from neuralib.persistence import _disk
 from neuralib.persistence._stores import system
@@ -33,40 +31,6 @@ def test_a_file_without_a_name_has_its_content(tmp_path):
         _disk.write_unnamed("a\0b", b"")
 
 
-@given(
-    st.lists(
-        st.one_of(
-            st.integers(0, 10**20).map(str),
-            st.sampled_from(["007", "-1", "+1", "1_0", "٣", "²", "", "1.0", " 1", "9" * 18, "9" * 19, "12x"]),
-        ),
-        max_size=8,
-    ),
-    st.sampled_from(["", "h-", "é-", "[ab]*", "h-1"]),
-    st.sampled_from(["", ".pkl", "-1.pkl", "é"]),
-)
-def test_scan_folder_agrees_with_the_reference(numbers, head, tail):
-    """Only what str(int) writes is a number."""
-    with tempfile.TemporaryDirectory() as folder:
-        for number in numbers:
-            name = head + number + tail
-            if name:
-                open(os.path.join(folder, name), "w").close()
-        assert _disk.scan_folder(folder, head, tail, ".x") == reference.scan_folder(folder, head, tail, ".x")
-
-
-def test_scan_folder_refuses_what_is_no_folder(tmp_path):
-    """With the path."""
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        _disk.scan_folder(str(tmp_path / "nowhere"), "a", "b", "c")
-    assert _disk.folder_stamp(str(tmp_path / "nowhere")) is None
-    (tmp_path / "file").touch()
-    assert _disk.folder_stamp(str(tmp_path / "file/x")) is None
-    (tmp_path / "ümläut").mkdir()
-    assert _disk.folder_stamp(str(tmp_path / "ümläut")).known
-    with pytest.raises(ValueError, match="null"):
-        _disk.scan_folder("a\0b", "", "", "")
-
-
 def test_folder_stamp_changes_with_the_names(tmp_path):
     """That is what it is for."""
     folder = str(tmp_path)
@@ -82,6 +46,15 @@ def test_folder_stamp_changes_with_the_names(tmp_path):
     os.utime(twin, ns=(1, 1 << 62))
     os.utime(tmp_path, ns=(1, 1 << 62))
     assert not _disk.folder_stamp(str(twin)).is_unchanged(_disk.folder_stamp(folder))
+
+
+def test_only_a_folder_that_is_there_has_a_stamp(tmp_path):
+    """Whatever its name."""
+    assert _disk.folder_stamp(str(tmp_path / "nowhere")) is None
+    (tmp_path / "file").touch()
+    assert _disk.folder_stamp(str(tmp_path / "file/x")) is None
+    (tmp_path / "ümläut").mkdir()
+    assert _disk.folder_stamp(str(tmp_path / "ümläut")).known
 
 
 def test_an_unknown_stamp_holds_for_no_folder(tmp_path):

@@ -66,12 +66,12 @@ def list_many(folder: Path) -> Any:
 
 @side("scan of 100000", "ours")
 def scan_many(folder: Path) -> Any:
-    from neuralib.persistence import _disk
+    from neuralib.persistence import _scan
 
     target = str(many_names(folder))
 
     def batch() -> int:
-        assert _disk.scan_folder(target, "cache-Result-A00-20230101-plane3-df_f-#", ".pkl", ".x")[0] >= 99_999
+        assert _scan.scan_folder(target, "cache-Result-A00-20230101-plane3-df_f-#", ".pkl", ".x")[0] >= 99_999
         return 1
 
     while True:

@@ -15,16 +15,17 @@ VERSION = (ROOT / "VERSION").read_text().strip()
 
 
 @pytest.mark.parametrize("module", sorted(PACKAGE.glob("*.pyx")), ids=lambda it: it.name)
-def test_platforms_are_known_to_the_port_alone(module):
-    """Compiled code asks ``_port.h``, the one place that knows systems, and none of their headers itself."""
+def test_platforms_are_known_to_headers_alone(module):
+    """Compiled code asks ``_port.h`` and ``_listing.h``, which know the systems, and none of their headers itself."""
     assert not re.findall(
         r"_WIN32|_MSC_VER|__APPLE__|__linux__|\bposix\b|sys/\w+\.h|unistd|windows\.h", module.read_text()
     )
 
 
-def test_the_port_knows_nothing_of_python():
+@pytest.mark.parametrize("header", ["_port.h", "_listing.h"])
+def test_what_knows_systems_knows_nothing_of_python(header):
     """So that it compiles alone and runs without the GIL."""
-    assert not re.findall(r"Python\.h|PyObject\b|Py_ssize_t", (PACKAGE / "_port.h").read_text())
+    assert not re.findall(r"Python\.h|PyObject\b|Py_ssize_t", (PACKAGE / header).read_text())
 
 
 def test_the_version_stands_in_one_place():

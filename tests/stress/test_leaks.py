@@ -22,6 +22,7 @@ from neuralib.persistence import (
     PersistenceHandler,
     PickleHandler,
     _disk,
+    _scan,
     as_dict,
     autoinc_field,
     field,
@@ -169,7 +170,7 @@ class Paths:
         return lambda: (store.highest("cache-Run-A-#", ".pkl"), store.names(), store.stamp())
 
     def path_scan_that_fails(self):
-        return failing(FileNotFoundError, lambda: _disk.scan_folder(str(self.root / "nowhere"), "a", "b", "c"))
+        return failing(FileNotFoundError, lambda: _scan.scan_folder(str(self.root / "nowhere"), "a", "b", "c"))
 
     def path_publish(self):
         folder = str(self.root)

@@ -1,9 +1,5 @@
 from typing import final
 
-MAX_DIGITS: int
-
-def scan_folder(folder: str, head: str, tail: str, leftover: str) -> tuple[int, int]: ...
-
 @final
 class OpenFile:
     fd: int

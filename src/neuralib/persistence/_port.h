@@ -1,21 +1,17 @@
-/* The one place that knows operating systems: listing the names of a folder, when it changed,
- * names that are given exclusively, and what concerns the disk beneath.
+/* What differs from system to system: when a folder changed, names that are given exclusively, and what concerns the disk
+ * beneath.
  *
- * No Python here, so that it runs without the GIL and compiles alone (what the macro NLP_RAISE_OS_ERROR names is known
- * where it is used). Every platform defines every name; the ones that do not apply fail with an error.
+ * No Python here, so that it runs without the GIL and compiles alone. Every platform defines every name; the ones that do
+ * not apply fail with an error.
  */
 #ifndef NEURALIB_PERSISTENCE_PORT_H
 #define NEURALIB_PERSISTENCE_PORT_H
 
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* fallocate, O_TMPFILE; before any header */
-#endif
-#include <errno.h>
+#include "_system.h"
+
 #include <stddef.h>
 #include <string.h>
 #include <wchar.h>
-
-#include "_platform.h"
 
 #define NLP_CHANGED (-2)
 
@@ -45,13 +41,7 @@ static int np_is_unchanged(const np_stamp *before, const np_stamp *now)
 
 #ifdef _WIN32
 
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
-#endif
 #include <io.h>
-#include <windows.h>
-
-#define NLP_RAISE_OS_ERROR(error, path) PyErr_SetExcFromWindowsErrWithFilenameObject(PyExc_OSError, error, path)
 
 /* 0, an error number, or -1 where the system can't do it. */
 static int np_rename_exclusively(const char *from, const char *to)
@@ -103,66 +93,6 @@ static int np_take(int *kept)
     return (int)InterlockedExchange((volatile LONG *)kept, -1);
 }
 
-typedef struct {
-    int error;
-    int first;
-    HANDLE handle;
-    WIN32_FIND_DATAW entry;
-} np_folder;
-
-static int np_folder_open_wide(np_folder *folder, const wchar_t *path)
-{
-    size_t size = wcslen(path);
-    wchar_t *pattern = (wchar_t *)HeapAlloc(GetProcessHeap(), 0, (size + 3) * sizeof(wchar_t));
-    folder->error = 0;
-    folder->first = 1;
-    if (pattern == NULL) {
-        folder->error = ERROR_NOT_ENOUGH_MEMORY;
-        return -1;
-    }
-    wmemcpy(pattern, path, size);
-    if (size > 0 && path[size - 1] != L'\\' && path[size - 1] != L'/')
-        pattern[size++] = L'\\';
-    pattern[size++] = L'*';
-    pattern[size] = 0;
-    folder->handle = FindFirstFileW(pattern, &folder->entry);
-    if (folder->handle == INVALID_HANDLE_VALUE)
-        folder->error = (int)GetLastError();
-    HeapFree(GetProcessHeap(), 0, pattern);
-    return folder->error ? -1 : 0;
-}
-
-static const wchar_t *np_folder_next_wide(np_folder *folder)
-{
-    if (folder->first) {
-        folder->first = 0;
-        return folder->entry.cFileName;
-    }
-    if (FindNextFileW(folder->handle, &folder->entry))
-        return folder->entry.cFileName;
-    if (GetLastError() != ERROR_NO_MORE_FILES)
-        folder->error = (int)GetLastError();
-    return NULL;
-}
-
-static int np_folder_open(np_folder *folder, const char *path)
-{
-    (void)path;
-    folder->error = ERROR_NOT_SUPPORTED;
-    return -1;
-}
-
-static const char *np_folder_next(np_folder *folder)
-{
-    folder->error = ERROR_NOT_SUPPORTED;
-    return NULL;
-}
-
-static void np_folder_close(np_folder *folder)
-{
-    FindClose(folder->handle);
-}
-
 static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
 {
     WIN32_FILE_ATTRIBUTE_DATA data;
@@ -184,14 +114,11 @@ static int np_folder_stamp(const char *path, np_stamp *stamp)
 
 #else
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#define NLP_RAISE_OS_ERROR(error, path) (errno = (error), PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path))
 
 #if defined(__linux__)
 #include <sys/statfs.h>
@@ -282,54 +209,6 @@ static int np_reserve(int fd, long long start, long long size)
 }
 
 #endif
-
-typedef struct {
-    int error;
-    DIR *stream;
-} np_folder;
-
-static int np_folder_open(np_folder *folder, const char *path)
-{
-    folder->error = 0;
-    do {
-        folder->stream = opendir(path);
-    } while (folder->stream == NULL && errno == EINTR);
-    if (folder->stream == NULL) {
-        folder->error = errno;
-        return -1;
-    }
-    return 0;
-}
-
-static const char *np_folder_next(np_folder *folder)
-{
-    struct dirent *entry;
-    errno = 0;
-    entry = readdir(folder->stream);
-    if (entry == NULL) {
-        folder->error = errno;
-        return NULL;
-    }
-    return entry->d_name;
-}
-
-static int np_folder_open_wide(np_folder *folder, const wchar_t *path)
-{
-    (void)path;
-    folder->error = ENOSYS;
-    return -1;
-}
-
-static const wchar_t *np_folder_next_wide(np_folder *folder)
-{
-    folder->error = ENOSYS;
-    return NULL;
-}
-
-static void np_folder_close(np_folder *folder)
-{
-    closedir(folder->stream);
-}
 
 static long long np_nanoseconds(const struct timespec *time)
 {

@@ -12,7 +12,7 @@ import pickle
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence import _core
+from neuralib.persistence import _pickling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,6 @@ def _numpy_is_known() -> bool:
     numpy = sys.modules.get("numpy")  # without numpy loaded there is no array to write
     if numpy is None or not hasattr(numpy, "ndarray"):
         return False
-    _core.know_array_codes({numpy.dtype(code): numpy.dtype(code).str for code in _NATIVE_NUMBERS})
-    _reducers[numpy.ndarray] = _core.reduce_array
+    _pickling.know_array_codes({numpy.dtype(code): numpy.dtype(code).str for code in _NATIVE_NUMBERS})
+    _reducers[numpy.ndarray] = _pickling.reduce_array
     return True

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
-from neuralib.persistence import _core, _disk
+from neuralib.persistence import _disk, _pickling
 from neuralib.persistence._convert import as_dict
 from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._handlers import frames, heads, hopping
@@ -97,7 +97,7 @@ class PickleHandler(FileHandler[T]):
     def _content(self, result: T, store: FolderStore, *, durable: bool) -> bytes | Draft:
         if self._own_format:
             return super()._content(result, store, durable=durable)
-        target = _core.FirstChunk(frames.AT_ONCE, lambda: self._writer(store.draft(durable=durable)))
+        target = _pickling.FirstChunk(frames.AT_ONCE, lambda: self._writer(store.draft(durable=durable)))
         try:
             _dump(as_dict(result), target)
             if target.first is not None:

@@ -8,7 +8,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from neuralib.persistence import _disk
+from neuralib.persistence import _disk, _scan
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft
 
@@ -90,7 +90,7 @@ class FolderStore:
         Sweeps stale leftovers where it comes across some.
         """
         try:
-            number, leftovers = _disk.scan_folder(self.root, head, tail, system.LEFTOVER_PREFIX)
+            number, leftovers = _scan.scan_folder(self.root, head, tail, system.LEFTOVER_PREFIX)
         except FileNotFoundError:
             return -1
         except OSError as error:

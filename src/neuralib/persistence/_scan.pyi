@@ -1,0 +1,3 @@
+MAX_DIGITS: int
+
+def scan_folder(folder: str, head: str, tail: str, leftover: str) -> tuple[int, int]: ...

@@ -1,0 +1,164 @@
+# cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
+# cython: autotestdict=False, auto_pickle=False
+"""The highest number among the names in a folder, without an object of Python for each name."""
+
+from os import fsencode
+
+from cpython.mem cimport PyMem_Free
+from cpython.unicode cimport PyUnicode_AsWideCharString
+from libc.stddef cimport wchar_t
+
+cdef extern from "string.h":
+    size_t strlen(const char* text) noexcept nogil
+    int memcmp(const void* a, const void* b, size_t size) noexcept nogil
+
+cdef extern from "wchar.h":
+    size_t wcslen(const wchar_t* text) noexcept nogil
+    int wmemcmp(const wchar_t* a, const wchar_t* b, size_t size) noexcept nogil
+
+cdef extern from "_listing.h":
+    ctypedef struct np_folder:
+        int error
+    int np_folder_open(np_folder* folder, const char* path) nogil
+    int np_folder_open_wide(np_folder* folder, const wchar_t* path) nogil
+    const char* np_folder_next(np_folder* folder) nogil
+    const wchar_t* np_folder_next_wide(np_folder* folder) nogil
+    void np_folder_close(np_folder* folder) nogil
+    int PLATFORM_IS_WINDOWS
+    object nlp_raise_os_error "NLP_RAISE_OS_ERROR"(int error, object path)
+
+# The most digits that always fit a long long.
+MAX_DIGITS = 18
+
+# What names are made of: bytes, or on Windows wide characters.
+ctypedef fused letter:
+    char
+    wchar_t
+
+
+cdef inline long long _number(const letter* text, size_t size) noexcept nogil:
+    """The number that *text* spells as ``str(int)`` would, or -1."""
+    cdef long long number = 0
+    cdef size_t i
+    if size == 0 or size > 18 or (text[0] == 48 and size > 1):
+        return -1
+    for i in range(size):
+        if text[i] < 48 or text[i] > 57:
+            return -1
+        number = number * 10 + (text[i] - 48)
+    return number
+
+
+cdef inline bint _same(const letter* a, const letter* b, size_t size) noexcept nogil:
+    """Whether *a* and *b* begin with the same *size* letters."""
+    if letter is wchar_t:
+        return wmemcmp(a, b, size) == 0
+    else:
+        return memcmp(a, b, size) == 0
+
+
+cdef long long _scan(
+    np_folder* folder, const letter* head, size_t head_size, const letter* tail, size_t tail_size,
+    const letter* leftover, size_t leftover_size, long long* leftovers
+) noexcept nogil:
+    """The highest number between *head* and *tail*, or -1; counts names that go on after *leftover*."""
+    cdef long long highest = -1, number
+    cdef const letter* name
+    cdef size_t size
+    while True:
+        if letter is wchar_t:
+            name = np_folder_next_wide(folder)
+        else:
+            name = np_folder_next(folder)
+        if name is NULL:
+            return highest
+        if letter is wchar_t:
+            size = wcslen(name)
+        else:
+            size = strlen(name)
+        if size > leftover_size and _same(name, leftover, leftover_size):
+            leftovers[0] += 1
+        if size <= head_size + tail_size or not _same(name, head, head_size):
+            continue
+        if not _same(name + size - tail_size, tail, tail_size):
+            continue
+        number = _number(name + head_size, size - head_size - tail_size)
+        if number > highest:
+            highest = number
+
+
+cdef long long _highest_bytes(
+    str folder, bytes path, bytes head, bytes tail, bytes leftover, long long* leftovers
+) except -2:
+    cdef np_folder handle
+    cdef long long highest = -1
+    cdef const char* c_path = path
+    cdef const char* c_head = head
+    cdef const char* c_tail = tail
+    cdef const char* c_leftover = leftover
+    cdef size_t head_size = len(head), tail_size = len(tail), leftover_size = len(leftover)
+    cdef int opened
+    with nogil:
+        opened = np_folder_open(&handle, c_path)
+        if opened == 0:
+            highest = _scan(
+                &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
+            )
+            np_folder_close(&handle)
+    if opened != 0 or handle.error != 0:
+        nlp_raise_os_error(handle.error, folder)
+    return highest
+
+
+cdef long long _highest_wide(str folder, str head, str tail, str leftover, long long* leftovers) except -2:
+    cdef np_folder handle
+    cdef long long highest = -1
+    cdef Py_ssize_t head_size = 0, tail_size = 0, leftover_size = 0
+    cdef int opened = -1
+    cdef wchar_t* c_leftover = NULL
+    cdef wchar_t* c_path = NULL
+    cdef wchar_t* c_head = NULL
+    cdef wchar_t* c_tail = NULL
+    handle.error = 0
+    try:
+        c_path = PyUnicode_AsWideCharString(folder, NULL)
+        c_head = PyUnicode_AsWideCharString(head, &head_size)
+        c_tail = PyUnicode_AsWideCharString(tail, &tail_size)
+        c_leftover = PyUnicode_AsWideCharString(leftover, &leftover_size)
+        with nogil:
+            opened = np_folder_open_wide(&handle, c_path)
+            if opened == 0:
+                highest = _scan(
+                    &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
+                )
+                np_folder_close(&handle)
+    finally:
+        PyMem_Free(c_path)
+        PyMem_Free(c_head)
+        PyMem_Free(c_tail)
+        PyMem_Free(c_leftover)
+    if opened != 0 or handle.error != 0:
+        nlp_raise_os_error(handle.error, folder)
+    return highest
+
+
+def scan_folder(str folder not None, str head not None, str tail not None, str leftover not None):
+    """Return the highest number *n* for which *folder* has an entry named ``head + str(n) + tail``, or -1.
+
+    Beside it, how many entries have a name that begins with *leftover*.
+
+    Reads names only and opens no file. Texts that ``str(int)`` would not give (leading zeros, signs), and numbers of
+    more than :data:`MAX_DIGITS` digits, are not numbers. The GIL is released.
+
+    :raises OSError: *folder* can't be listed
+    """
+    if "\0" in folder:
+        raise ValueError(f"embedded null character in the folder {folder!r}")
+    cdef long long highest, leftovers = 0
+    if PLATFORM_IS_WINDOWS:
+        highest = _highest_wide(folder, head, tail, leftover, &leftovers)
+    else:
+        highest = _highest_bytes(
+            folder, fsencode(folder), fsencode(head), fsencode(tail), fsencode(leftover), &leftovers
+        )
+    return highest, leftovers
