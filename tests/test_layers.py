@@ -47,6 +47,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_handlers.deleting",
         "_handlers.todo",
         "_handlers.found",
+        "_handlers.identity",
         "_handlers.checking",
         "_handlers.base",
         "_handlers.files",

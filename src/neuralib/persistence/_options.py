@@ -22,6 +22,7 @@ from neuralib.persistence._errors import (
     NameTakenError,
     NotAResultError,
 )
+from neuralib.persistence._handlers import identity
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._schema import ensure_persistence_class
 
@@ -235,8 +236,8 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
             handler.validate(template, result)
         except FileNotFoundError as error:
             problem = str(error)
-        if problem or handler._other_key(result, keys) is not None:
-            handler._refuse_stored(template, _core.as_dict(result), str(path), info)
+        if problem or identity.other_key(info, result, keys) is not None:
+            identity.refuse_taken(info, template, _core.as_dict(result), str(path))
         return problem
 
     def _passes(self, path: Path, result: T) -> bool:

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from neuralib.persistence import _core, _disk
 from neuralib.persistence._autoinc import Numbering, Series
 from neuralib.persistence._convert import as_dict
-from neuralib.persistence._equality import same_value
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     CorruptResultError,
     KeyMismatchError,
     KeyNotSetError,
-    NameTakenError,
     NotAResultError,
     PersistenceError,
     UnsafeNameError,
@@ -26,11 +24,11 @@ from neuralib.persistence._errors import (
     shown,
 )
 from neuralib.persistence._field import missing
-from neuralib.persistence._handlers import batches, checking, finding, todo
+from neuralib.persistence._handlers import batches, checking, finding, identity, todo
 from neuralib.persistence._handlers.batches import PATIENCE
 from neuralib.persistence._handlers.conditions import of_keys, of_template
 from neuralib.persistence._handlers.found import Found
-from neuralib.persistence._naming import AnyText, has_text, text_of
+from neuralib.persistence._naming import AnyText, has_text
 from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
@@ -260,20 +258,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         except (CorruptResultError, NotAResultError) as error:
             _log.warning("replacing a file that is no result any more: %s", error)
             return
-        self._refuse_stored(result, stored, path, info)
-
-    def _refuse_stored(self, result: T, stored: dict[str, Any], path: str, info: PersistentClass[T]) -> None:
-        """Raise an error where the fields *stored* in the file at *path* have other keys in the name than *result*."""
-        names = [it.field_name for it in info.fields if it.filename and it.field_name in stored]
-        mine = {it: getattr(result, it, None) for it in names}
-        theirs = {it: stored[it] for it in names}
-        if not all(same_value(mine[it], theirs[it]) for it in names):
-            raise NameTakenError(
-                info.persistence_cls.__qualname__,
-                path,
-                {it: shown(value) for it, value in mine.items()},
-                {it: shown(value) for it, value in theirs.items()},
-            )
+        identity.refuse_taken(info, result, stored, path)
 
     def _stored_fields(self, path: str) -> dict[str, Any]:
         """Return the fields of the result at *path*."""
@@ -354,7 +339,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             keys = as_dict(path)
             target = self.filepath(path)
         result = self._load(target)
-        other = self._other_key(result, keys)
+        other = identity.other_key(self.persistence_info, result, keys)
         if other is not None:
             wanted, found = shown(keys[other]), shown(getattr(result, other, None))
             raise KeyMismatchError(self.persistence_class.__qualname__, other, wanted, found, str(target))
@@ -383,19 +368,6 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         if layout.autoinc is not None and not _core.is_numbered(layout, result, None):
             message = f"{os.fspath(path)}: the result in it has no number in its auto-increment field {layout.autoinc}"
             raise AutoIncFieldNotResolvedError(result, layout.autoinc, message)
-
-    def _other_key(self, result: T, keys: dict[str, Any]) -> str | None:
-        """Return the name of the first key in the file name that *result* has with another text than *keys*."""
-        for it in self.persistence_info.named_fields:
-            name = it.field_name
-            if name not in keys or (wanted := keys[name]) is missing:
-                continue
-            found = getattr(result, name, None)
-            if wanted is found:
-                continue
-            if not has_text(it, found) or text_of(it, wanted) != text_of(it, found):
-                return name
-        return None
 
     def _is_named(self, result: T, name: str) -> bool:
         """Return whether *name* is the file name of *result*."""

@@ -19,7 +19,7 @@ from neuralib.persistence._errors import (
     UnsafeNameError,
     shown,
 )
-from neuralib.persistence._handlers import batches, finding
+from neuralib.persistence._handlers import batches, finding, identity
 from neuralib.persistence._handlers.tasks import read_ahead
 from neuralib.persistence._naming import has_text
 from neuralib.persistence._stores import system
@@ -57,7 +57,6 @@ class Checked(finding.Keeper, Protocol):
     def _check(self, path: str) -> bool: ...
     def _head_of(self, path: str) -> dict[str, Any]: ...
     def _is_named(self, result: Any, name: str) -> bool: ...
-    def _other_key(self, result: Any, keys: dict[str, Any]) -> str | None: ...
 
 
 def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) -> Iterator[FileCheck]:
@@ -141,6 +140,7 @@ def load_matching(
 
     :param exact: what the keys in a file must be where its name can be read in more than one way
     """
+    info = handler.persistence_info
     listing = finding.Listing(handler, conditions, template)
     root = Path(listing.folder)
     prefix = system.joined(listing.folder, "")
@@ -162,7 +162,7 @@ def load_matching(
             # A name can be read in more than one way where values contain the splitter; the keys inside decide.
             if not handler._is_named(result, name):
                 _report_stranger(handler, result, name, str(root / name), on_corrupt)
-            elif name not in doubtful or handler._other_key(result, exact) is None:
+            elif name not in doubtful or identity.other_key(info, result, exact) is None:
                 yield root / name, result
 
 
