@@ -16,16 +16,22 @@ TRIED = SAVING
 POINTS = 9  # of each scenario in the quick form
 
 
-def test_killed_at_any_call(victims, sample, scenario, way):
-    """First it runs unharmed and its calls are counted, then it is killed at each."""
+def test_killed_at_any_call(victims, long, scenario, way):
+    """First it runs unharmed and its calls are counted, then it is killed at each.
+
+    Runs differ a little: where one does not come to a call, another is taken.
+    """
     folder = victims.fresh(scenario)
     unharmed = victims.run(scenario, way, folder)
     assert unharmed.code == 0
     assert not [it for it in unharmed.said if "error" in it], unharmed.said
     SCENARIOS[scenario](folder).check(unharmed.said)
-    assert len(unharmed.points) > 5
+    points = random.Random(0).sample(unharmed.points, len(unharmed.points))
+    assert len(points) > 5
     killed = 0
-    for call, turn in sample(unharmed.points, POINTS):
+    for call, turn in points:
+        if killed == POINTS and not long:
+            break
         folder = victims.fresh(scenario)
         outcome = victims.run(scenario, way, folder, f"{call}:signal=KILL:when={turn}")
         killed += outcome.code == SIGKILL
@@ -34,7 +40,7 @@ def test_killed_at_any_call(victims, sample, scenario, way):
         except BaseException as error:
             error.add_note(f"killed at {call} {turn}; acknowledged: {outcome.said}")
             raise
-    assert killed >= 0.9 * min(POINTS, len(unharmed.points)), "the points must be hit"
+    assert killed >= 0.9 * (len(points) if long else min(POINTS, len(points))), "the points must be hit"
 
 
 @pytest.mark.parametrize("scenario", ["Numbered", "Overwrite"])
