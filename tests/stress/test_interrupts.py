@@ -32,7 +32,7 @@ def interrupt(bench, scenario, count, *, asked):
     length = counting.passed
     moments = list(range(length))
     random.Random(scenario).shuffle(moments)
-    hit = 0
+    hit = missed = 0
     for moment in moments:
         if hit == count:
             break
@@ -45,11 +45,13 @@ def interrupt(bench, scenario, count, *, asked):
                 hit += 1
             else:  # the run was shorter than those before: by then caches are filled
                 length = interruption.passed
+                missed += 1
         except BaseException as error:
             error.add_note(f"interrupted at instruction {moment} of {length}; said: {made.said}")
             raise
     assert length > 20
     assert hit == min(count, length), "the moments must be hit"
+    assert missed <= 3 + count // 5, "runs must be as long as those before, once caches are filled"
 
 
 def test_interrupted_at_any_instruction(bench, long, scenario, way):

@@ -236,7 +236,7 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
             handler.validate(template, result)
         except FileNotFoundError as error:
             problem = str(error)
-        if problem or identity.other_key(info, result, keys) is not None:
+        if problem or identity.other_key(handler.persistence_info, result, keys) is not None:
             identity.refuse_taken(info, template, _core.as_dict(result), str(path))
         return problem
 
