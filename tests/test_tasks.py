@@ -103,12 +103,13 @@ def test_a_team_ends_with_what_refers_to_it():
     """After Ctrl-C, nobody may be left to end it."""
     before = _thread._count()
     team = Team(3)
+    begun = threading.Event()
+    team.begin(Task(begun.set))
+    assert begun.wait(10)  # who waits for results may be quicker than any thread
     tasks = [Task(lambda n=n: n * n) for n in range(20)]
     for it in tasks:
         team.begin(it)
     assert [it.result() for it in tasks] == [n * n for n in range(20)]
-    while _thread._count() <= before:
-        time.sleep(0.001)  # who waits for results may have been quicker
     del team
     assert threads_end(before)
 

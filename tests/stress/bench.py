@@ -62,13 +62,14 @@ class Bench:
         """Run the scenario *made* by *disturb*, which takes what to run; check what is left. Return what *disturb* does."""
         lost = []
         self._monkeypatch.setattr(sys, "unraisablehook", lambda it: lost.append(it.exc_value))
-        threads_end(self._threads)  # one of the run before may be on its last steps, and would be missed afterwards
-        before = resources()
+        threads_end(self._threads)  # what was made may have had some, which hold descriptors to their last steps
+        threads, before = _thread._count(), descriptors()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             outcome = disturb(made.run)
         gc.collect()
-        assert settled(before) == before
+        assert threads_end(threads), f"{_thread._count()} threads are left, {threads} were there"
+        assert descriptors() == before, f"open are {descriptors()}, before it was {before}"
         left = [it for _, folders, files in os.walk(made.folder) for it in [*folders, *files]]
         assert not [it for it in left if it.startswith(system.LEFTOVER_PREFIX)], left
         made.after()
@@ -80,14 +81,18 @@ class Bench:
         made.check(made.said)
         assert all(isinstance(it, (KeyboardInterrupt, MemoryError)) for it in lost), lost
         shutil.rmtree(made.folder)  # thousands of runs would fill the disk
+        assert threads_end(self._threads), "threads are left"  # so that the next bench doesn't count one that is ending
         return outcome
 
 
-def resources():
-    return len(os.listdir("/proc/self/fd")), _thread._count()
+def descriptors():
+    """Return what is open, by number."""
+    return {each: where for each in os.listdir("/proc/self/fd") if (where := opened(each))}
 
 
-def settled(before):
-    """Return the resources in use, once threads that are about to end have ended."""
-    threads_end(before[1])
-    return resources()
+def opened(descriptor):
+    """Return what that *descriptor* leads to, or None if it was that of the listing."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:
+        return None
