@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import abc
+import collections
+import collections.abc
 import copyreg
+import datetime
+import decimal
+import enum
+import fractions
+import functools
 import io
+import math
+import pathlib
 import pickle
 import pickletools
+import re
+import uuid
 from typing import Any
 
 import numpy as np
@@ -127,3 +139,77 @@ def test_reducers_that_users_registered_still_count(monkeypatch):
     """A dispatch table of our own would otherwise hide copyreg's."""
     monkeypatch.setitem(copyreg.dispatch_table, _Point, lambda point: (complex, (point.x, 0)))
     assert pickle.loads(dumped([_Point(3), np.arange(2)]))[0] == 3 + 0j
+
+
+class _Meta(type):
+    pass
+
+
+class _WithMeta(metaclass=_Meta):
+    pass
+
+
+class _Colour(enum.Enum):
+    RED = 1
+
+
+class _Reduced:
+    """By the oldest of the ways."""
+
+    def __reduce__(self):
+        return _Reduced, ()
+
+
+class _Named:
+    """As what it is called."""
+
+    def __reduce_ex__(self, protocol):
+        assert protocol == 5
+        return "NAMED"
+
+
+class _Made:
+    def __getnewargs_ex__(self):
+        return (), {}
+
+    def __getstate__(self):
+        return {"a": 1}
+
+
+_Made.__module__ = _Named.__module__ = __name__
+NAMED = _Named()
+
+
+class _Unwilling:
+    def __reduce_ex__(self, protocol):
+        raise KeyError("mine")
+
+
+OTHERS = [
+    _WithMeta, _WithMeta(), _Meta, abc.ABC, collections.abc.Mapping, _Colour, _Colour.RED, _Reduced(), NAMED, _Made(), len,
+    math.sqrt, "a".join, np.float64(1.5), np.int8(3), np.str_("x"), np.dtype("f8"), np.sin,
+    datetime.datetime(2020, 1, 1), fractions.Fraction(1, 3), decimal.Decimal("1.5"), pathlib.PurePosixPath("/a"), slice(1, 2),
+    collections.OrderedDict(a=1), collections.deque([1]), collections.Counter("ab"), range(3), 1 + 2j, NotImplemented, ...,
+    functools.partial(len, "a"), uuid.UUID(int=5), int, type(None), re.compile("a+"), object(), bytearray(b"x"), {1, 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", OTHERS, ids=lambda it: repr(it)[:30])
+def test_what_is_no_array_is_written_as_any_pickler_does(value):
+    """To the byte: what is looked up for each object answers for all types."""
+    np.arange(2)
+    dumped(np.arange(2))  # from now on it is looked up
+    assert dumped([value, value]) == pickle.dumps([value, value], 5)
+
+
+def test_what_is_registered_later_counts(monkeypatch):
+    """Also for a type that was written before."""
+    assert isinstance(pickle.loads(dumped([_Point(3), np.arange(2)]))[0], _Point)
+    monkeypatch.setitem(copyreg.dispatch_table, _Point, lambda point: (complex, (point.x, 0)))
+    assert pickle.loads(dumped([_Point(3), np.arange(2)]))[0] == 3 + 0j
+
+
+def test_errors_of_objects_are_theirs():
+    """A KeyError is not taken for a type that nobody knows."""
+    with pytest.raises(KeyError, match="mine"):
+        dumped([np.arange(2), _Unwilling()])

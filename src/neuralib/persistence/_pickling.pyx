@@ -43,6 +43,45 @@ def reduce_array(array, /):
     return array.__reduce_ex__(5)
 
 
+def reduce_object(obj, /):
+    """Return how to make *obj* again, as a pickler asks for it where nothing was registered for its type."""
+    return obj.__reduce_ex__(5)
+
+
+@cython.final
+cdef class Reducers:
+    """What a pickler looks types up in: ours first, then those that users registered, at any time.
+
+    For all other types it is :func:`reduce_object`, where a dict would raise a KeyError: that takes longer than to
+    reduce many an object.
+
+    :param registered: ``copyreg.dispatch_table``
+    """
+
+    cdef dict ours
+    cdef dict registered
+
+    def __init__(self, dict registered not None):
+        self.ours = {}
+        self.registered = registered
+
+    def __len__(self):
+        return len(self.ours)
+
+    def __setitem__(self, kind, reducer):
+        self.ours[kind] = reducer
+
+    def __getitem__(self, kind):
+        found = self.ours.get(kind)
+        if found is None:
+            found = self.registered.get(kind)
+        if found is None:
+            if issubclass(kind, type):
+                raise KeyError(kind)  # a class, which picklers write by its name
+            return reduce_object
+        return found
+
+
 @cython.final
 cdef class FirstChunk:
     """What a pickler writes to: holds one chunk, which is all that most results have, and passes on what is more.

@@ -10,12 +10,11 @@ from __future__ import annotations
 import copyreg
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from neuralib.persistence import _pickling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Protocol
 
     from typing_extensions import Buffer
@@ -32,23 +31,15 @@ PROTOCOL = 5
 _NATIVE_NUMBERS = "?bhilqBHILQefdFD"  # numpy's one-letter codes
 
 
-class _Reducers(dict[type, "Callable[[Any], Any]"]):
-    """What a pickler looks types up in: ours first, then those that users registered."""
-
-    def __missing__(self, kind: type) -> Callable[[Any], Any]:
-        reducer: Callable[[Any], Any] = copyreg.dispatch_table[kind]
-        return reducer
-
-
 # Filled when numpy is first there. Threads share it without a lock: two of them put in the same.
-_reducers = _Reducers()
+_reducers = _pickling.Reducers(copyreg.dispatch_table)
 
 
 def pickler(file: Writable) -> pickle.Pickler:
     """Return a pickler that writes to *file*: frames of about 64 KiB, and larger buffers uncopied, as they are."""
     made = pickle.Pickler(file, PROTOCOL)
-    if _reducers or _numpy_is_known():
-        made.dispatch_table = _reducers
+    if len(_reducers) or _numpy_is_known():
+        made.dispatch_table = _reducers  # type: ignore[assignment]  # it is asked for items, and nothing else
     return made
 
 
