@@ -95,13 +95,11 @@ def with_large_array(size: int = 70_000) -> bytes:
 
 def vouched(content: bytes) -> bytes:
     """Return *content* with a trailer by which every change looks intended, where the checksum of its arrays is too."""
-    view = memoryview(content)
-    source = hopping._Mapped(view, len(content))
     try:
-        hopping._hopped(source)
+        _, _, structure = hopping._structure_of(memoryview(content))
     except ALLOWED:
-        pass
-    return content + frames.TRAILER.pack(frames.MAGIC, len(content), zlib.crc32(content), source.checksum)
+        structure = 0
+    return content + frames.TRAILER.pack(frames.MAGIC, len(content), zlib.crc32(content), structure)
 
 
 def read_somehow(way: int, data: bytes) -> Any:

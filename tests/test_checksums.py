@@ -10,6 +10,7 @@ import zlib
 import pytest
 from checks import threads_end
 from hypothesis import given, strategies as st
+from zlib_ng import zlib_ng
 
 from neuralib.persistence._handlers import checksums
 
@@ -17,11 +18,34 @@ PIECE = checksums._PIECE
 needs_parts = pytest.mark.skipif(checksums.BY_PARTS is None, reason="this system can't read at a place")
 
 
-def test_checksums_agree_with_zlib():
+@pytest.fixture
+def fresh(monkeypatch):
+    """As in a process that has computed none yet."""
+    monkeypatch.setattr(checksums, "_quickest", checksums._by_zlib)
+    monkeypatch.setattr(checksums, "_until_import", checksums._until_import)
+
+
+@pytest.mark.parametrize("size", [0, 1, 277, 60_000, 65_536, 200_000])
+def test_checksums_agree_with_zlib(fresh, size):
     """Both ways to compute them, in pieces too."""
-    data = os.urandom(200_000)
-    assert checksums.checksum(data) == zlib.crc32(data)
-    assert checksums.checksum(data[100:], checksums.checksum(data[:100])) == zlib.crc32(data)
+    data = os.urandom(size)
+    for _ in range(2):
+        assert checksums.checksum(data) == checksums.checksum(memoryview(data)) == zlib.crc32(data)
+        assert checksums.checksum(data[100:], checksums.checksum(data[:100])) == zlib.crc32(data)
+        checksums._quickest = zlib_ng.crc32
+
+
+@pytest.mark.parametrize(("size", "most"), [(277, 2000), (50_000, 200), (65_536, 1)])
+def test_zlib_ng_is_imported_where_it_pays(fresh, monkeypatch, size, most):
+    """Not for a few small files, and then for all that follow."""
+    monkeypatch.setattr(checksums, "_until_import", 1 << 23)
+    data = bytes(size)
+    calls = 0
+    while checksums._quickest is checksums._by_zlib:
+        assert checksums.checksum(data) == zlib.crc32(data)
+        calls += 1
+    assert 0.7 * most < calls <= most
+    assert checksums._quickest is zlib_ng.crc32
 
 
 @given(st.binary(max_size=500), st.binary(max_size=500))

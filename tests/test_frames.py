@@ -19,6 +19,13 @@ from neuralib.persistence._handlers import checksums, frames, hopping
 LARGE = 100_000
 
 
+@pytest.fixture(autouse=True, params=["whole", "hopping"])
+def way(request, monkeypatch):
+    """Files of up to a megabyte are read as a whole; here as larger ones are, too."""
+    if request.param == "hopping":
+        monkeypatch.setattr(PickleHandler, "_spare", None)
+
+
 def values():
     """One value of each kind that is large enough to stand between the frames, and some that are not."""
     readonly = np.arange(LARGE)

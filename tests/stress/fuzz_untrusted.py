@@ -24,6 +24,7 @@ with atheris.instrument_imports(
         "neuralib.persistence._trust.allowance",
         "neuralib.persistence._handlers.frames",
         "neuralib.persistence._handlers.hopping",
+        "neuralib.persistence._handlers.layout",
         "neuralib.persistence._trust.machine",
         "neuralib.persistence._trust.plain_arrays",
         "neuralib.persistence._trust.plain_data",

@@ -27,6 +27,13 @@ class Load(Scenario):
         self.check_folder(self.made(self.folder))
 
 
+class LoadWhole(Load):
+    """One of a size that is read into spare memory."""
+
+    def data(self, n):
+        return [np.arange(30_000.0) + n, "x" * 1000]
+
+
 class LoadLarge(Load):
     def data(self, n):
         return np.arange(300_000.0) + n
@@ -94,5 +101,5 @@ BY_THREADS = {it.__name__: it for it in (LoadAhead,)}
 
 READS = {
     it.__name__: it
-    for it in (Load, LoadLarge, LoadMapped, LoadUntrusted, LoadCompressed, LoadHooked, Verify, LoadAll)
+    for it in (Load, LoadWhole, LoadLarge, LoadMapped, LoadUntrusted, LoadCompressed, LoadHooked, Verify, LoadAll)
 }  # fmt: skip

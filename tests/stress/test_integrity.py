@@ -23,8 +23,17 @@ from neuralib.persistence._handlers import frames
 
 SMALL = {"score": 0.5, "weights": np.arange(3.0), "label": "x"}
 LARGE = {"traces": np.arange(20_000.0), "between": "text", "more": np.arange(30_000, dtype="i4")}
+
+
+class HoppingHandler(PickleHandler):
+    """Reads every file that is not small as larger ones are read."""
+
+    _spare = None
+
+
 KINDS = {
     "pickle": (PickleHandler, {}),
+    "hopping": (HoppingHandler, {}),
     "gzip": (GzipHandler, {}),
     "mapped": (PickleHandler, {"mmap_mode": "r"}),
     "mapped to write": (PickleHandler, {"mmap_mode": "c"}),

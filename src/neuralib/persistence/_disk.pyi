@@ -1,4 +1,4 @@
-from typing import final
+from typing import final, overload
 
 @final
 class OpenFile:
@@ -6,7 +6,10 @@ class OpenFile:
     def __init__(self, path: str, flags: int, mode: int = 0o666) -> None: ...
     def close(self) -> None: ...
 
+@overload
 def read_small(path: str, limit: int) -> bytes | None: ...
+@overload
+def read_small(path: str, limit: int, spare: list[bytearray] | None = None) -> bytes | memoryview | None: ...
 
 @final
 class Stamp:

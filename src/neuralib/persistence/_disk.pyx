@@ -22,6 +22,8 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     object PyBytes_FromStringAndSize(const char* text, Py_ssize_t size)
     char* PyBytes_AS_STRING(object text)
+    object PyByteArray_FromStringAndSize(const char* text, Py_ssize_t size)
+    char* PyByteArray_AS_STRING(object memory)
     int PySys_Audit(const char* event, const char* form, ...) except -1
 
 cdef extern from "string.h":
@@ -105,15 +107,24 @@ cdef const char* _path_bytes(str path, list keep) except NULL:
     return found
 
 
-def read_small(str path not None, long long limit):
+# Of a spare piece of memory: as much as a processor has close by.
+cdef enum:
+    SPARE_BYTES = 1 << 20
+
+
+def read_small(str path not None, long long limit, list spare=None):
     """Return the content of the file *path*, or None where more than a quick look is needed.
 
     That is where it is no regular file, has *limit* bytes or more, is empty, can't be read, or on Windows.
 
+    :param spare: pieces of memory, of which one is taken, or made, for a file of *limit* bytes or more that fits into
+        it. A view into it is returned, and the caller puts its ``obj`` back. To get new memory from the system, and to
+        give it back, would take longer than to read the file
     :raises OSError: it can't be opened
     """
     cdef int fd = -1, error
     cdef long long size = 0
+    cdef long long most = limit if spare is None else max(limit, <long long> SPARE_BYTES + 1)
     cdef char* target
     cdef const char* c_path
     cdef list keep = []
@@ -122,20 +133,33 @@ def read_small(str path not None, long long limit):
     c_path = _path_bytes(path, keep)
     PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
     with nogil:
-        error = np_open_small(c_path, limit, &fd, &size)
+        error = np_open_small(c_path, most, &fd, &size)
     if error > 0:
         nlp_raise_os_error(error, path)
     if error < 0:
         return None
     try:
-        data = PyBytes_FromStringAndSize(NULL, size)
-    except MemoryError:
+        if size < limit:
+            data = PyBytes_FromStringAndSize(NULL, size)
+            target = PyBytes_AS_STRING(data)
+        else:
+            memory = _spare_memory(spare)
+            data = memoryview(memory)[:size]
+            target = PyByteArray_AS_STRING(memory)
+    except BaseException:
         np_close(fd)
         raise
-    target = PyBytes_AS_STRING(data)
     with nogil:
         error = np_read_and_close(fd, target, size)
     return data if error == 0 and size > 0 else None
+
+
+cdef object _spare_memory(list spare):
+    """Take a piece of memory from *spare*, or make one."""
+    try:
+        return spare.pop()
+    except IndexError:
+        return PyByteArray_FromStringAndSize(NULL, SPARE_BYTES)
 
 
 @cython.final

@@ -8,6 +8,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+from neuralib.persistence._handlers.places import read_into
 from neuralib.persistence._handlers.tasks import Task
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 ASIDE_FROM = 1 << 24
 """Bytes from which on threads are worth their start."""
 
-_ZLIB_BELOW = 1 << 16  # bytes
+_LARGE = 1 << 16  # bytes that zlib-ng is imported for at once
+_A_CALL = 1 << 12  # the bytes that zlib adds up while it is called
 _PIECE = 1 << 20  # bytes that are read and added up together, while they are in the processor's cache
 _MOST_READERS = 4  # more don't make the memory quicker
 _POLYNOMIAL = 0xEDB88320  # of CRC-32, the coefficient of x**0 in the highest bit, as in all that follows
@@ -27,11 +29,27 @@ _ONE, _X_TO_8 = 1 << 31, 1 << 23
 
 def checksum(data: Buffer, start: int = 0) -> int:
     """Return the CRC-32 of *data*, going on from *start*."""
-    if memoryview(data).nbytes < _ZLIB_BELOW:
-        return zlib.crc32(data, start)
-    from zlib_ng import zlib_ng  # several times faster, for more memory than the import costs
+    return _quickest(data, start)
 
+
+def _by_zlib(data: Buffer, start: int) -> int:
+    """Return the same by zlib, until it has taken about the time of the import of zlib-ng, which is several times faster.
+
+    Threads that come here at once count too little, or import it twice, which does no harm.
+    """
+    global _quickest, _until_import  # noqa: PLW0603  # of the process: the import is
+    size = memoryview(data).nbytes
+    _until_import -= size + _A_CALL
+    if size < _LARGE and _until_import > 0:
+        return zlib.crc32(data, start)
+    from zlib_ng import zlib_ng
+
+    _quickest = zlib_ng.crc32
     return zlib_ng.crc32(data, start)
+
+
+_quickest: Callable[[Buffer, int], int] = _by_zlib
+_until_import = 1 << 23  # bytes: 2 ms
 
 
 def combined(first: int, second: int, size: int) -> int:
@@ -93,11 +111,10 @@ def _part_read(fd: int, left: memoryview, at: int, stopped: list[bool]) -> int:
     """Fill *left* from the file open as *fd*, unless *stopped* says otherwise; return its checksum."""
     found = 0
     while left and not stopped[0]:
-        got = os.preadv(fd, [left[:_PIECE]], at)
-        if not got:
-            raise EOFError("it ends too early")
-        found = checksum(left[:got], found)
-        left, at = left[got:], at + got
+        piece = left[:_PIECE]
+        read_into(fd, [piece], at)
+        found = checksum(piece, found)
+        left, at = left[len(piece) :], at + len(piece)
     return found
 
 

@@ -13,7 +13,7 @@ import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._errors import CorruptResultError
-from neuralib.persistence._handlers import frames, hopping
+from neuralib.persistence._handlers import frames, hopping, layout
 from neuralib.persistence._handlers.pickles import DEFAULT_LEVEL, GZIP_MAGIC, Compressor, decompressed_parts, parts_of
 from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained, refuse_special_file
 from neuralib.persistence._stores.folder import FolderStore
@@ -114,7 +114,8 @@ def _pickle_in(fd: int) -> memoryview:
 
 def _sections(data: memoryview) -> Iterator[_Section]:
     places, end = _arrays_in(data)
-    between = dict(hopping.large_values(data))
+    values = layout.large_values(lambda at, count: bytes(data[at : at + count]), len(data))
+    between = {it.start: (it.begin, it.header) for it in values}
     at = 0
     for place, size in places:
         if place in between:  # inside a frame there is nothing to align

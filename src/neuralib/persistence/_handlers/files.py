@@ -253,7 +253,7 @@ class FileHandler(PersistenceHandler[T]):
     def _root_of(self, path: str) -> Any:
         """Return what the file at *path* holds: the fields, or an instance of this handler's class."""
         try:
-            data = _disk.read_small(path, self._quick_bytes) if self._quick_bytes else None
+            data = _disk.read_small(path, self._quick_bytes, self._spare) if self._quick_bytes else None
             found = opened(path, self._read_open) if data is None else self._read_bytes(data)
         except FAILURES as error:
             raise_explained(error, path)
@@ -286,7 +286,10 @@ class FileHandler(PersistenceHandler[T]):
     _quick_bytes = 0
     """A file with fewer bytes is read in one step, and given to :meth:`_read_bytes`."""
 
-    def _read_bytes(self, data: bytes) -> Any:
+    _spare: list[bytearray] | None = None
+    """Memory to read larger files into; then :meth:`_read_bytes` gets a view of it, and puts it back."""
+
+    def _read_bytes(self, data: bytes | memoryview) -> Any:
         """Return what the whole file *data* holds."""
         return self._read(io.BytesIO(data))
 

@@ -14,7 +14,6 @@ import operator
 import pickle
 import struct
 import sys
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from neuralib.persistence._handlers import checksums
@@ -68,9 +67,9 @@ class PickleWriter:
         if held is not None:
             header = _array_header(held, data) if isinstance(data, pickle.PickleBuffer) else b""
             if header:
-                self._put(held[: -len(header)])
-                filling = -(self._length + 3 + len(header)) % ALIGNMENT
-                self._put(b"C%c%b0%b" % (filling, bytes(filling), header))
+                before = held[: -len(header)]
+                filling = -(self._length + len(before) + 3 + len(header)) % ALIGNMENT
+                self._put(b"%bC%c%b0%b" % (before, filling, bytes(filling), header))
                 if self._structure is None:
                     self._structure = self._checksum
                 self._put(data.raw(), array=True)  # type: ignore[attr-defined]
@@ -114,7 +113,7 @@ class PickleWriter:
 
 def with_trailer(pickled: bytes) -> bytes:
     """Return the whole file for *pickled*, which is small and so has no large array."""
-    found = zlib.crc32(pickled)
+    found = checksum(pickled)
     return pickled + TRAILER.pack(MAGIC, len(pickled), found, found)
 
 

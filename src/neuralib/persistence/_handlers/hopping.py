@@ -10,34 +10,25 @@ import io
 import mmap
 import os
 import pickle
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._handlers import checksums
 from neuralib.persistence._handlers.checksums import BY_PARTS, checksum
-from neuralib.persistence._handlers.frames import (
-    AT_ONCE,
-    FRAME,
-    LONG_HEADERS,
-    LONGEST_PAD,
-    MAGIC,
-    TRAILER,
-    U32,
-    U64,
-    WRITABLE,
-    pad_size,
-    trailer_of,
-)
+from neuralib.persistence._handlers.frames import MAGIC, TRAILER, trailer_of
+from neuralib.persistence._handlers.layout import arrays_in, between
+from neuralib.persistence._handlers.places import read_at, read_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from typing_extensions import Buffer
+    from neuralib.persistence._handlers.frames import Trailer
+    from neuralib.persistence._handlers.layout import LargeValue
 
     Unpickle = Callable[[Any, Iterable[Any]], Any]
 
 _PIECE = 1 << 20  # bytes that are read and go through the checksum together, while they are in the processor's cache
-_NEXT_BUFFER, _READONLY_BUFFER = b"\x97", b"\x98"
+_TOGETHER = 64  # pieces of memory that are filled by one call, at most
+_AHEAD = 1 << 10  # bytes: the frame before an array and what announces it are within them, mostly
 _MISMATCH = "its checksum is not that of what was saved"
 
 
@@ -47,7 +38,7 @@ def unpickled(data: Any, buffers: Iterable[Any]) -> Any:
     return load(data, buffers=buffers)
 
 
-def read_bytes(data: bytes, unpickle: Unpickle = unpickled) -> Any:
+def read_bytes(data: bytes | memoryview, unpickle: Unpickle = unpickled) -> Any:
     """Return what the whole file *data* holds.
 
     :raises ValueError: the checksum says that it is damaged
@@ -56,7 +47,7 @@ def read_bytes(data: bytes, unpickle: Unpickle = unpickled) -> Any:
     return pickle.loads(data) if unpickle is unpickled else unpickle(data, ())
 
 
-def refuse_damage(data: bytes) -> None:
+def refuse_damage(data: bytes | memoryview) -> None:
     """Raise an error where the whole file *data* is empty, or its checksum says that it is damaged.
 
     :raises ValueError: the checksum says so
@@ -64,36 +55,33 @@ def refuse_damage(data: bytes) -> None:
     if not data:
         raise EOFError("it is empty")
     length = len(data) - TRAILER.size
-    if 0 < length < AT_ONCE and data.startswith(MAGIC, length):  # nearly every small file: quickly
+    if length > 0 and data[length : length + len(MAGIC)] == MAGIC:  # every file of ours: quickly
         _, said, whole, _ = TRAILER.unpack_from(data, length)
-        if said == length and zlib.crc32(data[:length]) == whole:
+        if said == length and checksum(memoryview(data)[:length]) == whole:
             return
     trailer = trailer_of(data, len(data))
-    if trailer is not None and checksum(data[: trailer.length]) != trailer.checksum:
+    if trailer is not None and checksum(memoryview(data)[: trailer.length]) != trailer.checksum:
         raise ValueError(_MISMATCH)
 
 
 def read_file(fd: int, unpickle: Unpickle = unpickled) -> Any:
-    """Return what the file that is open as *fd* holds; its large arrays have memory of their own.
+    """Return what the file that is open as *fd*, at its start, holds; its large arrays have memory of their own.
 
     :raises ValueError: the checksum says that it is damaged
     """
-    size = os.fstat(fd).st_size
-    os.lseek(fd, max(0, size - TRAILER.size), os.SEEK_SET)
-    trailer = trailer_of(os.read(fd, TRAILER.size), size)
-    os.lseek(fd, 0, os.SEEK_SET)
-    with io.FileIO(fd, closefd=False) as file:
-        if trailer is None:
-            with io.BufferedReader(file) as buffered:  # not ours: read as it comes, which takes the least memory
-                found = unpickle(buffered, ())
-                if buffered.read(len(MAGIC)) == MAGIC:  # it is: a network file system told the size of another file
-                    raise ValueError("something else follows its end")
-                return found
-        source = _Source(file, trailer.length)
-        structure, arrays = _hopped(source)
-        if source.checksum != trailer.checksum:
-            raise ValueError(_MISMATCH)
-    return unpickle(structure, arrays)
+    trailer = _trailer_in(fd)
+    if trailer is None:
+        with io.FileIO(fd, closefd=False) as file, io.BufferedReader(file) as buffered:
+            found = unpickle(buffered, ())  # not ours: read as it comes, which takes the least memory
+            if buffered.read(len(MAGIC)) == MAGIC:  # it is: a network file system told the size of another file
+                raise ValueError("something else follows its end")
+            return found
+    arrays = arrays_in(_Ahead(fd, trailer.length).peek, trailer.length)
+    structure, memory, targets = _memory_for(arrays, trailer.length)
+    if _fill(fd, targets) != trailer.checksum:
+        raise ValueError(_MISMATCH)
+    del targets  # so that whoever unpickles may give the structure's memory back
+    return unpickle(structure, memory)
 
 
 def map_file(fd: int, mode: str, unpickle: Unpickle = unpickled) -> Any:
@@ -109,32 +97,36 @@ def map_file(fd: int, mode: str, unpickle: Unpickle = unpickled) -> Any:
     trailer = trailer_of(mapped[-TRAILER.size :], size)
     if trailer is None:
         return unpickle(mapped, ())
-    source = _Mapped(mapped, trailer.length)
-    structure, arrays = _hopped(source)
-    if source.checksum != trailer.structure:
+    structure, arrays, found = _structure_of(mapped[: trailer.length])
+    if found != trailer.structure:
         raise ValueError(_MISMATCH)
-    return unpickle(structure, arrays)
+    return unpickle(
+        structure,
+        [mapped[it.start : it.end] if it.writable else mapped[it.start : it.end].toreadonly() for it in arrays],
+    )
 
 
-def outline_of(fd: int) -> tuple[bytearray, list[int]] | None:
+def outline_of(fd: int) -> tuple[bytes, list[int]] | None:
     """Return the pickle in the file that is open as *fd* without its large arrays, and the sizes of these in bytes.
 
     They are stepped over, not read. None where the file has no trailer that would vouch for the rest.
 
     :raises ValueError: the checksum says that the rest is damaged
     """
-    size = os.fstat(fd).st_size
-    os.lseek(fd, max(0, size - TRAILER.size), os.SEEK_SET)
-    trailer = trailer_of(os.read(fd, TRAILER.size), size)
-    os.lseek(fd, 0, os.SEEK_SET)
+    trailer = _trailer_in(fd)
     if trailer is None:
         return None
-    with io.FileIO(fd, closefd=False) as file:
-        source = _Outlined(file, trailer.length)
-        structure, sizes = _hopped(source)
-        if source.checksum != trailer.structure:
-            raise ValueError(_MISMATCH)
-    return structure, sizes
+    arrays = arrays_in(_Ahead(fd, trailer.length).peek, trailer.length)
+    structure: list[bytes | memoryview] = []
+    found = 0
+    for begin, end, opcodes, aligning in between(arrays, trailer.length):
+        part = bytearray(end - begin + aligning)
+        read_into(fd, [memoryview(part)], begin)
+        found = checksum(part, found)
+        structure += [memoryview(part)[: end - begin], opcodes]
+    if found != trailer.structure:
+        raise ValueError(_MISMATCH)
+    return b"".join(structure), [it.end - it.start for it in arrays]
 
 
 def check_file(fd: int) -> bool:
@@ -157,9 +149,8 @@ def check_file(fd: int) -> bool:
         if mapped.tell() != size:
             raise ValueError(f"{size - mapped.tell()} bytes follow the end of the pickle, and are no checksum")
         return False
-    outside = _Mapped(memoryview(mapped), trailer.length)
-    _hopped(outside)
-    if outside.checksum != trailer.structure:
+    _, _, found = _structure_of(memoryview(mapped)[: trailer.length])
+    if found != trailer.structure:
         raise ValueError(_MISMATCH)
     os.lseek(fd, 0, os.SEEK_SET)
     found, left = 0, trailer.length
@@ -174,153 +165,95 @@ def check_file(fd: int) -> bool:
     return True
 
 
-class _Source:
-    """The bytes of a file in order, with the checksum of what was taken."""
+def _memory_for(arrays: list[LargeValue], length: int) -> tuple[bytearray, list[Any], list[memoryview]]:
+    """Return memory for the pickle without its *arrays*, for each of these, and all of it in the order of the file.
 
-    def __init__(self, file: io.FileIO, length: int) -> None:
-        self._file = file
-        self._ahead = b""
-        self.left = length
-        self.checksum = 0
-
-    def peek(self, count: int) -> bytes:
-        """Return the next *count* bytes, or what is left, without taking them."""
-        while len(self._ahead) < min(count, self.left):
-            more = self._file.read(min(AT_ONCE, self.left - len(self._ahead)))
-            if not more:
-                raise EOFError("it ends too early")
-            self._ahead += more
-        return self._ahead[:count]
-
-    def take(self, count: int) -> Buffer:
-        """Return the next *count* bytes."""
-        if count > self.left:
-            raise EOFError(f"a value of {count} bytes goes beyond its end")
-        if count <= len(self._ahead):
-            data, self._ahead = self._ahead[:count], self._ahead[count:]
-            self.left -= count
-            self.checksum = checksum(data, self.checksum)
-            return data
-        target = bytearray(count)
-        self._fill(memoryview(target))
-        return target
-
-    def take_array(self, count: int, *, writable: bool) -> Any:
-        """Return the next *count* bytes as memory for an array."""
+    The first unpickles to the whole, given the second as out-of-band buffers.
+    """
+    parts = list(between(arrays, length))
+    structure = bytearray(sum(end - begin + len(opcodes) for begin, end, opcodes, _ in parts))
+    view = memoryview(structure)
+    memory: list[Any] = []
+    if arrays:
         import numpy as np
 
-        if count > self.left:
-            raise EOFError(f"an array of {count} bytes goes beyond its end")
-        target = np.empty(count, np.uint8)  # its memory comes in large pages, unlike a bytearray's
-        self._fill(memoryview(target))  # type: ignore[arg-type]  # numpy types it from Python 3.12 on
-        return target
+        memory = [np.empty(it.end - it.start, np.uint8) for it in arrays]  # in large pages, unlike a bytearray's
+    targets = []
+    at = 0
+    for number, (begin, end, opcodes, aligning) in enumerate(parts):
+        size = end - begin
+        targets.append(view[at : at + size])
+        view[at + size : at + size + len(opcodes)] = opcodes
+        at += size + len(opcodes)
+        if aligning:
+            targets += [memoryview(bytearray(aligning)), memoryview(memory[number])]
+    return structure, memory, targets
 
-    def _fill(self, target: memoryview) -> None:
-        have = len(self._ahead)
-        if have > len(target):
-            target[:], self._ahead = self._ahead[: len(target)], self._ahead[len(target) :]
-            have = len(target)
-        else:
-            target[:have], self._ahead = self._ahead, b""
-        self.checksum = checksum(target[:have], self.checksum)
-        self.left -= len(target)
-        target = target[have:]
+
+def _fill(fd: int, targets: list[memoryview]) -> int:
+    """Fill *targets*, one after the other, from the start of the file open as *fd*; return the checksum."""
+    found = at = size = 0
+    together: list[memoryview] = []
+
+    def fill() -> None:
+        nonlocal found, at, size, together
+        read_into(fd, together, at)
+        for it in together:
+            found = checksum(it, found)
+        at, size, together = at + size, 0, []
+
+    for target in targets:
         if BY_PARTS is not None and len(target) >= checksums.ASIDE_FROM:
-            at = self._file.tell()
-            self.checksum = BY_PARTS(self._file.fileno(), target, at, self.checksum)
-            self._file.seek(at + len(target))
-            return
-        while target:
-            got = self._file.readinto(target[:_PIECE])
-            if not got:
-                raise EOFError("it ends too early")
-            self.checksum = checksum(target[:got], self.checksum)
-            target = target[got:]
-
-
-class _Outlined(_Source):
-    """The same without the arrays, which are stepped over."""
-
-    def take_array(self, count: int, *, writable: bool) -> int:
-        """Step over the next *count* bytes, and return how many they are."""
-        if count > self.left:
-            raise EOFError(f"an array of {count} bytes goes beyond its end")
-        have = min(len(self._ahead), count)
-        self._ahead = self._ahead[have:]
-        self._file.seek(count - have, os.SEEK_CUR)
-        self.left -= count
-        return count
-
-
-class _Mapped:
-    """The same for a mapped file, whose arrays are not looked at."""
-
-    def __init__(self, mapped: memoryview, length: int) -> None:
-        self._mapped = mapped
-        self._at = 0
-        self.left = length
-        self.checksum = 0
-
-    def peek(self, count: int) -> bytes:
-        return bytes(self._mapped[self._at : self._at + min(count, self.left)])
-
-    def _next(self, count: int) -> memoryview:
-        if count > self.left:
-            raise EOFError(f"a value of {count} bytes goes beyond its end")
-        data = self._mapped[self._at : self._at + count]
-        self._at += count
-        self.left -= count
-        return data
-
-    def take(self, count: int) -> Buffer:
-        data = self._next(count)
-        self.checksum = checksum(data, self.checksum)
-        return data
-
-    def take_array(self, count: int, *, writable: bool) -> Any:
-        data = self._next(count)
-        return data if writable else data.toreadonly()
-
-
-def large_values(pickled: memoryview) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield where each large value between the frames of *pickled* begins, where what aligns it does, and its header's size."""
-    at = 2
-    while at < len(pickled):
-        ahead = bytes(pickled[at : at + LONGEST_PAD + 9])
-        pad = pad_size(ahead)
-        if ahead[0] == FRAME and len(ahead) >= 9:
-            at += 9 + U64.unpack_from(ahead, 1)[0]
+            fill()
+            found = BY_PARTS(fd, target, at, found)
+            at += len(target)
             continue
-        pad = pad if ahead[pad] in LONG_HEADERS else 0
-        header = LONG_HEADERS.get(ahead[pad], 0)
-        if not header or len(ahead) < pad + header:
-            return
-        yield at + pad + header, (at, header)
-        at += pad + header + (U64 if header == 9 else U32).unpack_from(ahead, pad + 1)[0]
+        for start in range(0, len(target), _PIECE):
+            piece = target[start : start + _PIECE]
+            together.append(piece)
+            size += len(piece)
+            if size >= _PIECE or len(together) == _TOGETHER:
+                fill()
+    fill()
+    return found
 
 
-def _hopped(source: _Source | _Mapped) -> tuple[bytearray, list[Any]]:
-    """Return the pickle that *source* holds without its large arrays, and these.
+def _structure_of(pickled: memoryview) -> tuple[bytes, list[LargeValue], int]:
+    """Return the mapped pickle *pickled* without its large arrays, where these are, and the checksum without them."""
+    arrays = arrays_in(lambda at, count: bytes(pickled[at : at + count]), len(pickled))
+    structure: list[bytes | memoryview] = []
+    found = 0
+    for begin, end, opcodes, aligning in between(arrays, len(pickled)):
+        found = checksum(pickled[begin : end + aligning], found)
+        structure += [pickled[begin:end], opcodes]
+    return b"".join(structure), arrays, found
 
-    The result unpickles to the same, given the arrays as out-of-band buffers.
+
+def _trailer_in(fd: int) -> Trailer | None:
+    """Return the trailer of the file that is open as *fd*, or None."""
+    size = os.fstat(fd).st_size
+    return trailer_of(read_at(fd, TRAILER.size, max(0, size - TRAILER.size)), size)
+
+
+class _Ahead:
+    """The bytes of a file from a place on, of which a few more than asked for are read.
+
+    :param length: where the file ends for whoever asks
     """
-    structure = bytearray(source.take(2))
-    arrays: list[Any] = []
-    while source.left:
-        ahead = source.peek(LONGEST_PAD + 9)
-        opcode = ahead[0]
-        pad = pad_size(ahead)
-        if opcode == FRAME and len(ahead) >= 9:
-            structure += source.take(min(9 + U64.unpack_from(ahead, 1)[0], source.left))
-        elif pad and (header := LONG_HEADERS.get(ahead[pad], 0)) and len(ahead) >= pad + header:
-            source.take(pad + header)
-            size = (U64 if header == 9 else U32).unpack_from(ahead, pad + 1)[0]
-            writable = ahead[pad] in WRITABLE
-            arrays.append(source.take_array(size, writable=writable))
-            structure += _NEXT_BUFFER if writable else _NEXT_BUFFER + _READONLY_BUFFER
-        elif (header := LONG_HEADERS.get(opcode, 0)) and len(ahead) >= header:
-            size = (U64 if header == 9 else U32).unpack_from(ahead, 1)[0]
-            structure += source.take(min(header + size, source.left))
-        else:
-            structure += source.take(source.left)  # the last opcodes may stand without a frame
-    return structure, arrays
+
+    def __init__(self, fd: int, length: int) -> None:
+        self._fd = fd
+        self._length = length
+        self._have = b""
+        self._start = 0
+
+    def peek(self, at: int, count: int) -> bytes:
+        """Return *count* bytes from the place *at* on, or what is left."""
+        count = min(count, self._length - at)
+        begin = at - self._start
+        if begin < 0 or begin + count > len(self._have):
+            begin, self._start = 0, at
+            self._have = read_at(self._fd, min(_AHEAD, self._length - at), at)
+            if len(self._have) < count:
+                raise EOFError("it ends too early")
+        return self._have[begin : begin + count]

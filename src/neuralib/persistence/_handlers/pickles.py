@@ -14,6 +14,7 @@ from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._handlers import frames, heads, hopping
 from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
+from neuralib.persistence._handlers.places import read_at
 from neuralib.persistence._handlers.reading import FAILURES, raise_explained, refuse_special_file
 from neuralib.persistence._trust import untrusted
 from neuralib.persistence._trust.allowance import largest_content
@@ -35,6 +36,11 @@ T = TypeVar("T")
 
 DEFAULT_LEVEL = 6
 """zlib-ng's level 6 takes a sixth of the time of zlib's level 9, for files of the same size (float32 traces)."""
+
+_SPARE: list[bytearray] = []
+"""Memory that files are read into, as long as nobody reads into it. Threads take it and put it back, which lists allow."""
+
+_MOST_SPARE = 4
 
 _SMALL_BYTES = 4096
 _SMALL_LEVEL = 1
@@ -81,18 +87,25 @@ class PickleHandler(FileHandler[T]):
         super().__init__(data_cls, save_root, ext, durable=durable, threads=threads)
         if trusted is not True:
             self._unpickled = untrusted.Reader(admitted_classes(self._info, trusted))
+            self._spare = None  # what is read so may refer to the file's memory
         if mmap_mode not in {None, "r", "c"}:
             raise ValueError(f"{type(self).__qualname__}: mmap_mode must be None, 'r' or 'c', not {mmap_mode!r}")
         self.mmap_mode = mmap_mode
+        if mmap_mode is not None:
+            self._spare = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Note what the subclass does in its own way."""
         super().__init_subclass__(**kwargs)
         cls._own_format = cls._write is not PickleHandler._write
-        cls._own_content = cls._own_format or cls._own_reading or cls._read is not PickleHandler._read
+        if cls._read is not PickleHandler._read:
+            cls._own_reader = True
+            cls._quick_bytes = 0  # it is given an open file
+        cls._own_content = cls._own_format or cls._own_reading or cls._own_reader
 
     _own_format = False
     _own_content = False
+    _own_reader = False
 
     def _content(self, result: T, store: FolderStore, *, durable: bool) -> bytes | Draft:
         if self._own_format:
@@ -122,26 +135,34 @@ class PickleHandler(FileHandler[T]):
         writer.finish()
 
     def _read(self, file: BinaryIO) -> Any:
-        return self._read_open(file.fileno())
+        return self._read_whole(file.fileno())
 
     _quick_bytes = frames.AT_ONCE
+    _spare: list[bytearray] | None = _SPARE
 
-    def _read_bytes(self, data: bytes) -> Any:
-        if data.startswith(GZIP_MAGIC):
-            return self._unpickled_content(data)
-        return hopping.read_bytes(data, self._unpickled)
+    def _read_bytes(self, data: bytes | memoryview) -> Any:
+        try:
+            if data[:2] == GZIP_MAGIC:
+                return self._unpickled_content(bytes(data))
+            return hopping.read_bytes(data, self._unpickled)
+        finally:
+            if type(data) is memoryview and len(_SPARE) < _MOST_SPARE:
+                _SPARE.append(data.obj)  # type: ignore[arg-type]
 
     def _read_open(self, fd: int) -> Any:
-        refuse_special_file(fd)
-        start = os.read(fd, frames.AT_ONCE)
-        if len(start) < frames.AT_ONCE or start.startswith(GZIP_MAGIC):
-            return self._read_bytes(start + _rest(fd))
+        return super()._read_open(fd) if self._own_reader else self._read_whole(fd)
+
+    def _read_whole(self, fd: int) -> Any:
+        """Return what the file that is open as *fd*, at its start, holds."""
+        if refuse_special_file(fd) < self._quick_bytes or read_at(fd, len(GZIP_MAGIC), 0) == GZIP_MAGIC:
+            os.lseek(fd, 0, os.SEEK_SET)
+            return self._read_bytes(_rest(fd))
         if self.mmap_mode is not None:
             return hopping.map_file(fd, self.mmap_mode, self._unpickled)
         return hopping.read_file(fd, self._unpickled)
 
     def _check_open(self, fd: int) -> bool:
-        if type(self)._read is not PickleHandler._read:
+        if self._own_reader:
             return super()._check_open(fd)
         refuse_special_file(fd)
         start = os.read(fd, len(GZIP_MAGIC))

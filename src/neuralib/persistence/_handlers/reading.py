@@ -44,11 +44,12 @@ def opened(path: str, use: Callable[[int], T]) -> T:
         file.close()
 
 
-def refuse_special_file(fd: int) -> None:
-    """Raise an error where what is open as *fd* is no regular file."""
-    mode = os.fstat(fd).st_mode
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
+def refuse_special_file(fd: int) -> int:
+    """Return the size of the file that is open as *fd*; raise an error where it is no regular file."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL, "no regular file")
+    return found.st_size
 
 
 def raise_explained(error: Exception, path: str) -> NoReturn:

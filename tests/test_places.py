@@ -1,0 +1,90 @@
+"""Reading at a place: all of it, however little the system gives at once, and without the calls that not each has."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+from hypothesis import given, strategies as st
+
+from neuralib.persistence._handlers import places
+
+CONTENT = bytes(range(256)) * 4
+
+
+@pytest.fixture(params=["calls for it", "a seek before"])
+def ways(request, monkeypatch):
+    """The module, and as it is on a system that can't read at a place."""
+    if request.param == "calls for it":
+        if not hasattr(os, "preadv"):
+            pytest.skip("this system can't read at a place")
+        return places
+    monkeypatch.delattr(os, "preadv", raising=False)
+    spec = importlib.util.spec_from_file_location("places_elsewhere", places.__file__)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.fixture
+def fd(tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT)
+    opened = os.open(tmp_path / "file", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    yield opened
+    os.close(opened)
+
+
+def grudging(function, most):
+    """Let a call for bytes give only so many of them."""
+
+    def less(fd, wanted, at):
+        if isinstance(wanted, int):
+            return function(fd, min(wanted, most), at)
+        first = next(it for it in wanted if it)
+        return function(fd, [first[:most]], at)
+
+    return less
+
+
+@pytest.mark.parametrize("most", [1, 3, 10_000])
+def test_a_part_is_read_whole(ways, fd, monkeypatch, most):
+    """And less than asked for only at the end."""
+    monkeypatch.setattr(ways, "_pread", grudging(ways._pread, most))
+    assert ways.read_at(fd, 10, 5) == CONTENT[5:15]
+    assert ways.read_at(fd, 100, 1000) == CONTENT[1000:]
+    assert ways.read_at(fd, 10, 2000) == b""
+    assert ways.read_at(fd, 0, 0) == b""
+
+
+@pytest.mark.parametrize("most", [1, 3, 10_000])
+@pytest.mark.parametrize("sizes", [[], [0], [7], [0, 5, 0, 0, 9, 0], [1] * 30, [300, 1, 500]])
+def test_memory_is_filled_in_order(ways, fd, monkeypatch, most, sizes):
+    """Empty pieces too, and nothing beyond."""
+    monkeypatch.setattr(ways, "_preadv", grudging(ways._preadv, most))
+    memory = bytearray(sum(sizes) + 1)
+    view = memoryview(memory)
+    targets, at = [], 0
+    for size in sizes:
+        targets.append(view[at : at + size])
+        at += size
+    ways.read_into(fd, targets, 20)
+    assert memory == CONTENT[20 : 20 + at] + b"\0"
+
+
+def test_an_early_end_is_an_error(ways, fd):
+    """Whatever was there."""
+    with pytest.raises(EOFError, match="too early"):
+        ways.read_into(fd, [memoryview(bytearray(10)), memoryview(bytearray(2000))], 0)
+
+
+@given(st.lists(st.integers(0, 5), max_size=6), st.data())
+def test_what_is_left_follows_what_is_filled(sizes, data):
+    """To the byte."""
+    whole = bytes(range(sum(sizes)))
+    targets, at = [], 0
+    for size in sizes:
+        targets.append(memoryview(whole)[at : at + size])
+        at += size
+    filled = data.draw(st.integers(0, at))
+    assert b"".join(places._rest(targets, filled)) == whole[filled:]
