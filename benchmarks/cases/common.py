@@ -17,9 +17,11 @@ by a generator's first part::
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import pickle
 import timeit
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 SIDES: dict[str, dict[str, Callable[[Path], Iterator[Callable[[], object]]]]] = {}
 SMALL = 20_000
 FILES = 300
+PART = 1_000  # saves of a loop between which the other side has its turn
 
 
 def side(case: str, name: str) -> Callable[[Any], Any]:
@@ -150,11 +153,23 @@ def saving(folder: Path, cls: Any, numbers: Any, save_all: Callable[[list[Any], 
 
 
 def save_with_handler(results: list[Any], target: Path) -> None:
-    from neuralib.persistence import PickleHandler
+    save_each(results, pickle_handler(type(results[0]), target).save_persistence)
 
-    save = PickleHandler(type(results[0]), target).save_persistence
+
+def save_each(results: list[Any], save: Callable[[Any], object]) -> int:
     for it in results:
         save(it)
+    return len(results)
+
+
+def loops(folder: Path, cls: Any, numbers: Any) -> Iterator[Callable[[], object]]:
+    """Batches of ``PART`` saves that make up loops, each loop by one handler into a folder of its own; one part to warm up first."""
+    loop = itertools.count()
+    for part in itertools.chain([numbers[:PART]], itertools.repeat(numbers)):
+        save = pickle_handler(cls, folder / str(next(loop))).save_persistence
+        for start in range(0, len(part), PART):
+            results = [made(cls, it) for it in part[start : start + PART]]
+            yield partial(save_each, results, save)
 
 
 class Plain2(PlainKeys):

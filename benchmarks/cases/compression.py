@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cases.common import FILES, KEYS, made, saving, side, small_class
 
-if TYPE_CHECKING:
-    pass
 TRACES_BYTES = 32 << 20
 
 

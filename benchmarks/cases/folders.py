@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cases.common import made, pickle_handler, side, small_class
-
-if TYPE_CHECKING:
-    pass
 
 
 def many_names(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cases.common import (
     FILES,
@@ -13,6 +13,7 @@ from cases.common import (
     Plain2,
     filled_folder,
     hand_made,
+    loops,
     pickle_handler,
     save_by_hand,
     save_with_handler,
@@ -20,9 +21,6 @@ from cases.common import (
     side,
     small_class,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @side("save", "ours")
@@ -48,11 +46,11 @@ def save_numbered(folder: Path) -> Any:
 def loop_case(count: int) -> None:
     @side(f"save, loop of {count}", "numbered")
     def numbered(folder: Path) -> Any:
-        yield from saving(folder, small_class(), [None] * count, save_with_handler)
+        yield from loops(folder, small_class(), [None] * count)
 
     @side(f"save, loop of {count}", "not numbered")
     def not_numbered(folder: Path) -> Any:
-        yield from saving(folder, small_class(numbered=False), range(count), save_with_handler)
+        yield from loops(folder, small_class(numbered=False), range(count))
 
 
 for _count in (1_000, 20_000, 100_000):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cases.common import Plain, PlainKeys, fields, made, repeated, side, small_class
-
-if TYPE_CHECKING:
-    pass
 
 
 @side("as_dict", "ours")

@@ -7,14 +7,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cases.common import side
 from cases.finding import SOME, results
-
-if TYPE_CHECKING:
-    pass
-
 
 # As an installed package is: its modules compiled once.
 ENVIRONMENT = {name: it for name, it in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
