@@ -16,6 +16,7 @@ from checks import Pair, Run, filled
 from test_handlers import JsonHandler, NpzHandler
 
 from neuralib.persistence import (
+    CorruptResultError,
     GzipHandler,
     KeyMismatchError,
     NameTakenError,
@@ -295,3 +296,48 @@ def test_keys_that_do_not_show_are_replaced(tmp_path):
         found = Options(threshold).load_cache()
         assert results_equal(found, filled(Setting("a", threshold), data=threshold * 2))
         assert len(os.listdir(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("handler_class", [PickleHandler, GzipHandler])
+def test_what_is_replaced_is_not_read_whole(tmp_path, monkeypatch, handler_class):
+    """Its keys are enough, whatever there is beside them."""
+    handler = handler_class(Pair, tmp_path)
+    for a, b in ((1, 2), ("a-b", "c")):
+        handler.save_persistence(filled(Pair(a, b), data=np.arange(200_000.0)))
+
+    def fail(*_):
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(handler, "_root_of", fail)
+    handler.save_persistence(filled(Pair(1, 2), data=np.arange(300_000.0)))
+    with pytest.raises(NameTakenError, match="'a-b'"):
+        handler.save_persistence(filled(Pair("a", "b-c"), data=None))
+    monkeypatch.undo()
+    assert len(handler.load_persistence(Pair(1, 2)).data) == 300_000
+    assert len(handler.load_persistence(Pair("a-b", "c")).data) == 200_000
+
+
+@pytest.mark.parametrize("size", [10, 50_000])
+def test_what_the_head_does_not_tell_is_read_whole(tmp_path, size):
+    """Keys of a class of one's own: they are compared as what they are."""
+    handler = PickleHandler(Pair, tmp_path)
+    handler.save_persistence(filled(Pair(Plain.RED, 1), data=np.arange(size)))
+    handler.save_persistence(filled(Pair(Plain.RED, 1), data=np.arange(size + 1)))
+    with pytest.raises(NameTakenError):
+        handler.save_persistence(filled(Pair("Plain.RED", 1), data=None))
+    assert len(handler.load_persistence(Pair(Plain.RED, 1)).data) == size + 1
+
+
+@pytest.mark.parametrize("size", [10, 50_000])
+def test_a_head_that_can_not_be_made_out_is_no_damage(tmp_path, monkeypatch, caplog, size):
+    """A file that loads is a result: it is refused for its keys, and not replaced as if it were damaged."""
+    handler = PickleHandler(Pair, tmp_path)
+    handler.save_persistence(filled(Pair("a-b", "c"), data=np.arange(size)))
+
+    def damaged(path, names):
+        raise CorruptResultError(path, "something that nobody knows")
+
+    monkeypatch.setattr(handler, "_some_fields", damaged)
+    with pytest.raises(NameTakenError):
+        handler.save_persistence(filled(Pair("a", "b-c"), data=None))
+    assert not caplog.records
