@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 python=${PYTHON:-python3}
 wanted=${*:-malloc asan valgrind debug}
 export PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-tests=(tests/test_core.py tests/test_scan.py tests/test_disk.py tests/test_stores.py tests/test_arrays.py tests/test_autoinc.py tests/stress/test_leaks.py)
+tests=(tests/test_core.py tests/test_scan.py tests/test_disk.py tests/test_spare.py tests/test_stores.py tests/test_arrays.py tests/test_autoinc.py tests/stress/test_leaks.py)
 failed=() skipped=()
 
 step() { printf '\n=== %s (%s s)\n' "$1" "$SECONDS"; }
