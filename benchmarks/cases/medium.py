@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cases.checking import result_of_objects
-from cases.common import KEYS, Plain2, made, pickle_handler, save_by_hand, save_with_handler, side, small_class
+from cases.common import Plain2, made, pickle_handler, save_by_hand, save_with_handler, side, small_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,17 +60,7 @@ def save_hand(folder: Path) -> Any:
     yield from saving_new(folder, lambda it: made(Plain2, it), save_all)
 
 
-def loading(folder: Path, *, objects: bool) -> Any:
-    cls = small_class(numbered=False)
-    handler = pickle_handler(cls, folder / "loading")
-    result = made(cls, 0)
-    result.weights = content(objects, folder)
-    for it in range(_FILES):
-        result.run = it
-        handler.save_persistence(result)
-    load = handler.load_persistence
-    paths = [str(it) for it in sorted(handler.save_root.iterdir())]
-
+def reading(load: Callable[[str], object], paths: list[str]) -> Any:
     def batch() -> int:
         for it in paths:
             load(it)
@@ -81,24 +70,32 @@ def loading(folder: Path, *, objects: bool) -> Any:
         yield batch
 
 
+def results(folder: Path, cls: Any, save: Callable[[Any], object], *, objects: bool) -> None:
+    """Save what is to be loaded."""
+    weights = content(objects, folder)
+    for it in range(_FILES):
+        result = made(cls, it)
+        result.weights = weights
+        save(result)
+
+
+def loading(folder: Path, *, objects: bool) -> Any:
+    cls = small_class(numbered=False)
+    handler = pickle_handler(cls, folder / "loading")
+    results(folder, cls, handler.save_persistence, objects=objects)
+    yield from reading(handler.load_persistence, [str(it) for it in sorted(handler.save_root.iterdir())])
+
+
 def loading_by_hand(folder: Path, *, objects: bool) -> Any:
     target = folder / "loading"
     target.mkdir()
-    result = Plain2(*KEYS)
-    result.score, result.weights = 0.5, content(objects, folder)
-    for it in range(_FILES):
-        result.run = it
-        save_by_hand(result, str(target))
-    paths = [f"{target}/{it}" for it in sorted(os.listdir(target))]
+    results(folder, Plain2, lambda it: save_by_hand(it, str(target)), objects=objects)
 
-    def batch() -> int:
-        for it in paths:
-            with open(it, "rb") as file:
-                pickle.load(file)
-        return len(paths)
+    def load(path: str) -> object:
+        with open(path, "rb") as file:
+            return pickle.load(file)
 
-    while True:
-        yield batch
+    yield from reading(load, [str(it) for it in sorted(target.iterdir())])
 
 
 @side("load 100 KB", "ours")

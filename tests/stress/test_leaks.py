@@ -353,6 +353,9 @@ class Paths:
     def path_load_by_two_methods(self):
         return self.loaded(TextHandler, "load")
 
+    def path_load_medium(self):
+        return self.loaded(PickleHandler, "load medium", LARGE)
+
     def path_load_large(self):
         return slow(self.loaded(PickleHandler, "load large", [LARGE, HUGE]))
 
