@@ -13,17 +13,22 @@ import pytest
 from checks import Pair, check_round_trip, filled
 from hypothesis import given, settings, strategies as st
 
-from neuralib.persistence import CorruptResultError, GzipHandler, PickleHandler, load, results_equal, save
-from neuralib.persistence._handlers import checksums, frames, hopping
+from neuralib.persistence import CorruptResultError, GzipHandler, PickleHandler, _disk, load, results_equal, save
+from neuralib.persistence._handlers import checksums, frames, hopping, places
 
 LARGE = 100_000
 
 
-@pytest.fixture(autouse=True, params=["whole", "hopping"])
+@pytest.fixture(autouse=True, params=["whole", "hopping", "hopping by seeking"])
 def way(request, monkeypatch):
-    """Files of up to a megabyte are read as a whole; here as larger ones are, too."""
-    if request.param == "hopping":
+    """Files of up to a megabyte are read as a whole; here as larger ones are, too, and as on systems with fewer calls."""
+    if request.param != "whole":
         monkeypatch.setattr(PickleHandler, "_spare", None)
+    if request.param == "hopping by seeking":
+        monkeypatch.setattr(hopping, "BY_PARTS", None)
+        monkeypatch.setattr(places, "_pread", places._pread_by_seeking)
+        monkeypatch.setattr(places, "_preadv", places._preadv_by_seeking)
+        monkeypatch.setattr(_disk, "read_small", lambda *_: None)
 
 
 def values():

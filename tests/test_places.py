@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import pytest
@@ -13,18 +12,13 @@ from neuralib.persistence._handlers import places
 CONTENT = bytes(range(256)) * 4
 
 
-@pytest.fixture(params=["calls for it", "a seek before"])
+@pytest.fixture(params=["calls for it", "seeking"])
 def ways(request, monkeypatch):
     """The module, and as it is on a system that can't read at a place."""
-    if request.param == "calls for it":
-        if not hasattr(os, "preadv"):
-            pytest.skip("this system can't read at a place")
-        return places
-    monkeypatch.delattr(os, "preadv", raising=False)
-    spec = importlib.util.spec_from_file_location("places_elsewhere", places.__file__)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    if request.param == "seeking":
+        monkeypatch.setattr(places, "_pread", places._pread_by_seeking)
+        monkeypatch.setattr(places, "_preadv", places._preadv_by_seeking)
+    return places
 
 
 @pytest.fixture
@@ -70,6 +64,14 @@ def test_memory_is_filled_in_order(ways, fd, monkeypatch, most, sizes):
         at += size
     ways.read_into(fd, targets, 20)
     assert memory == CONTENT[20 : 20 + at] + b"\0"
+
+
+def test_the_file_stays_where_it_was(ways, fd):
+    """Whoever reads on goes on from there."""
+    os.lseek(fd, 100, os.SEEK_SET)
+    ways.read_at(fd, 10, 5)
+    ways.read_into(fd, [memoryview(bytearray(7))], 0)
+    assert os.read(fd, 3) == CONTENT[100:103]
 
 
 def test_an_early_end_is_an_error(ways, fd):

@@ -254,7 +254,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         try:
             try:  # large arrays need not be read
                 stored = self._some_fields(path, identity.keys_in_name(info))
-            except (CorruptResultError, NotAResultError):  # it may be a result all the same, for whoever reads all of it
+            except (
+                CorruptResultError,
+                NotAResultError,
+            ):  # it may be a result all the same, for whoever reads all of it
                 stored = self._stored_fields(path)
         except (FileNotFoundError, IsADirectoryError):  # nothing, or a link to nothing or to a folder
             return

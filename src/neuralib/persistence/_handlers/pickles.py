@@ -181,9 +181,10 @@ class PickleHandler(FileHandler[T]):
             if data is not None:  # all of it takes less time than a look at its structure
                 found = self._read_bytes(data)
                 return found if type(found) is dict else self._fields_of(found, path)
+            small = os.stat(path).st_size < frames.AT_ONCE
         except FAILURES as error:
             raise_explained(error, path)
-        if os.stat(path).st_size < frames.AT_ONCE:
+        if small:
             return super()._some_fields(path, names)
         found = heads.read_head(path, names).fields
         if any(isinstance(found.get(it), ObjectHead) for it in names):

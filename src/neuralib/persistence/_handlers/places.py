@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def read_at(fd: int, count: int, at: int) -> bytes:
@@ -42,21 +46,26 @@ def _rest(targets: list[memoryview], filled: int) -> list[memoryview]:
     return [it for it in left if it]
 
 
-if hasattr(os, "preadv"):
-
-    def _pread(fd: int, count: int, at: int) -> bytes:
-        return os.pread(fd, count, at)
-
-    def _preadv(fd: int, targets: list[memoryview], at: int) -> int:
-        return os.preadv(fd, targets, at)
-
-else:  # on Windows, and before macOS 11
-
-    def _pread(fd: int, count: int, at: int) -> bytes:
-        os.lseek(fd, at, os.SEEK_SET)
+def _pread_by_seeking(fd: int, count: int, at: int) -> bytes:
+    before = os.lseek(fd, 0, os.SEEK_CUR)
+    os.lseek(fd, at, os.SEEK_SET)
+    try:
         return os.read(fd, count)
+    finally:
+        os.lseek(fd, before, os.SEEK_SET)
 
-    def _preadv(fd: int, targets: list[memoryview], at: int) -> int:
-        os.lseek(fd, at, os.SEEK_SET)
+
+def _preadv_by_seeking(fd: int, targets: list[memoryview], at: int) -> int:
+    before = os.lseek(fd, 0, os.SEEK_CUR)
+    os.lseek(fd, at, os.SEEK_SET)
+    try:
         with io.FileIO(fd, closefd=False) as file:
             return file.readinto(next(it for it in targets if it)) or 0
+    finally:
+        os.lseek(fd, before, os.SEEK_SET)
+
+
+_pread: Callable[[int, int, int], bytes] = _pread_by_seeking
+_preadv: Callable[[int, list[memoryview], int], int] = _preadv_by_seeking
+if hasattr(os, "preadv"):  # not on Windows, nor before macOS 11
+    _pread, _preadv = os.pread, os.preadv
