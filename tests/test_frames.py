@@ -213,6 +213,23 @@ def test_wrong_lengths_in_a_file_that_vouches_for_itself_are_errors(tmp_path):
                 load(Pair, path, mmap_mode=mode)
 
 
+def test_arrays_that_are_aligned_though_small_are_values_like_others(tmp_path):
+    """Nobody writes them; a file of nothing else is read like any other."""
+    body = b"\x80\x05(" + 20_000 * (
+        b"\x95" + (0).to_bytes(8, "little") + b"C\x000\x96" + (1).to_bytes(8, "little") + b"x"
+    )
+    body += b"l."
+    content = frames.with_trailer(body)
+    (tmp_path / "a.pkl").write_bytes(content)
+    fd = os.open(tmp_path / "a.pkl", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        assert hopping.read_file(fd) == [bytearray(b"x")] * 20_000
+        assert hopping.map_file(fd, "r") == [bytearray(b"x")] * 20_000
+        assert hopping.check_file(fd)
+    finally:
+        os.close(fd)
+
+
 def test_large_arrays_are_not_copied(tmp_path):
     """Neither when they are saved nor when they are loaded: the peak of memory is that of the array."""
     import subprocess

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from neuralib.persistence._handlers.frames import FRAME, LONG_HEADERS, LONGEST_PAD, U32, U64, WRITABLE, pad_size
+from neuralib.persistence._handlers.frames import (
+    AT_ONCE,
+    FRAME,
+    LONG_HEADERS,
+    LONGEST_PAD,
+    U32,
+    U64,
+    WRITABLE,
+    pad_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,8 +73,11 @@ def large_values(peek: Peek, length: int) -> Iterator[LargeValue]:
 
 
 def arrays_in(peek: Peek, length: int) -> list[LargeValue]:
-    """Return the large arrays of a pickle: see :func:`large_values`."""
-    found = [it for it in large_values(peek, length) if it.aligned]
+    """Return the large arrays of a pickle: see :func:`large_values`.
+
+    What is aligned and smaller was not written by us. Very many of that kind would take more memory than the file.
+    """
+    found = [it for it in large_values(peek, length) if it.aligned and it.end - it.start >= AT_ONCE]
     if found and found[-1].end > length:
         raise EOFError(f"an array of {found[-1].end - found[-1].start} bytes goes beyond its end")
     return found
