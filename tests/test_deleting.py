@@ -90,7 +90,7 @@ def test_a_result_saved_anew_while_it_is_deleted_stays(tmp_path, monkeypatch):
 
     def replaced(path, names):
         fields = real(path, names)
-        handler.save_persistence(filled(Pair("a", 1), data="new"))
+        PickleHandler(Pair, tmp_path).save_persistence(filled(Pair("a", 1), data="new"))
         return fields
 
     monkeypatch.setattr(handler, "_some_fields", replaced)

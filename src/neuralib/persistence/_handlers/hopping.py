@@ -19,7 +19,7 @@ from neuralib.persistence._handlers.layout import arrays_in, between
 from neuralib.persistence._handlers.places import read_at, read_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from neuralib.persistence._handlers.frames import Trailer
     from neuralib.persistence._handlers.layout import LargeValue
@@ -135,34 +135,46 @@ def check_file(fd: int) -> bool:
     :return: True where a checksum says that it is what was saved; False where it has none, but is a whole pickle
     :raises ValueError: it is damaged
     """
-    size = os.fstat(fd).st_size
-    if size == 0:
+    trailer = _trailer_in(fd)
+    if trailer is None:
+        return _check_pickle(fd)
+    arrays = arrays_in(_Ahead(fd, trailer.length).peek, trailer.length)
+    whole = structure = at = 0
+    for begin, end, _, aligning in between(arrays, trailer.length):
+        for piece in _pieces(fd, at, begin):  # an array
+            whole = checksum(piece, whole)
+        at = end + aligning
+        for piece in _pieces(fd, begin, at):
+            whole, structure = checksum(piece, whole), checksum(piece, structure)
+    if (whole, structure) != (trailer.checksum, trailer.structure):
+        raise ValueError(_MISMATCH)
+    return True
+
+
+def _check_pickle(fd: int) -> bool:
+    """Return False where what is open as *fd* is a pickle, and nothing else; raise an error where it is not."""
+    import pickletools
+
+    if os.fstat(fd).st_size == 0:
         raise EOFError("it is empty")
     # Not closed, but left to whoever holds it last: an error on the way, whose traceback holds parts of it, is to be seen.
     mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-    trailer = trailer_of(mapped[-TRAILER.size :], size)
-    if trailer is None:
-        import pickletools
+    for _ in pickletools.genops(mapped):  # type: ignore[arg-type]  # it reads as a file does
+        pass
+    left = len(mapped) - mapped.tell()
+    if left:
+        raise ValueError(f"{left} bytes follow the end of the pickle, and are no checksum")
+    return False
 
-        for _ in pickletools.genops(mapped):  # type: ignore[arg-type]  # it reads as a file does
-            pass
-        if mapped.tell() != size:
-            raise ValueError(f"{size - mapped.tell()} bytes follow the end of the pickle, and are no checksum")
-        return False
-    _, _, found = _structure_of(memoryview(mapped)[: trailer.length])
-    if found != trailer.structure:
-        raise ValueError(_MISMATCH)
-    os.lseek(fd, 0, os.SEEK_SET)
-    found, left = 0, trailer.length
-    while left:
-        piece = os.read(fd, min(left, _PIECE))
+
+def _pieces(fd: int, at: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes of the file that is open as *fd* between two places, not too many at once."""
+    while at < end:
+        piece = read_at(fd, min(_PIECE, end - at), at)
         if not piece:
             raise EOFError("it ends too early")
-        found = checksum(piece, found)
-        left -= len(piece)
-    if found != trailer.checksum:
-        raise ValueError(_MISMATCH)
-    return True
+        yield piece
+        at += len(piece)
 
 
 def _memory_for(arrays: list[LargeValue], length: int) -> tuple[bytearray, list[Any], list[memoryview]]:
