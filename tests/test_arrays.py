@@ -197,7 +197,6 @@ OTHERS = [
 @pytest.mark.parametrize("value", OTHERS, ids=lambda it: repr(it)[:30])
 def test_what_is_no_array_is_written_as_any_pickler_does(value):
     """To the byte: what is looked up for each object answers for all types."""
-    np.arange(2)
     dumped(np.arange(2))  # from now on it is looked up
     assert dumped([value, value]) == pickle.dumps([value, value], 5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -41,6 +42,12 @@ def grudging(function, most):
     return less
 
 
+def cut(memory, sizes):
+    """Return views of pieces of *memory*, one after the other."""
+    ends = list(itertools.accumulate(sizes))
+    return [memoryview(memory)[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+
+
 @pytest.mark.parametrize("most", [1, 3, 10_000])
 def test_a_part_is_read_whole(ways, fd, monkeypatch, most):
     """And less than asked for only at the end."""
@@ -57,13 +64,8 @@ def test_memory_is_filled_in_order(ways, fd, monkeypatch, most, sizes):
     """Empty pieces too, and nothing beyond."""
     monkeypatch.setattr(ways, "_preadv", grudging(ways._preadv, most))
     memory = bytearray(sum(sizes) + 1)
-    view = memoryview(memory)
-    targets, at = [], 0
-    for size in sizes:
-        targets.append(view[at : at + size])
-        at += size
-    ways.read_into(fd, targets, 20)
-    assert memory == CONTENT[20 : 20 + at] + b"\0"
+    ways.read_into(fd, cut(memory, sizes), 20)
+    assert memory == CONTENT[20 : 20 + sum(sizes)] + b"\0"
 
 
 def test_the_file_stays_where_it_was(ways, fd):
@@ -84,9 +86,5 @@ def test_an_early_end_is_an_error(ways, fd):
 def test_what_is_left_follows_what_is_filled(sizes, data):
     """To the byte."""
     whole = bytes(range(sum(sizes)))
-    targets, at = [], 0
-    for size in sizes:
-        targets.append(memoryview(whole)[at : at + size])
-        at += size
-    filled = data.draw(st.integers(0, at))
-    assert b"".join(places._rest(targets, filled)) == whole[filled:]
+    filled = data.draw(st.integers(0, len(whole)))
+    assert b"".join(places._rest(cut(whole, sizes), filled)) == whole[filled:]

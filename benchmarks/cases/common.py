@@ -72,10 +72,11 @@ def fields(run: int | None = 17) -> dict[str, Any]:
     return {**dict(zip(names, KEYS, strict=True)), "run": run, "weights": np.arange(10.0), "score": 0.5}
 
 
-def made(cls: Any, run: int | None) -> Any:
+def made(cls: Any, run: int | None, weights: Any = None) -> Any:
     result = cls(*KEYS, run)
     values = fields()
-    result.weights, result.score = values["weights"], values["score"]
+    result.weights = values["weights"] if weights is None else weights
+    result.score = values["score"]
     return result
 
 
@@ -136,13 +137,20 @@ def save_by_hand(result: Any, folder: str) -> None:
     os.rename(temporary, f"{folder}/{name}")
 
 
-def saving(folder: Path, cls: Any, numbers: Any, save_all: Callable[[list[Any], Path], object]) -> Any:
-    """Batches of new results, each batch into a folder of its own that exists."""
+def save_all_by_hand(results: list[Any], target: Path) -> None:
+    for it in results:
+        save_by_hand(it, str(target))
+
+
+def saving(
+    folder: Path, cls: Any, numbers: Any, save_all: Callable[[list[Any], Path], object], weights: Any = None
+) -> Any:
+    """Batches of new results, each into a folder of its own that exists; with *weights* in place of a small array."""
     batch_number = 0
     while True:
         target = folder / str(batch_number)
         target.mkdir()
-        results = [made(cls, it) for it in numbers]
+        results = [made(cls, it, weights) for it in numbers]
         batch_number += 1
 
         def batch(results: list[Any] = results, target: Path = target) -> int:

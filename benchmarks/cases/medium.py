@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cases.checking import result_of_objects
-from cases.common import Plain2, made, pickle_handler, save_by_hand, save_with_handler, side, small_class
+from cases.common import Plain2, made, pickle_handler, save_all_by_hand, save_with_handler, saving, side, small_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ _BYTES = 100_000
 _OBJECTS_BYTES = 400_000
 
 
-def content(objects: bool, folder: Path) -> Any:
+def content(folder: Path, *, objects: bool) -> Any:
     """Return what the results hold beside their keys."""
     import numpy as np
 
@@ -26,38 +26,15 @@ def content(objects: bool, folder: Path) -> Any:
     return np.random.default_rng(0).random(_BYTES // 8)
 
 
-def saving_new(folder: Path, make: Callable[[int], Any], save_all: Callable[[list[Any], Path], object]) -> Any:
-    """Batches of new results, each batch into a folder of its own."""
-    weights = content(False, folder)
-    batch_number = 0
-    while True:
-        target = folder / str(batch_number)
-        target.mkdir()
-        batch_number += 1
-        results = [make(it) for it in range(_FILES)]
-        for it in results:
-            it.weights = weights
-
-        def batch(results: list[Any] = results, target: Path = target) -> int:
-            save_all(results, target)
-            return len(results)
-
-        yield batch
-
-
 @side("save 100 KB", "ours")
 def save_ours(folder: Path) -> Any:
     cls = small_class(numbered=False)
-    yield from saving_new(folder, lambda it: made(cls, it), save_with_handler)
+    yield from saving(folder, cls, range(_FILES), save_with_handler, content(folder, objects=False))
 
 
 @side("save 100 KB", "by hand")
 def save_hand(folder: Path) -> Any:
-    def save_all(results: list[Any], target: Path) -> None:
-        for it in results:
-            save_by_hand(it, str(target))
-
-    yield from saving_new(folder, lambda it: made(Plain2, it), save_all)
+    yield from saving(folder, Plain2, range(_FILES), save_all_by_hand, content(folder, objects=False))
 
 
 def reading(load: Callable[[str], object], paths: list[str]) -> Any:
@@ -70,32 +47,27 @@ def reading(load: Callable[[str], object], paths: list[str]) -> Any:
         yield batch
 
 
-def results(folder: Path, cls: Any, save: Callable[[Any], object], *, objects: bool) -> None:
-    """Save what is to be loaded."""
-    weights = content(objects, folder)
-    for it in range(_FILES):
-        result = made(cls, it)
-        result.weights = weights
-        save(result)
+def to_load(folder: Path, cls: Any, save_all: Callable[[list[Any], Path], object], *, objects: bool) -> list[str]:
+    """Save results; return their paths."""
+    target = folder / "loading"
+    target.mkdir()
+    weights = content(folder, objects=objects)
+    save_all([made(cls, it, weights) for it in range(_FILES)], target)
+    return [str(it) for it in sorted(target.iterdir())]
 
 
 def loading(folder: Path, *, objects: bool) -> Any:
     cls = small_class(numbered=False)
-    handler = pickle_handler(cls, folder / "loading")
-    results(folder, cls, handler.save_persistence, objects=objects)
-    yield from reading(handler.load_persistence, [str(it) for it in sorted(handler.save_root.iterdir())])
+    paths = to_load(folder, cls, save_with_handler, objects=objects)
+    yield from reading(pickle_handler(cls, folder / "loading").load_persistence, paths)
 
 
 def loading_by_hand(folder: Path, *, objects: bool) -> Any:
-    target = folder / "loading"
-    target.mkdir()
-    results(folder, Plain2, lambda it: save_by_hand(it, str(target)), objects=objects)
-
     def load(path: str) -> object:
         with open(path, "rb") as file:
             return pickle.load(file)
 
-    yield from reading(load, [str(it) for it in sorted(target.iterdir())])
+    yield from reading(load, to_load(folder, Plain2, save_all_by_hand, objects=objects))
 
 
 @side("load 100 KB", "ours")

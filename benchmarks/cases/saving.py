@@ -15,7 +15,7 @@ from cases.common import (
     hand_made,
     loops,
     pickle_handler,
-    save_by_hand,
+    save_all_by_hand,
     save_with_handler,
     saving,
     side,
@@ -30,11 +30,7 @@ def save_ours(folder: Path) -> Any:
 
 @side("save", "by hand")
 def save_hand(folder: Path) -> Any:
-    def save_all(results: list[Any], target: Path) -> None:
-        for it in results:
-            save_by_hand(it, str(target))
-
-    yield from saving(folder, Plain2, range(FILES), save_all)
+    yield from saving(folder, Plain2, range(FILES), save_all_by_hand)
 
 
 @side("save, numbered", "existing")

@@ -173,9 +173,8 @@ def test_a_result_larger_than_memory(tmp_path, kind, data):
     handler.save_persistence(filled(Pair(1, 2), data=data))
     path = handler.filepath(Pair(1, 2))
     before = path.read_bytes()
-    keys_are_read = (
-        isinstance(data, np.ndarray) or kind is GzipHandler
-    )  # bytes stand among the rest, and are checked with it
+    # Bytes stand among what is not an array, all of which is checked before its keys are taken.
+    keys_are_read = isinstance(data, np.ndarray) or kind is GzipHandler
 
     def work(say):
         leave_memory(48_000_000)

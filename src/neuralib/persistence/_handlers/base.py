@@ -252,19 +252,20 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     def _refuse_other_keys(self, result: T, path: str, info: PersistentClass[T]) -> None:
         """Raise an error where the file at *path* holds a result whose keys in the name differ."""
         try:
-            try:  # large arrays need not be read
-                stored = self._some_fields(path, identity.keys_in_name(info))
-            except (
-                CorruptResultError,
-                NotAResultError,
-            ):  # it may be a result all the same, for whoever reads all of it
-                stored = self._stored_fields(path)
+            stored = self._stored_keys(path, info)
         except (FileNotFoundError, IsADirectoryError):  # nothing, or a link to nothing or to a folder
             return
         except (CorruptResultError, NotAResultError) as error:
             _log.warning("replacing a file that is no result any more: %s", error)
             return
         identity.refuse_taken(info, result, stored, path)
+
+    def _stored_keys(self, path: str, info: PersistentClass[T]) -> dict[str, Any]:
+        """Return at least the keys in the name of the result at *path*, without its large arrays where that can be done."""
+        try:
+            return self._some_fields(path, [it.field_name for it in info.named_fields])
+        except (CorruptResultError, NotAResultError):  # it may be a result all the same, for who reads all of it
+            return self._stored_fields(path)
 
     def _stored_fields(self, path: str) -> dict[str, Any]:
         """Return the fields of the result at *path*."""

@@ -114,8 +114,7 @@ def _pickle_in(fd: int) -> memoryview:
 
 def _sections(data: memoryview) -> Iterator[_Section]:
     places, end = _arrays_in(data)
-    values = layout.large_values(lambda at, count: bytes(data[at : at + count]), len(data))
-    between = {it.start: (it.begin, it.header) for it in values}
+    between = {it.start: (it.begin, it.header) for it in layout.large_values(layout.peek_into(data), len(data))}
     at = 0
     for place, size in places:
         if place in between:  # inside a frame there is nothing to align

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from neuralib.persistence import _disk
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._handlers import frames, hopping
+from neuralib.persistence._handlers.places import read_at
 from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained, refuse_special_file
 from neuralib.persistence._trust.instructions import File, Inflated, Left, instructions
 from neuralib.persistence._trust.outline import Outline
@@ -79,10 +80,8 @@ def _head_of_bytes(data: bytes, wanted: frozenset[str] | None) -> tuple[Any, ...
 
 
 def _head_of_open(fd: int, wanted: frozenset[str] | None) -> tuple[Any, ...]:
-    refuse_special_file(fd)
-    size = os.fstat(fd).st_size
-    start = os.read(fd, 2)
-    os.lseek(fd, 0, os.SEEK_SET)
+    size = refuse_special_file(fd)
+    start = read_at(fd, len(_GZIP_MAGIC), 0)
     if start == _GZIP_MAGIC:
         return *_looked_at(Inflated(iter(lambda: os.read(fd, frames.AT_ONCE), b"")), (), wanted), size, True
     if not start:

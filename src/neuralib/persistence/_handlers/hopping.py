@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._handlers import checksums
 from neuralib.persistence._handlers.checksums import BY_PARTS, checksum
 from neuralib.persistence._handlers.frames import MAGIC, TRAILER, trailer_of
-from neuralib.persistence._handlers.layout import arrays_in, between
+from neuralib.persistence._handlers.layout import arrays_in, between, peek_into
 from neuralib.persistence._handlers.places import read_at, read_into
 
 if TYPE_CHECKING:
@@ -117,16 +117,16 @@ def outline_of(fd: int) -> tuple[bytes, list[int]] | None:
     if trailer is None:
         return None
     arrays = arrays_in(_Ahead(fd, trailer.length).peek, trailer.length)
-    structure: list[bytes | memoryview] = []
-    found = 0
-    for begin, end, opcodes, aligning in between(arrays, trailer.length):
-        part = bytearray(end - begin + aligning)
-        read_into(fd, [memoryview(part)], begin)
-        found = checksum(part, found)
-        structure += [memoryview(part)[: end - begin], opcodes]
+
+    def part(begin: int, end: int) -> memoryview:
+        memory = memoryview(bytearray(end - begin))
+        read_into(fd, [memory], begin)
+        return memory
+
+    structure, found = _without(arrays, part, trailer.length)
     if found != trailer.structure:
         raise ValueError(_MISMATCH)
-    return b"".join(structure), [it.end - it.start for it in arrays]
+    return structure, [it.end - it.start for it in arrays]
 
 
 def check_file(fd: int) -> bool:
@@ -232,13 +232,23 @@ def _fill(fd: int, targets: list[memoryview]) -> int:
 
 def _structure_of(pickled: memoryview) -> tuple[bytes, list[LargeValue], int]:
     """Return the mapped pickle *pickled* without its large arrays, where these are, and the checksum without them."""
-    arrays = arrays_in(lambda at, count: bytes(pickled[at : at + count]), len(pickled))
+    arrays = arrays_in(peek_into(pickled), len(pickled))
+    structure, found = _without(arrays, lambda begin, end: pickled[begin:end], len(pickled))
+    return structure, arrays, found
+
+
+def _without(arrays: list[LargeValue], part: Callable[[int, int], memoryview], length: int) -> tuple[bytes, int]:
+    """Return the pickle of *length* bytes without its *arrays*, and its checksum without them.
+
+    :param part: returns what is between two places
+    """
     structure: list[bytes | memoryview] = []
     found = 0
-    for begin, end, opcodes, aligning in between(arrays, len(pickled)):
-        found = checksum(pickled[begin : end + aligning], found)
-        structure += [pickled[begin:end], opcodes]
-    return b"".join(structure), arrays, found
+    for begin, end, opcodes, aligning in between(arrays, length):
+        data = part(begin, end + aligning)
+        found = checksum(data, found)
+        structure += [data[: end - begin], opcodes]
+    return b"".join(structure), found
 
 
 def _trailer_in(fd: int) -> Trailer | None:

@@ -13,17 +13,12 @@ if TYPE_CHECKING:
     from neuralib.persistence._schema import PersistentClass
 
 
-def keys_in_name(info: PersistentClass[Any]) -> list[str]:
-    """Return the names of the keys that the file name shows."""
-    return [it.field_name for it in info.fields if it.filename]
-
-
 def refuse_taken(info: PersistentClass[Any], result: object, stored: dict[str, Any], path: str) -> None:
     """Raise an error where the file at *path*, with the fields *stored*, is of other keys in the name than *result*.
 
     :raises NameTakenError: with the keys of both
     """
-    names = [it for it in keys_in_name(info) if it in stored]
+    names = [it.field_name for it in info.named_fields if it.field_name in stored]
     mine = {it: getattr(result, it, None) for it in names}
     theirs = {it: stored[it] for it in names}
     if not all(same_value(mine[it], theirs[it]) for it in names):

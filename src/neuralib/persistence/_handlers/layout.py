@@ -49,6 +49,11 @@ class LargeValue(NamedTuple):
         return self.opcode in WRITABLE
 
 
+def peek_into(pickled: memoryview) -> Peek:
+    """Return what looks into *pickled* for :func:`large_values`."""
+    return lambda at, count: bytes(pickled[at : at + count])
+
+
 def large_values(peek: Peek, length: int) -> Iterator[LargeValue]:
     """Yield the large values between the frames of a pickle, which may say that they go beyond its end.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pickle
 from collections.abc import Collection
@@ -87,12 +86,11 @@ class PickleHandler(FileHandler[T]):
         super().__init__(data_cls, save_root, ext, durable=durable, threads=threads)
         if trusted is not True:
             self._unpickled = untrusted.Reader(admitted_classes(self._info, trusted))
-            self._spare = None  # what is read so may refer to the file's memory
         if mmap_mode not in {None, "r", "c"}:
             raise ValueError(f"{type(self).__qualname__}: mmap_mode must be None, 'r' or 'c', not {mmap_mode!r}")
         self.mmap_mode = mmap_mode
-        if mmap_mode is not None:
-            self._spare = None
+        if trusted is not True or mmap_mode is not None:
+            self._spare = None  # what is read so may refer to the file's memory
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Note what the subclass does in its own way."""
@@ -164,12 +162,10 @@ class PickleHandler(FileHandler[T]):
     def _check_open(self, fd: int) -> bool:
         if self._own_reader:
             return super()._check_open(fd)
-        refuse_special_file(fd)
-        start = os.read(fd, len(GZIP_MAGIC))
-        if start != GZIP_MAGIC:
+        size = refuse_special_file(fd)
+        if read_at(fd, len(GZIP_MAGIC), 0) != GZIP_MAGIC:
             return hopping.check_file(fd)
-        most = self._largest_content(os.fstat(fd).st_size)
-        for _ in decompressed_parts(itertools.chain([start], parts_of(fd, _CHECKED_AT_ONCE)), most):
+        for _ in decompressed_parts(parts_of(fd, _CHECKED_AT_ONCE), self._largest_content(size)):
             pass
         return True
 
