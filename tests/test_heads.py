@@ -394,6 +394,7 @@ def read_or_refuse(path):
         assert str(path) in str(error)
 
 
+@test_trust.pytestmark
 @given(
     data=st.lists(
         st.sampled_from(test_trust.OPCODES) | st.sampled_from(test_trust.NAMES) | st.binary(max_size=4), max_size=40
@@ -408,6 +409,7 @@ def test_any_instructions_end_well(tmp_path, data, start):
     read_or_refuse(path)
 
 
+@test_trust.pytestmark
 @given(seed=st.integers(0, 2**32), protocol=st.integers(0, 5))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changed_files_end_well(tmp_path, seed, protocol):
