@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from neuralib.persistence import PersistenceError
-from neuralib.persistence._handlers import frames, hopping, pickles
+from neuralib.persistence._codecs import framed_reader, frames
+from neuralib.persistence._handlers import pickles
 from neuralib.persistence._trust import allowance, untrusted
 
 # What a reader may raise on bytes: whoever calls it names the file in an error of the library's.
@@ -96,7 +97,7 @@ def with_large_array(size: int = 70_000) -> bytes:
 def vouched(content: bytes) -> bytes:
     """Return *content* with a trailer by which every change looks intended, where the checksum of its arrays is too."""
     try:
-        _, _, structure = hopping._structure_of(memoryview(content))
+        _, _, structure = framed_reader._structure_of(memoryview(content))
     except ALLOWED:
         structure = 0
     return content + frames.TRAILER.pack(frames.MAGIC, len(content), zlib.crc32(content), structure)
@@ -143,14 +144,14 @@ def _read(kind: str, data: bytes) -> Any:
     if kind == "compressed":
         return READER(pickles._decompressed(data, allowance.largest_content(len(data))), (), len(data))
     if kind in {"vouched", "whole"}:
-        return hopping.read_bytes(vouched(data) if kind == "vouched" else data, READER)
+        return framed_reader.read_bytes(vouched(data) if kind == "vouched" else data, READER)
     fd = _open_file(vouched(data))
     try:
         if kind == "hopped":
-            return hopping.read_file(fd, READER)
+            return framed_reader.read_file(fd, READER)
         if kind == "checked":
-            return hopping.check_file(fd)
-        return hopping.map_file(fd, "r" if kind == "mapped" else "c", READER)
+            return framed_reader.check_file(fd)
+        return framed_reader.map_file(fd, "r" if kind == "mapped" else "c", READER)
     finally:
         os.close(fd)
 

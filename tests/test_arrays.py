@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as st_np
 
-from neuralib.persistence._handlers.arrays import pickler
+from neuralib.persistence._codecs.arrays import pickler
 
 ANY_DTYPE = st.one_of(
     st_np.scalar_dtypes(),

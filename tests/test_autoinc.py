@@ -26,7 +26,7 @@ from neuralib.persistence import (
     load,
     persistence_class,
 )
-from neuralib.persistence._autoinc import Series, _end_of_series
+from neuralib.persistence._keeping.numbering import Series, _end_of_series
 from neuralib.persistence._stores.folder import FolderStore
 
 TICK_S = 0.02  # what changes in one tick of the clock may leave a folder's time of change as it is

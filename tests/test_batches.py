@@ -20,7 +20,7 @@ from neuralib.persistence import (
     missing,
     persistence_class,
 )
-from neuralib.persistence._handlers import batches
+from neuralib.persistence._keeping import batches
 from neuralib.persistence._stores import system
 
 

@@ -12,7 +12,7 @@ from checks import threads_end
 from hypothesis import given, strategies as st
 from zlib_ng import zlib_ng
 
-from neuralib.persistence._handlers import checksums, places
+from neuralib.persistence._codecs import checksums, pread
 
 PIECE = checksums._PIECE
 needs_parts = pytest.mark.skipif(checksums.BY_PARTS is None, reason="this system can't read at a place")
@@ -105,7 +105,7 @@ def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
     """An error of the disk, or Ctrl-C, in any part is raised when nobody reads any more."""
     monkeypatch.setattr(checksums, "_processors", lambda: 4)
     fd, data = file
-    real, turn = places._preadv, [0]
+    real, turn = pread._preadv, [0]
     before = _thread._count()
     lock = threading.Lock()
 
@@ -116,7 +116,7 @@ def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
                 raise KeyboardInterrupt if failing == 3 else OSError(5, "broken")
         return real(*args)
 
-    monkeypatch.setattr(places, "_preadv", fails)
+    monkeypatch.setattr(pread, "_preadv", fails)
     with pytest.raises((OSError, KeyboardInterrupt)):
         checksums.read_by_parts(fd, memoryview(bytearray(len(data))), 0, 0)
     assert threads_end(before)

@@ -38,8 +38,8 @@ from neuralib.persistence import (
     results_equal,
 )
 from neuralib.persistence._commands import entries, names
+from neuralib.persistence._commands.conversion import convert_file
 from neuralib.persistence._commands.entry import main, parser
-from neuralib.persistence._handlers.conversion import convert_file
 
 
 class Colour(enum.Enum):
@@ -648,7 +648,7 @@ def test_convert_never_loses_a_result(tmp_path, monkeypatch):
         convert_file(str(path), str(packed), compress=True)
     assert packed.read_bytes() == b"somebody's"
     packed.unlink()
-    from neuralib.persistence._handlers import conversion
+    from neuralib.persistence._commands import conversion
 
     monkeypatch.setattr(conversion, "_same", lambda a, b: False)
     with pytest.raises(CorruptResultError, match="not what was read"):

@@ -20,7 +20,7 @@ from neuralib.persistence import (
     missing,
     persistence_class,
 )
-from neuralib.persistence._naming import AnyText
+from neuralib.persistence._classes.name_texts import AnyText
 
 TEXT = st.one_of(
     st.text(max_size=12),

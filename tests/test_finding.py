@@ -30,7 +30,7 @@ from neuralib.persistence import (
     missing,
     persistence_class,
 )
-from neuralib.persistence._handlers.finding import natural
+from neuralib.persistence._finding.listing import natural
 
 
 class State(enum.Enum):

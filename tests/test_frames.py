@@ -14,7 +14,7 @@ from checks import Pair, check_round_trip, filled
 from hypothesis import given, settings, strategies as st
 
 from neuralib.persistence import CorruptResultError, GzipHandler, PickleHandler, _disk, load, results_equal, save
-from neuralib.persistence._handlers import checksums, frames, hopping, places
+from neuralib.persistence._codecs import checksums, framed_reader, frames, pread
 
 LARGE = 100_000
 
@@ -25,9 +25,9 @@ def way(request, monkeypatch):
     if request.param != "whole":
         monkeypatch.setattr(PickleHandler, "_spare", None)
     if request.param == "hopping by seeking":
-        monkeypatch.setattr(hopping, "BY_PARTS", None)
-        monkeypatch.setattr(places, "_pread", places._pread_by_seeking)
-        monkeypatch.setattr(places, "_preadv", places._preadv_by_seeking)
+        monkeypatch.setattr(framed_reader, "BY_PARTS", None)
+        monkeypatch.setattr(pread, "_pread", pread._pread_by_seeking)
+        monkeypatch.setattr(pread, "_preadv", pread._preadv_by_seeking)
         monkeypatch.setattr(_disk, "read_small", lambda *_: None)
 
 
@@ -197,7 +197,7 @@ def test_what_is_no_result_is_never_a_crash(data, kind):
     """Random bytes, with and without a trailer that fits them."""
     content = data if kind == 0 else frames.with_trailer(data) if kind == 1 else b"\x80\x05" + data + b"."
     try:
-        hopping.read_bytes(content)
+        framed_reader.read_bytes(content)
     except Exception as error:
         assert not isinstance(error, (SystemError, RecursionError))
 
@@ -223,9 +223,9 @@ def test_arrays_that_are_aligned_though_small_are_values_like_others(tmp_path):
     (tmp_path / "a.pkl").write_bytes(content)
     fd = os.open(tmp_path / "a.pkl", os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        assert hopping.read_file(fd) == [bytearray(b"x")] * 20_000
-        assert hopping.map_file(fd, "r") == [bytearray(b"x")] * 20_000
-        assert hopping.check_file(fd)
+        assert framed_reader.read_file(fd) == [bytearray(b"x")] * 20_000
+        assert framed_reader.map_file(fd, "r") == [bytearray(b"x")] * 20_000
+        assert framed_reader.check_file(fd)
     finally:
         os.close(fd)
 

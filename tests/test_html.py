@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from neuralib.persistence import PickleHandler, autoinc_field, field, missing, persistence_class
-from neuralib.persistence._thumbnails import thumbnail
+from neuralib.persistence._showing.thumbnails import thumbnail
 
 EVIL = "<script>document.title='EVIL'</script><img src=x onerror=\"document.title='EVIL'\">'\"&"
 
@@ -271,7 +271,7 @@ from neuralib.persistence import field, persistence_class
 class R:
     a: int = field()
     data: object
-assert not [it for it in sys.modules if it.startswith("neuralib.persistence._html")]
+assert not [it for it in sys.modules if it.startswith("neuralib.persistence._showing.html")]
 r = R(1)
 r.data = np.arange(4)
 assert "<svg" in r._repr_html_()

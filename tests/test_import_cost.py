@@ -55,6 +55,6 @@ def test_help_loads_no_handler(words):
 
 def test_options_are_imported_on_demand():
     """They bring argclz, where it is installed."""
-    assert "neuralib.persistence._options" not in loaded_by("import neuralib.persistence")
+    assert "neuralib.persistence._computing.options" not in loaded_by("import neuralib.persistence")
     pytest.importorskip("argclz", reason="needs the extra 'cli'")
     assert "argclz" in loaded_by("import neuralib.persistence.cli_persistence")

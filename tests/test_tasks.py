@@ -9,7 +9,7 @@ import time
 import pytest
 from checks import threads_end
 
-from neuralib.persistence._handlers.tasks import Task, Team, read_ahead
+from neuralib.persistence._tasks import Task, Team, read_ahead
 
 
 def noting(done):

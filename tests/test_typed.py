@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from neuralib.persistence import field, persistence_class
-from neuralib.persistence._typed import UNDECIDED, admits, reader_of
+from neuralib.persistence._naming.typed import UNDECIDED, admits, reader_of
 
 
 class Colour(enum.Enum):

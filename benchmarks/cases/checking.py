@@ -39,7 +39,7 @@ def loading(
     copies: int = 1,
     make: Callable[[Path, int], tuple[Any, Any]] = big_result,
 ) -> Iterator[Callable[[], int]]:
-    from neuralib.persistence._handlers import hopping
+    from neuralib.persistence._codecs import framed_reader
 
     handler, result = make(folder, SIZE_BYTES)
     handler.save_persistence(result)
@@ -47,7 +47,7 @@ def loading(
     if not checked:
         content = path.read_bytes()
         path.write_bytes(content[:-8] + bytes(8))  # checksums of 0, as this gives for everything
-        hopping.checksum = no_checksum  # type: ignore[assignment]
+        framed_reader.checksum = no_checksum  # type: ignore[assignment]
     load = handler.load_persistence
     paths = [path] * loads if copies == 1 else [path.with_name(f"{it}.pkl") for it in range(copies)]
     for it in set(paths) - {path}:

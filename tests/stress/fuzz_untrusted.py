@@ -22,9 +22,9 @@ with atheris.instrument_imports(
     include=[
         "pickletools",
         "neuralib.persistence._trust.allowance",
-        "neuralib.persistence._handlers.frames",
-        "neuralib.persistence._handlers.hopping",
-        "neuralib.persistence._handlers.layout",
+        "neuralib.persistence._codecs.frames",
+        "neuralib.persistence._codecs.framed_reader",
+        "neuralib.persistence._codecs.layout",
         "neuralib.persistence._trust.machine",
         "neuralib.persistence._trust.plain_arrays",
         "neuralib.persistence._trust.plain_data",
@@ -34,7 +34,7 @@ with atheris.instrument_imports(
 ):
     import pickletools  # noqa: F401 - to have it instrumented
 
-    from neuralib.persistence._handlers import frames  # noqa: F401
+    from neuralib.persistence._codecs import frames  # noqa: F401
     from neuralib.persistence._trust import plain_data, untrusted  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -19,7 +19,7 @@ from neuralib.persistence import (
     missing,
     results_equal,
 )
-from neuralib.persistence._handlers import frames
+from neuralib.persistence._codecs import frames
 
 SMALL = {"score": 0.5, "weights": np.arange(3.0), "label": "x"}
 LARGE = {"traces": np.arange(20_000.0), "between": "text", "more": np.arange(30_000, dtype="i4")}

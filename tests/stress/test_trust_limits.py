@@ -30,8 +30,8 @@ from neuralib.persistence import (
     read_head,
     results_equal,
 )
+from neuralib.persistence._codecs import frames
 from neuralib.persistence._errors import is_brief, shown
-from neuralib.persistence._handlers import frames
 from neuralib.persistence._trust import allowance
 from neuralib.persistence._trust.untrusted import Reader
 

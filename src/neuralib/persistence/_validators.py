@@ -8,9 +8,9 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._equality import same_value
 from neuralib.persistence._errors import shown
-from neuralib.persistence._schema import ensure_persistence_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

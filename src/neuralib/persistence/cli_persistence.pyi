@@ -1,5 +1,5 @@
-from neuralib.persistence._computing import Computed as Computed, Failure as Failure
-from neuralib.persistence._options import (
+from neuralib.persistence._computing.missing import Computed as Computed, Failure as Failure
+from neuralib.persistence._computing.options import (
     PersistenceOptions as PersistenceOptions,
     get_options_and_cache as get_options_and_cache,
 )

@@ -1,9 +1,24 @@
-from neuralib.persistence._convert import as_dict as as_dict, from_dict as from_dict, results_equal as results_equal
-from neuralib.persistence._core import filename as filename
-from neuralib.persistence._decorator import (
+from neuralib.persistence._classes.convert import (
+    as_dict as as_dict,
+    from_dict as from_dict,
+    results_equal as results_equal,
+)
+from neuralib.persistence._classes.decorator import (
     auto_generated_content as auto_generated_content,
     persistence_class as persistence_class,
 )
+from neuralib.persistence._classes.field import (
+    PersistentField as PersistentField,
+    autoinc_field as autoinc_field,
+    field as field,
+    missing as missing,
+)
+from neuralib.persistence._classes.schema import (
+    PersistentClass as PersistentClass,
+    ensure_persistence_class as ensure_persistence_class,
+)
+from neuralib.persistence._codecs.heads import FileHead as FileHead, read_head as read_head
+from neuralib.persistence._core import filename as filename
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
     CorruptResultError as CorruptResultError,
@@ -23,23 +38,12 @@ from neuralib.persistence._errors import (
     UntrustedTypeError as UntrustedTypeError,
     WrongResultClassError as WrongResultClassError,
 )
-from neuralib.persistence._field import (
-    PersistentField as PersistentField,
-    autoinc_field as autoinc_field,
-    field as field,
-    missing as missing,
-)
+from neuralib.persistence._finding.checking import FileCheck as FileCheck
+from neuralib.persistence._finding.found import Found as Found, Hit as Hit
 from neuralib.persistence._handlers.base import PersistenceHandler as PersistenceHandler
-from neuralib.persistence._handlers.checking import FileCheck as FileCheck
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
-from neuralib.persistence._handlers.found import Found as Found, Hit as Hit
-from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
 from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
-from neuralib.persistence._schema import (
-    PersistentClass as PersistentClass,
-    ensure_persistence_class as ensure_persistence_class,
-)
 from neuralib.persistence._trust.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 
 __all__ = [

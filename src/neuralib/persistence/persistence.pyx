@@ -5,9 +5,9 @@
 Its key fields make its file name, its data fields are the payload.
 """
 
-from neuralib.persistence._convert import as_dict, from_dict, results_equal
+from neuralib.persistence._classes.convert import as_dict, from_dict, results_equal
 from neuralib.persistence._core import filename
-from neuralib.persistence._decorator import auto_generated_content, persistence_class
+from neuralib.persistence._classes.decorator import auto_generated_content, persistence_class
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     CorruptResultError,
@@ -27,16 +27,16 @@ from neuralib.persistence._errors import (
     UntrustedTypeError,
     WrongResultClassError,
 )
-from neuralib.persistence._field import PersistentField, autoinc_field, field, missing
+from neuralib.persistence._classes.field import PersistentField, autoinc_field, field, missing
 from neuralib.persistence._handlers.base import PersistenceHandler
-from neuralib.persistence._handlers.checking import FileCheck
+from neuralib.persistence._finding.checking import FileCheck
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
-from neuralib.persistence._handlers.found import Found, Hit
+from neuralib.persistence._finding.found import Found, Hit
 from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
-from neuralib.persistence._handlers.heads import FileHead, read_head
+from neuralib.persistence._codecs.heads import FileHead, read_head
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
-from neuralib.persistence._schema import PersistentClass, ensure_persistence_class
+from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
 
 __all__ = [
     "ArrayHead",

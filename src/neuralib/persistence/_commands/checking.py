@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence._codecs.heads import read_head
 from neuralib.persistence._commands import names
 from neuralib.persistence._commands.content import checker
 from neuralib.persistence._commands.entries import SUFFIXES, hits_in, paths_in
 from neuralib.persistence._commands.schemes import scheme_of_most
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import KeyMismatchError, PersistenceError, shown
-from neuralib.persistence._handlers.checking import check_name
-from neuralib.persistence._handlers.heads import read_head
+from neuralib.persistence._finding.checking import check_name
 from neuralib.persistence._handlers.pickles import PickleHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from neuralib.persistence._schema import PersistentClass
+    from neuralib.persistence._classes.schema import PersistentClass
 
 
 class Checked(NamedTuple):

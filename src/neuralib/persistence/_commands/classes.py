@@ -9,8 +9,8 @@ import sys
 import typing
 from typing import Any
 
+from neuralib.persistence._classes.schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._commands.entries import UsageError
-from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
 
 
 def class_info(name: str) -> PersistentClass[Any]:

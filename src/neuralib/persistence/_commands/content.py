@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from neuralib.persistence._decorator import persistence_class
+from neuralib.persistence._classes.decorator import persistence_class
+from neuralib.persistence._classes.schema import INFO
+from neuralib.persistence._codecs.reading import FAILURES, opened, raise_explained
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._handlers.pickles import PickleHandler
-from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained
-from neuralib.persistence._schema import INFO
 
 
 @persistence_class

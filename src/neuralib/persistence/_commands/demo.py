@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._decorator import persistence_class
-from neuralib.persistence._field import autoinc_field, field, missing
+from neuralib.persistence._classes.decorator import persistence_class
+from neuralib.persistence._classes.field import autoinc_field, field, missing
 from neuralib.persistence._handlers.pickles import PickleHandler
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from neuralib.persistence._equality import same_value
-from neuralib.persistence._preview import is_array
+from neuralib.persistence._showing.previews import is_array
 
 _PIECE = 1 << 20  # elements that are compared at a time: the difference of two large arrays would be a third
 

@@ -6,20 +6,20 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._codecs.heads import read_head
 from neuralib.persistence._commands import names
 from neuralib.persistence._commands.schemes import Reader, Scheme, SchemeError, scheme_of_all, scheme_of_most
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import PersistenceError
-from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
-from neuralib.persistence._preview import is_array
+from neuralib.persistence._showing.previews import is_array
 from neuralib.persistence._stores.system import LEFTOVER_PREFIX, joined
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from neuralib.persistence._handlers.found import Hit
-    from neuralib.persistence._schema import PersistentClass
+    from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._finding.found import Hit
 
 SUFFIXES = (".pkl", ".pkl.gz")
 """Of the files that can be looked into."""

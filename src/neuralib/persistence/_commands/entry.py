@@ -171,7 +171,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _failed(message: str) -> int:
-    from neuralib.persistence._preview import printable
+    from neuralib.persistence._showing.previews import printable
 
     sys.stdout.flush()
     sys.stderr.write(f"{PROGRAM}: {printable(message)}\n")

@@ -11,7 +11,7 @@ from neuralib.persistence._commands.classes import class_info
 from neuralib.persistence._commands.entries import Entry, UsageError, selected, targets
 from neuralib.persistence._commands.screen import Screen, progress, write_json
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
-from neuralib.persistence._preview import count_text, size_text
+from neuralib.persistence._showing.previews import count_text, size_text
 
 if TYPE_CHECKING:
     import argparse
@@ -155,7 +155,7 @@ def convert(options: argparse.Namespace, screen: Screen) -> int:
 
     def action(entry: Entry) -> None:
         nonlocal after
-        from neuralib.persistence._handlers.conversion import convert_file
+        from neuralib.persistence._commands.conversion import convert_file
 
         target = f"{entry.path}.gz" if compress else entry.path.removesuffix(".gz")
         try:

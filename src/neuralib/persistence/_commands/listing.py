@@ -12,7 +12,7 @@ from neuralib.persistence._commands.entries import Entry, UsageError, entries_in
 from neuralib.persistence._commands.plain import as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_csv, write_json
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._preview import count_text, printable, size_text, value_text
+from neuralib.persistence._showing.previews import count_text, printable, size_text, value_text
 from neuralib.persistence._stores.system import joined
 
 if TYPE_CHECKING:

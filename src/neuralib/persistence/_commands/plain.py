@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from neuralib.persistence._preview import is_array, size_of, type_text, value_text
+from neuralib.persistence._showing.previews import is_array, size_of, type_text, value_text
 
 _MOST_VALUES = 10_000  # in one field: a file may refer to one list a thousand times
 _DEEPEST = 20

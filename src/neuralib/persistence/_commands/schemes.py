@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence import _names
 from neuralib.persistence._commands import names
-from neuralib.persistence._handlers.finding import Pattern, readings
-from neuralib.persistence._typed import UNDECIDED, reader_of_kind
+from neuralib.persistence._finding.listing import Pattern, readings
+from neuralib.persistence._naming.typed import UNDECIDED, reader_of_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import time
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._preview import printable
+from neuralib.persistence._showing.previews import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence import _core, _disk
-from neuralib.persistence._autoinc import Numbering, Series
-from neuralib.persistence._convert import as_dict
+from neuralib.persistence._classes.convert import as_dict
+from neuralib.persistence._classes.field import missing
+from neuralib.persistence._classes.name_texts import AnyText, has_text
+from neuralib.persistence._classes.schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     CorruptResultError,
@@ -23,13 +25,12 @@ from neuralib.persistence._errors import (
     WrongResultClassError,
     shown,
 )
-from neuralib.persistence._field import missing
-from neuralib.persistence._handlers import batches, checking, finding, identity, todo
-from neuralib.persistence._handlers.batches import PATIENCE
-from neuralib.persistence._handlers.conditions import of_keys, of_template
-from neuralib.persistence._handlers.found import Found
-from neuralib.persistence._naming import AnyText, has_text
-from neuralib.persistence._schema import INFO, PersistentClass, ensure_persistence_class
+from neuralib.persistence._finding import checking, listing, todo
+from neuralib.persistence._finding.found import Found
+from neuralib.persistence._finding.query import of_keys, of_template
+from neuralib.persistence._keeping import batches, identity
+from neuralib.persistence._keeping.batches import PATIENCE
+from neuralib.persistence._keeping.numbering import Numbering, Series
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
 
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from neuralib.persistence._disk import Stamp
-    from neuralib.persistence._handlers.checking import FileCheck
-    from neuralib.persistence._handlers.conditions import Conditions
+    from neuralib.persistence._finding.checking import FileCheck
+    from neuralib.persistence._finding.query import Conditions
     from neuralib.persistence._stores.base import Draft
 
 T = TypeVar("T")
@@ -506,8 +507,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             if result is None:
                 kwargs = {it.field_name: missing for it in self.persistence_info.named_fields} | kwargs
             conditions = self._like(result, kwargs)
-            listing = finding.Listing(self, conditions, result)
-            paths = [listing.path(it) for it in listing.candidates(conditions)]
+            found = listing.Listing(self, conditions, result)
+            paths = [found.path(it) for it in found.candidates(conditions)]
         return checking.checked(self, paths, progress=progress, given=given)
 
     def _head_of(self, path: str) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _core, _disk
-from neuralib.persistence._autoinc import Numbering
-from neuralib.persistence._convert import as_dict, from_dict
+from neuralib.persistence._classes.convert import as_dict, from_dict
+from neuralib.persistence._classes.name_texts import problem_of
+from neuralib.persistence._classes.schema import ensure_persistence_class
+from neuralib.persistence._codecs.reading import FAILURES, opened, raise_explained, refuse_special_file
 from neuralib.persistence._errors import (
     FieldDefinitionError,
     MissingFieldError,
@@ -18,15 +20,13 @@ from neuralib.persistence._errors import (
     shown,
 )
 from neuralib.persistence._handlers.base import PersistenceHandler, stamp_or_draft
-from neuralib.persistence._handlers.reading import FAILURES, opened, raise_explained, refuse_special_file
-from neuralib.persistence._naming import problem_of
-from neuralib.persistence._schema import ensure_persistence_class
+from neuralib.persistence._keeping.numbering import Numbering
 from neuralib.persistence._stores.folder import FolderStore
 from neuralib.persistence._stores.system import publish_whole
 
 if TYPE_CHECKING:
-    from neuralib.persistence._autoinc import Series
-    from neuralib.persistence._schema import PersistentClass
+    from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._keeping.numbering import Series
     from neuralib.persistence._stores.base import Draft
     from neuralib.persistence._stores.drafts import FolderDraft
 

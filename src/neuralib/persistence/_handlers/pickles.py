@@ -8,13 +8,13 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence import _disk, _pickling
-from neuralib.persistence._convert import as_dict
+from neuralib.persistence._classes.convert import as_dict
+from neuralib.persistence._codecs import framed_reader, frames, heads
+from neuralib.persistence._codecs.arrays import pickler
+from neuralib.persistence._codecs.pread import read_at
+from neuralib.persistence._codecs.reading import FAILURES, raise_explained, refuse_special_file
 from neuralib.persistence._errors import PersistenceError
-from neuralib.persistence._handlers import frames, heads, hopping
-from neuralib.persistence._handlers.arrays import pickler
 from neuralib.persistence._handlers.files import FileHandler
-from neuralib.persistence._handlers.places import read_at
-from neuralib.persistence._handlers.reading import FAILURES, raise_explained, refuse_special_file
 from neuralib.persistence._trust import untrusted
 from neuralib.persistence._trust.allowance import largest_content
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from neuralib.persistence._handlers.arrays import Writable
-    from neuralib.persistence._schema import PersistentClass
+    from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._codecs.arrays import Writable
     from neuralib.persistence._stores.base import Draft
     from neuralib.persistence._stores.drafts import FolderDraft
     from neuralib.persistence._stores.folder import FolderStore
@@ -142,7 +142,7 @@ class PickleHandler(FileHandler[T]):
         try:
             if data[:2] == GZIP_MAGIC:
                 return self._unpickled_content(bytes(data))
-            return hopping.read_bytes(data, self._unpickled)
+            return framed_reader.read_bytes(data, self._unpickled)
         finally:
             if type(data) is memoryview and len(_SPARE) < _MOST_SPARE:
                 _SPARE.append(data.obj)  # type: ignore[arg-type]
@@ -156,15 +156,15 @@ class PickleHandler(FileHandler[T]):
             os.lseek(fd, 0, os.SEEK_SET)
             return self._read_bytes(_rest(fd))
         if self.mmap_mode is not None:
-            return hopping.map_file(fd, self.mmap_mode, self._unpickled)
-        return hopping.read_file(fd, self._unpickled)
+            return framed_reader.map_file(fd, self.mmap_mode, self._unpickled)
+        return framed_reader.read_file(fd, self._unpickled)
 
     def _check_open(self, fd: int) -> bool:
         if self._own_reader:
             return super()._check_open(fd)
         size = refuse_special_file(fd)
         if read_at(fd, len(GZIP_MAGIC), 0) != GZIP_MAGIC:
-            return hopping.check_file(fd)
+            return framed_reader.check_file(fd)
         for _ in decompressed_parts(parts_of(fd, _CHECKED_AT_ONCE), self._largest_content(size)):
             pass
         return True
@@ -212,7 +212,7 @@ class PickleHandler(FileHandler[T]):
         """Return how many bytes a compressed file of *size* bytes may hold, where it is not trusted."""
         return largest_content(size) if isinstance(self._unpickled, untrusted.Reader) else None
 
-    _unpickled: hopping.Unpickle = staticmethod(hopping.unpickled)
+    _unpickled: framed_reader.Unpickle = staticmethod(framed_reader.unpickled)
 
 
 class GzipHandler(PickleHandler[T]):

@@ -1,0 +1,145 @@
+"""Methods written for a class: compiled once, with annotations and docstring, their source visible to debuggers."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence._classes.convert import replaced
+from neuralib.persistence._classes.field import missing
+from neuralib.persistence._classes.schema import default_maker
+from neuralib.persistence._classes.sources import keep_source, new_source_name
+from neuralib.persistence._errors import PersistenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from neuralib.persistence._classes.schema import PersistentClass
+
+_INDENT = "    "
+
+
+class _Names:
+    """Names for what a generated body refers to, none of which is the name of a field."""
+
+    def __init__(self, taken: list[str]) -> None:
+        self._taken = set(taken)
+        self.values: dict[str, Any] = {}
+
+    def free(self, wish: str) -> str:
+        while wish in self._taken:
+            wish = f"_{wish}"
+        self._taken.add(wish)
+        return wish
+
+    def bind(self, wish: str, value: object) -> str:
+        name = self.free(wish)
+        self.values[name] = value
+        return name
+
+
+def make_init(info: PersistentClass[Any]) -> Callable[..., None]:
+    """Return ``__init__``, which takes the keys: those after one with a default by keyword only."""
+    names = _Names(info.fields_name())
+    me = names.free("self")
+    parameters, body = [me], []
+    annotations: dict[str, Any] = {}
+    optional_seen = keyword_only = False
+    for it in info.key_fields():
+        name = it.field_name
+        annotations[name] = it._annotation
+        value = name
+        if it.autoinc:
+            default = "None"
+        elif not it.optional:
+            default = ""
+        elif (make := default_maker(it)) is None:
+            default = names.bind(f"default_{name}", it.default)
+        else:
+            default = names.bind(f"unset_{name}", missing)
+            value = f"{names.bind(f'make_{name}', make)}() if {name} is {default} else {name}"
+        if optional_seen and not default and not keyword_only:
+            # Python has no required positional parameter after an optional one; the order stays that of the class.
+            parameters.append("*")
+            keyword_only = True
+        optional_seen = optional_seen or bool(default)
+        parameters.append(f"{name}={default}" if default else name)
+        body.append(f"{me}.{name} = {value}")
+    annotations["return"] = None
+    keys = ", ".join(it.field_name for it in info.key_fields()) or "none"
+    return _compiled(info, names, "__init__", parameters, body, annotations, f"Make a result from its keys: {keys}.")
+
+
+def make_str(info: PersistentClass[Any]) -> Callable[..., str]:
+    """Return ``__str__``, which gives the file name without suffix."""
+    names = _Names(info.fields_name())
+    me = names.free("self")
+    name_of, problem = names.bind("name_of", info.filename), names.bind("PersistenceError", PersistenceError)
+    body = ["try:", f"    return {name_of}({me})", f"except {problem}:", f"    return repr({me})"]
+    doc = "Return the file name without suffix; the repr where the keys don't make one."
+    return _compiled(info, names, "__str__", [me], body, {"return": str}, doc)
+
+
+def make_repr(info: PersistentClass[Any]) -> Callable[..., str]:
+    """Return ``__repr__``, which shows the keys."""
+    names = _Names(info.fields_name())
+    me = names.free("self")
+    body = [f"keys = {tuple(it.field_name for it in info.key_fields())!r}"]
+    head = names.bind("class_name", info.cls_name)
+    body.append(f"shown = (f\"{{key}}={{getattr({me}, key, '<not set>')}}\" for key in keys)")
+    body.append(f"return {head} + '{{' + ', '.join(shown) + '}}'")
+    return _compiled(info, names, "__repr__", [me], body, {"return": str}, "Return the class and the keys, as text.")
+
+
+def make_replace(info: PersistentClass[Any]) -> Callable[..., Any]:
+    """Return ``_replace``, which copies a result with some fields changed."""
+    names = _Names(info.fields_name())
+    me, changes = names.free("self"), names.free("changes")
+    absent, copy_of = names.bind("missing", missing), names.bind("replaced", replaced)
+    fields = info.fields
+    parameters = [me, *(["*"] if fields else []), *(f"{it.field_name}={absent}" for it in fields)]
+    body = [f"{changes} = {{}}"]
+    for it in fields:
+        body += [
+            f"if {it.field_name} is not {absent}:",
+            f"    {changes}[{it.field_name!r}] = {it.field_name}",
+        ]
+    body.append(f"return {copy_of}({me}, {changes})")
+    annotations = {it.field_name: it._annotation for it in fields}
+    annotations["return"] = info.persistence_cls
+    doc = "Return a copy with the given fields changed; the number of the copy is open unless it is given."
+    return _compiled(info, names, "_replace", parameters, body, annotations, doc)
+
+
+def _repr_html_(self: object) -> str:  # pyright: ignore[reportUnusedFunction] - attached to classes
+    """Return the fields as a table, which notebooks show."""
+    from neuralib.persistence._showing import html  # what only notebooks need
+
+    return html.result_html(self)
+
+
+def _compiled(
+    info: PersistentClass[Any],
+    names: _Names,
+    name: str,
+    parameters: list[str],
+    body: list[str],
+    annotations: dict[str, Any],
+    doc: str,
+) -> Callable[..., Any]:
+    """Compile the method from names that were checked to be identifiers; every value comes in as an argument."""
+    cls = info.persistence_cls
+    source = f"def {name}({', '.join(parameters)}):\n" + textwrap.indent("\n".join(body or ["pass"]), _INDENT) + "\n"
+    factory = names.free("make_method")
+    outer = f"def {factory}({', '.join(names.values)}):\n{textwrap.indent(source, _INDENT)}{_INDENT}return {name}\n"
+    title = f"{cls.__module__}.{cls.__qualname__}.{name}"
+    file = new_source_name(title)
+    space: dict[str, Any] = {"__name__": cls.__module__}
+    exec(compile(outer, file, "exec"), space)  # noqa: S102
+    method: Callable[..., Any] = space[factory](**names.values)
+    method.__qualname__ = f"{cls.__qualname__}.{name}"
+    method.__module__ = cls.__module__
+    method.__doc__ = doc
+    method.__annotations__ = annotations
+    keep_source(file, title, outer, method)  # in a notebook, a class may be defined many times
+    return method

@@ -1,0 +1,302 @@
+"""The reading of a class body and its bases: which fields a persistence class has, and of which kind."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import keyword
+import sys
+import typing
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+from neuralib.persistence import _core
+from neuralib.persistence._classes import name_texts
+from neuralib.persistence._classes.field import PersistentField, missing
+from neuralib.persistence._errors import (
+    FieldDefinitionError,
+    KeyMismatchError,
+    NotPersistenceClassError,
+    shown,
+)
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+INFO = "_ast_persistence_cls_info_"
+LAYOUT = "_persistence_layout_"
+GENERATED = "_persistence_generated_"
+
+
+class PersistentClass(Generic[T]):
+    """What is known of a persistence class: its fields, in order, and how its name is made.
+
+    :param persistence_cls: the decorated class
+    :param persistence_name: the class's part of the file name; the class's own name by default
+    :param filename_field_splitter: the text between the parts of the file name
+    """
+
+    __slots__ = (
+        "_fields",
+        "_layout",
+        "_own_fields",
+        "cls_name",
+        "filename_field_splitter",
+        "named_fields",
+        "numbered",
+        "persistence_cls",
+    )
+
+    def __init__(
+        self, persistence_cls: type[T], persistence_name: str | None = None, filename_field_splitter: str = "-"
+    ) -> None:
+        self.persistence_cls = persistence_cls
+        self.cls_name = persistence_cls.__name__ if persistence_name is None else persistence_name
+        self.filename_field_splitter = filename_field_splitter
+        self._fields: tuple[PersistentField[Any], ...] = ()
+        self._own_fields: tuple[PersistentField[Any], ...] = ()
+        self._layout: _core.Layout | None = None
+        self.named_fields: tuple[PersistentField[Any], ...] = ()
+        """The key fields that show in the file name."""
+        self.numbered = False
+        """Whether it has an auto-increment field."""
+        name_texts.refuse_fixed_text(persistence_cls, "name=", self.cls_name)
+        name_texts.refuse_fixed_text(persistence_cls, "filename_field_splitter=", filename_field_splitter)
+
+    def __repr__(self) -> str:
+        return f"<PersistentClass {self.cls_name}: {', '.join(self.fields_name())}>"
+
+    @property
+    def fields(self) -> list[PersistentField[Any]]:
+        """All fields, those of bases first, in the order of their declaration."""
+        return list(self._fields)
+
+    @property
+    def layout(self) -> _core.Layout:
+        """The same, in the form that the compiled core works with."""
+        assert self._layout is not None, "the class is not completely decorated yet"
+        return self._layout
+
+    def fields_name(self) -> list[str]:
+        """Return the names of all fields."""
+        return [it.field_name for it in self._fields]
+
+    def key_fields(self) -> list[PersistentField[Any]]:
+        """Return the key fields."""
+        return [it for it in self._fields if it.init]
+
+    def get_field(self, name: str) -> PersistentField[Any] | None:
+        """Return the field called *name*, or None."""
+        return next((it for it in self._fields if it.field_name == name), None)
+
+    def autoinc_field(self) -> PersistentField[int] | None:
+        """Return the auto-increment field, or None."""
+        return next((it for it in self._fields if it.autoinc), None)
+
+    def is_autoinc_field_resolved(self, result: T | None, /, **kwargs: object) -> bool:
+        """Return whether *result*, or *kwargs*, has a number; True for a class without auto-increment field."""
+        return _core.is_numbered(self.layout, result, kwargs)
+
+    def validate(self, v: T, u: T | dict[str, Any]) -> bool:
+        """Return True where every validated key of *u*, a result or its values, agrees with *v*, the reference.
+
+        :raises KeyMismatchError: one does not (a :class:`FileNotFoundError`)
+        """
+        values = u if isinstance(u, dict) else None
+        for it in self._fields:
+            if it.validator is False:
+                continue
+            name = it.field_name
+            wanted = getattr(v, name, None)
+            found = getattr(u, name, None) if values is None else values.get(name)
+            if wanted is missing:
+                continue  # a wildcard agrees with anything
+            if not it.validate(wanted, found):
+                raise KeyMismatchError(self.persistence_cls.__qualname__, name, shown(wanted), shown(found))
+        return True
+
+    def filename(self, data: T | None, /, **kwargs: object) -> str:
+        """Return the file name, without suffix, for the keys of *data* replaced by *kwargs*.
+
+        A number that is still open shows as ``None``, a wildcard as ``*``.
+
+        :raises KeyNotSetError: a key of the name has no value
+        :raises UnknownFieldError: *kwargs* names no field
+        :raises UnsafeNameError: a value can't be part of a file name
+        """
+        name = _core.format_name(self.layout, data, kwargs)
+        if not _core.is_plain_name(name):
+            self.check_name(name, data, kwargs)
+        return name
+
+    def check_name(self, name: str, data: T | None, overrides: dict[str, Any]) -> None:
+        """Raise an error where *name*, made of these keys, can't be a file name.
+
+        :raises UnsafeNameError: it says which key is the cause
+        """
+        name_texts.check_name(self._fields, self.persistence_cls, name, data, overrides)
+
+
+@overload
+def ensure_persistence_class(data: type[T]) -> PersistentClass[T]: ...
+@overload
+def ensure_persistence_class(data: T) -> PersistentClass[T]: ...
+def ensure_persistence_class(data: Any) -> PersistentClass[Any]:
+    """Return what is known of the persistence class *data*, or of the class of the result *data*.
+
+    :raises NotPersistenceClassError: it is not decorated with ``@persistence_class`` (a :class:`RuntimeError`)
+    """
+    cls: Any = data if isinstance(data, type) else typing.get_origin(data) or type(data)
+    info: PersistentClass[Any] | None = getattr(cls, INFO, None)
+    if info is None:
+        raise NotPersistenceClassError(cls.__qualname__)
+    return info
+
+
+def read_class(cls: type[T], name: str | None, splitter: str) -> PersistentClass[T]:
+    """Read the annotations of *cls* and its persistence bases, and set aside its declarations.
+
+    :raises FieldDefinitionError: the class is declared in a way that can't work
+    """
+    info = PersistentClass(cls, name, splitter)
+    found: dict[str, PersistentField[Any]] = {}
+    for base in reversed(cls.__mro__[1:]):
+        base_info = base.__dict__.get(INFO)
+        if isinstance(base_info, PersistentClass):
+            found.update((it.field_name, it) for it in base_info._own_fields)
+        else:
+            _refuse_lost_declarations(cls, base)
+    own = _own_fields(cls)
+    found.update(own)
+    info._own_fields = tuple(own.values())
+    info._fields = tuple(found.values())
+    info.named_fields = tuple(it for it in info._fields if it.filename)
+    _refuse_second_autoinc(cls, info)
+    info.numbered = info.autoinc_field() is not None
+    for it in own.values():
+        _set_class_default(cls, it)
+    return info
+
+
+def _annotations_of(cls: type) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return dict(inspect.get_annotations(cls))
+
+
+def _resolver(cls: type) -> Callable[[Any], Any]:
+    def resolve(text: Any) -> Any:
+        module = sys.modules.get(cls.__module__)
+        try:
+            return eval(text, dict(vars(module)) if module else {}, {**vars(cls), cls.__name__: cls})  # noqa: S307
+        except Exception:  # an import under TYPE_CHECKING, a name of an enclosing function, ...: the text must do
+            return text
+
+    return resolve
+
+
+def _is_class_var(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        head = annotation.split("[", 1)[0].strip()
+        return head in {"ClassVar", "typing.ClassVar", "t.ClassVar"}
+    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
+
+
+def _own_fields(cls: type) -> dict[str, PersistentField[Any]]:
+    resolve = _resolver(cls)
+    annotations = _annotations_of(cls)
+    fields: dict[str, PersistentField[Any]] = {}
+    for name, annotation in annotations.items():
+        value = cls.__dict__.get(name, missing)
+        if _is_class_var(annotation) and not isinstance(value, PersistentField):
+            continue
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise FieldDefinitionError(cls.__qualname__, name, "is no name that an attribute can have")
+        declared = (
+            value.bound_to(name)
+            if isinstance(value, PersistentField)
+            else PersistentField(init=False, optional=value is not missing, default=value)
+        )
+        declared.field_name = name
+        declared.annotate(annotation, resolve)
+        if declared.autoinc:
+            _refuse_wrong_autoinc_type(cls, declared)
+        name_texts.refuse_fixed_text(cls, f"{name}: filename_prefix=", declared.filename_prefix)
+        fields[name] = declared
+    for name, value in cls.__dict__.items():
+        if isinstance(value, PersistentField) and name not in fields:
+            raise FieldDefinitionError(
+                cls.__qualname__, name, f"has no annotation: write '{name}: <type> = field(...)'"
+            )
+    return fields
+
+
+def _refuse_wrong_autoinc_type(cls: type, declared: PersistentField[Any]) -> None:
+    kind = declared.field_type
+    if kind is not int and kind != "int":
+        text = kind if isinstance(kind, str) else getattr(kind, "__name__", repr(kind))
+        raise FieldDefinitionError(
+            cls.__qualname__, declared.field_name, f"an auto-increment field must be annotated int, not {text}"
+        )
+
+
+def _refuse_second_autoinc(cls: type, info: PersistentClass[Any]) -> None:
+    numbered = [it.field_name for it in info.fields if it.autoinc]
+    if len(numbered) > 1:
+        raise FieldDefinitionError(
+            cls.__qualname__,
+            numbered[1],
+            f"a class can have one auto-increment field, and {numbered[0]} is one already: keep one of them",
+        )
+
+
+def _refuse_lost_declarations(cls: type, base: type) -> None:
+    for name, value in base.__dict__.items():
+        if isinstance(value, PersistentField):
+            raise FieldDefinitionError(
+                cls.__qualname__,
+                name,
+                f"is declared in {base.__qualname__}, which is no persistence class: decorate it with @persistence_class",
+            )
+
+
+def _set_class_default(cls: type, declared: PersistentField[Any]) -> None:
+    """Leave on the class what an instance without the attribute should show, and nothing else."""
+    name = declared.field_name
+    if isinstance(cls.__dict__.get(name), PersistentField):
+        delattr(cls, name)
+    if declared.init or not declared.optional:
+        return
+    make = default_maker(declared)
+    if make is None:
+        setattr(cls, name, declared.default)
+    else:
+        default = _OwnDefault(name, declared.default, make)
+        setattr(cls, name, default)
+
+
+def default_maker(declared: PersistentField[Any]) -> Callable[[], Any] | None:
+    """Return the function that makes the field's default anew, or None where one value can serve all results."""
+    if declared.default_factory is not None:
+        return declared.default_factory
+    if declared.default is not missing and type(declared.default).__hash__ is None:
+        return lambda: copy.deepcopy(declared.default)  # a list, dict, set or array: results must not share it
+    return None
+
+
+class _OwnDefault:
+    """A data field's default that each result gets anew, when it is first looked at."""
+
+    def __init__(self, name: str, default: object, make: Callable[[], object]) -> None:
+        self.name, self.default, self.make = name, default, make
+
+    def __get__(self, result: object | None, owner: type) -> object:
+        if result is None:
+            if self.default is missing:
+                raise AttributeError(f"type object {owner.__name__!r} has no attribute {self.name!r}")
+            return self.default
+        value = result.__dict__[self.name] = self.make()
+        return value

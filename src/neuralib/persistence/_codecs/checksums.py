@@ -1,0 +1,155 @@
+"""Checksums of files: the CRC-32 that gzip, zip and PNG use too, of pieces in order, aside, or of halves put together."""
+
+from __future__ import annotations
+
+import os
+import queue
+import zlib
+from functools import partial
+from typing import TYPE_CHECKING
+
+from neuralib.persistence._codecs.pread import read_into
+from neuralib.persistence._tasks import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+ASIDE_FROM = 1 << 24
+"""Bytes from which on threads are worth their start."""
+
+_LARGE = 1 << 16  # bytes that zlib-ng is imported for at once
+_A_CALL = 1 << 12  # the bytes that zlib adds up while it is called
+_PIECE = 1 << 20  # bytes that are read and added up together, while they are in the processor's cache
+_MOST_READERS = 4  # more don't make the memory quicker
+_POLYNOMIAL = 0xEDB88320  # of CRC-32, the coefficient of x**0 in the highest bit, as in all that follows
+_ONE, _X_TO_8 = 1 << 31, 1 << 23
+
+
+def checksum(data: Buffer, start: int = 0) -> int:
+    """Return the CRC-32 of *data*, going on from *start*."""
+    return _quickest(data, start)
+
+
+def _by_zlib(data: Buffer, start: int) -> int:
+    """Return the same by zlib, until it has taken about the time of the import of zlib-ng, which is several times faster.
+
+    Threads that come here at once count too little, or import it twice, which does no harm.
+    """
+    global _quickest, _until_import  # noqa: PLW0603  # of the process: the import is
+    size = memoryview(data).nbytes
+    _until_import -= size + _A_CALL
+    if size < _LARGE and _until_import > 0:
+        return zlib.crc32(data, start)
+    from zlib_ng import zlib_ng
+
+    _quickest = zlib_ng.crc32
+    return zlib_ng.crc32(data, start)
+
+
+_quickest: Callable[[Buffer, int], int] = _by_zlib
+_until_import = 1 << 23  # bytes: 2 ms
+
+
+def combined(first: int, second: int, size: int) -> int:
+    """Return the CRC-32 of two parts, given that of each and the *size* of the second in bytes.
+
+    Bytes after a part multiply its checksum by x**8 each, as polynomials over GF(2) modulo that of CRC-32.
+    """
+    power, factor = _ONE, _X_TO_8
+    while size:
+        if size & 1:
+            power = _times(power, factor)
+        factor = _times(factor, factor)
+        size >>= 1
+    return _times(power, first) ^ second
+
+
+def _times(a: int, b: int) -> int:
+    """Return the product of two polynomials over GF(2) modulo that of CRC-32."""
+    product = 0
+    while a:
+        if a & _ONE:
+            product ^= b
+        a = (a << 1) & 0xFFFFFFFF
+        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
+    return product
+
+
+class Aside:
+    """The checksum of many pieces, computed by a thread of its own while they are written."""
+
+    def __init__(self, start: int) -> None:
+        self._pieces: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
+        # It does not refer to this object, so that a thread that does it ends with this, wherever Ctrl-C may come.
+        self._task = Task(partial(_added_up, self._pieces, start))
+        self._task.begin()
+
+    def add(self, piece: Buffer) -> None:
+        """Take the next piece, which must not change before :meth:`result` is asked for."""
+        self._pieces.put(piece)
+
+    def result(self) -> int:
+        """Return the checksum of all pieces, once there are no more."""
+        self._pieces.put(None)
+        return self._task.result()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pieces"):
+            self._pieces.put(None)
+
+
+def _added_up(pieces: queue.SimpleQueue[Buffer | None], total: int) -> int:
+    """Return the checksum of *pieces* up to None, going on from *total*."""
+    while (piece := pieces.get()) is not None:
+        total = checksum(piece, total)
+    return total
+
+
+def _part_read(fd: int, left: memoryview, at: int, stopped: list[bool]) -> int:
+    """Fill *left* from the file open as *fd*, unless *stopped* says otherwise; return its checksum."""
+    found = 0
+    while left and not stopped[0]:
+        piece = left[:_PIECE]
+        read_into(fd, [piece], at)
+        found = checksum(piece, found)
+        left, at = left[len(piece) :], at + len(piece)
+    return found
+
+
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+def read_by_parts(fd: int, target: memoryview, at: int, start: int) -> int:
+    """Fill *target*, which is large, from the file open as *fd*; return the checksum, going on from *start*.
+
+    Each processor reads a part and adds it up, since one alone is kept from the speed of the memory by copying.
+
+    :param at: where in the file *target* begins, in bytes
+    :raises EOFError: the file ends too early
+    :raises OSError: it can't be read
+    """
+    count = min(_MOST_READERS, _processors())
+    size = -(-len(target) // count // _PIECE) * _PIECE  # rounded up: no part but the last ends within a page of memory
+    stopped = [False]
+    parts = [target[it : it + size] for it in range(0, len(target), size)]
+    tasks = [Task(partial(_part_read, fd, it, at + n * size, stopped)) for n, it in enumerate(parts)]
+    try:
+        for task in tasks[1:]:
+            task.begin()
+        for task, part in zip(tasks, parts, strict=True):
+            start = combined(start, task.result(), len(part))
+    finally:
+        stopped[0] = True  # Ctrl-C: nobody may read from a descriptor that is closed and given to another file
+        for task in tasks:
+            task.take()
+    return start
+
+
+BY_PARTS: Callable[[int, memoryview, int, int], int] | None = read_by_parts if hasattr(os, "preadv") else None
+"""The function, where the system can read so."""

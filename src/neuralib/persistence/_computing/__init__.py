@@ -1,0 +1,1 @@
+"""Results computed where they are missing."""

@@ -1,0 +1,1 @@
+"""What is in a store: queries, tables, what is missing, what is wrong."""

@@ -1,0 +1,1 @@
+"""Names, codec and store, composed: saving, loading, numbering."""

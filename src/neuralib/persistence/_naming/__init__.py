@@ -1,0 +1,1 @@
+"""Keys to text and back: how a name is read."""

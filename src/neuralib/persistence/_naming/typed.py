@@ -1,0 +1,157 @@
+"""The values that the texts in file names stand for, by the annotations of their keys."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import enum
+import pathlib
+import types
+import typing
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from neuralib.persistence._classes.field import PersistentField
+
+UNDECIDED: Final[Any] = object()
+"""In place of a value: the text alone does not tell it."""
+
+# str() of their instances is what they are made of. By name, so that none is imported for it.
+_MADE_OF_TEXT = {
+    "builtins.str",
+    "builtins.int",
+    "builtins.float",
+    "builtins.complex",
+    "decimal.Decimal",
+    "fractions.Fraction",
+    "uuid.UUID",
+}
+_CONTAINERS = (tuple, list, dict, set, frozenset)
+
+
+def reader_of(declared: PersistentField[Any]) -> Callable[[str], Any]:
+    """Return the function that gives the value of the key *declared* for its text in a name.
+
+    It is a value of the annotation: of ``'3'``, 3 for an int, ``'3'`` for a str. The function returns :data:`UNDECIDED`
+    where the annotation has no value of that text, or more than one (``None`` and ``'None'`` for an optional str), where
+    it is no type known here, and where the class makes the text by a function of its own, which can't be inverted.
+    """
+    return (lambda _: UNDECIDED) if callable(declared.filename) else reader_of_kind(declared.field_type)
+
+
+def reader_of_kind(kind: Any) -> Callable[[str], Any]:
+    """Return the function that gives the value of the annotation *kind* for its text: see :func:`reader_of`."""
+    if kind is int:
+        return _int_or_undecided
+    if kind is str:  # keys are not checked against their annotation, and None is a usual value of a str
+        return lambda text: UNDECIDED if text == "None" else text
+    return lambda text: _one_of(_candidates(kind, text), text)
+
+
+def _int_or_undecided(text: str) -> Any:
+    try:
+        value = int(text)
+    except ValueError:
+        return UNDECIDED
+    return value if str(value) == text else UNDECIDED
+
+
+def _one_of(candidates: Iterator[Any], text: str) -> Any:
+    """Return the one value of *candidates* whose text is *text*."""
+    found: list[Any] = []
+    for value in candidates:
+        if value is UNDECIDED:
+            return UNDECIDED
+        if str(value) == text and not any(type(it) is type(value) and it == value for it in found):
+            found.append(value)
+    if len(found) != 1 or (text == "None" and found[0] is not None):
+        return UNDECIDED
+    return found[0]
+
+
+def admits(annotation: Any, kind: type) -> bool | None:
+    """Return whether a value of *kind* may belong to *annotation*; None where the annotation does not tell."""
+    unknown = False
+    for it in _alternatives(annotation):
+        origin = typing.get_origin(it) or it
+        if origin is typing.Literal:
+            if any(isinstance(value, kind) for value in typing.get_args(it)):
+                return True
+        elif it is None:
+            continue
+        elif not isinstance(origin, type) or origin in {object, Any}:
+            unknown = True
+        elif issubclass(kind, origin):
+            return True
+    return None if unknown else False
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """Yield the types of a union; of wrappers that say more about a type, the type."""
+    while True:
+        if hasattr(annotation, "__supertype__"):  # NewType
+            annotation = annotation.__supertype__
+        elif typing.get_origin(annotation) is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            break
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        for it in typing.get_args(annotation):
+            yield from _alternatives(it)
+    else:
+        yield annotation
+
+
+def _candidates(annotation: Any, text: str) -> Iterator[Any]:
+    """Yield values of *annotation* that may have the text *text*; :data:`UNDECIDED` where it is not known."""
+    for it in _alternatives(annotation):
+        if typing.get_origin(it) is typing.Literal:
+            yield from typing.get_args(it)
+        elif it is None or it is type(None):
+            yield None
+        elif isinstance(it, type) and issubclass(it, enum.Enum):
+            yield from it
+        else:
+            read = _reader(typing.get_origin(it) or it)
+            if read is None:
+                yield UNDECIDED
+                return
+            try:
+                yield read(text)
+            except (ValueError, TypeError, SyntaxError, ArithmeticError, RecursionError, MemoryError):
+                continue
+
+
+def _reader(kind: Any) -> Callable[[str], Any] | None:
+    """Return the function that makes a value of *kind* of its text, or None where none is known."""
+    if not isinstance(kind, type):
+        return None
+    if kind is bool:
+        return _bool
+    if kind in {datetime.date, datetime.datetime, datetime.time}:
+        return kind.fromisoformat
+    if kind in _CONTAINERS:
+        return lambda text: _instance(kind, ast.literal_eval(text))
+    made_of_text = f"{kind.__module__}.{kind.__qualname__}" in _MADE_OF_TEXT
+    is_path = issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib")
+    return kind if made_of_text or is_path or _is_numpy_number(kind) else None
+
+
+def _bool(text: str) -> bool:
+    if text not in {"True", "False"}:
+        raise ValueError(text)
+    return text == "True"
+
+
+def _instance(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(kind)
+    return value
+
+
+def _is_numpy_number(kind: type) -> bool:
+    return kind.__module__ == "numpy" and any(it.__qualname__ == "number" for it in kind.__mro__)

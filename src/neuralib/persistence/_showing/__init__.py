@@ -1,0 +1,1 @@
+"""Values as text, HTML and small pictures."""
