@@ -14,7 +14,8 @@ from checks import Pair, check_round_trip, filled
 from hypothesis import given, settings, strategies as st
 
 from neuralib.persistence import CorruptResultError, GzipHandler, PickleHandler, _disk, load, results_equal, save
-from neuralib.persistence._codecs import checksums, framed_reader, frames, pread
+from neuralib.persistence._bytes import checksums, pread
+from neuralib.persistence._codecs import framed_reader, frames
 
 LARGE = 100_000
 

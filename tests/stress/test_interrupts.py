@@ -10,7 +10,7 @@ import pytest
 from stress.bench import WAYS, Bench
 from stress.interruptions import ENDLESS, Interruption, interrupted_by_another, interrupted_by_timer
 
-from neuralib.persistence._codecs import checksums
+from neuralib.persistence._bytes import checksums
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted under /proc")
 

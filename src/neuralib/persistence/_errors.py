@@ -295,3 +295,21 @@ class NameTakenError(PersistenceError, FileExistsError):
             f"{self.path} already holds another result of {self.owner}, with the keys {keys(self.theirs)}; "
             f"the keys ({keys(self.mine)}) give the same file name: use another splitter or a filename_prefix"
         )
+
+
+class OtherClassError(PersistenceError, TypeError):
+    """A file holds a result of another class of the same name."""
+
+    def __init__(
+        self, owner: str, path: str, found: str, fields: tuple[str, ...] = (), found_fields: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(owner, path, found, fields, found_fields)
+        self.owner, self.path, self.found = owner, path, found
+        self.fields, self.found_fields = fields, found_fields
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} holds a result of another class, {self.found} ({', '.join(self.found_fields)}), "
+            f"not of {self.owner} ({', '.join(self.fields)}): use another folder, or give one of the classes "
+            f"another name, as in @persistence_class(name=...)"
+        )

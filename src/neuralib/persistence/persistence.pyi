@@ -17,7 +17,6 @@ from neuralib.persistence._classes.schema import (
     PersistentClass as PersistentClass,
     ensure_persistence_class as ensure_persistence_class,
 )
-from neuralib.persistence._codecs.heads import FileHead as FileHead, read_head as read_head
 from neuralib.persistence._core import filename as filename
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
@@ -31,6 +30,7 @@ from neuralib.persistence._errors import (
     NotAResultError as NotAResultError,
     NothingFoundError as NothingFoundError,
     NotPersistenceClassError as NotPersistenceClassError,
+    OtherClassError as OtherClassError,
     PersistenceError as PersistenceError,
     StackError as StackError,
     UnknownFieldError as UnknownFieldError,
@@ -43,7 +43,12 @@ from neuralib.persistence._finding.found import Found as Found, Hit as Hit
 from neuralib.persistence._handlers.base import PersistenceHandler as PersistenceHandler
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
-from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
+from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
+from neuralib.persistence._handlers.pickles import (
+    GzipHandler as GzipHandler,
+    PickleHandler as PickleHandler,
+    ZstdHandler as ZstdHandler,
+)
 from neuralib.persistence._trust.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 
 __all__ = [
@@ -66,6 +71,7 @@ __all__ = [
     "NotPersistenceClassError",
     "NothingFoundError",
     "ObjectHead",
+    "OtherClassError",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",
@@ -76,6 +82,7 @@ __all__ = [
     "UnsafeNameError",
     "UntrustedTypeError",
     "WrongResultClassError",
+    "ZstdHandler",
     "as_dict",
     "auto_generated_content",
     "autoinc_field",

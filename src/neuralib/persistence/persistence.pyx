@@ -20,6 +20,7 @@ from neuralib.persistence._errors import (
     NotAResultError,
     NotPersistenceClassError,
     NothingFoundError,
+    OtherClassError,
     PersistenceError,
     StackError,
     UnknownFieldError,
@@ -33,8 +34,8 @@ from neuralib.persistence._finding.checking import FileCheck
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._finding.found import Found, Hit
-from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
-from neuralib.persistence._codecs.heads import FileHead, read_head
+from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler, ZstdHandler
+from neuralib.persistence._handlers.heads import FileHead, read_head
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
 
@@ -58,6 +59,7 @@ __all__ = [
     "NotPersistenceClassError",
     "ObjectHead",
     "NothingFoundError",
+    "OtherClassError",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",
@@ -68,6 +70,7 @@ __all__ = [
     "UnsafeNameError",
     "UntrustedTypeError",
     "WrongResultClassError",
+    "ZstdHandler",
     "as_dict",
     "auto_generated_content",
     "autoinc_field",

@@ -142,6 +142,11 @@ class PersistentField(Generic[T]):
             self._annotation = self._resolve(self._annotation)
         return self._annotation
 
+    @property
+    def annotation(self) -> Any:
+        """The annotation as it was written: a str, where annotations are postponed."""
+        return self._annotation
+
     def annotate(self, annotation: Any, resolve: Callable[[Any], Any] | None = None) -> None:
         """Set the annotation, and how to resolve it where it is text."""
         self._annotation, self._resolve = annotation, resolve

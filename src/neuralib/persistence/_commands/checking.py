@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._codecs.heads import read_head
 from neuralib.persistence._commands import names
-from neuralib.persistence._commands.content import checker
+from neuralib.persistence._commands.content import check
 from neuralib.persistence._commands.entries import SUFFIXES, hits_in, paths_in
 from neuralib.persistence._commands.schemes import scheme_of_most
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import KeyMismatchError, PersistenceError, shown
 from neuralib.persistence._finding.checking import check_name
+from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
+from neuralib.persistence._stores.paths import PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,6 @@ def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | N
     :raises OSError: there is no such folder
     """
     files = [it for path in paths for it in _files_at(path, recursive=recursive, info=info)]
-    check = checker()._check
     damaged: list[tuple[str, Exception]] = []
     plain: list[str] = []
     whole: list[str] = []
@@ -79,7 +79,7 @@ def _compared_by(info: PersistentClass[Any], paths: list[str]) -> tuple[list[tup
     for path in progress(paths, "looking at the keys of file"):
         handler = handlers[".pkl.gz" if path.endswith(".gz") else ".pkl"]
         try:
-            if not check_name(handler, path):
+            if not check_name(handler._keeper, PATHS, path):
                 unknown.append(path)
         except PersistenceError as error:
             misnamed.append((path, error))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from neuralib.persistence._classes.decorator import persistence_class
-from neuralib.persistence._classes.schema import INFO
-from neuralib.persistence._codecs.reading import FAILURES, opened, raise_explained
+from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
+from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._handlers.pickles import PickleHandler
+from neuralib.persistence._handlers.pickles import reader_for
+from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._keeping.records import CodecRecords
+from neuralib.persistence._stores.paths import PATHS
 
 
 @persistence_class
@@ -17,9 +19,15 @@ class _Any:
     """Stands for the class of a result, where what is asked of a file needs none."""
 
 
-def checker() -> PickleHandler[Any]:
-    """Return a handler for files of any class: it can check them, and read what is in them."""
-    return PickleHandler(_Any, os.curdir)
+_INFO = ensure_persistence_class(_Any)
+
+
+def check(path: str) -> bool:
+    """Read the file *path* to its end; return whether a checksum says that it is what was saved.
+
+    :raises PersistenceError: it is damaged, or no result
+    """
+    return CodecRecords(_INFO, PickleCodec()).check(PATHS, path)
 
 
 def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
@@ -29,12 +37,12 @@ def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
     :raises UntrustedTypeError: it holds something else, and is not trusted
     :raises PersistenceError: it is damaged, or no result
     """
-    handler = PickleHandler(_Any, os.curdir, trusted=trusted)
     try:
-        found = opened(path, handler._read_open)
+        with PATHS.open(path) as source:
+            found = PickleCodec().decode(source, trust=reader_for(_INFO, trusted))
     except FAILURES as error:
-        raise_explained(error, path)
-    if isinstance(found, dict) and all(isinstance(it, str) for it in found):
+        raise_explained(error, PATHS, path)
+    if isinstance(found, dict) and all(isinstance(name, str) for name in found):
         return found
     if hasattr(type(found), INFO):
         return dict(vars(found))

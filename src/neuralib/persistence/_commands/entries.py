@@ -6,11 +6,11 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._codecs.heads import read_head
 from neuralib.persistence._commands import names
 from neuralib.persistence._commands.schemes import Reader, Scheme, SchemeError, scheme_of_all, scheme_of_most
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._showing.previews import is_array
 from neuralib.persistence._stores.system import LEFTOVER_PREFIX, joined
@@ -250,18 +250,13 @@ def _read_names(group: list[Entry]) -> None:
         it.take_keys(reading)
 
 
-class _Careful(PickleHandler[Any]):
-    """Finds without trust: what names don't tell is read from heads."""
-
-    def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
-        return read_head(path).fields
-
-
 def hits_in(folder: str, info: PersistentClass[Any], *, recursive: bool) -> Iterator[tuple[str, Hit[Any]]]:
     """Yield the files in *folder* of the class *info*, with their paths; no file is opened whose name says enough."""
     for place in [it for it, _, _ in os.walk(folder)] if recursive else [folder]:
         for suffix in SUFFIXES:
-            for hit in progress(_Careful(info.persistence_cls, place, ext=suffix).find(), "looking at file"):
+            for hit in progress(
+                PickleHandler(info.persistence_cls, place, ext=suffix, trusted=False).find(), "looking at file"
+            ):
                 yield hit.name if place == os.curdir else joined(place, hit.name), hit
 
 

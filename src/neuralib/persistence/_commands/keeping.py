@@ -155,11 +155,14 @@ def convert(options: argparse.Namespace, screen: Screen) -> int:
 
     def action(entry: Entry) -> None:
         nonlocal after
+        from neuralib.persistence._codecs.gzipped import GZIP
         from neuralib.persistence._commands.conversion import convert_file
 
         target = f"{entry.path}.gz" if compress else entry.path.removesuffix(".gz")
         try:
-            convert_file(entry.path, target, compress=compress, level=options.level, keep=options.keep)
+            convert_file(
+                entry.path, target, compression=GZIP if compress else None, level=options.level, keep=options.keep
+            )
         except FileExistsError as error:
             raise FileExistsError(error.errno, "is there already; nothing was changed", target) from error
         after += os.stat(target).st_size

@@ -6,7 +6,6 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._codecs.heads import FileHead, read_head
 from neuralib.persistence._commands.classes import class_info, units_of
 from neuralib.persistence._commands.content import fields_of
 from neuralib.persistence._commands.differences import difference_text, differences
@@ -14,6 +13,7 @@ from neuralib.persistence._commands.entries import UsageError
 from neuralib.persistence._commands.plain import as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_json
 from neuralib.persistence._errors import UntrustedTypeError
+from neuralib.persistence._handlers.heads import FileHead, read_head
 from neuralib.persistence._showing.previews import is_array, shape_text, size_of, size_text, type_text, value_text
 
 if TYPE_CHECKING:

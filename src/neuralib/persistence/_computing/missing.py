@@ -122,7 +122,7 @@ class _Task:
         """Return whether it was computed and saved, and was not there by then; or what went wrong."""
         try:
             handler = _handler_of(self._batch, lambda: self._options.persistence_handler(self._dest))
-            if is_there(handler, template):
+            if is_there(handler._keeper, template):
                 return False  # somebody else was quicker
             result = self._options.compute_cache(template)
             if result is None:

@@ -15,6 +15,7 @@ from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _disk
+from neuralib.persistence._os_errors import explained, explained_any
 from neuralib.persistence._stores import exclusive, system
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ class FolderDraft:
     :param durable: write it through to the disk before it is published
     """
 
-    __slots__ = ("_chunks", "_durable", "_file", "_finished", "_folder", "_hidden", "_pending", "_published", "size")
+    __slots__ = ("_chunks", "_file", "_finished", "_folder", "_hidden", "_pending", "_published", "durable", "size")
 
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
-        self._durable = durable
+        self.durable = durable
         self._chunks: list[Buffer] = []
         self._pending = 0  # bytes in _chunks
         self.size = 0
@@ -77,7 +78,7 @@ class FolderDraft:
                 for chunk in self._chunks if as_they_are else [self._joined()]:
                     system.write_all(fd, chunk)
         except OSError as error:
-            raise system.explained(error, "writing a result into the folder", self._folder) from error
+            raise explained(error, "writing a result into the folder", self._folder) from error
         self._chunks.clear()
         self._pending = 0
 
@@ -92,7 +93,7 @@ class FolderDraft:
         try:
             self._file = self._in_folder(self._open_here)
         except OSError as error:
-            raise system.explained(error, "making a file in the folder", self._folder) from error
+            raise explained(error, "making a file in the folder", self._folder) from error
         return self._file
 
     def _in_folder(self, opening: Callable[[], _disk.OpenFile]) -> _disk.OpenFile:
@@ -100,7 +101,7 @@ class FolderDraft:
         try:
             return opening()
         except FileNotFoundError:
-            system.make_folder(self._folder, durable=self._durable)
+            system.make_folder(self._folder, durable=self.durable)
             return opening()
 
     def _open_here(self) -> _disk.OpenFile:
@@ -119,7 +120,7 @@ class FolderDraft:
             if not self._chunks:
                 self._chunks.append(b"")
             self._flush()
-        if self._durable:
+        if self.durable:
             self.sync()
         if self._hidden is not None:
             self._close()  # network file systems report a full disk only now
@@ -135,7 +136,7 @@ class FolderDraft:
             elif self._published is not None:
                 system.sync_file(self._published)
         except OSError as error:
-            raise system.explained(error, "writing a result through to the disk", self._folder) from error
+            raise explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
@@ -143,7 +144,7 @@ class FolderDraft:
         :raises FileExistsError: the name is taken: nothing was changed
         """
         target = system.joined(self._folder, name)
-        is_small = self._file is None and not self._finished and not self._durable  # nothing was written yet
+        is_small = self._file is None and not self._finished and not self.durable  # nothing was written yet
         if is_small and system.publish_whole(self._folder, target, self._joined()) is not None:
             self._published = target
             return
@@ -158,7 +159,7 @@ class FolderDraft:
         if self._hidden is not None:
             self._publish_hidden(target)
         self._published = target
-        if self._durable:
+        if self.durable:
             system.sync_names(self._folder)
 
     def publish_over(self, name: str) -> None:
@@ -178,10 +179,10 @@ class FolderDraft:
         try:
             exclusive.rename_over(self._hidden, target)
         except OSError as error:
-            raise system.explained(error, "giving the result its name", target) from error
+            raise explained(error, "giving the result its name", target) from error
         self._hidden = None
         self._published = target
-        if self._durable:
+        if self.durable:
             system.sync_names(self._folder)
 
     def _linked(self, path: str) -> bool:
@@ -192,7 +193,7 @@ class FolderDraft:
         except FileExistsError:
             raise
         except OSError as error:
-            raise system.explained(error, "giving the result its name", path) from error
+            raise explained(error, "giving the result its name", path) from error
 
     def _copy_to_hidden(self) -> None:
         """Write what is in the file without name, which can't get one here, into a file with a hidden one."""
@@ -204,10 +205,10 @@ class FolderDraft:
             while part := os.read(unnamed.fd, _SPILL_BYTES):
                 system.write_all(self._file.fd, part)
         except OSError as error:
-            raise system.explained(error, "writing a result into the folder", self._folder) from error
+            raise explained(error, "writing a result into the folder", self._folder) from error
         finally:
             unnamed.close()
-        if self._durable:
+        if self.durable:
             self.sync()
         self._close()
 
@@ -237,7 +238,7 @@ class FolderDraft:
         except InterruptedError:
             pass  # the descriptor is gone all the same
         except OSError as error:
-            raise system.explained(error, "closing a result in the folder", self._folder) from error
+            raise explained(error, "closing a result in the folder", self._folder) from error
 
     def _keep_mode(self, mode: int) -> None:
         file = self._file.fd if self._file is not None else self._hidden
@@ -255,7 +256,7 @@ class FolderDraft:
         except FileExistsError:
             raise
         except OSError as error:
-            raise system.explained(error, "giving the result its name", target) from error
+            raise explained(error, "giving the result its name", target) from error
         self._hidden = None
 
 
@@ -266,11 +267,11 @@ class HookDraft:
     published under their own names, once the one that counts is.
     """
 
-    __slots__ = ("_durable", "_folder", "_hidden", "_published")
+    __slots__ = ("_folder", "_hidden", "_published", "durable")
 
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
-        self._durable = durable
+        self.durable = durable
         self._published: list[str] = []
         self._hidden = hidden = system.hidden_path(folder)  # noted before it is there: Ctrl-C may come in between
         target = system.joined(folder, name)
@@ -278,7 +279,7 @@ class HookDraft:
         try:
             os.mkdir(hidden)
         except OSError as error:
-            raise system.explained(error, "making a folder for it in the folder", folder) from error
+            raise explained(error, "making a folder for it in the folder", folder) from error
         try:
             write(Path(hidden, name))
             if not os.path.lexists(f"{hidden}/{name}"):
@@ -287,7 +288,7 @@ class HookDraft:
                 raise FileNotFoundError(errno.ENOENT, f"{problem}, while saving a result as", target)
         except Exception as error:
             self.discard()
-            told = system.explained_any(error, "writing a result by _save_persistence", target)
+            told = explained_any(error, "writing a result by _save_persistence", target)
             if told is error:
                 raise
             raise told from error
@@ -310,13 +311,11 @@ class HookDraft:
                 os.lstat(f"{folder}/{it}").st_size for folder, files in system.walked(self._hidden) for it in files
             )
         except OSError as error:
-            raise system.explained(
-                error, "looking at what _save_persistence wrote for the folder", self._folder
-            ) from error
+            raise explained(error, "looking at what _save_persistence wrote for the folder", self._folder) from error
 
     def finish(self) -> None:
         """Write the files through to the disk where the draft is durable."""
-        if self._durable:
+        if self.durable:
             self.sync()
 
     def sync(self) -> None:
@@ -331,7 +330,7 @@ class HookDraft:
                         system.sync_file(f"{folder}/{file}")
                     system.sync_folder(folder)
         except OSError as error:
-            raise system.explained(error, "writing a result through to the disk", self._folder) from error
+            raise explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
@@ -355,21 +354,21 @@ class HookDraft:
                     beside[f"{self._hidden}/{it}"] = place = system.joined(self._folder, it)
                     system.refuse_special(place)
         except OSError as error:
-            raise system.explained(error, "looking at what _save_persistence wrote for", target) from error
+            raise explained(error, "looking at what _save_persistence wrote for", target) from error
         try:
             rename(f"{self._hidden}/{name}", target)
         except FileExistsError:
             raise
         except OSError as error:
-            raise system.explained(error, "giving the result its name", target) from error
+            raise explained(error, "giving the result its name", target) from error
         self._published.append(target)
         for source, place in beside.items():
             try:
                 os.replace(source, place)
             except OSError as error:
-                raise system.explained(error, "giving a file beside the result its name", place) from error
+                raise explained(error, "giving a file beside the result its name", place) from error
             self._published.append(place)
-        if self._durable:
+        if self.durable:
             system.sync_names(self._folder)
 
     def discard(self) -> None:
