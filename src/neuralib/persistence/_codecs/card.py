@@ -58,6 +58,8 @@ class Card(NamedTuple):
     descriptions: dict[str, str] = {}  # noqa: RUF012
     numbered: str | None = None
     """The auto-increment key."""
+    function_keys: tuple[str, ...] = ()
+    """The keys in the file name whose text a function of the class makes, which may leave them out."""
     arrays: tuple[ArrayPlace, ...] = ()
 
     @property
@@ -83,6 +85,7 @@ class Card(NamedTuple):
             ("units", self.units),
             ("descriptions", self.descriptions),
             ("numbered", self.numbered),
+            ("function_keys", self.function_keys),
         ):
             if value:
                 found[name] = value
@@ -113,6 +116,7 @@ def _card_of(found: Any, pickle_bytes: int) -> Card:
     fields = found["fields"]
     keys = tuple((_text(name), _text(prefix)) for name, prefix in found["keys"])
     key_names = tuple(_text(name) for name in found["key_names"])
+    function_keys = tuple(_text(name) for name in found.get("function_keys", ()))
     units, descriptions = found.get("units", {}), found.get("descriptions", {})
     version, numbered = found.get("version", 0), found.get("numbered")
     for texts in (fields, units, descriptions):
@@ -122,7 +126,7 @@ def _card_of(found: Any, pickle_bytes: int) -> Card:
             or not all(type(text) is str for text in texts.values())
         ):
             raise ValueError("fields must be texts by name")
-    for name in (*(name for name, _ in keys), *key_names, *units, *descriptions):
+    for name in (*(name for name, _ in keys), *key_names, *function_keys, *units, *descriptions):
         if name not in fields:
             raise ValueError(f"{name!r} is none of its fields")
     if type(version) is not int or version < 0 or not (numbered is None or numbered in key_names):
@@ -139,6 +143,7 @@ def _card_of(found: Any, pickle_bytes: int) -> Card:
         units,
         descriptions,
         numbered,
+        function_keys,
         _places_of(found.get("arrays", []), pickle_bytes),
     )
 
@@ -193,6 +198,7 @@ def _made(info: PersistentClass[Any]) -> Card:
         _noted(declared, "unit"),
         _noted(declared, "description"),
         info.layout.autoinc,
+        tuple(field.field_name for field in info.named_fields if callable(field.filename)),
     )
 
 
