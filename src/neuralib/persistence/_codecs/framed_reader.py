@@ -203,7 +203,7 @@ def _check_pickle(source: Source) -> bool:
 
 def _RawSource(source: Source) -> io.RawIOBase:  # noqa: N802  # it makes one
     file: Any = source.file()
-    return file.raw if isinstance(file, io.BufferedReader) else file  # type: ignore[no-any-return]
+    return file.detach() if isinstance(file, io.BufferedReader) else file  # type: ignore[no-any-return]
 
 
 def _structure(source: Source, tail: Tail) -> bytes:
