@@ -205,7 +205,7 @@ def _made(info: PersistentClass[Any]) -> Card:
 def _noted(declared: list[Any], what: str) -> dict[str, str]:
     found = {field.field_name: getattr(field, what, "") for field in declared}
     if what == "unit":
-        found = {field.field_name: found[field.field_name] or unit_of(field.annotation) for field in declared}
+        found = {field.field_name: found[field.field_name] or unit_of(field.field_type) for field in declared}
     return {name: text for name, text in found.items() if text}
 
 
