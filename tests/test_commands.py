@@ -23,13 +23,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
 
 from neuralib.persistence import (
     CorruptResultError,
     GzipHandler,
     PickleHandler,
-    as_dict,
     autoinc_field,
     field,
     load,
@@ -37,7 +35,11 @@ from neuralib.persistence import (
     read_head,
     results_equal,
 )
-from neuralib.persistence._commands import entries, names
+from neuralib.persistence._classes.schema import ensure_persistence_class
+from neuralib.persistence._codecs.card import card_of
+from neuralib.persistence._codecs.gzipped import GZIP
+from neuralib.persistence._codecs.pickles import PickleCodec
+from neuralib.persistence._commands import entries
 from neuralib.persistence._commands.conversion import convert_file
 from neuralib.persistence._commands.entry import main, parser
 
@@ -327,44 +329,6 @@ def test_ls_marks_a_file_under_another_name(folder, capsys):
     assert sum("problem" in it for it in json.loads(output(capsys, "ls", "many", "--json"))) == 1
 
 
-# ------------------------------------------------------------------------------------------ how names are read
-
-words = st.text("ab-_.#1é", max_size=6)
-
-
-@given(
-    animals=st.lists(words, min_size=1, max_size=4, unique=True),
-    kind=st.sampled_from(["cond", "x_y"]),
-    splitter=st.sampled_from("-_+"),
-    data=st.sampled_from([0, "A", None, "b-1"]),
-)
-@settings(max_examples=150, deadline=None)
-def test_names_and_heads_agree(animals, kind, splitter, data):
-    """What a class would read from a file name is what is read without it, whatever the values."""
-
-    @persistence_class(name=kind.replace(splitter, "."), filename_field_splitter=splitter)
-    class Made:
-        animal: str = field(filename=True)
-        plane: int = field(filename=True, filename_prefix="plane")
-        hidden: object = field()
-        run: int = field(filename=True, filename_prefix="#")
-        value: object
-
-    results = []
-    for i, animal in enumerate(animals):
-        results.append(Made(animal, i % 2, data, i + 10))
-        results[-1].value = data
-    found_names = [f"{it}.pkl" for it in results]
-    fields = [as_dict(it) for it in results]
-    reading = names.reading_of(found_names, fields)
-    for name, it in zip(found_names, fields, strict=True):
-        texts = {key: text for key, value in it.items() if (text := names._text(value)) is not None}
-        assert names.fits(names.stem_of(name), texts, reading, splitter)
-    assert set(reading.keys) >= {"plane", "run"} or len(results) == 1
-    if len(animals) > 1 and not any(splitter in it for it in animals):
-        assert reading.class_name == kind.replace(splitter, ".")
-
-
 # ------------------------------------------------------------------------------------------ show
 
 
@@ -376,20 +340,49 @@ def test_show_tells_fields_without_trust(folder, capsys):
     # By its value, or by its name, as Python 3.11 wrote it at first.
     assert re.search(r"\.colour +\S*test_commands\.Colour(\.RED)? +\S*test_commands\.Colour(\(1\)|\.RED)", out)
     assert re.search(r"weights +float64 +5 +40 B +\[0 1 2 3 4\]", out)
-    assert "Hz" not in out
     found = json.loads(output(capsys, "show", "--json", first_of(folder)))
     assert found["fields"]["weights"] == {"array": [5], "dtype": "float64", "size_bytes": 40}
     assert found["fields"]["run"] == 0
     assert len(json.loads(output(capsys, "show", "--json", path, path))) == 2
 
 
-def test_show_tells_units_of_the_class(folder, capsys):
-    """They are in its annotations, not in files."""
-    out = output(capsys, "show", "--class", f"{__file__}:Shuffle", first_of(folder))
+def test_show_tells_class_and_units_from_the_card(folder, capsys):
+    """The file says of itself what its fields are measured in; no class is imported."""
+    out = output(capsys, "show", first_of(folder))
+    assert re.match(rf"\S+\n{re.escape(Shuffle.__module__)}:Shuffle, [\d.]+ k?B, pickle\n", out)
     assert re.search(r"weights +float64 +5 +40 B +a\.u\.", out)
     assert re.search(r"rate +float +Hz +30\.0", out)
-    found = json.loads(output(capsys, "show", "--json", "--class", f"{__file__}:Shuffle", first_of(folder)))
+    found = json.loads(output(capsys, "show", "--json", first_of(folder)))
+    assert found["class"] == f"{Shuffle.__module__}:Shuffle"
     assert found["units"] == {"weights": "a.u.", "rate": "Hz"}
+    assert "gzip\n" in output(capsys, "show", next(folder.glob("*.gz")))
+    plain = folder / "of_others.pkl"
+    plain.write_bytes(pickle.dumps({"rate": 30.0}))
+    assert "Hz" not in output(capsys, "show", plain)
+    assert json.loads(output(capsys, "show", "--json", plain))["class"] is None
+
+
+def test_show_tells_version_and_descriptions_from_the_card(folder, capsys):
+    """Where the class has them."""
+    card = card_of(ensure_persistence_class(Shuffle))._replace(version=3, descriptions={"rate": "of the camera"})
+    path = folder / "cache-Shuffle-A00-s-#9.pkl"
+    with open(path, "wb") as file:
+        PickleCodec().for_class(card).encode({"animal": "A00", "session": "s", "run": 9, "rate": 30.0}, Written(file))
+    out = output(capsys, "show", path)
+    assert ":Shuffle, version 3, " in out
+    assert re.search(r"rate +float +Hz +30\.0 +of the camera", out)
+    found = json.loads(output(capsys, "show", "--json", path))
+    assert (found["version"], found["descriptions"]) == (3, {"rate": "of the camera"})
+
+
+class Written:
+    """A file as a codec writes to it."""
+
+    def __init__(self, file):
+        self.write = file.write
+
+    def reserve(self, size_bytes):
+        pass
 
 
 class Touch:
@@ -477,15 +470,20 @@ def test_verify_finds_files_under_another_name(folder, capsys):
     assert "1 under another name" in output(capsys, "verify", "many/" + expected[0], "many/" + names[5], status=1)
 
 
-def test_verify_says_which_names_it_could_not_compare(folder, capsys):
-    """Of one file alone that does not fit, of texts that a class makes by a function, of objects of a class."""
+def test_one_file_alone_is_held_against_its_name(folder, capsys):
+    """Its card says how the name is made: no other file is needed."""
     many(folder.parent / "many")
     alone = folder.parent / "many" / "cache-Shuffle-A1-2023-01-03-#7.pkl"
+    assert "1 whole, 0 damaged\n" in output(capsys, "verify", alone)
     alone = alone.replace(folder.parent / "cache-Shuffle-A9-2023-01-03-#7.pkl")
-    found = json.loads(output(capsys, "verify", alone, "--json"))
-    assert found["names_not_compared"] == [str(alone)]
-    assert "give --class" in output(capsys, "verify", alone)
-    assert "renamed" in output(capsys, "verify", alone, "--class", f"{__file__}:Shuffle", status=1)
+    for options in ([], ["--class", f"{__file__}:Shuffle"]):
+        assert "renamed" in output(capsys, "verify", alone, *options, status=1)
+    chosen = alone.replace(folder.parent / "my best.pkl")
+    assert json.loads(output(capsys, "verify", chosen, "--json"))["names_not_compared"] == [str(chosen)]
+
+
+def test_verify_says_which_names_it_could_not_compare(folder, capsys):
+    """Of texts that a class makes by a function, of objects of a class, of files of other programs."""
 
     @persistence_class
     class Rounded:
@@ -504,6 +502,13 @@ def test_verify_says_which_names_it_could_not_compare(folder, capsys):
 
     PickleHandler(Coloured, folder.parent / "coloured").save_persistence(Coloured(Colour.RED))
     assert "1 file can't be held" in output(capsys, "verify", "coloured")
+    (folder.parent / "coloured" / "cache-Upstream-A00.pkl").write_bytes(pickle.dumps({"animal": "A00"}))
+    (folder.parent / "coloured" / "model.pkl").write_bytes(pickle.dumps({"animal": "A00"}))
+    found = json.loads(output(capsys, "verify", "coloured", "--json"))
+    assert [os.path.basename(it) for it in found["names_not_compared"]] == [
+        "cache-Coloured-Colour.RED.pkl",
+        "cache-Upstream-A00.pkl",
+    ]
 
 
 @persistence_class
@@ -596,7 +601,7 @@ def test_convert_there_and_back_gives_the_same_bytes(tmp_path):
     packed = tmp_path / f"{plain.name}.gz"
     os.chmod(plain, 0o640)
     os.utime(plain, ns=(10**18, 10**18))
-    convert_file(str(plain), str(packed), compress=True, level=1)
+    convert_file(str(plain), str(packed), compression=GZIP, level=1)
     assert not plain.exists()
     assert packed.stat().st_mtime_ns == 10**18
     assert os.name == "nt" or packed.stat().st_mode & 0o777 == 0o640
@@ -604,7 +609,7 @@ def test_convert_there_and_back_gives_the_same_bytes(tmp_path):
     GzipHandler(Tuning, tmp_path / "own").save_persistence(result)
     own = GzipHandler(Tuning, tmp_path / "own").filepath(result)
     assert gzip.decompress(own.read_bytes()) == gzip.decompress(packed.read_bytes())
-    convert_file(str(packed), str(plain), compress=False)
+    convert_file(str(packed), str(plain), compression=None)
     assert plain.read_bytes() == before
     assert plain.stat().st_size == status.st_size
     mapped = load(Tuning, plain, mmap_mode="r").table
@@ -614,21 +619,22 @@ def test_convert_there_and_back_gives_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_files_of_others_are_converted_as_they_are(tmp_path, protocol):
-    """Of every protocol; what follows the end of the pickle is not part of it."""
+    """Of every protocol, byte for byte."""
     fields = {"sftf": (1, 2), "table": {key: it for key, it in values().items() if key != "trap"}}
     path = tmp_path / "cache_tuning_sftf(1, 2).pkl"
-    path.write_bytes(pickle.dumps(fields, protocol) + b"more")
+    path.write_bytes(pickle.dumps(fields, protocol))
+    before = path.read_bytes()
     expected = load(Tuning, path)
     for compress in (True, False):
         target = tmp_path / f"{path.name}.gz" if compress else path
         source = path if compress else tmp_path / f"{path.name}.gz"
-        convert_file(str(source), str(target), compress=compress)
+        convert_file(str(source), str(target), compression=GZIP if compress else None)
         found = load(Tuning, target)
         assert results_equal(found, expected)
         for key, it in found.table.items():
             assert type(it) is type(expected.table[key])
             assert getattr(it, "dtype", None) == getattr(expected.table[key], "dtype", None)
-    assert not load(Tuning, path, mmap_mode="r").table["large"].flags.owndata or protocol < 5
+    assert path.read_bytes() == before
 
 
 def test_convert_never_loses_a_result(tmp_path, monkeypatch):
@@ -641,38 +647,38 @@ def test_convert_never_loses_a_result(tmp_path, monkeypatch):
     good = path.read_bytes()
     path.write_bytes(good[:50] + b"!" + good[51:])
     with pytest.raises(CorruptResultError):
-        convert_file(str(path), str(packed), compress=True)
+        convert_file(str(path), str(packed), compression=GZIP)
     path.write_bytes(good)
     packed.write_bytes(b"somebody's")
     with pytest.raises(FileExistsError):
-        convert_file(str(path), str(packed), compress=True)
+        convert_file(str(path), str(packed), compression=GZIP)
     assert packed.read_bytes() == b"somebody's"
     packed.unlink()
     from neuralib.persistence._commands import conversion
 
-    monkeypatch.setattr(conversion, "_same", lambda a, b: False)
+    monkeypatch.setattr(conversion, "_sum_of", lambda path: (0, 0))
     with pytest.raises(CorruptResultError, match="not what was read"):
-        convert_file(str(path), str(packed), compress=True)
+        convert_file(str(path), str(packed), compression=GZIP)
     monkeypatch.undo()
     assert sorted(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == good
     if hasattr(os, "symlink"):
         os.symlink(path, tmp_path / "link.pkl")
         with pytest.raises(OSError, match="is a link"):
-            convert_file(str(tmp_path / "link.pkl"), f"{tmp_path}/link.pkl.gz", compress=True)
+            convert_file(str(tmp_path / "link.pkl"), f"{tmp_path}/link.pkl.gz", compression=GZIP)
 
 
 def test_convert_from_the_command_line(folder, capsys):
     """Both ways, of chosen results, with the source kept on request."""
     assert "converted 3 files" in output(capsys, "convert", folder, "animal=A00", "--to", "gzip")
     assert sum(it.name.endswith(".gz") for it in folder.iterdir()) == 5
-    assert "converted 1 file" in output(capsys, "convert", f"{first_of(folder)}.gz", "--to", "pickle", "--keep")
+    assert "converted 1 file" in output(capsys, "convert", f"{first_of(folder)}.gz", "--to", "plain", "--keep")
     assert {Path(first_of(folder)), Path(f"{first_of(folder)}.gz")} <= set(folder.iterdir())
     status, out, err = run(capsys, "convert", first_of(folder), "--to", "gzip", "--level", "9")
     assert status == 1
     assert "is there already; nothing was changed" in err
     assert "no result to convert" in output(capsys, "convert", f"{first_of(folder)}.gz", "--to", "gzip")
-    assert "--level" in refusal(capsys, "convert", folder, "--all", "--to", "pickle", "--level", "3")
+    assert "--level" in refusal(capsys, "convert", folder, "--all", "--to", "plain", "--level", "3")
     (folder / "model.pkl").write_bytes(pickle.dumps([1]))
     output(capsys, "convert", folder, "animal=A-1", "--to", "gzip")
     assert (folder / "model.pkl").exists()

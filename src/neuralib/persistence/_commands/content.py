@@ -6,7 +6,7 @@ from typing import Any
 
 from neuralib.persistence._classes.decorator import persistence_class
 from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
-from neuralib.persistence._codecs.pickles import PickleCodec
+from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._handlers.pickles import reader_for
 from neuralib.persistence._keeping.reading import FAILURES, raise_explained
@@ -47,3 +47,10 @@ def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
     if hasattr(type(found), INFO):
         return dict(vars(found))
     raise NotAResultError("any persistence class", path, f"a {type(found).__qualname__}")
+
+
+def compression_name(path: str) -> str:
+    """Return how the file *path* is compressed; an empty text where it is not."""
+    with PATHS.open(path) as source:
+        compression = compression_of(source.read_at(4, 0))
+    return "" if compression is None else compression.name

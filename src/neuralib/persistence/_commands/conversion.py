@@ -38,16 +38,17 @@ def convert_file(
     :raises FileExistsError: *target* is there already
     :raises CorruptResultError: *path* is damaged
     """
-    if os.path.islink(path):
-        raise OSError(errno.EINVAL, "is a link: convert the file that it leads to", path)
-    status = os.stat(path)
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is a link or no file: convert the file that it leads to", path)
     folder, name = os.path.split(target)
-    store = FolderStore(folder)
-    draft = store.draft(durable=True)
+    draft = FolderStore(folder).draft(durable=True)
     try:
         with PATHS.open(path) as source:
             PickleCodec().check(source)
             before = _copied(source, draft, compression, level)
+        # Before it has a name: somebody else's link may have that by the time it could be changed by its path.
+        draft.set_status(status.st_mode, (status.st_atime_ns, status.st_mtime_ns))
         draft.publish_new(name)
     except FileExistsError:
         raise
@@ -55,16 +56,17 @@ def convert_file(
         raise_explained(error, PATHS, path)
     finally:
         draft.discard()
-    try:
-        os.chmod(target, stat.S_IMODE(status.st_mode))
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-        if _sum_of(target) != before:
-            raise CorruptResultError(target, "what was written is not what was read")
-    except BaseException:
+    if _sum_of(target) != before:
         os.unlink(target)
-        raise
+        raise CorruptResultError(target, "what was written is not what was read")
     if not keep:
+        if _identity(os.lstat(path)) != _identity(status):
+            raise OSError(errno.EBUSY, f"was replaced meanwhile, and stays beside {target}", path)
         os.unlink(path)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _content(source: Source) -> Iterator[bytes]:

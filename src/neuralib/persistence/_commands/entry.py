@@ -31,11 +31,11 @@ exit status: 0 all is well; 1 a file is damaged, results differ, or something fa
 # By command: the module with the function of that name, one line about it, and examples.
 _COMMANDS = {
     "ls": ("listing", "list results: classes, keys, counts, sizes", "ls results animal=A00 animal=A01\nls -r --csv . > results.csv\nls results --class lab.results:Shuffle     # by names alone, which opens no file"),
-    "show": ("looking", "show what is in files: fields, shapes, dtypes, sizes", 'show results/cache-Shuffle-A00-20230101-#0.pkl\nshow --json FILE\nshow --class lab/results.py:Shuffle FILE    # with units: Annotated[np.ndarray, "Hz"]'),
+    "show": ("looking", "show what is in files: fields, shapes, dtypes, sizes", "show results/cache-Shuffle-A00-20230101-#0.pkl\nshow --json FILE"),
     "verify": ("keeping", "read files to their end and say which are damaged, or have another name than their keys say", "verify results && echo all whole\nverify -r --json . > report.json\nverify results --class lab.results:Shuffle   # names held against keys exactly"),
     "du": ("listing", "add up sizes by class or key", "du -r results\ndu results --by animal"),
     "rm": ("keeping", "remove results, after a question", "rm results animal=A00 --dry-run\nrm results animal=A00 --yes"),
-    "convert": ("keeping", "compress results, or make them plain again", "convert results --all --to gzip\nconvert FILE.pkl.gz --to pickle --keep"),
+    "convert": ("keeping", "compress results, or make them plain again", "convert results --all --to zstd\nconvert FILE.pkl.gz --to plain --keep"),
     "diff": ("looking", "show how two results differ", "diff old/cache-Mean-A00.pkl new/cache-Mean-A00.pkl"),
     "demo": ("demo", "save, find and load a few results in a temporary folder", "demo"),
     "completion": ("completion", "write what makes a shell complete this command", 'eval "$(neuralib-persistence completion bash)"'),
@@ -83,9 +83,10 @@ def _add_arguments(parts: dict[str, argparse.ArgumentParser]) -> None:
         parts[name].add_argument("-n", "--dry-run", action="store_true", help="only say what would be done")
         parts[name].add_argument("--all", action="store_true", help="all results of a folder")
     parts["rm"].add_argument("-y", "--yes", action="store_true", help="don't ask")
-    parts["convert"].add_argument("--to", choices=["gzip", "pickle"], required=True)
+    parts["rm"].add_argument("--force", action="store_true", help="also files that are no results")
+    parts["convert"].add_argument("--to", choices=["plain", "gzip", "zstd"], required=True)
     parts["convert"].add_argument("--keep", action="store_true", help="keep the source")
-    parts["convert"].add_argument("--level", type=int, choices=range(10), metavar="0-9", help="of compression")
+    parts["convert"].add_argument("--level", type=int, metavar="N", help="of compression: gzip 0 to 9, zstd 1 to 22")
     parts["diff"].add_argument("a", metavar="A")
     parts["diff"].add_argument("b", metavar="B")
     parts["completion"].add_argument("shell", choices=["bash", "zsh"])
@@ -93,7 +94,7 @@ def _add_arguments(parts: dict[str, argparse.ArgumentParser]) -> None:
         _add_output(parts[name], "--json")
     for name in ("show", "diff"):
         parts[name].add_argument("--trust", action="store_true", help="load all objects: code in the file is run")
-    for name in ("ls", "du", "show", "verify", "rm", "convert"):
+    for name in ("ls", "du", "verify", "rm", "convert"):
         parts[name].add_argument(
             "--class", dest="class_", metavar="MODULE:CLASS", help="of this class, which is imported"
         )
@@ -165,6 +166,8 @@ def _run(options: argparse.Namespace) -> int:
         raise
     except (UsageError, PersistenceError) as error:
         return _failed(str(error))
+    except ImportError as error:  # what reads zstd, of Python before 3.14
+        return _failed("; ".join([str(error), *getattr(error, "__notes__", ())]))
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     return status

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands.checking import checked
-from neuralib.persistence._commands.classes import class_info
+from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.entries import Entry, UsageError, selected, targets
 from neuralib.persistence._commands.screen import Screen, progress, write_json
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
@@ -26,8 +26,7 @@ def verify(options: argparse.Namespace, screen: Screen) -> int:
     paths, wanted = targets(options.paths)
     if wanted:
         raise UsageError(f"verify takes files and folders, and {next(iter(wanted))}= is neither")
-    info = class_info(options.class_) if options.class_ else None
-    found = checked(paths, recursive=options.recursive, info=info)
+    found = checked(paths, recursive=options.recursive, info=class_asked_for(options))
     status = 1 if found.damaged or found.misnamed else 0
     if options.json:
         write_json(screen, _report(found))
@@ -76,7 +75,7 @@ def _tell(found: Checked, screen: Screen) -> None:
 def rm(options: argparse.Namespace, screen: Screen) -> int:
     """Remove results, after a question."""
     entries = _chosen(options, "rm")
-    return _done_to_each(options, screen, entries, "remove", "removed", lambda it: os.unlink(it.path))
+    return _done_to_each(options, screen, entries, "remove", "removed", lambda entry: os.unlink(entry.path))
 
 
 def _chosen(options: argparse.Namespace, command: str) -> list[Entry]:
@@ -87,11 +86,15 @@ def _chosen(options: argparse.Namespace, command: str) -> list[Entry]:
         )
     if not wanted and not options.all and any(os.path.isdir(it) for it in paths):
         raise UsageError(f"{command} of a whole folder needs --all; key=value chooses some of its results")
-    info = class_info(options.class_) if options.class_ else None
-    entries = selected(options.paths, recursive=options.recursive, info=info)
+    found = selected(options.paths, recursive=options.recursive, info=class_asked_for(options))
+    named = [entry for entry in found if entry.path in paths]
+    others = [entry.path for entry in named if not entry.is_result]
+    if others and command == "rm" and not options.force:
+        more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+        raise UsageError(f"{others[0]}{more}: no result of this library; nothing was removed. --force removes it too")
     # A damaged file is nobody's match, but whoever converts a folder wants to hear of it; other pickles are not ours.
     heard = CorruptResultError if command == "convert" else ()
-    return [it for it in entries if it.problem is None or it.path in paths or isinstance(it.problem, heard)]
+    return [entry for entry in found if entry.problem is None or entry in named or isinstance(entry.problem, heard)]
 
 
 def _done_to_each(
@@ -145,24 +148,31 @@ def _reason(error: Exception) -> str:
 
 
 def convert(options: argparse.Namespace, screen: Screen) -> int:
-    """Convert results from plain to compressed, or back; a source goes when its copy is known to be the same."""
-    compress = options.to == "gzip"
-    if options.level is not None and not compress:
-        raise UsageError("--level is of --to gzip")
-    entries = [it for it in _chosen(options, "convert") if it.path.endswith(".gz") != compress]
-    before = sum(it.size_bytes for it in entries)
+    """Convert results from one compression to another, or to none; a source goes when its copy is known to be the same."""
+    from neuralib.persistence._codecs.gzipped import GZIP
+    from neuralib.persistence._codecs.zstd import ZSTD
+    from neuralib.persistence._commands.conversion import convert_file
+
+    compression, ending, levels = {
+        "plain": (None, "", range(0)),
+        "gzip": (GZIP, ".gz", range(10)),
+        "zstd": (ZSTD, ".zst", range(1, 23)),
+    }[options.to]
+    if options.level is not None and options.level not in levels:
+        raise UsageError(f"--level {options.level}: --to {options.to} has no such level; gzip has 0 to 9, zstd 1 to 22")
+
+    def target_of(entry: Entry) -> str:
+        return entry.path.removesuffix(".gz").removesuffix(".zst") + ending
+
+    entries = [entry for entry in _chosen(options, "convert") if target_of(entry) != entry.path]
+    before = sum(entry.size_bytes for entry in entries)
     after = 0
 
     def action(entry: Entry) -> None:
         nonlocal after
-        from neuralib.persistence._codecs.gzipped import GZIP
-        from neuralib.persistence._commands.conversion import convert_file
-
-        target = f"{entry.path}.gz" if compress else entry.path.removesuffix(".gz")
+        target = target_of(entry)
         try:
-            convert_file(
-                entry.path, target, compression=GZIP if compress else None, level=options.level, keep=options.keep
-            )
+            convert_file(entry.path, target, compression=compression, level=options.level, keep=options.keep)
         except FileExistsError as error:
             raise FileExistsError(error.errno, "is there already; nothing was changed", target) from error
         after += os.stat(target).st_size

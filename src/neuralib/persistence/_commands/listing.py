@@ -7,17 +7,20 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._commands.classes import class_info
+from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.entries import Entry, UsageError, entries_in, natural, targets
 from neuralib.persistence._commands.plain import as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_csv, write_json
 from neuralib.persistence._errors import NotAResultError
+from neuralib.persistence._keeping.identity import is_same_class
 from neuralib.persistence._showing.previews import count_text, printable, size_text, value_text
 from neuralib.persistence._stores.system import joined
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
+
+    from neuralib.persistence._codecs.card import Card
 
 UNKNOWN_CLASS = "(class unknown)"
 _LARGEST = 1 << 63
@@ -41,7 +44,7 @@ def ls(options: argparse.Namespace, screen: Screen) -> int:
 def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
     """Return the results that there are, and how many pickle files are something else."""
     paths, wanted = targets(options.paths)
-    info = class_info(options.class_) if options.class_ else None
+    info = class_asked_for(options)
     found = []
     for folder in paths or [os.curdir]:
         if not os.path.isdir(folder):
@@ -55,27 +58,48 @@ def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
             heads=getattr(options, "heads", False),
             alone=len(paths) < 2,
         )
-    results = [it for it in found if it.name.startswith("cache") or not isinstance(it.problem, NotAResultError)]
+    results = [entry for entry in found if entry.is_result or not isinstance(entry.problem, NotAResultError)]
+    _label_classes(results)
     return results, len(found) - len(results)
+
+
+def _label_classes(entries: list[Entry]) -> None:
+    """Set the label of each entry: the class's name, with its module where there are several classes of that name."""
+    classes: list[Card] = []
+    class_of: dict[int, Card] = {}
+    for card in {id(entry.card): entry.card for entry in entries if entry.card is not None}.values():
+        found = next((other for other in classes if other.name == card.name and is_same_class(card, other)), card)
+        class_of[id(card)] = found
+        if found is card:
+            classes.append(card)
+    names = Counter(card.name for card in classes)
+    paths = Counter((card.name, card.class_name) for card in classes)
+    for entry in entries:
+        if entry.card is None:
+            entry.label = entry.class_name or UNKNOWN_CLASS
+            continue
+        card = class_of[id(entry.card)]
+        entry.label = card.name
+        if names[card.name] > 1:
+            fields = f", with {', '.join(card.fields)}" if paths[card.name, card.class_name] > 1 else ""
+            entry.label += f" ({card.class_name}{fields})"
 
 
 def _first_of_each(entries: list[Entry], limit: int | None) -> list[Entry]:
     """Return the first *limit* of each class, in their order; all where there is no limit."""
-    if limit is None:
-        return entries
     seen: Counter[str] = Counter()
     found = []
-    for it in entries:
-        seen[it.class_name] += 1
-        if seen[it.class_name] <= limit:
-            found.append(it)
+    for entry in entries:
+        seen[entry.label] += 1
+        if limit is None or seen[entry.label] <= limit:
+            found.append(entry)
     return found
 
 
 def _by_class(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
     groups: dict[str, list[Entry]] = {}
-    for it in entries:
-        groups.setdefault(it.class_name or UNKNOWN_CLASS, []).append(it)
+    for entry in entries:
+        groups.setdefault(entry.label, []).append(entry)
     return dict(sorted(groups.items()))
 
 
@@ -145,6 +169,7 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
     found = {
         "path": entry.path,
         "class": entry.class_name or None,
+        "class_path": entry.type_name or None if entry.card is None else entry.card.class_name,
         "keys": {key: as_json(value) for key, value in entry.keys.items()},
         "size_bytes": entry.size_bytes,
         "saved": _iso(entry.modified),
@@ -165,7 +190,7 @@ def _csv(entries: list[Entry], screen: Screen) -> None:
     rows = (
         [
             it.path,
-            it.class_name,
+            it.label,
             *(_key_text(it, key) for key in keys),
             it.size_bytes,
             _iso(it.modified),
@@ -208,14 +233,14 @@ def du(options: argparse.Namespace, screen: Screen) -> int:
     """Add up the sizes of results, by class, or by the values of keys."""
     entries, _ = _found(options)
     by = options.by or []
-    known = {key for it in entries for key in it.fields | it.keys}
+    known = {name for it in entries for name in it.known_fields}
     for key in by:
         if entries and key not in known:
             raise UsageError(f"--by {key}: no result has such a field; there are {', '.join(sorted(known)) or 'none'}")
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for it in entries:
         values = it.fields | it.keys
-        place = (it.class_name or UNKNOWN_CLASS, *(_by_text(values, key) for key in by))
+        place = (it.label, *(_by_text(values, key) for key in by))
         groups.setdefault(place, []).append(it)
     found = sorted(groups.items(), key=lambda it: -_total(it[1]))
     total = _total(entries)

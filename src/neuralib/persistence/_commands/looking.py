@@ -6,8 +6,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._commands.classes import class_info, units_of
-from neuralib.persistence._commands.content import fields_of
+from neuralib.persistence._commands.content import compression_name, fields_of
 from neuralib.persistence._commands.differences import difference_text, differences
 from neuralib.persistence._commands.entries import UsageError
 from neuralib.persistence._commands.plain import as_json
@@ -28,54 +27,49 @@ _COLUMNS = [
     Column("size", right=True, spare=True),
     Column("unit"),
     Column("value", spare=True),
+    Column("description", spare=True),
 ]
 
 
 def show(options: argparse.Namespace, screen: Screen) -> int:
     """Show what is in result files."""
-    info = class_info(options.class_) if options.class_ else None
     shown = []
-    for i, path in enumerate(options.files):
+    for number, path in enumerate(options.files):
         if os.path.isdir(path):
             raise UsageError(f"{path} is a folder: see what is in it by `neuralib-persistence ls`")
         head = read_head(path)
         fields = fields_of(path, trusted=True) if options.trust else head.fields
-        units = units_of(info or (_own_class(head) if options.trust else None))
         if options.json:
-            shown.append(_as_dict(path, head, fields, units))
+            shown.append(_as_dict(path, head, fields))
             continue
-        if i:
+        if number:
             screen.line()
-        _show(path, head, fields, units, screen)
+        _show(path, head, fields, screen)
     if options.json:
         write_json(screen, shown if len(shown) > 1 else shown[0])
     return 0
 
 
-def _own_class(head: FileHead) -> Any:
-    """Return what is known of the class that the file names, which is trusted."""
-    if head.type_name is None:
-        return None
-    module, _, name = head.type_name.rpartition(".")
-    return class_info(f"{module}:{name}")
-
-
-def _show(path: str, head: FileHead, fields: dict[str, Any], units: dict[str, str], screen: Screen) -> None:
+def _show(path: str, head: FileHead, fields: dict[str, Any], screen: Screen) -> None:
     screen.line(path, "bold")
-    facts = [size_text(head.size_bytes), "gzip" if head.compressed else "pickle"]
-    if head.type_name is not None:
+    facts = [size_text(head.size_bytes), compression_name(path) or "pickle"]
+    card = head.card
+    if card is not None:
+        facts = [card.class_name, *([f"version {card.version}"] if card.version else []), *facts]
+    elif head.type_name is not None:
         facts.insert(0, f"an instance of {head.type_name}")
     screen.line(", ".join(facts), "dim")
     rows = []
     for name, value in fields.items():
-        rows.append(_row(name, value, units.get(name, "")))
+        notes = ("", "") if card is None else (card.units.get(name, ""), card.descriptions.get(name, ""))
+        rows.append(_row(name, value, *notes))
         rows += [_row(f"  {label}", part) for label, part in _parts(value)]
     screen.table(_COLUMNS, rows)
     if not head.complete:
         screen.line("… and more: the file has too much in it to be shown without trust (--trust shows all)", "yellow")
 
 
-def _row(name: str, value: Any, unit: str = "") -> list[str]:
+def _row(name: str, value: Any, unit: str = "", description: str = "") -> list[str]:
     size = size_of(value)
     return [
         name,
@@ -84,6 +78,7 @@ def _row(name: str, value: Any, unit: str = "") -> list[str]:
         "" if size is None else size_text(size),
         unit,
         value_text(value),
+        description,
     ]
 
 
@@ -100,16 +95,23 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from pairs[:_MOST_PARTS]
 
 
-def _as_dict(path: str, head: FileHead, fields: dict[str, Any], units: dict[str, str]) -> dict[str, Any]:
-    return {
+def _as_dict(path: str, head: FileHead, fields: dict[str, Any]) -> dict[str, Any]:
+    found = {
         "path": path,
-        "class": head.type_name,
+        "class": head.type_name if head.card is None else head.card.class_name,
         "size_bytes": head.size_bytes,
         "compressed": head.compressed,
         "complete": head.complete,
         "fields": {name: as_json(value) for name, value in fields.items()},
-        **({"units": units} if units else {}),
     }
+    if head.card is not None:
+        notes: dict[str, Any] = {
+            "version": head.card.version,
+            "units": head.card.units,
+            "descriptions": head.card.descriptions,
+        }
+        found.update({name: note for name, note in notes.items() if note})
+    return found
 
 
 # ------------------------------------------------------------------------------------------ diff

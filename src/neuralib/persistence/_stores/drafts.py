@@ -33,7 +33,18 @@ class FolderDraft:
     :param durable: write it through to the disk before it is published
     """
 
-    __slots__ = ("_chunks", "_file", "_finished", "_folder", "_hidden", "_pending", "_published", "durable", "size")
+    __slots__ = (
+        "_chunks",
+        "_file",
+        "_finished",
+        "_folder",
+        "_hidden",
+        "_pending",
+        "_published",
+        "_status",
+        "durable",
+        "size",
+    )
 
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
@@ -45,6 +56,7 @@ class FolderDraft:
         self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
         self._published: str | None = None  # the path under which it was published
+        self._status: tuple[int, tuple[int, int]] | None = None  # see set_status
 
     def write(self, data: Buffer, /) -> int:
         """Add *data*, which must not change before the draft is published; return its size in bytes."""
@@ -111,6 +123,23 @@ class FolderDraft:
     def _open_hidden(self) -> _disk.OpenFile:
         self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
         return system.create(self._hidden)
+
+    def set_status(self, mode: int, times_ns: tuple[int, int]) -> None:
+        """Give the file the permissions of *mode*, and times, before it has a name. Nothing may be written afterwards.
+
+        :param times_ns: of the last access and the last change, in nanoseconds since 1970
+        """
+        self._status = mode, times_ns
+        if self._chunks:
+            self._flush()
+        self._keep_status()
+
+    def _keep_status(self) -> None:
+        if self._status is not None:
+            mode, times_ns = self._status
+            fd = self._opened().fd
+            self._keep_mode(mode)
+            os.utime(fd if os.utime in os.supports_fd else self._hidden or fd, ns=times_ns)
 
     def finish(self) -> None:
         """Write what is pending, and through to the disk where the draft is durable."""
@@ -204,6 +233,7 @@ class FolderDraft:
             os.lseek(unnamed.fd, 0, os.SEEK_SET)
             while part := os.read(unnamed.fd, _SPILL_BYTES):
                 system.write_all(self._file.fd, part)
+            self._keep_status()
         except OSError as error:
             raise explained(error, "writing a result into the folder", self._folder) from error
         finally:
