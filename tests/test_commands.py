@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from neuralib.persistence import (
     CorruptResultError,
     GzipHandler,
     PickleHandler,
+    ZstdHandler,
     autoinc_field,
     field,
     load,
@@ -39,9 +41,11 @@ from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._codecs.gzipped import GZIP
 from neuralib.persistence._codecs.pickles import PickleCodec
-from neuralib.persistence._commands import entries
+from neuralib.persistence._commands import conversion, entries
 from neuralib.persistence._commands.conversion import convert_file
 from neuralib.persistence._commands.entry import main, parser
+from neuralib.persistence._stores import system
+from neuralib.persistence._stores.drafts import FolderDraft
 
 
 class Colour(enum.Enum):
@@ -329,6 +333,276 @@ def test_ls_marks_a_file_under_another_name(folder, capsys):
     assert sum("problem" in it for it in json.loads(output(capsys, "ls", "many", "--json"))) == 1
 
 
+# ------------------------------------------------------------------------------------------ what the card tells
+
+
+class Stim(enum.Enum):
+    GRATING = 1
+    NOISE = 2
+
+
+@persistence_class
+class Trial:
+    animal: str = field(filename=True)
+    stim: Stim = field(filename=True)
+    run: int = autoinc_field(filename_prefix="#")
+    note: str
+    weights: np.ndarray
+
+
+def trials(root, count=100, handler=PickleHandler, note=""):
+    keeper = handler(Trial, root)
+    for i in range(count):
+        result = Trial(f"A{i % 5}", Stim.GRATING if i % 4 else Stim.NOISE)
+        result.note, result.weights = note, np.arange(3.0)
+        keeper.save_persistence(result)
+    return keeper
+
+
+@persistence_class
+class Noted:
+    animal: str = field(filename=True)
+    session: str = field(filename=True)
+    note: str
+    run: int = autoinc_field(filename_prefix="#")
+
+
+def test_an_empty_data_field_is_no_key_of_the_name(folder, capsys):
+    """Of 100 intact files, 75 were called misnamed, because any name ends with an empty text."""
+    handler = PickleHandler(Noted, "noted")
+    for i in range(100):
+        result = Noted(f"A{i % 3}", f"s{i % 7}")
+        result.note = "" if i % 4 else "good"
+        handler.save_persistence(result)
+    assert re.fullmatch(r"100 files of [\d.]+ kB: 100 whole, 0 damaged\n", output(capsys, "verify", "noted"))
+    for options in ([], ["--heads"]):
+        out = output(capsys, "ls", "noted", *options)
+        assert "says otherwise" not in out
+        assert out.splitlines()[1].split() == ["animal", "session", "run", "size", "saved", "file"]
+    found = json.loads(output(capsys, "ls", "noted", "--json", "animal=A1", "run=3"))
+    assert {it["keys"]["run"] for it in found} == {3}
+
+
+@pytest.mark.parametrize("count", [12, 100])
+def test_enum_keys_are_found_and_shown_without_the_class(folder, capsys, count):
+    """By their texts in the names, of few files and of many."""
+    trials("trials", count)
+    out = output(capsys, "ls", "trials", "stim=Stim.GRATING")
+    assert f"Trial  {count * 3 // 4} results" in out
+    assert out.splitlines()[1].split() == ["animal", "stim", "run", "size", "saved", "file"]
+    assert out.splitlines()[2].split()[:3] == ["A0", "Stim.GRATING", "0"]
+    assert output(capsys, "ls", "trials", "stim=Stim.GREY") == "no results\n"
+    rows = json.loads(output(capsys, "du", "trials", "--by", "stim", "--json"))
+    assert {it["stim"]: it["results"] for it in rows} == {"Stim.GRATING": count * 3 // 4, "Stim.NOISE": count // 4}
+    assert f"would remove {count // 4} files" in output(capsys, "rm", "trials", "stim=Stim.NOISE", "-n")
+    renamed = next(Path("trials").glob("cache-Trial-A1-*"))
+    renamed.replace(f"trials/cache-Trial-A9-Stim.GRATING-{renamed.name.split('-')[-1]}")
+    assert "1 under another name" in output(capsys, "verify", "trials", status=1)
+
+
+@persistence_class
+class Split:
+    animal: str = field(filename=True)
+    stim: Stim = field(filename=True)
+    part: str = field(filename=True)
+
+
+def test_values_in_the_file_decide_between_readings_of_its_name(folder, capsys):
+    """Where a value has the splitter; a key that only the class can write is what the name has left."""
+    for animal, part in (("A-1", "x"), ("A", "1-x"), ("A", "x")):
+        PickleHandler(Split, "split").save_persistence(Split(animal, Stim.NOISE, part))
+    found = json.loads(output(capsys, "ls", "split", "--json"))
+    assert sorted(tuple(it["keys"].values()) for it in found) == [
+        ("A", "Stim.NOISE", "1-x"),
+        ("A", "Stim.NOISE", "x"),
+        ("A-1", "Stim.NOISE", "x"),
+    ]
+
+
+def result_class(module, qualname="Result", **annotations):
+    """A class as another module or notebook has it."""
+    cls = type(qualname, (), {
+        "__module__": module, "__qualname__": qualname, "animal": field(filename=True),
+        "__annotations__": {"animal": str, **annotations},
+    })  # fmt: skip
+    return persistence_class(cls)
+
+
+@pytest.mark.parametrize("count", [3, 80])
+def test_two_classes_of_one_name_are_two_groups(folder, capsys, count):
+    """In one folder: their modules tell them apart, or where these are the same, their fields."""
+    modules = {"lab.a": "score", "lab.b": "speed", "__main__": "rate"}
+    for module, data in modules.items():
+        cls = result_class(module, **{data: float})
+        for i in range(count):
+            PickleHandler(cls, "both").save_persistence(cls(f"{module[-1]}{i}"))
+    out = output(capsys, "ls", "both")
+    for module in modules:
+        assert f"Result ({module}:Result)  {count} results" in out
+    rows = json.loads(output(capsys, "du", "both", "--json"))
+    assert {it["class"]: it["results"] for it in rows} == dict.fromkeys(
+        (f"Result ({module}:Result)" for module in modules), count
+    )
+    found = json.loads(output(capsys, "ls", "both", "--json"))
+    assert {it["class"] for it in found} == {"Result"}
+    assert {it["class_path"] for it in found} == {f"{module}:Result" for module in modules}
+    other = result_class("__main__", area=float)
+    PickleHandler(other, "both").save_persistence(other("z"))
+    moved = result_class("__main__", score=float)
+    PickleHandler(moved, "both").save_persistence(moved("y"))
+    out = output(capsys, "ls", "both", "--heads")
+    assert "Result (__main__:Result, with animal, area)  1 result," in out
+    assert f"Result (lab.a:Result)  {count + 1} results" in out, "it was moved into a module"
+    assert f"Result (__main__:Result, with animal, rate)  {count} results" in out
+
+
+def test_a_class_whose_name_begins_with_anothers_is_seen(folder, capsys):
+    """Though it is rare, and its names could be the other's too."""
+    usual = result_class("lab.a", rate=float)
+    alike = persistence_class(name="Result-old")(type("Old", (usual,), {"__module__": "lab.a"}))
+    for i in range(500):
+        PickleHandler(usual, "alike").save_persistence(usual(f"A{i}"))
+    PickleHandler(alike, "alike").save_persistence(alike("A00"))
+    out = output(capsys, "ls", "alike")
+    assert "Result  500 results" in out
+    assert "Result-old  1 result," in out
+
+
+def test_files_of_other_programs_show_their_fields_and_no_more(folder, capsys):
+    """Their names are shown, and no key is guessed; what they hold can be asked for."""
+    (folder.parent / "others").mkdir()
+    for i in range(60):
+        path = folder.parent / "others" / f"cache-Score-A{i % 2}-{i}.pkl"
+        path.write_bytes(pickle.dumps({"animal": f"A{i % 2}", "run": i, "weights": np.arange(3)}))
+    out = output(capsys, "ls", "others")
+    assert out.startswith("(class unknown)  60 results")
+    assert out.splitlines()[1].split() == ["size", "saved", "file"]
+    found = json.loads(output(capsys, "ls", "others", "--json", "run=7"))
+    assert [(it["path"], it["class"], it["keys"]) for it in found] == [
+        (os.path.join("others", "cache-Score-A1-7.pkl"), None, {})
+    ]
+    assert "no result here has; there are animal, run, weights" in refusal(capsys, "ls", "others", "plane=1")
+    rows = json.loads(output(capsys, "du", "others", "--by", "animal", "--json"))
+    assert {it["animal"]: it["results"] for it in rows} == {"A0": 30, "A1": 30}
+    trials("others", 20)
+    out = output(capsys, "ls", "others")
+    assert "(class unknown)  60 results" in out
+    assert "Trial  20 results" in out
+
+
+def test_a_large_folder_is_listed_by_names(folder, capsys, monkeypatch):
+    """A few files are opened, names that don't fit, and no more; what was read of them is not kept."""
+    trials("trials", 1000, note="x" * 3000)
+    os.rename("trials/cache-Trial-A1-Stim.GRATING-#7.pkl", "trials/cache-Trial-my-best.pkl")
+    read = heads_read(monkeypatch)
+    out = output(capsys, "ls", "trials")
+    assert "Trial  1000 results" in out.replace(",", "")
+    assert "cache-Trial-my-best.pkl  (its name says otherwise)" in out
+    assert len(read) < 60
+    assert "trials/cache-Trial-my-best.pkl" in read
+    tracemalloc.start()
+    found = entries.entries_in("trials", recursive=False, info=None, wanted={}, heads=True)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 1000
+    assert held < 1_500_000, "the notes alone are twice that"
+
+
+def test_a_handler_with_an_ending_of_its_own_is_not_called_misnamed(folder, capsys):
+    """What follows the keys is the handler's; the keys before it are read."""
+    handler = PickleHandler(Trial, "own", ext="_v2.pkl")
+    for i in range(60):
+        result = Trial(f"A{i % 5}", Stim.NOISE)
+        result.note, result.weights = "", np.arange(3.0)
+        handler.save_persistence(result)
+    assert "60 whole, 0 damaged\n" in output(capsys, "verify", "own")
+    out = output(capsys, "ls", "own")
+    assert "says otherwise" not in out
+    assert out.splitlines()[2].split()[:2] == ["A0", "0"]
+    os.rename("own/cache-Trial-A1-Stim.NOISE-#1_v2.pkl", "own/cache-Trial-A1-Stim.NOISE-#99_v2.pkl")
+    assert "1 under another name" in output(capsys, "verify", "own", status=1)
+
+
+@pytest.mark.parametrize("handler", [PickleHandler, GzipHandler, ZstdHandler], ids=lambda it: it.suffix)
+def test_every_command_reads_every_compression(folder, capsys, handler):
+    """Plain, gzip and zstd."""
+    if handler is ZstdHandler:
+        pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    path = trials("kept", 3, handler).filepath(None, animal="A1", stim=Stim.GRATING, run=0)
+    other = path.with_name(path.name.replace("A1", "A2"))
+    assert "Trial  3 results" in output(capsys, "ls", "kept")
+    assert "3 whole, 0 damaged" in output(capsys, "verify", "kept")
+    assert {"": "pickle", "gz": "gzip", "zst": "zstd"}[handler.suffix[5:]] in output(capsys, "show", path).splitlines()[
+        1
+    ]
+    assert re.search(r"weights +float64 +3", output(capsys, "show", path))
+    assert json.loads(output(capsys, "du", "kept", "--by", "animal", "--json"))[0]["results"] == 1
+    assert "animal" in output(capsys, "diff", "--trust", path, other, status=1)
+    assert len(json.loads(output(capsys, "ls", "kept", "--class", f"{__file__}:Trial", "--json"))) == 3
+    path.write_bytes(path.read_bytes()[:60])
+    assert "2 whole, 1 damaged" in output(capsys, "verify", "kept", status=1)
+    assert "removed 2 files" in output(capsys, "rm", "kept", "--all", "-y")
+
+
+# ------------------------------------------------------------------------------------------ folders as they are
+
+
+def test_what_is_no_readable_file_is_reported_and_the_rest_goes_on(folder, capsys):
+    """A link to nothing, links in a circle, a pipe, a folder that can't be read."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes here")
+    os.symlink("nowhere", folder / "cache-Shuffle-link-s-#0.pkl")
+    os.symlink("cache-Shuffle-loop-s-#0.pkl", folder / "cache-Shuffle-loop-s-#0.pkl")
+    os.mkfifo(folder / "cache-Shuffle-pipe-s-#0.pkl")
+    os.mkfifo(folder / "pipe.pkl.gz")
+    (folder / "folder.pkl").mkdir()
+    inside = folder / "inside"
+    inside.mkdir()
+    os.symlink("../inside", inside / "circle")
+    os.symlink("loop.pkl", inside / "loop.pkl")
+    out = output(capsys, "ls", "-r", folder)
+    assert out.count("(can't be read)") == 5
+    assert "Shuffle  4 results" in out
+    assert "folder.pkl" not in out
+    status, out, err = run(capsys, "verify", "-r", folder, "--json")
+    assert (status, err) == (1, "")
+    found = json.loads(out)
+    assert sorted(os.path.basename(it["path"]).split("-")[-3:][0] for it in found["damaged"]) == [
+        "link", "loop", "loop.pkl", "pipe", "pipe.pkl.gz",
+    ]  # fmt: skip
+    assert found["files"] == 11
+    assert "removed 6 files" in output(capsys, "rm", folder, "-y", "--all")
+    assert os.path.lexists(folder / "cache-Shuffle-link-s-#0.pkl"), "nobody chose it"
+    os.symlink("nowhere", folder / "cache-Shuffle-link-s-#1.pkl")
+    if os.geteuid() != 0:
+        os.chmod(inside, 0)
+        try:
+            assert "inside  (can't be read)" in output(capsys, "ls", "-r", folder)
+        finally:
+            os.chmod(inside, 0o700)
+
+
+def test_a_csv_module_among_results_is_not_run(folder):
+    """The current folder comes last where classes are imported, and not at all where it is the one that is listed."""
+    touched = folder.parent / "touched"
+    for place in (folder, folder.parent):
+        (place / "csv.py").write_text(f"open({str(touched)!r}, 'w')")
+        (place / "lab_here.py").write_text(
+            "from neuralib.persistence import persistence_class, field\n"
+            "@persistence_class\nclass Shuffle:\n    animal: str = field(filename=True)\n"
+        )
+    done = process("ls", "results", "--csv", "--class", "lab_here:Shuffle", cwd=folder.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    for place in ([], ["."], [folder], ["-r", ".."]):
+        done = process("ls", "--csv", "--class", "lab_here:Shuffle", *place, cwd=folder)
+        assert done.returncode == 2
+        assert "No module named 'lab_here'" in done.stderr
+        assert "file.py:Class" in done.stderr
+    done = process("ls", "--csv", "--class", "lab_here.py:Shuffle", cwd=folder)
+    assert done.returncode == 0
+    assert not touched.exists()
+
+
 # ------------------------------------------------------------------------------------------ show
 
 
@@ -339,7 +613,7 @@ def test_show_tells_fields_without_trust(folder, capsys):
     assert re.search(r"\.map +float32 +20 × 30 +2\.4 kB", out)
     # By its value, or by its name, as Python 3.11 wrote it at first.
     assert re.search(r"\.colour +\S*test_commands\.Colour(\.RED)? +\S*test_commands\.Colour(\(1\)|\.RED)", out)
-    assert re.search(r"weights +float64 +5 +40 B +\[0 1 2 3 4\]", out)
+    assert re.search(r"weights +float64 +5 +40 B +a\.u\. +\[0 1 2 3 4\]", out)
     found = json.loads(output(capsys, "show", "--json", first_of(folder)))
     assert found["fields"]["weights"] == {"array": [5], "dtype": "float64", "size_bytes": 40}
     assert found["fields"]["run"] == 0
@@ -568,6 +842,20 @@ def test_rm_removes_what_was_chosen_and_nothing_else(folder, capsys, monkeypatch
     assert "needs a file or folder" in refusal(capsys, "rm", "animal=A00")
 
 
+def test_rm_refuses_what_is_no_result_without_force(folder, capsys):
+    """As in ``rm -y folder/*``: nothing at all is removed then."""
+    notes = folder / "notes.txt"
+    notes.write_text("dear diary")
+    (folder / "model.pkl").write_bytes(pickle.dumps({"a": 1}))
+    before = sorted(folder.iterdir())
+    err = refusal(capsys, "rm", "-y", *before)
+    assert "model.pkl and 1 more: no result" in err
+    assert "--force" in err
+    assert sorted(folder.iterdir()) == before
+    assert "removed 1 file" in output(capsys, "rm", "-y", "--force", notes)
+    assert not notes.exists()
+
+
 # ------------------------------------------------------------------------------------------ convert
 
 
@@ -617,6 +905,101 @@ def test_convert_there_and_back_gives_the_same_bytes(tmp_path):
     assert type(mapped["trap"][3]) is bytes
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_convert_writes_every_compression_from_every_other(tmp_path, large, monkeypatch, capsys):
+    """The content is the same to the byte."""
+    pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    monkeypatch.chdir(tmp_path)
+    result = Tuning((1, 2))
+    result.table = values() if large else {"a": 1}
+    PickleHandler(Tuning, tmp_path).save_persistence(result)
+    path = PickleHandler(Tuning, tmp_path).filepath(result)
+    before = path.read_bytes()
+    endings = {"plain": "", "gzip": ".gz", "zstd": ".zst"}
+    for kind in ("gzip", "zstd", "gzip", "plain", "zstd", "plain"):
+        assert "converted 1 file\n" in output(capsys, "convert", ".", "--all", "--to", kind)
+        there = Path(f"{path}{endings[kind]}")
+        assert sorted(tmp_path.iterdir()) == [there]
+        assert results_equal(load(Tuning, there), result)
+        assert not there.read_bytes().startswith(b"\x80") or kind == "plain"
+    assert path.read_bytes() == before
+    for words in (
+        ["zstd", "--level", "0"],
+        ["zstd", "--level", "23"],
+        ["gzip", "--level", "10"],
+        ["plain", "--level", "1"],
+    ):
+        assert "no such level" in refusal(capsys, "convert", path, "--to", *words)
+    assert "converted 1 file" in output(capsys, "convert", path, "--to", "zstd", "--level", "22")
+
+
+def test_permissions_and_times_are_set_before_the_file_has_its_name(tmp_path, monkeypatch):
+    """A link that somebody puts in its place by then is not followed, and what it leads to stays as it is."""
+    result = Tuning((1, 2))
+    result.table = {"a": np.arange(100_000)}
+    PickleHandler(Tuning, tmp_path).save_persistence(result)
+    path = PickleHandler(Tuning, tmp_path).filepath(result)
+    os.chmod(path, 0o666)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"somebody's")
+    os.chmod(victim, 0o600)
+    status = victim.stat()
+    publish = FolderDraft.publish_new
+
+    def swapped(draft, name):
+        publish(draft, name)
+        found = os.stat(tmp_path / name)
+        assert os.name == "nt" or found.st_mode & 0o777 == 0o666
+        assert found.st_mtime_ns == path.stat().st_mtime_ns
+        os.unlink(tmp_path / name)
+        os.symlink(victim, tmp_path / name)
+
+    monkeypatch.setattr(FolderDraft, "publish_new", swapped)
+    with pytest.raises(CorruptResultError, match="not what was read"):
+        convert_file(str(path), f"{path}.gz", compression=GZIP)
+    assert (victim.stat().st_mode, victim.stat().st_mtime_ns) == (status.st_mode, status.st_mtime_ns)
+    assert sorted(tmp_path.iterdir()) == sorted([path, victim])
+
+
+@pytest.mark.parametrize("unnamed", [False, True])
+def test_permissions_and_times_stay_without_files_that_have_no_name(tmp_path, monkeypatch, unnamed):
+    """Where the file system has none, or can't give them one."""
+    result = Tuning((1, 2))
+    result.table = {"a": np.arange(100_000)}
+    PickleHandler(Tuning, tmp_path).save_persistence(result)
+    path = PickleHandler(Tuning, tmp_path).filepath(result)
+    os.chmod(path, 0o640)
+    os.utime(path, ns=(10**18, 10**18))
+    if unnamed:
+        monkeypatch.setattr(FolderDraft, "_linked", lambda draft, path: False)
+    else:
+        monkeypatch.setattr(system, "open_unnamed", lambda folder: None)
+        monkeypatch.setattr(system, "write_unnamed", lambda folder, data: None)
+    convert_file(str(path), f"{path}.gz", compression=GZIP)
+    found = os.stat(f"{path}.gz")
+    assert (found.st_mtime_ns, os.name == "nt" or found.st_mode & 0o777 == 0o640) == (10**18, True)
+
+
+def test_a_result_that_is_saved_anew_meanwhile_is_not_removed(tmp_path, monkeypatch):
+    """convert leaves it beside its own copy of the one before."""
+    result = Tuning((1, 2))
+    result.table = {"a": 1}
+    handler = PickleHandler(Tuning, tmp_path)
+    handler.save_persistence(result)
+    path = handler.filepath(result)
+    sum_of = conversion._sum_of
+
+    def saving(target):
+        result.table = {"a": 2}
+        handler.save_persistence(result)
+        return sum_of(target)
+
+    monkeypatch.setattr(conversion, "_sum_of", saving)
+    with pytest.raises(OSError, match="was replaced meanwhile"):
+        convert_file(str(path), f"{path}.gz", compression=GZIP)
+    assert load(Tuning, path).table == {"a": 2}
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_files_of_others_are_converted_as_they_are(tmp_path, protocol):
     """Of every protocol, byte for byte."""
@@ -654,8 +1037,6 @@ def test_convert_never_loses_a_result(tmp_path, monkeypatch):
         convert_file(str(path), str(packed), compression=GZIP)
     assert packed.read_bytes() == b"somebody's"
     packed.unlink()
-    from neuralib.persistence._commands import conversion
-
     monkeypatch.setattr(conversion, "_sum_of", lambda path: (0, 0))
     with pytest.raises(CorruptResultError, match="not what was read"):
         convert_file(str(path), str(packed), compression=GZIP)
