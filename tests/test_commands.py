@@ -395,6 +395,8 @@ def test_enum_keys_are_found_and_shown_without_the_class(folder, capsys, count):
     rows = json.loads(output(capsys, "du", "trials", "--by", "stim", "--json"))
     assert {it["stim"]: it["results"] for it in rows} == {"Stim.GRATING": count * 3 // 4, "Stim.NOISE": count // 4}
     assert f"would remove {count // 4} files" in output(capsys, "rm", "trials", "stim=Stim.NOISE", "-n")
+    found = json.loads(output(capsys, "ls", "trials", "--class", f"{__file__}:Trial", "--json", "stim=Stim.NOISE"))
+    assert {it["keys"]["stim"] for it in found} == {"Stim.NOISE"}
     renamed = next(Path("trials").glob("cache-Trial-A1-*"))
     renamed.replace(f"trials/cache-Trial-A9-Stim.GRATING-{renamed.name.split('-')[-1]}")
     assert "1 under another name" in output(capsys, "verify", "trials", status=1)
@@ -752,7 +754,9 @@ def test_one_file_alone_is_held_against_its_name(folder, capsys):
     alone = alone.replace(folder.parent / "cache-Shuffle-A9-2023-01-03-#7.pkl")
     for options in ([], ["--class", f"{__file__}:Shuffle"]):
         assert "renamed" in output(capsys, "verify", alone, *options, status=1)
-    chosen = alone.replace(folder.parent / "my best.pkl")
+    bare = alone.replace(folder.parent / "cache-Shuffle-A9-2023-01-03-#7")
+    assert "renamed" in output(capsys, "verify", bare, status=1)
+    chosen = bare.replace(folder.parent / "my best.pkl")
     assert json.loads(output(capsys, "verify", chosen, "--json"))["names_not_compared"] == [str(chosen)]
 
 

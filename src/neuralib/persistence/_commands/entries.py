@@ -55,7 +55,8 @@ class Entry:
     """
 
     __slots__ = (
-        "card", "fields", "keys", "label", "misnamed", "modified", "name", "opened", "path", "problem", "readable_name", "size_bytes", "type_name",
+        "card", "fields", "keys", "known_fields", "label", "misnamed", "modified", "name",
+        "opened", "path", "problem", "readable_name", "size_bytes", "type_name",
     )  # fmt: skip
 
     def __init__(self, path: str) -> None:
@@ -69,7 +70,9 @@ class Entry:
         self.keys: dict[str, Any] = {}
         """Those that show in the name."""
         self.fields: dict[str, Any] = {}
-        """Those in the file that were asked for; of a file without a card, all."""
+        """Those in the file that were asked for."""
+        self.known_fields: Collection[str] = ()
+        """The names of the fields that the file may have, as far as they are known."""
         self.problem: Exception | None = None
         self.misnamed = False
         """Whether it is known that the keys in the file are not those of its name."""
@@ -94,11 +97,6 @@ class Entry:
         return self.type_name.rpartition(".")[2] if self.card is None else self.card.name
 
     @property
-    def known_fields(self) -> Collection[str]:
-        """The names of the fields that the file may have, as far as they are known."""
-        return self.fields if self.card is None else self.card.fields
-
-    @property
     def is_result(self) -> bool:
         """Whether this is a result, whole or damaged, and not a file of another program."""
         return bool(self.class_name) or (self.name.startswith(START) and self.name.endswith(SUFFIXES))
@@ -116,11 +114,12 @@ class Entry:
         except (PersistenceError, OSError, ImportError) as error:
             self.problem = error
             return
+        self.fields = {name: head.fields[name] for name in needed if name in head.fields}
         if head.card is None:
-            self.fields, self.type_name = head.fields, head.type_name or ""
+            self.known_fields, self.type_name = tuple(head.fields), head.type_name or ""
             return
         self.card = card = _shared(head.card)
-        self.fields = {name: head.fields[name] for name in needed if name in head.fields}
+        self.known_fields = card.fields
         verdict, texts = compare(self.name, card, head.fields)
         self.misnamed = verdict is False
         self.readable_name = self.misnamed or texts is not None
@@ -316,7 +315,8 @@ def _undetermined(readers: Collection[NameReader], entries: list[Entry]) -> list
     for entry in entries:
         readings = found[entry.name]
         if len(readings) == 1 and readings[0][1] is not None and entry.size_bytes:
-            entry.card, entry.keys = readings[0][0], readings[0][1]
+            entry.card, entry.keys = readings[0]  # type: ignore[assignment]  # the keys are not None
+            entry.known_fields = readings[0][0].fields
         else:
             left.append(entry)
     return left
@@ -340,11 +340,12 @@ def _of_class(
     for entry in _existing(hits):
         if not named.issuperset(wanted):
             entry.look(wanted)
+        entry.card = card = card_of(info)
+        entry.known_fields = card.fields
         try:
-            entry.keys = entry.keys if entry.problem is not None else hits[entry.path].keys
+            entry.keys = dict(_keys_of(card, hits[entry.path].keys, {}))
         except (PersistenceError, OSError) as error:
             entry.problem = error
-        entry.card = card_of(info)
         yield entry
 
 

@@ -92,7 +92,7 @@ def compare(name: str, card: Card, fields: dict[str, Any]) -> tuple[bool | None,
         return None, None
     last = pattern_of(card, "", known).literals[-1]
     ending = name[name.rfind(last) + len(last) :]
-    if last in name and not ending[0].isalnum() and _fits(name, card, pattern_of(card, ending, known)):
+    if ending and not ending[0].isalnum() and _fits(name, card, pattern_of(card, ending, known)):
         return None, None
     return False, None
 
