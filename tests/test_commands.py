@@ -492,6 +492,16 @@ def test_files_of_other_programs_show_their_fields_and_no_more(folder, capsys):
     assert "Trial  20 results" in out
 
 
+def test_a_card_that_names_keys_that_are_not_there_is_damage(folder, capsys):
+    """Also where it says whose texts a function makes."""
+    card = card_of(ensure_persistence_class(Shuffle))._replace(function_keys=("nosuch",))
+    path = folder / "cache-Shuffle-A00-s-#9.pkl"
+    with open(path, "wb") as file:
+        PickleCodec().for_class(card).encode({"animal": "A00", "session": "s", "run": 9}, Written(file))
+    assert "its card is damaged" in output(capsys, "verify", path, status=1)
+    assert "its card is damaged" in refusal(capsys, "show", path)
+
+
 def test_a_large_folder_is_listed_by_names(folder, capsys, monkeypatch):
     """A few files are opened, names that don't fit, and no more; what was read of them is not kept."""
     trials("trials", 1000, note="x" * 3000)

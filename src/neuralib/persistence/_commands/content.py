@@ -1,25 +1,34 @@
-"""What is in a file: its head without trust; its values by the closed list, or as they are where the user trusts it."""
+"""What is in a file: whether it is whole, and its values, by the closed list or as they are where the user trusts it."""
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._classes.decorator import persistence_class
-from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
+from neuralib.persistence._classes.schema import INFO
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._handlers.pickles import reader_for
 from neuralib.persistence._keeping.reading import FAILURES, raise_explained
-from neuralib.persistence._keeping.records import CodecRecords
 from neuralib.persistence._stores.paths import PATHS
+from neuralib.persistence._trust.untrusted import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from neuralib.persistence._bytes.sources import Source
 
 
-@persistence_class
-class _Any:
-    """Stands for the class of a result, where what is asked of a file needs none."""
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Source]:
+    """Open the file *path*; what goes wrong while it is read is said as everywhere.
 
-
-_INFO = ensure_persistence_class(_Any)
+    :raises PersistenceError: it is damaged, or no result
+    """
+    try:
+        with PATHS.open(path) as source:
+            yield source
+    except FAILURES as error:
+        raise_explained(error, PATHS, path)
 
 
 def check(path: str) -> bool:
@@ -27,7 +36,15 @@ def check(path: str) -> bool:
 
     :raises PersistenceError: it is damaged, or no result
     """
-    return CodecRecords(_INFO, PickleCodec()).check(PATHS, path)
+    with opened(path) as source:
+        return PickleCodec().check(source)
+
+
+def compression_name(path: str) -> str:
+    """Return how the file *path* is compressed; an empty text where it is not."""
+    with opened(path) as source:
+        compression = compression_of(source.read_at(4, 0))
+    return "" if compression is None else compression.name
 
 
 def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
@@ -37,20 +54,10 @@ def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
     :raises UntrustedTypeError: it holds something else, and is not trusted
     :raises PersistenceError: it is damaged, or no result
     """
-    try:
-        with PATHS.open(path) as source:
-            found = PickleCodec().decode(source, trust=reader_for(_INFO, trusted))
-    except FAILURES as error:
-        raise_explained(error, PATHS, path)
+    with opened(path) as source:
+        found = PickleCodec().decode(source, trust=None if trusted else Reader([]))
     if isinstance(found, dict) and all(isinstance(name, str) for name in found):
         return found
     if hasattr(type(found), INFO):
         return dict(vars(found))
     raise NotAResultError("any persistence class", path, f"a {type(found).__qualname__}")
-
-
-def compression_name(path: str) -> str:
-    """Return how the file *path* is compressed; an empty text where it is not."""
-    with PATHS.open(path) as source:
-        compression = compression_of(source.read_at(4, 0))
-    return "" if compression is None else compression.name

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 from neuralib.persistence._bytes.checksums import checksum
 from neuralib.persistence._codecs.compression import CompressingSink, content_parts, pieces_of
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
+from neuralib.persistence._commands.content import opened
 from neuralib.persistence._errors import CorruptResultError
-from neuralib.persistence._keeping.reading import FAILURES, raise_explained
 from neuralib.persistence._stores.folder import FolderStore
-from neuralib.persistence._stores.paths import PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,21 +43,20 @@ def convert_file(
     folder, name = os.path.split(target)
     draft = FolderStore(folder).draft(durable=True)
     try:
-        with PATHS.open(path) as source:
+        with opened(path) as source:
             PickleCodec().check(source)
             before = _copied(source, draft, compression, level)
         # Before it has a name: somebody else's link may have that by the time it could be changed by its path.
         draft.set_status(status.st_mode, (status.st_atime_ns, status.st_mtime_ns))
         draft.publish_new(name)
-    except FileExistsError:
-        raise
-    except FAILURES as error:
-        raise_explained(error, PATHS, path)
     finally:
         draft.discard()
-    if _sum_of(target) != before:
+    try:
+        if _sum_of(target) != before:
+            raise CorruptResultError(target, "what was written is not what was read")
+    except BaseException:
         os.unlink(target)
-        raise CorruptResultError(target, "what was written is not what was read")
+        raise
     if not keep:
         if _identity(os.lstat(path)) != _identity(status):
             raise OSError(errno.EBUSY, f"was replaced meanwhile, and stays beside {target}", path)
@@ -92,7 +90,7 @@ def _copied(source: Source, target: Sink, compression: Compression | None, level
 
 def _sum_of(path: str) -> tuple[int, int]:
     size = total = 0
-    with PATHS.open(path) as source:
+    with opened(path) as source:
         for piece in _content(source):
             size, total = size + len(piece), checksum(piece, total)
     return size, total
