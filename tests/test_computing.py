@@ -28,39 +28,34 @@ def process_pool(method):
     return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method))
 
 
-@contextlib.contextmanager
-def dask_executor():
-    distributed = pytest.importorskip("distributed")
-    pytest.importorskip("dask")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client.get_executor()
-
-
 EXECUTORS = {
     "here": lambda: contextlib.nullcontext(None),
     "threads": lambda: ThreadPoolExecutor(3),
     "fork": lambda: process_pool("fork"),
     "spawn": lambda: process_pool("spawn"),
-    "dask": dask_executor,
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # of forking and of dask's own
+@pytest.mark.filterwarnings("ignore")  # of forking
 @pytest.mark.parametrize("where", EXECUTORS)
 def test_what_is_missing_is_computed_wherever(tmp_path, where):
-    """Each once, saved where it was computed; what fails is reported, and does not stop the others."""
+    """In this process, by threads, and by processes; dask is tried in ``tools/test_dask.py``."""
+    check_computed(tmp_path, EXECUTORS[where], elsewhere=where not in {"here", "threads"})
+
+
+def check_computed(tmp_path, executors, *, elsewhere):
+    """Each once, saved where it was computed; what fails is reported, and does not stop the others.
+
+    :param executors: makes a context manager that gives an executor, or None
+    :param elsewhere: whether it computes in other processes
+    """
     folder, tally = tmp_path / "results", tmp_path / "tally"
     tally.mkdir()
     handler = PickleHandler(Fit, folder)
     there = Fit("A", 1)
     there.weights, there.pid = None, 0
     handler.save_persistence(there)
-    with EXECUTORS[where]() as executor:
+    with executors() as executor:
         report = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
         again = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
     assert isinstance(report, Computed)
@@ -74,7 +69,7 @@ def test_what_is_missing_is_computed_wherever(tmp_path, where):
     results = [it.load() for it in handler.find()]
     assert {(it.animal, it.plane) for it in results} == COMPUTED
     processes = {it.pid for it in results if it.pid}
-    assert (os.getpid() in processes) == (where in {"here", "threads"})
+    assert (os.getpid() in processes) != elsewhere
     computed = sorted(it.name.rsplit("-", 2)[0] for it in tally.iterdir())
     assert computed == sorted([f"{a}-{p}" for a, p in COMPUTED - {("A", 1)}] + ["A-100", "B-100"] * 2)
 

@@ -1,6 +1,6 @@
 """The documented use, as type checkers see it: mypy strict and pyright must accept every line.
 
-Run by ``tests/test_typing.py``. An ``ignore`` marks a mistake that checkers must find: where they don't, it is reported
+Run by ``tests/tools/test_typing.py``. An ``ignore`` marks a mistake that checkers must find: where they don't, it is reported
 as unused.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "shuffle_test.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "shuffle_test.py"
 
 
 def run(*arguments):

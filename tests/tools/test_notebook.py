@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "lab_notebook.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "lab_notebook.ipynb"
 
 
 def test_notebook_is_kept_without_outputs():
