@@ -37,7 +37,7 @@ def demo(_options: argparse.Namespace, screen: Screen) -> int:
             screen.line(f">>> {line}", "cyan")
 
     with tempfile.TemporaryDirectory(prefix="neuralib-demo-") as folder:
-        screen.line("A result is an annotated class. Its keys form its file name; its other fields are data.", "bold")
+        screen.line("A result is an instance of an annotated class. Its keys form its file name.", "bold")
         code(
             "@persistence_class\nclass Shuffle:\n    animal: str = field(validator=True, filename=True)\n"
             "    session: str = field(validator=True, filename=True)\n"

@@ -43,7 +43,7 @@ _COMMANDS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Return the argument parser with all commands."""
     form = argparse.RawDescriptionHelpFormatter
     result = argparse.ArgumentParser(PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
     result.add_argument("--version", action="store_true", help="show the version and exit")
@@ -71,55 +71,68 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def _add_arguments(parts: dict[str, argparse.ArgumentParser]) -> None:
+def _add_arguments(subparsers: dict[str, argparse.ArgumentParser]) -> None:
     for name in ("ls", "du"):
-        parts[name].add_argument(
+        subparsers[name].add_argument(
             "paths",
             nargs="*",
             metavar="FOLDER|key=value",
             help="folders (default: the current folder) and conditions; the same key twice matches either value",
         )
-        _add_output(parts[name], "--json", "--csv")
-    parts["ls"].add_argument("--limit", type=_count, metavar="N", help="show the first N of each class")
-    parts["ls"].add_argument(
+        _add_output(subparsers[name], "--json", "--csv")
+    subparsers["ls"].add_argument(
+        "--limit", type=_count, metavar="N", help="show only the first N results of each class"
+    )
+    subparsers["ls"].add_argument(
         "--heads", action="store_true", help="read the head of every file, and mark unreadable files"
     )
-    parts["ls"].add_argument("-s", "--summary", action="store_true", help="one line for each class")
-    parts["du"].add_argument("--by", action="append", metavar="KEY", help="also group by this key")
-    parts["show"].add_argument("files", nargs="+", metavar="FILE")
-    parts["verify"].add_argument("paths", nargs="+", metavar="FOLDER|FILE")
-    parts["verify"].add_argument("-q", "--quiet", action="store_true", help="print only damaged and misnamed files")
+    subparsers["ls"].add_argument("-s", "--summary", action="store_true", help="print one line for each class")
+    subparsers["du"].add_argument("--by", action="append", metavar="KEY", help="also group by this key")
+    subparsers["show"].add_argument("files", nargs="+", metavar="FILE", help="result files")
+    subparsers["verify"].add_argument("paths", nargs="+", metavar="FOLDER|FILE", help="folders and files to check")
+    subparsers["verify"].add_argument(
+        "-q", "--quiet", action="store_true", help="print only damaged and misnamed files"
+    )
     for name in ("rm", "convert"):
-        parts[name].add_argument("paths", nargs="+", metavar="FOLDER|FILE|key=value")
-        parts[name].add_argument(
+        subparsers[name].add_argument(
+            "paths", nargs="+", metavar="FOLDER|FILE|key=value", help="files, or folders with conditions"
+        )
+        subparsers[name].add_argument(
             "-n", "--dry-run", action="store_true", help="print what would happen, and change nothing"
         )
-        parts[name].add_argument("--all", action="store_true", help="select all results of a folder")
-    parts["rm"].add_argument("-y", "--yes", action="store_true", help="skip the confirmation prompt")
-    parts["convert"].add_argument("--to", choices=["gzip", "pickle"], required=True)
-    parts["convert"].add_argument("--keep", action="store_true", help="keep the original files")
-    parts["convert"].add_argument("--level", type=int, choices=range(10), metavar="0-9", help="compression level")
-    parts["diff"].add_argument("a", metavar="A")
-    parts["diff"].add_argument("b", metavar="B")
-    parts["completion"].add_argument("shell", choices=["bash", "zsh"])
+        subparsers[name].add_argument("--all", action="store_true", help="select all results of a folder")
+    subparsers["rm"].add_argument("-y", "--yes", action="store_true", help="skip the confirmation prompt")
+    subparsers["convert"].add_argument(
+        "--to", choices=["gzip", "pickle"], required=True, help="format of the new files"
+    )
+    subparsers["convert"].add_argument("--keep", action="store_true", help="keep the original files")
+    subparsers["convert"].add_argument("--level", type=int, choices=range(10), metavar="0-9", help="compression level")
+    subparsers["diff"].add_argument("a", metavar="A", help="first result file")
+    subparsers["diff"].add_argument("b", metavar="B", help="second result file")
+    subparsers["completion"].add_argument("shell", choices=["bash", "zsh"], help="shell to write the script for")
     for name in ("show", "verify", "diff"):
-        _add_output(parts[name], "--json")
+        _add_output(subparsers[name], "--json")
     for name in ("show", "diff"):
-        parts[name].add_argument(
+        subparsers[name].add_argument(
             "--trust", action="store_true", help="load all objects; this can run code from the file"
         )
     for name in ("ls", "du", "show", "verify", "rm", "convert"):
-        parts[name].add_argument(
-            "--class", dest="class_", metavar="MODULE:CLASS", help="import this class, and use only its results"
+        subparsers[name].add_argument(
+            "--class",
+            dest="class_",
+            metavar="MODULE:CLASS",
+            help="import this class, to show units"
+            if name == "show"
+            else "import this class, and use only its results",
         )
     for name in ("ls", "du", "verify", "rm", "convert"):
-        parts[name].add_argument("-r", "--recursive", action="store_true", help="include subfolders")
+        subparsers[name].add_argument("-r", "--recursive", action="store_true", help="include subfolders")
 
 
-def _add_output(part: argparse.ArgumentParser, *names: str) -> None:
-    group = part.add_mutually_exclusive_group()
+def _add_output(subparser: argparse.ArgumentParser, *names: str) -> None:
+    group = subparser.add_mutually_exclusive_group()
     for name in names:
-        group.add_argument(name, action="store_true", help=f"write {name[2:].upper()}")
+        group.add_argument(name, action="store_true", help=f"write the output as {name[2:].upper()}")
 
 
 def _count(text: str) -> int:
