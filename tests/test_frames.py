@@ -285,7 +285,7 @@ def test_large_results_round_trip_through_either_handler(tmp_path, handler_class
 def test_a_checksum_that_could_not_be_computed_is_an_error(tmp_path, monkeypatch):
     """A file with a wrong one would be taken for damaged ever after."""
     handler = PickleHandler(Pair, tmp_path)
-    monkeypatch.setattr(checksums, "ASIDE_FROM", 1 << 16)
+    monkeypatch.setattr(checksums, "BACKGROUND_FROM", 1 << 16)
 
     def fail(*_):  # where it is computed aside: by a thread, or by who waits where none has begun
         raise MemoryError

@@ -71,7 +71,7 @@ def test_asked_to_stop_at_any_instruction(bench, long, scenario, way):
 @pytest.mark.parametrize("scenario", ["OverwriteLarge", "LoadLarge", "LoadAhead"])
 def test_interrupted_while_threads_help(bench, long, monkeypatch, scenario, asked):
     """Those that read, or add up what is written: none goes on waiting, or working."""
-    monkeypatch.setattr(checksums, "ASIDE_FROM", 1 << 16)
+    monkeypatch.setattr(checksums, "BACKGROUND_FROM", 1 << 16)
     interrupt(bench, scenario, 1000 if long else 40, asked=asked)
 
 
