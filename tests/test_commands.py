@@ -185,9 +185,9 @@ def test_ls_of_a_class_needs_no_file(folder, capsys, monkeypatch):
     for name, text in (
         ("lab_of_commands", "module:Class"),
         ("nosuch:Tuning", "No module named"),
-        ("nosuch.py:Tuning", "there is no file"),
+        ("nosuch.py:Tuning", "does not exist"),
         ("lab_of_commands:Other", "no attribute"),
-        ("json:JSONDecoder", "no persistence class"),
+        ("json:JSONDecoder", "not a persistence class"),
     ):
         assert text in refusal(capsys, "ls", folder, "--class", name)
 
@@ -206,7 +206,7 @@ def test_ls_goes_into_folders_and_leaves_others_alone(folder, capsys):
     out = output(capsys, "ls", "-r", folder)
     assert "Shuffle  5 results" in out
     assert f"inside{os.sep}cache-Shuffle-B-s-#0.pkl.gz" in out
-    assert out.endswith("1 other pickle file, no results\n")
+    assert out.endswith("1 pickle file without a result\n")
     assert "draft" not in out
     assert "Shuffle        5" in output(capsys, "ls", "-rs", folder)
     assert output(capsys, "ls", inside) == output(capsys, "ls", inside, "--limit", "3")
@@ -328,8 +328,8 @@ def test_ls_marks_a_file_under_another_name(folder, capsys):
     path = folder.parent / "many" / "cache-Shuffle-A1-2023-01-03-#7.pkl"
     os.replace(path, path.with_name("cache-Shuffle-A9-2023-01-03-#7.pkl"))
     out = output(capsys, "ls", "many")
-    assert out.count("its name says otherwise") == 1
-    assert "cache-Shuffle-A9-2023-01-03-#7.pkl  (its name says otherwise)" in out
+    assert out.count("file name does not match") == 1
+    assert "cache-Shuffle-A9-2023-01-03-#7.pkl  (file name does not match)" in out
     assert sum("problem" in it for it in json.loads(output(capsys, "ls", "many", "--json"))) == 1
 
 
@@ -374,10 +374,10 @@ def test_an_empty_data_field_is_no_key_of_the_name(folder, capsys):
         result = Noted(f"A{i % 3}", f"s{i % 7}")
         result.note = "" if i % 4 else "good"
         handler.save_persistence(result)
-    assert re.fullmatch(r"100 files of [\d.]+ kB: 100 whole, 0 damaged\n", output(capsys, "verify", "noted"))
+    assert re.fullmatch(r"100 files, [\d.]+ kB: 100 intact, 0 damaged\n", output(capsys, "verify", "noted"))
     for options in ([], ["--heads"]):
         out = output(capsys, "ls", "noted", *options)
-        assert "says otherwise" not in out
+        assert "(misnamed)" not in out
         assert out.splitlines()[1].split() == ["animal", "session", "run", "size", "saved", "file"]
     found = json.loads(output(capsys, "ls", "noted", "--json", "animal=A1", "run=3"))
     assert {it["keys"]["run"] for it in found} == {3}
@@ -399,7 +399,7 @@ def test_enum_keys_are_found_and_shown_without_the_class(folder, capsys, count):
     assert {it["keys"]["stim"] for it in found} == {"Stim.NOISE"}
     renamed = next(Path("trials").glob("cache-Trial-A1-*"))
     renamed.replace(f"trials/cache-Trial-A9-Stim.GRATING-{renamed.name.split('-')[-1]}")
-    assert "1 under another name" in output(capsys, "verify", "trials", status=1)
+    assert "1 misnamed" in output(capsys, "verify", "trials", status=1)
 
 
 @persistence_class
@@ -509,7 +509,7 @@ def test_a_large_folder_is_listed_by_names(folder, capsys, monkeypatch):
     read = heads_read(monkeypatch)
     out = output(capsys, "ls", "trials")
     assert "Trial  1000 results" in out.replace(",", "")
-    assert "cache-Trial-my-best.pkl  (its name says otherwise)" in out
+    assert "cache-Trial-my-best.pkl  (misnamed)" in out
     assert len(read) < 60
     assert "trials/cache-Trial-my-best.pkl" in read
     tracemalloc.start()
@@ -527,12 +527,12 @@ def test_a_handler_with_an_ending_of_its_own_is_not_called_misnamed(folder, caps
         result = Trial(f"A{i % 5}", Stim.NOISE)
         result.note, result.weights = "", np.arange(3.0)
         handler.save_persistence(result)
-    assert "60 whole, 0 damaged\n" in output(capsys, "verify", "own")
+    assert "60 intact, 0 damaged\n" in output(capsys, "verify", "own")
     out = output(capsys, "ls", "own")
-    assert "says otherwise" not in out
+    assert "(misnamed)" not in out
     assert out.splitlines()[2].split()[:2] == ["A0", "0"]
     os.rename("own/cache-Trial-A1-Stim.NOISE-#1_v2.pkl", "own/cache-Trial-A1-Stim.NOISE-#99_v2.pkl")
-    assert "1 under another name" in output(capsys, "verify", "own", status=1)
+    assert "1 misnamed" in output(capsys, "verify", "own", status=1)
 
 
 @pytest.mark.parametrize("handler", [PickleHandler, GzipHandler, ZstdHandler], ids=lambda it: it.suffix)
@@ -543,7 +543,7 @@ def test_every_command_reads_every_compression(folder, capsys, handler):
     path = trials("kept", 3, handler).filepath(None, animal="A1", stim=Stim.GRATING, run=0)
     other = path.with_name(path.name.replace("A1", "A2"))
     assert "Trial  3 results" in output(capsys, "ls", "kept")
-    assert "3 whole, 0 damaged" in output(capsys, "verify", "kept")
+    assert "3 intact, 0 damaged" in output(capsys, "verify", "kept")
     assert {"": "pickle", "gz": "gzip", "zst": "zstd"}[handler.suffix[5:]] in output(capsys, "show", path).splitlines()[
         1
     ]
@@ -552,7 +552,7 @@ def test_every_command_reads_every_compression(folder, capsys, handler):
     assert "animal" in output(capsys, "diff", "--trust", path, other, status=1)
     assert len(json.loads(output(capsys, "ls", "kept", "--class", f"{__file__}:Trial", "--json"))) == 3
     path.write_bytes(path.read_bytes()[:60])
-    assert "2 whole, 1 damaged" in output(capsys, "verify", "kept", status=1)
+    assert "2 intact, 1 damaged" in output(capsys, "verify", "kept", status=1)
     assert "removed 2 files" in output(capsys, "rm", "kept", "--all", "-y")
 
 
@@ -715,7 +715,7 @@ def test_what_a_terminal_would_obey_is_escaped(folder, capsys):
 
 def test_verify_has_an_exit_status(folder, capsys):
     """And names every damaged file, with the reason."""
-    assert re.fullmatch(r"6 files of [\d.]+ kB: 6 whole, 0 damaged\n", output(capsys, "verify", folder))
+    assert re.fullmatch(r"6 files, [\d.]+ kB: 6 intact, 0 damaged\n", output(capsys, "verify", folder))
     assert output(capsys, "verify", "-q", folder) == ""
     content = bytearray(Path(first_of(folder)).read_bytes())
     content[30] ^= 1
@@ -723,12 +723,12 @@ def test_verify_has_an_exit_status(folder, capsys):
     out = output(capsys, "verify", folder, status=1)
     assert "checksum" in out
     assert out.count(first_of(folder)) == 1
-    assert "5 whole, 1 damaged" in out
+    assert "5 intact, 1 damaged" in out
     assert output(capsys, "verify", "-q", folder, status=1).count("\n") == 1
     found = json.loads(output(capsys, "verify", folder, "--json", status=1))
     assert [it["path"] for it in found["damaged"]] == [first_of(folder)]
     Path(first_of(folder)).write_bytes(pickle.dumps({"a": 1}))
-    assert "1 whole file of another program" in output(capsys, "verify", first_of(folder))
+    assert "no checksum in 1 file of another program" in output(capsys, "verify", first_of(folder))
 
 
 def test_verify_finds_files_under_another_name(folder, capsys):
@@ -750,17 +750,17 @@ def test_verify_finds_files_under_another_name(folder, capsys):
         assert found["damaged"] == found["names_not_compared"] == []
     assert expected == sorted(it.path.name for it in handler.verify() if it.problem)
     out = output(capsys, "verify", "many", status=1)
-    assert "62 whole, 0 damaged, 4 under another name" in out
+    assert "62 intact, 0 damaged, 4 misnamed" in out
     assert "renamed or copied" in out
     assert output(capsys, "verify", "-q", "many", status=1).count("\n") == 4
-    assert "1 under another name" in output(capsys, "verify", "many/" + expected[0], "many/" + names[5], status=1)
+    assert "1 misnamed" in output(capsys, "verify", "many/" + expected[0], "many/" + names[5], status=1)
 
 
 def test_one_file_alone_is_held_against_its_name(folder, capsys):
     """Its card says how the name is made: no other file is needed."""
     many(folder.parent / "many")
     alone = folder.parent / "many" / "cache-Shuffle-A1-2023-01-03-#7.pkl"
-    assert "1 whole, 0 damaged\n" in output(capsys, "verify", alone)
+    assert "1 intact, 0 damaged\n" in output(capsys, "verify", alone)
     alone = alone.replace(folder.parent / "cache-Shuffle-A9-2023-01-03-#7.pkl")
     for options in ([], ["--class", f"{__file__}:Shuffle"]):
         assert "renamed" in output(capsys, "verify", alone, *options, status=1)
@@ -789,7 +789,7 @@ def test_verify_says_which_names_it_could_not_compare(folder, capsys):
         colour: Colour = field(filename=True)
 
     PickleHandler(Coloured, folder.parent / "coloured").save_persistence(Coloured(Colour.RED))
-    assert "1 file can't be held" in output(capsys, "verify", "coloured")
+    assert "could not check 1 file name" in output(capsys, "verify", "coloured")
     (folder.parent / "coloured" / "cache-Upstream-A00.pkl").write_bytes(pickle.dumps({"animal": "A00"}))
     (folder.parent / "coloured" / "model.pkl").write_bytes(pickle.dumps({"animal": "A00"}))
     found = json.loads(output(capsys, "verify", "coloured", "--json"))
@@ -831,7 +831,7 @@ def test_du_adds_up(folder, capsys):
         ("Shuffle", "A00"): "3", ("Shuffle", "A-1"): "1", ("tuning", ""): "2",
     }  # fmt: skip
     assert "share" in output(capsys, "du", folder)
-    assert "there are animal" in refusal(capsys, "du", folder, "--by", "nosuch")
+    assert "available fields: animal" in refusal(capsys, "du", folder, "--by", "nosuch")
 
 
 # ------------------------------------------------------------------------------------------ rm
@@ -863,7 +863,8 @@ def test_rm_refuses_what_is_no_result_without_force(folder, capsys):
     (folder / "model.pkl").write_bytes(pickle.dumps({"a": 1}))
     before = sorted(folder.iterdir())
     err = refusal(capsys, "rm", "-y", *before)
-    assert "model.pkl and 1 more: no result" in err
+    assert "not a result: " in err
+    assert "model.pkl and 1 more; nothing was removed" in err
     assert "--force" in err
     assert sorted(folder.iterdir()) == before
     assert "removed 1 file" in output(capsys, "rm", "-y", "--force", notes)
@@ -1071,7 +1072,7 @@ def test_convert_from_the_command_line(folder, capsys):
     assert {Path(first_of(folder)), Path(f"{first_of(folder)}.gz")} <= set(folder.iterdir())
     status, out, err = run(capsys, "convert", first_of(folder), "--to", "gzip", "--level", "9")
     assert status == 1
-    assert "is there already; nothing was changed" in err
+    assert "exists already; nothing was changed" in err
     assert "no result to convert" in output(capsys, "convert", f"{first_of(folder)}.gz", "--to", "gzip")
     assert "--level" in refusal(capsys, "convert", folder, "--all", "--to", "plain", "--level", "3")
     (folder / "model.pkl").write_bytes(pickle.dumps([1]))
@@ -1086,7 +1087,7 @@ def test_convert_from_the_command_line(folder, capsys):
 def test_diff_tells_fields_and_distances(folder, capsys):
     """Arrays by the largest difference; exit status 0 only where there is none."""
     a, b = first_of(folder), first_of(folder).replace("#0", "#2")
-    assert output(capsys, "diff", a, a) == "no field differs\n"
+    assert output(capsys, "diff", a, a) == "no differences\n"
     out = output(capsys, "diff", a, b, status=1)
     assert re.search(r"run +values +0 +2", out)
     assert re.search(r"weights +max \|a-b\| 2, 5 of 5 differ", out)
@@ -1156,8 +1157,8 @@ def test_wrong_use_is_told_in_a_line(folder, capsys):
     assert "is a folder" in refusal(capsys, "show", folder)
     assert "is a file" in refusal(capsys, "ls", first_of(folder))
     assert "invalid choice: 'frobnicate'" in refusal(capsys, "frobnicate")
-    assert "no number" in refusal(capsys, "ls", folder, "--limit", "-1")
-    assert "neither" in refusal(capsys, "verify", folder, "animal=A00")
+    assert "not a number" in refusal(capsys, "ls", folder, "--limit", "-1")
+    assert "not animal=" in refusal(capsys, "verify", folder, "animal=A00")
     assert main([]) == 2
     assert "usage:" in capsys.readouterr().out
 
@@ -1343,7 +1344,7 @@ def test_demo_shows_the_library_at_work(capfd):
     assert main(["demo"]) == 0
     out = capfd.readouterr().out
     assert out.count("cache-Shuffle-A0") >= 9
-    assert "6 whole, 0 damaged" in out
+    assert "6 intact, 0 damaged" in out
     assert not {it for it in set(os.listdir(tempfile.gettempdir())) - before if it.startswith("neuralib-demo-")}
 
 

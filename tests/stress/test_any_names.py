@@ -33,12 +33,12 @@ from neuralib.persistence import (
     NameTakenError,
     PickleHandler,
     UnsafeNameError,
-    _naming,
     autoinc_field,
     field,
     missing,
     persistence_class,
 )
+from neuralib.persistence._classes import name_texts
 from neuralib.persistence._equality import same_value
 
 
@@ -323,7 +323,7 @@ def test_any_sequence_of_uses_is_that_of_a_plain_model(long):
 
 @pytest.fixture
 def windows(monkeypatch):
-    monkeypatch.setattr(_naming, "_WINDOWS", True)
+    monkeypatch.setattr(name_texts, "_WINDOWS", True)
     monkeypatch.setattr("neuralib.persistence._core.is_plain_name", lambda _: False)  # as it says there
 
 
@@ -339,8 +339,8 @@ def test_what_windows_refuses_in_a_name(windows, text):
 )
 def test_what_windows_takes_for_a_device(windows, name):
     """Whatever the extension."""
-    assert "Windows" in _naming.problem_of_whole(name)
-    assert _naming.problem_of_whole(f"cache-{name}.pkl") is None
+    assert "Windows" in name_texts.problem_of_whole(name)
+    assert name_texts.problem_of_whole(f"cache-{name}.pkl") is None
 
 
 @pytest.mark.parametrize("ending", [".", " "])

@@ -11,6 +11,7 @@ import gc
 import json
 import mmap
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -64,6 +65,7 @@ def told(error: BaseException) -> dict[str, object]:
 
 def victim(order: dict[str, str]) -> None:
     go_the_way(order["way"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which is off in what a shell started in the background
     slate = Slate(order["said"])
     name = order["scenario"]
     scenario = (SCENARIOS[name] if name in SCENARIOS else READS[name])(Path(order["folder"]))
@@ -76,6 +78,8 @@ def victim(order: dict[str, str]) -> None:
     os.access(MARK, os.F_OK)
     try:
         scenario.run()
+        for _ in range(2):  # a loop, in which the interpreter looks for a signal that came with the last call
+            pass
     except BaseException as error:
         slate.say(**told(error))
     os.access(MARK, os.F_OK)

@@ -125,13 +125,18 @@ class Keeper(Generic[T]):
         published = False
         try:
             while not published:
-                # What is large would be encoded in vain where others have saved meanwhile: there, look before.
-                number, state = numbering.next(series, look=not self._writes_small)
+                # What is large would be encoded in vain where others have saved meanwhile, and its draft may change the
+                # state of a folder: there, look before.
+                look = not self._writes_small
+                number, state = numbering.next(series, look=look)
                 number = max(number, least)
                 setattr(result, field, number)
                 name = f"{head}{number}{tail}"
                 content = self.records.content(result, store, name, durable=self.durable)
                 self._writes_small = type(content) is bytes
+                if not self._writes_small and not look:
+                    content.discard()
+                    continue
                 try:
                     state = self._put_numbered(store, name, content, state, losses)
                 except FileExistsError:  # somebody else was first: theirs stays, this one takes the next number
