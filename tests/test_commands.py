@@ -377,7 +377,7 @@ def test_an_empty_data_field_is_no_key_of_the_name(folder, capsys):
     assert re.fullmatch(r"100 files, [\d.]+ kB: 100 intact, 0 damaged\n", output(capsys, "verify", "noted"))
     for options in ([], ["--heads"]):
         out = output(capsys, "ls", "noted", *options)
-        assert "(misnamed)" not in out
+        assert "does not match" not in out
         assert out.splitlines()[1].split() == ["animal", "session", "run", "size", "saved", "file"]
     found = json.loads(output(capsys, "ls", "noted", "--json", "animal=A1", "run=3"))
     assert {it["keys"]["run"] for it in found} == {3}
@@ -509,7 +509,7 @@ def test_a_large_folder_is_listed_by_names(folder, capsys, monkeypatch):
     read = heads_read(monkeypatch)
     out = output(capsys, "ls", "trials")
     assert "Trial  1000 results" in out.replace(",", "")
-    assert "cache-Trial-my-best.pkl  (misnamed)" in out
+    assert "cache-Trial-my-best.pkl  (file name does not match)" in out
     assert len(read) < 60
     assert "trials/cache-Trial-my-best.pkl" in read
     tracemalloc.start()
@@ -529,7 +529,7 @@ def test_a_handler_with_an_ending_of_its_own_is_not_called_misnamed(folder, caps
         handler.save_persistence(result)
     assert "60 intact, 0 damaged\n" in output(capsys, "verify", "own")
     out = output(capsys, "ls", "own")
-    assert "(misnamed)" not in out
+    assert "does not match" not in out
     assert out.splitlines()[2].split()[:2] == ["A0", "0"]
     os.rename("own/cache-Trial-A1-Stim.NOISE-#1_v2.pkl", "own/cache-Trial-A1-Stim.NOISE-#99_v2.pkl")
     assert "1 misnamed" in output(capsys, "verify", "own", status=1)
