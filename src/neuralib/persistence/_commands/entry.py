@@ -6,7 +6,7 @@ import argparse
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import PersistenceError
 
@@ -71,75 +71,51 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def _add_arguments(subparsers: dict[str, argparse.ArgumentParser]) -> None:
-    for name in ("ls", "du"):
-        subparsers[name].add_argument(
-            "paths",
-            nargs="*",
-            metavar="FOLDER|key=value",
-            help="folders (default: the current folder) and conditions; the same key twice matches either value",
-        )
-        _add_output(subparsers[name], "--json", "--csv")
-    subparsers["ls"].add_argument(
-        "--limit", type=_count, metavar="N", help="show only the first N results of each class"
-    )
-    subparsers["ls"].add_argument(
-        "--heads", action="store_true", help="read the head of every file, and mark unreadable files"
-    )
-    subparsers["ls"].add_argument("-s", "--summary", action="store_true", help="print one line for each class")
-    subparsers["du"].add_argument("--by", action="append", metavar="KEY", help="also group by this key")
-    subparsers["show"].add_argument("files", nargs="+", metavar="FILE", help="result files")
-    subparsers["verify"].add_argument("paths", nargs="+", metavar="FOLDER|FILE", help="folders and files to check")
-    subparsers["verify"].add_argument(
-        "-q", "--quiet", action="store_true", help="print only damaged and misnamed files"
-    )
-    for name in ("rm", "convert"):
-        subparsers[name].add_argument(
-            "paths", nargs="+", metavar="FOLDER|FILE|key=value", help="files, or folders with conditions"
-        )
-        subparsers[name].add_argument(
-            "-n", "--dry-run", action="store_true", help="print what would happen, and change nothing"
-        )
-        subparsers[name].add_argument("--all", action="store_true", help="select all results of a folder")
-    subparsers["rm"].add_argument("-y", "--yes", action="store_true", help="skip the confirmation prompt")
-    subparsers["rm"].add_argument("--force", action="store_true", help="also remove files that are not results")
-    subparsers["convert"].add_argument(
-        "--to", choices=["plain", "gzip", "zstd"], required=True, help="format of the new files"
-    )
-    subparsers["convert"].add_argument("--keep", action="store_true", help="keep the original files")
-    subparsers["convert"].add_argument(
-        "--level", type=int, metavar="N", help="compression level: gzip 0 to 9, zstd 1 to 22"
-    )
-    subparsers["diff"].add_argument("a", metavar="A", help="first result file")
-    subparsers["diff"].add_argument("b", metavar="B", help="second result file")
-    subparsers["completion"].add_argument("shell", choices=["bash", "zsh"], help="shell to write the script for")
-    for name in ("show", "verify", "diff"):
-        _add_output(subparsers[name], "--json")
-    for name in ("show", "diff"):
-        subparsers[name].add_argument(
-            "--trust", action="store_true", help="load all objects; this can run code from the file"
-        )
-    for name in ("ls", "du", "verify", "rm", "convert"):
-        subparsers[name].add_argument(
-            "--class",
-            dest="class_",
-            metavar="MODULE:CLASS",
-            help="import this class, and use only its results",
-        )
-    for name in ("ls", "du", "verify", "rm", "convert"):
-        subparsers[name].add_argument("-r", "--recursive", action="store_true", help="include subfolders")
-
-
-def _add_output(subparser: argparse.ArgumentParser, *names: str) -> None:
-    group = subparser.add_mutually_exclusive_group()
-    for name in names:
-        group.add_argument(name, action="store_true", help=f"write the output as {name[2:].upper()}")
-
-
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of results")
     return int(text)
+
+
+# For each argument: its commands, its names, and the options of argparse's add_argument.
+_ARGUMENTS: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("ls du", ["paths"], {"nargs": "*", "metavar": "FOLDER|key=value", "help": "folders (default: the current folder) and conditions; the same key twice matches either value"}),
+    ("ls", ["--limit"], {"type": _count, "metavar": "N", "help": "show only the first N results of each class"}),
+    ("ls", ["--heads"], {"action": "store_true", "help": "read the head of every file, and mark unreadable files"}),
+    ("ls", ["-s", "--summary"], {"action": "store_true", "help": "print one line for each class"}),
+    ("du", ["--by"], {"action": "append", "metavar": "KEY", "help": "also group by this key"}),
+    ("show", ["files"], {"nargs": "+", "metavar": "FILE", "help": "result files"}),
+    ("verify", ["paths"], {"nargs": "+", "metavar": "FOLDER|FILE", "help": "folders and files to check"}),
+    ("verify", ["-q", "--quiet"], {"action": "store_true", "help": "print only damaged and misnamed files"}),
+    ("rm convert", ["paths"], {"nargs": "+", "metavar": "FOLDER|FILE|key=value", "help": "files, or folders with conditions"}),
+    ("rm convert", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
+    ("rm convert", ["--all"], {"action": "store_true", "help": "select all results of a folder"}),
+    ("rm", ["-y", "--yes"], {"action": "store_true", "help": "skip the confirmation prompt"}),
+    ("rm", ["--force"], {"action": "store_true", "help": "also remove files that are not results"}),
+    ("convert", ["--to"], {"choices": ["plain", "gzip", "zstd"], "required": True, "help": "format of the new files"}),
+    ("convert", ["--keep"], {"action": "store_true", "help": "keep the original files"}),
+    ("convert", ["--level"], {"type": int, "metavar": "N", "help": "compression level: gzip 0 to 9, zstd 1 to 22"}),
+    ("diff", ["a"], {"metavar": "A", "help": "first result file"}),
+    ("diff", ["b"], {"metavar": "B", "help": "second result file"}),
+    ("completion", ["shell"], {"choices": ["bash", "zsh"], "help": "shell to write the script for"}),
+    ("show diff", ["--trust"], {"action": "store_true", "help": "load all objects; this can run code from the file"}),
+    ("ls du verify rm convert", ["--class"], {"dest": "class_", "metavar": "MODULE:CLASS", "help": "import this class, and use only its results"}),
+    ("ls du verify rm convert", ["-r", "--recursive"], {"action": "store_true", "help": "include subfolders"}),
+    ("ls du show verify diff", ["--json"], {"action": "store_true", "help": "write the output as JSON"}),
+    ("ls du", ["--csv"], {"action": "store_true", "help": "write the output as CSV"}),
+]  # fmt: skip
+
+
+def _add_arguments(subparsers: dict[str, argparse.ArgumentParser]) -> None:
+    outputs: dict[str, Any] = {}
+    for commands, names, options in _ARGUMENTS:
+        for command in commands.split():
+            target: Any = subparsers[command]
+            if names[0] in {"--json", "--csv"}:  # one of them at most
+                if command not in outputs:
+                    outputs[command] = target.add_mutually_exclusive_group()
+                target = outputs[command]
+            target.add_argument(*names, **options)
 
 
 def _parsed(command_parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
