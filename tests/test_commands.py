@@ -38,7 +38,7 @@ from neuralib.persistence import (
     results_equal,
 )
 from neuralib.persistence._classes.schema import ensure_persistence_class
-from neuralib.persistence._codecs.card import card_of
+from neuralib.persistence._codecs.card import Card, card_of
 from neuralib.persistence._codecs.gzipped import GZIP
 from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence._commands import conversion, entries
@@ -520,6 +520,42 @@ def test_a_large_folder_is_listed_by_names(folder, capsys, monkeypatch):
     assert held < 1_500_000, "the notes alone are twice that"
 
 
+def test_names_and_cards_that_are_made_to_be_slow_are_read_in_time(folder, capsys):
+    """Names of splitters alone, thousands of keys, a class for each file, values that refer to themselves."""
+    keys = tuple((f"k{i}", "") for i in range(6))
+    many_keys = tuple((f"k{i}", "") for i in range(3000))
+    nested = [1] * 10
+    for _ in range(20):
+        nested = [nested] * 10
+    (folder.parent / "slow").mkdir()
+    for i in range(100):
+        for name, qualname, names, value in (
+            (f"cache-Y-{'-' * 200}{i}.pkl", "Y", keys, "a"),
+            (f"cache-X-{'-' * 200}{i}.pkl", "X", many_keys if i < 5 else keys, "a"),
+            (f"cache-Q-{i}.pkl", f"Q{i}", keys[:1], i),
+            (f"cache-N-{i}.pkl", "N", keys[:1], nested if i < 3 else 10**4500),
+        ):
+            fields = dict.fromkeys((key for key, _ in names), "str")
+            card = Card("m", qualname, qualname[0], "-", names, fields, tuple(fields))
+            with open(folder.parent / "slow" / name, "wb") as file:
+                PickleCodec().for_class(card).encode({"k0": value}, Written(file))
+    start = time.process_time()
+    for words in (["ls", "slow"], ["ls", "slow", "--json"], ["du", "slow", "--by", "k0"], ["verify", "slow", "--json"]):
+        status, _, err = run(capsys, *words)
+        assert (status, err) == (int(words[0] == "verify"), "")
+    assert time.process_time() - start < 20
+
+
+def test_large_files_of_other_programs_are_read(folder, capsys):
+    """Whole, and by their heads."""
+    path = folder / "cache-Score-A.pkl"
+    path.write_bytes(pickle.dumps({"animal": "A", "weights": np.arange(50_000.0)}))
+    assert "1 intact, 0 damaged" in output(capsys, "verify", path)
+    assert re.search(r"weights +float64 +50000 +400 kB", output(capsys, "show", path))
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "0 intact, 1 damaged" in output(capsys, "verify", path, status=1)
+
+
 def test_a_handler_with_an_ending_of_its_own_is_not_called_misnamed(folder, capsys):
     """What follows the keys is the handler's; the keys before it are read."""
     handler = PickleHandler(Trial, "own", ext="_v2.pkl")
@@ -945,7 +981,7 @@ def test_convert_writes_every_compression_from_every_other(tmp_path, large, monk
         ["plain", "--level", "1"],
     ):
         assert "no such level" in refusal(capsys, "convert", path, "--to", *words)
-    assert "converted 1 file" in output(capsys, "convert", path, "--to", "zstd", "--level", "22")
+    assert "converted 1 file" in output(capsys, "convert", path, "--to", "zstd", "--level", "9" if large else "22")
 
 
 def test_permissions_and_times_are_set_before_the_file_has_its_name(tmp_path, monkeypatch):
