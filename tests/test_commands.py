@@ -490,6 +490,12 @@ def test_files_of_other_programs_show_their_fields_and_no_more(folder, capsys):
     out = output(capsys, "ls", "others")
     assert "(class unknown)  60 results" in out
     assert "Trial  20 results" in out
+    trials("others", 200)
+    for name in ("cache-Trial-A1-Stim.GRATING-#777", "cache-Trial-x"):
+        Path("others", f"{name}.pkl").write_bytes(pickle.dumps({"animal": "A1"}))
+    out = output(capsys, "ls", "others")
+    assert "(class unknown)  62 results" in out, "the second says that others may be among them"
+    assert "Trial  220 results" in out
 
 
 def test_a_card_that_names_keys_that_are_not_there_is_damage(folder, capsys):

@@ -109,6 +109,7 @@ class Entry:
         if self.opened:
             return
         self.opened = True
+        self.card, self.keys = None, {}  # what the name told
         try:
             head = read_head(self.path)
         except (PersistenceError, OSError, ImportError) as error:
@@ -288,7 +289,7 @@ def _read_names(group: list[Entry], needed: set[str]) -> bool:
     left, opening = group, _SAMPLE
     while left:
         opened = left[:: max(1, len(left) // opening)]
-        for entry in opened:
+        for entry in progress(opened, "looking at file"):
             entry.look(needed)
             if entry.problem is not None:
                 continue
