@@ -552,6 +552,16 @@ def test_names_and_cards_that_are_made_to_be_slow_are_read_in_time(folder, capsy
     assert time.process_time() - start < 20
 
 
+def test_a_file_that_a_codec_wrote_without_a_class_has_no_card(folder, capsys):
+    """Nothing is said of its name."""
+    path = folder / "cache-Score-A.pkl"
+    with open(path, "wb") as file:
+        PickleCodec().encode({"animal": "A"}, Written(file))
+    assert read_head(path).card is None
+    assert json.loads(output(capsys, "verify", path, "--json"))["names_not_compared"] == [str(path)]
+    assert "(class unknown)  1 result" in output(capsys, "ls", folder)
+
+
 def test_large_files_of_other_programs_are_read(folder, capsys):
     """Whole, and by their heads."""
     path = folder / "cache-Score-A.pkl"

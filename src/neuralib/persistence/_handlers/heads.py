@@ -57,4 +57,5 @@ def read_head(path: str | os.PathLike[str], names: Collection[str] | None = None
             size = source.size
     except FAILURES as error:
         raise_explained(error, PATHS, text)
-    return FileHead(Path(text), head.fields, head.type_name, size, head.compressed, head.complete, head.card)
+    card = head.card if head.card is not None and head.card.qualname else None  # a codec alone writes one of no class
+    return FileHead(Path(text), head.fields, head.type_name, size, head.compressed, head.complete, card)
