@@ -118,7 +118,7 @@ nitpick_ignore_regex = [
 
 
 # Overloads that are there for type checkers alone: the one real signature says more.
-for module, function in (("_decorator", "persistence_class"), ("_field", "autoinc_field")):
+for module, function in (("_classes.decorator", "persistence_class"), ("_classes.field", "autoinc_field")):
     analyzer = ModuleAnalyzer.for_module(f"neuralib.persistence.{module}")
     analyzer.analyze()
     del analyzer.overloads[function]

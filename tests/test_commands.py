@@ -179,9 +179,9 @@ def test_ls_of_a_class_needs_no_file(folder, capsys, monkeypatch):
     for name, text in (
         ("lab_of_commands", "module:Class"),
         ("nosuch:Tuning", "No module named"),
-        ("nosuch.py:Tuning", "there is no file"),
+        ("nosuch.py:Tuning", "does not exist"),
         ("lab_of_commands:Other", "no attribute"),
-        ("json:JSONDecoder", "no persistence class"),
+        ("json:JSONDecoder", "not a persistence class"),
     ):
         assert text in refusal(capsys, "ls", folder, "--class", name)
 
@@ -200,7 +200,7 @@ def test_ls_goes_into_folders_and_leaves_others_alone(folder, capsys):
     out = output(capsys, "ls", "-r", folder)
     assert "Shuffle  5 results" in out
     assert f"inside{os.sep}cache-Shuffle-B-s-#0.pkl.gz" in out
-    assert out.endswith("1 other pickle file, no results\n")
+    assert out.endswith("1 pickle file without a result\n")
     assert "draft" not in out
     assert "Shuffle        5" in output(capsys, "ls", "-rs", folder)
     assert output(capsys, "ls", inside) == output(capsys, "ls", inside, "--limit", "3")
@@ -322,8 +322,8 @@ def test_ls_marks_a_file_under_another_name(folder, capsys):
     path = folder.parent / "many" / "cache-Shuffle-A1-2023-01-03-#7.pkl"
     os.replace(path, path.with_name("cache-Shuffle-A9-2023-01-03-#7.pkl"))
     out = output(capsys, "ls", "many")
-    assert out.count("its name says otherwise") == 1
-    assert "cache-Shuffle-A9-2023-01-03-#7.pkl  (its name says otherwise)" in out
+    assert out.count("file name does not match") == 1
+    assert "cache-Shuffle-A9-2023-01-03-#7.pkl  (file name does not match)" in out
     assert sum("problem" in it for it in json.loads(output(capsys, "ls", "many", "--json"))) == 1
 
 
@@ -436,7 +436,7 @@ def test_what_a_terminal_would_obey_is_escaped(folder, capsys):
 
 def test_verify_has_an_exit_status(folder, capsys):
     """And names every damaged file, with the reason."""
-    assert re.fullmatch(r"6 files of [\d.]+ kB: 6 whole, 0 damaged\n", output(capsys, "verify", folder))
+    assert re.fullmatch(r"6 files, [\d.]+ kB: 6 intact, 0 damaged\n", output(capsys, "verify", folder))
     assert output(capsys, "verify", "-q", folder) == ""
     content = bytearray(Path(first_of(folder)).read_bytes())
     content[30] ^= 1
@@ -444,12 +444,12 @@ def test_verify_has_an_exit_status(folder, capsys):
     out = output(capsys, "verify", folder, status=1)
     assert "checksum" in out
     assert out.count(first_of(folder)) == 1
-    assert "5 whole, 1 damaged" in out
+    assert "5 intact, 1 damaged" in out
     assert output(capsys, "verify", "-q", folder, status=1).count("\n") == 1
     found = json.loads(output(capsys, "verify", folder, "--json", status=1))
     assert [it["path"] for it in found["damaged"]] == [first_of(folder)]
     Path(first_of(folder)).write_bytes(pickle.dumps({"a": 1}))
-    assert "1 whole file of another program" in output(capsys, "verify", first_of(folder))
+    assert "no checksum in 1 file of another program" in output(capsys, "verify", first_of(folder))
 
 
 def test_verify_finds_files_under_another_name(folder, capsys):
@@ -471,10 +471,10 @@ def test_verify_finds_files_under_another_name(folder, capsys):
         assert found["damaged"] == found["names_not_compared"] == []
     assert expected == sorted(it.path.name for it in handler.verify() if it.problem)
     out = output(capsys, "verify", "many", status=1)
-    assert "62 whole, 0 damaged, 4 under another name" in out
+    assert "62 intact, 0 damaged, 4 misnamed" in out
     assert "renamed or copied" in out
     assert output(capsys, "verify", "-q", "many", status=1).count("\n") == 4
-    assert "1 under another name" in output(capsys, "verify", "many/" + expected[0], "many/" + names[5], status=1)
+    assert "1 misnamed" in output(capsys, "verify", "many/" + expected[0], "many/" + names[5], status=1)
 
 
 def test_verify_says_which_names_it_could_not_compare(folder, capsys):
@@ -484,7 +484,7 @@ def test_verify_says_which_names_it_could_not_compare(folder, capsys):
     alone = alone.replace(folder.parent / "cache-Shuffle-A9-2023-01-03-#7.pkl")
     found = json.loads(output(capsys, "verify", alone, "--json"))
     assert found["names_not_compared"] == [str(alone)]
-    assert "give --class" in output(capsys, "verify", alone)
+    assert "pass --class" in output(capsys, "verify", alone)
     assert "renamed" in output(capsys, "verify", alone, "--class", f"{__file__}:Shuffle", status=1)
 
     @persistence_class
@@ -503,7 +503,7 @@ def test_verify_says_which_names_it_could_not_compare(folder, capsys):
         colour: Colour = field(filename=True)
 
     PickleHandler(Coloured, folder.parent / "coloured").save_persistence(Coloured(Colour.RED))
-    assert "1 file can't be held" in output(capsys, "verify", "coloured")
+    assert "could not check 1 file name" in output(capsys, "verify", "coloured")
 
 
 @persistence_class
@@ -538,7 +538,7 @@ def test_du_adds_up(folder, capsys):
         ("Shuffle", "A00"): "3", ("Shuffle", "A-1"): "1", ("tuning", ""): "2",
     }  # fmt: skip
     assert "share" in output(capsys, "du", folder)
-    assert "there are animal" in refusal(capsys, "du", folder, "--by", "nosuch")
+    assert "available fields: animal" in refusal(capsys, "du", folder, "--by", "nosuch")
 
 
 # ------------------------------------------------------------------------------------------ rm
@@ -670,7 +670,7 @@ def test_convert_from_the_command_line(folder, capsys):
     assert {Path(first_of(folder)), Path(f"{first_of(folder)}.gz")} <= set(folder.iterdir())
     status, out, err = run(capsys, "convert", first_of(folder), "--to", "gzip", "--level", "9")
     assert status == 1
-    assert "is there already; nothing was changed" in err
+    assert "exists already; nothing was changed" in err
     assert "no result to convert" in output(capsys, "convert", f"{first_of(folder)}.gz", "--to", "gzip")
     assert "--level" in refusal(capsys, "convert", folder, "--all", "--to", "pickle", "--level", "3")
     (folder / "model.pkl").write_bytes(pickle.dumps([1]))
@@ -685,7 +685,7 @@ def test_convert_from_the_command_line(folder, capsys):
 def test_diff_tells_fields_and_distances(folder, capsys):
     """Arrays by the largest difference; exit status 0 only where there is none."""
     a, b = first_of(folder), first_of(folder).replace("#0", "#2")
-    assert output(capsys, "diff", a, a) == "no field differs\n"
+    assert output(capsys, "diff", a, a) == "no differences\n"
     out = output(capsys, "diff", a, b, status=1)
     assert re.search(r"run +values +0 +2", out)
     assert re.search(r"weights +max \|a-b\| 2, 5 of 5 differ", out)
@@ -755,8 +755,8 @@ def test_wrong_use_is_told_in_a_line(folder, capsys):
     assert "is a folder" in refusal(capsys, "show", folder)
     assert "is a file" in refusal(capsys, "ls", first_of(folder))
     assert "invalid choice: 'frobnicate'" in refusal(capsys, "frobnicate")
-    assert "no number" in refusal(capsys, "ls", folder, "--limit", "-1")
-    assert "neither" in refusal(capsys, "verify", folder, "animal=A00")
+    assert "not a number" in refusal(capsys, "ls", folder, "--limit", "-1")
+    assert "not animal=" in refusal(capsys, "verify", folder, "animal=A00")
     assert main([]) == 2
     assert "usage:" in capsys.readouterr().out
 
@@ -942,7 +942,7 @@ def test_demo_shows_the_library_at_work(capfd):
     assert main(["demo"]) == 0
     out = capfd.readouterr().out
     assert out.count("cache-Shuffle-A0") >= 9
-    assert "6 whole, 0 damaged" in out
+    assert "6 intact, 0 damaged" in out
     assert not {it for it in set(os.listdir(tempfile.gettempdir())) - before if it.startswith("neuralib-demo-")}
 
 

@@ -16,7 +16,7 @@ import pytest
 from batches import Draw, DrawOptions, Fit, FitOptions
 
 from neuralib.persistence import PickleHandler
-from neuralib.persistence.cli_persistence import Computed, Failure
+from neuralib.persistence.cli_persistence import BatchReport, Failure
 
 GRID = {"animal": ["A", "B"], "plane": [0, 1, 2, 100]}
 COMPUTED = {(animal, plane) for animal in "AB" for plane in range(3)}
@@ -58,7 +58,7 @@ def check_computed(tmp_path, executors, *, elsewhere):
     with executors() as executor:
         report = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
         again = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
-    assert isinstance(report, Computed)
+    assert isinstance(report, BatchReport)
     assert (report.saved, again.saved) == (5, 0)
     assert sorted(it.keys["animal"] for it in report) == ["A", "B"]
     assert {(it.keys["plane"], it.error, it.message) for it in report} == {
@@ -90,7 +90,7 @@ def test_repetitions_get_numbers_of_their_own(tmp_path, where):
 def test_failures_are_a_table(tmp_path):
     """To look at, to count, to take the templates from for the next try."""
     report = FitOptions().compute_missing(GRID, dest=tmp_path)
-    assert repr(report) == "<Computed: 6 saved, 2 failed, the first: Unpicklable: plane 100 does not converge>"
+    assert repr(report) == "<BatchReport: 6 saved, 2 failed, the first: Unpicklable: plane 100 does not converge>"
     assert isinstance(report[0], Failure)
     assert len(report[:1]) == 1
     columns = report.to_columns()
@@ -98,9 +98,9 @@ def test_failures_are_a_table(tmp_path):
     assert columns["animal"] == ["A", "B"]
     assert (
         repr(FitOptions().compute_missing({"animal": "A", "plane": 1}, dest=tmp_path))
-        == "<Computed: 0 saved, 0 failed>"
+        == "<BatchReport: 0 saved, 0 failed>"
     )
-    assert Computed(0, []).to_columns() == {"error": [], "message": [], "traceback": []}
+    assert BatchReport(0, []).to_columns() == {"error": [], "message": [], "traceback": []}
     pytest.importorskip("pandas")
     assert list(report.to_pandas()["error"]) == ["Unpicklable"] * 2
 

@@ -38,7 +38,7 @@ from neuralib.persistence import (
     results_equal,
     save,
 )
-from neuralib.persistence.cli_persistence import Computed, Failure, PersistenceOptions, get_options_and_cache
+from neuralib.persistence.cli_persistence import BatchReport, Failure, PersistenceOptions, get_options_and_cache
 from neuralib.persistence.validator import ETLConcatable, attributes_validate
 
 T = TypeVar("T")
@@ -230,7 +230,7 @@ def uses_options() -> None:
     assert_type(options.find_cache(Shuffle("A00")), list[Shuffle])
     with ThreadPoolExecutor() as pool:
         report = options.compute_missing({"animal": ["A00"]}, pool, progress=False)
-    assert_type(report, Computed)
+    assert_type(report, BatchReport)
     assert_type(report[0], Failure)
     assert_type(get_options_and_cache(ShuffleOptions, options, True, animal="B"), Shuffle)
 

@@ -1,8 +1,8 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Persistence classes: a class decorator that makes an annotated class a result that can be saved and found again.
+"""Persistence classes, and handlers that save, load and find their results.
 
-Its key fields make its file name, its data fields are the payload.
+The key fields of a persistence class form the file name of a result. Its other fields are the data.
 """
 
 from neuralib.persistence._classes.convert import as_dict, from_dict, results_equal

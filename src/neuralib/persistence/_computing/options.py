@@ -31,7 +31,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Executor
 
-    from neuralib.persistence._computing.missing import Computed
+    from neuralib.persistence._computing.missing import BatchReport
     from neuralib.persistence._handlers.base import PersistenceHandler
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         dest: str | os.PathLike[str] | None = None,
         *,
         repeat: int = 1,
-    ) -> Computed:
+    ) -> BatchReport:
         """Compute and save those of *templates* that have no result yet; go on past those that fail, and report them.
 
         Each result is saved as soon as it is computed, by the process that computed it: arrays don't travel, and a kill
