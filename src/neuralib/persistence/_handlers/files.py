@@ -141,7 +141,7 @@ class FileHandler(PersistenceHandler[T]):
         published = False
         try:
             # In here: Ctrl-C may come right after it has set the number.
-            path = _core.take_number(layout, result, self._ext, store.prefix, series.head, number, series.tail)
+            path = _core.assign_number(layout, result, self._ext, store.prefix, series.head, number, series.tail)
             if path is not None:
                 content = self._content(result, store, durable=False)
                 if type(content) is bytes:
