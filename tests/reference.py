@@ -48,7 +48,7 @@ def format_name(layout: Any, data: Any, overrides: dict[str, Any]) -> str:
         else:
             text = value if as_text is None else as_text(value)
         if text is not None or as_text is None:
-            pieces += [lead, str(text)]
+            pieces += [lead, text if isinstance(text, str) and text.isascii() else layout.make_text(name, text)]
     return "".join(pieces)
 
 

@@ -16,6 +16,8 @@ class Layout:
     wildcard: object
     any_text: type
     check: Callable[[str, Any, dict[str, Any]], None]
+    make_text: Callable[[str, Any], str]
+    fixed_kinds: set[type]
     def __init__(
         self,
         owner: type,
@@ -30,6 +32,8 @@ class Layout:
         wildcard: object,
         any_text: type,
         check: Callable[[str, Any, dict[str, Any]], None],
+        make_text: Callable[[str, Any], str],
+        fixed_kinds: set[type],
     ) -> None: ...
 
 def as_dict(data: object, /) -> dict[str, Any]: ...

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.convert import replaced
 from neuralib.persistence._classes.field import missing
-from neuralib.persistence._classes.schema import default_maker
+from neuralib.persistence._classes.schema import GENERATED, default_maker
 from neuralib.persistence._classes.sources import keep_source, new_source_name
-from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._errors import PersistenceError, UndeclaredAttributeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +110,34 @@ def make_replace(info: PersistentClass[Any]) -> Callable[..., Any]:
     annotations["return"] = info.persistence_cls
     doc = "Return a copy with the given fields changed; the number of the copy is open unless it is given."
     return _compiled(info, names, "_replace", parameters, body, annotations, doc)
+
+
+def make_setattr(info: PersistentClass[Any]) -> Callable[..., None]:
+    """Return ``__setattr__`` of a strict class, which refuses names that the class does not declare."""
+    cls = info.persistence_cls
+    names = _Names([])
+    inherited = cls.__setattr__
+    while hasattr(inherited, GENERATED):  # of a strict base, which knows fewer fields
+        inherited = inherited.__wrapped__  # type: ignore[attr-defined]
+    set_it, declared = names.bind("set_attribute", inherited), names.bind("declared", frozenset(info.fields_name()))
+    refuse = names.bind("refuse", functools.partial(_refuse_attribute, info))
+    body = [
+        f"if name not in {declared} and name[:1] != '_' and not hasattr(type(self), name):",
+        f"    {refuse}(name)",
+        f"{set_it}(self, name, value)",
+    ]
+    annotations = {"name": str, "value": object, "return": None}
+    doc = "Set an attribute that the class declares."
+    method = _compiled(info, names, "__setattr__", ["self", "name", "value"], body, annotations, doc)
+    method.__wrapped__ = inherited  # type: ignore[attr-defined]
+    return method
+
+
+def _refuse_attribute(info: PersistentClass[Any], name: str) -> None:
+    from neuralib.persistence._classes.losses import close_name  # only for the message
+
+    meant = close_name(name, info.fields_name())
+    raise UndeclaredAttributeError(info.persistence_cls.__qualname__, name, meant or "")
 
 
 def _repr_html_(self: object) -> str:  # pyright: ignore[reportUnusedFunction] - attached to classes
