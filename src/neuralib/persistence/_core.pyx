@@ -144,7 +144,7 @@ cdef bint _has_exactly(dict values, tuple names) except -1:
     return True
 
 
-def as_dict(data, /):
+def as_dict(data):
     """Return the fields of the result *data* that are set, as a new dict in the order of their declaration.
 
     :param data: a result: an instance of a persistence class

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.convert import replaced
 from neuralib.persistence._classes.field import missing
-from neuralib.persistence._classes.schema import GENERATED, default_maker
+from neuralib.persistence._classes.schema import GENERATED, default_maker, ensure_persistence_class
 from neuralib.persistence._classes.sources import keep_source, new_source_name
 from neuralib.persistence._errors import PersistenceError, UndeclaredAttributeError
 
@@ -116,14 +115,12 @@ def make_setattr(info: PersistentClass[Any]) -> Callable[..., None]:
     """Return ``__setattr__`` of a strict class, which refuses names that the class does not declare."""
     cls = info.persistence_cls
     names = _Names([])
-    inherited = cls.__setattr__
-    while hasattr(inherited, GENERATED):  # of a strict base, which knows fewer fields
-        inherited = inherited.__wrapped__  # type: ignore[attr-defined]
+    inherited = written_setattr(cls)
     set_it, declared = names.bind("set_attribute", inherited), names.bind("declared", frozenset(info.fields_name()))
-    refuse = names.bind("refuse", functools.partial(_refuse_attribute, info))
+    refuse = names.bind("refuse", _refuse_undeclared)
     body = [
         f"if name not in {declared} and name[:1] != '_' and not hasattr(type(self), name):",
-        f"    {refuse}(name)",
+        f"    {refuse}(self, name)",
         f"{set_it}(self, name, value)",
     ]
     annotations = {"name": str, "value": object, "return": None}
@@ -133,7 +130,19 @@ def make_setattr(info: PersistentClass[Any]) -> Callable[..., None]:
     return method
 
 
-def _refuse_attribute(info: PersistentClass[Any], name: str) -> None:
+def written_setattr(cls: type) -> Callable[..., None]:
+    """Return the ``__setattr__`` of *cls* that is not generated: its author's, a base's, or that of ``object``."""
+    found: Callable[..., None] = cls.__setattr__
+    while hasattr(found, GENERATED):
+        found = found.__wrapped__  # type: ignore[attr-defined]
+    return found
+
+
+def _refuse_undeclared(result: object, name: str) -> None:
+    """Raise an error, unless the class of *result* is a subclass that declares more, or is not strict."""
+    info: PersistentClass[Any] = ensure_persistence_class(result)
+    if not info.strict or info.get_field(name) is not None:
+        return
     from neuralib.persistence._classes.losses import close_name  # only for the message
 
     meant = close_name(name, info.fields_name())

@@ -110,6 +110,8 @@ def _decorated(cls: type[T], info: PersistentClass[T]) -> type[T]:
         setattr(cls, "__match_args__", tuple(info.fields_name()))  # noqa: B010 - a type has no such attribute for checkers
     if info.strict:
         _attach(cls, codegen.make_setattr(info))
+    elif hasattr(cls.__setattr__, GENERATED):  # of a strict base
+        setattr(cls, "__setattr__", codegen.written_setattr(cls))  # noqa: B010 - no method of a type for checkers
     info._layout = _layout(info)
     setattr(cls, INFO, info)
     setattr(cls, LAYOUT, info._layout)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("neuralib.persistence")
 
 _CLOSE = 0.8
+_SHORTEST = 4
 _told: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
 _sound: weakref.WeakSet[type] = weakref.WeakSet()
 
@@ -108,20 +109,26 @@ def close_name(name: str, candidates: Collection[str]) -> str | None:
 
 
 def _likeness(name: str, candidate: str) -> float:
-    """Return how alike two names are, from 0 to 1. Those that were told apart on purpose (x_1 and x_2) are not."""
-    one, other = name.lower().split("_"), candidate.lower().split("_")
-    if len(one) == len(other) and name.lower() != candidate.lower():
-        pairs = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
-        if all(len(a) <= 2 and len(b) <= 2 for a, b in pairs) and len(one) > 1:
-            return 0.0
-    if _without_digits(name) == _without_digits(candidate) and name != candidate:
+    """Return how alike two names are, from 0 to 1. Those that differ in a whole word or a number are not."""
+    if _without_digits(name) == _without_digits(candidate):
         return 0.0
-    short, other_short = "".join(one), "".join(other)
-    if short == other_short or (len(short) > 3 and sorted(short) == sorted(other_short)):
+    words, others = name.lower().split("_"), candidate.lower().split("_")
+    if len(words) != len(others):
+        return _word_likeness("".join(words), "".join(others))
+    return min(_word_likeness(word, other) for word, other in zip(words, others, strict=True))
+
+
+def _word_likeness(word: str, other: str) -> float:
+    if word == other:
+        return 1.0
+    if min(len(word), len(other)) < _SHORTEST:  # one letter more or less makes another word
+        return 0.0
+    if sorted(word) == sorted(other):
         return 1.0
     import difflib  # only where a name is asked about
 
-    return difflib.SequenceMatcher(None, short, other_short).ratio()
+    ratio = difflib.SequenceMatcher(None, word, other).ratio()
+    return ratio if len(word) == len(other) or ratio > _CLOSE else 0.0
 
 
 def _without_digits(name: str) -> str:
