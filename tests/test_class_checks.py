@@ -86,6 +86,49 @@ def test_a_dataclass_that_holds_our_fields_is_refused():
             animal: str = field(filename=True)
 
 
+def test_the_init_of_a_dataclass_is_no_init_of_a_result():
+    """It would take none of the keys, and its own fields would not be saved."""
+
+    @dataclasses.dataclass
+    class Base:
+        rate: float = 30.0
+
+    with pytest.raises(
+        FieldDefinitionError, match=r"R: its base .*Base is a dataclass.*make the base a persistence class"
+    ):
+
+        @persistence_class
+        class R(Base):
+            animal: str = field(filename=True)
+
+    @persistence_class
+    class Own(Base):
+        animal: str = field(filename=True)
+
+        def __init__(self, animal):
+            super().__init__()
+            self.animal = animal
+
+    assert filename(Own("A00")) == "cache-Own-A00"
+
+
+def test_a_field_that_declares_nothing_is_refused():
+    """The key would be data."""
+    for annotation, value in ((str, field), (int, autoinc_field)):
+        with pytest.raises(FieldDefinitionError, match=r"R\.a: write 'a: <type> = .*field\(\)', with parentheses"):
+            persistence_class(type("R", (), {"__annotations__": {"a": annotation}, "a": value}))
+    with pytest.raises(FieldDefinitionError, match=r"R\.a: has field\(...\) in its annotation"):
+
+        @persistence_class
+        class R:
+            a: Annotated[str, field(filename=True)]
+
+    for annotation in (Annotated[str, field(filename=True)], "Annotated[str, field()]"):
+        body = {"__annotations__": {"a": annotation}, "__module__": __name__}
+        with pytest.raises(FieldDefinitionError, match=r"R\.a: has field\(...\) in its annotation"):
+            persistence_class(type("R", (), body))
+
+
 def test_marks_of_dataclasses_are_refused():
     """They would be data fields."""
     with pytest.raises(FieldDefinitionError, match=r"R\._: .*KW_ONLY"):

@@ -151,7 +151,7 @@ def test_a_list_that_holds_itself_has_the_text_of_str():
 # ---------------------------------------------------------------------------------------------- sets
 
 SETS = """
-    import collections, dataclasses
+    import collections, dataclasses, types
     from typing import Any, NamedTuple
     from neuralib.persistence import field, filename, persistence_class
 
@@ -174,7 +174,8 @@ SETS = """
     for value in (
         areas, frozenset(areas), (areas,), {"a": [frozenset(areas)]}, {frozenset(areas), frozenset({"x", "y"})}, Areas(areas),
         Window(frozenset(areas)), (Window({("a", "b"), ("c", None)}),), Pair(1, areas), collections.OrderedDict(a=areas),
-        {1, "a", None, 2.5, (1, 2)}, {10, 9, 8.5, -1, True},
+        {1, "a", None, 2.5, (1, 2)}, types.MappingProxyType({"a": areas}), types.SimpleNamespace(a=areas), {"a": areas}.values(),
+        slice(0, areas), {10, 9, 8.5, -1, True},
     ):
         print(filename(R(value)))
 """
@@ -347,6 +348,30 @@ def test_tables_are_refused():
         with pytest.raises(UnsafeNameError, match="print options"):
             name_of(value)
     assert name_of(pandas.Timestamp("2020-01-02")) == "2020-01-02 00:00:00"
+
+
+def test_arrays_of_other_libraries_are_refused():
+    """And quantities that are single numbers are not."""
+    sparse = pytest.importorskip("scipy.sparse")
+    values = [sparse.eye(2), sparse.coo_array(np.eye(2))]
+    for name, make in (
+        ("xarray", lambda it: it.DataArray([1.0])),
+        ("polars", lambda it: it.Series([1.0])),
+        ("pint", lambda it: it.UnitRegistry().Quantity(np.array([1.0]), "Hz")),
+        ("astropy.units", lambda it: np.array([1.0]) * it.m),
+    ):
+        if sys.modules.get(name) or name in {"xarray", "polars"}:
+            values.append(make(pytest.importorskip(name)))
+    for value in values:
+        for key in (value, (value,), {"a": value}):
+            with pytest.raises(UnsafeNameError, match="print options"):
+                name_of(key)
+
+
+def test_quantities_without_dimensions_are_keys():
+    """They are numbers with a unit."""
+    pint = pytest.importorskip("pint")
+    assert name_of(pint.UnitRegistry().Quantity(3, "Hz")) == "3 hertz"
 
 
 def test_print_options_of_numpy_change_no_name():

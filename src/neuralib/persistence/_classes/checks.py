@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from neuralib.persistence._classes import hints
-from neuralib.persistence._classes.field import PersistentField
+from neuralib.persistence._classes.field import PersistentField, autoinc_field, field
 from neuralib.persistence._errors import FieldDefinitionError
 
 _FOREIGN_FIELDS = {
@@ -18,8 +18,8 @@ _FOREIGN_FIELDS = {
 }
 
 
-def refuse_foreign_class(cls: type) -> None:
-    """Raise an error where another library makes the instances of *cls*, so that keys would vanish.
+def refuse_unfit_class(cls: type) -> None:
+    """Raise an error where *cls* has no instances with attributes, or another library makes them and keys would vanish.
 
     :raises FieldDefinitionError: it says which, and what to do
     """
@@ -31,6 +31,8 @@ def refuse_foreign_class(cls: type) -> None:
             f"is {kind}, which makes its fields itself: make it a plain class with annotations and "
             f"neuralib.persistence.field(...), or make {kind} a data field of such a class",
         )
+    if "__slots__" in cls.__dict__ and "__dict__" not in dir(cls):
+        raise FieldDefinitionError(cls.__qualname__, "__slots__", "a result needs a __dict__: leave __slots__ out")
     if getattr(cls, "_is_protocol", False):
         raise FieldDefinitionError(
             cls.__qualname__, "", "is a Protocol, which has no instances: decorate a class that implements it"
@@ -52,7 +54,7 @@ def _foreign_kind(cls: type) -> str | None:
     if type(cls).__name__ == "_TypedDictMeta":
         return "a TypedDict"
     fields: Any = cls.__dict__.get("__dataclass_fields__", {})
-    if any(isinstance(field.default, PersistentField) for field in fields.values()):
+    if any(isinstance(part.default, PersistentField) for part in fields.values()):
         return "a dataclass"
     attributes: Any = cls.__dict__.get("__attrs_attrs__", ())
     if any(isinstance(attribute.default, PersistentField) for attribute in attributes):
@@ -82,6 +84,43 @@ def refuse_foreign_field(cls: type, name: str, annotation: Any, value: Any) -> N
             name,
             "is annotated with a mark that only dataclasses know (InitVar, KW_ONLY): leave it out",
         )
+
+
+def refuse_lost_field(cls: type, name: str, annotation: Any, value: Any) -> None:
+    """Raise an error where ``field`` stands where it declares nothing: not called, or inside the annotation.
+
+    :raises FieldDefinitionError: it says how to write it
+    """
+    if value is field or value is autoinc_field:
+        raise FieldDefinitionError(
+            cls.__qualname__, name, f"write '{name}: <type> = {value.__name__}()', with parentheses"
+        )
+    if isinstance(annotation, str) and "Annotated" in annotation:
+        annotation = hints.resolver(cls)(annotation)
+    if any(isinstance(part, PersistentField) for part in getattr(annotation, "__metadata__", ())):
+        raise FieldDefinitionError(
+            cls.__qualname__,
+            name,
+            f"has field(...) in its annotation, where it is not seen: write '{name}: <type> = field(...)'",
+        )
+
+
+def refuse_inherited_init(cls: type) -> None:
+    """Raise an error where *cls* inherits the ``__init__`` that a dataclass or an attrs class has, which takes no keys.
+
+    :raises FieldDefinitionError: it says what to do
+    """
+    for base in cls.__mro__[1:]:
+        if base.__dict__.get("__init__") is not getattr(cls, "__init__"):  # noqa: B009 - of a type, for checkers
+            continue
+        kind = "a dataclass" if "__dataclass_fields__" in base.__dict__ else "an attrs class"
+        if "__dataclass_fields__" in base.__dict__ or "__attrs_attrs__" in base.__dict__:
+            raise FieldDefinitionError(
+                cls.__qualname__,
+                "",
+                f"its base {base.__qualname__} is {kind}, whose __init__ takes no keys and whose fields are not saved: "
+                f"make the base a persistence class, or write an __init__ that takes the keys",
+            )
 
 
 def refuse_post_init(cls: type) -> None:

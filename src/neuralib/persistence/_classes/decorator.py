@@ -90,13 +90,13 @@ def auto_generated_content(**kwargs: object) -> NoReturn:  # noqa: ARG001 - the 
 
 
 def _decorated(cls: type[T], info: PersistentClass[T]) -> type[T]:
-    checks.refuse_foreign_class(cls)
-    if "__slots__" in cls.__dict__ and "__dict__" not in dir(cls):
-        raise FieldDefinitionError(cls.__qualname__, "__slots__", "a result needs a __dict__: leave __slots__ out")
+    checks.refuse_unfit_class(cls)
     read_class(info)
     if _has_default(cls, "__init__"):
         checks.refuse_post_init(cls)
         _attach(cls, codegen.make_init(info))
+    elif info.key_fields():
+        checks.refuse_inherited_init(cls)
     if _has_default(cls, "__str__"):
         _attach(cls, codegen.make_str(info))
     if _has_default(cls, "__repr__"):

@@ -266,6 +266,7 @@ def _own_fields(cls: type) -> dict[str, PersistentField[Any]]:
         if not name.isidentifier() or keyword.iskeyword(name):
             raise FieldDefinitionError(cls.__qualname__, name, "is no name that an attribute can have")
         checks.refuse_foreign_field(cls, name, annotation, value)
+        checks.refuse_lost_field(cls, name, annotation, value)
         declared = (
             value.bound_to(name)
             if isinstance(value, PersistentField)

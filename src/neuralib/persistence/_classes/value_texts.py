@@ -6,10 +6,12 @@ of numpy, accents) or refused (addresses, arrays).
 
 from __future__ import annotations
 
+import collections
 import enum
 import itertools
 import re
 import sys
+from collections.abc import Mapping, MappingView, Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import is_brief
@@ -221,12 +223,21 @@ def _scalar_text(numpy: Any, value: Any, make: Callable[[object], str]) -> str:
 
 def _refuse_array(value: Any, make: Any) -> None:
     """Raise an error where *value* is an array or table of any library; ``str`` of an array without dimensions is fixed."""
-    if _is_array(value) or (make is repr and hasattr(type(value), "__array__")):
+    numpy = sys.modules.get("numpy")
+    if _is_array(value) or (make is repr and numpy is not None and isinstance(value, numpy.ndarray)):
         raise NoFixedTextError("the text of an array depends on print options")
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(type(value), "__array__") and len(getattr(value, "shape", (0,))) > 0
+    kind: Any = type(value)
+    if hasattr(kind, "tocoo") or (hasattr(kind, "__array__") and kind.__module__.partition(".")[0] == "torch"):
+        return True
+    if not hasattr(kind, "__array__"):
+        return False
+    try:
+        return len(getattr(value, "shape", ())) > 0 or len(value) >= 0
+    except TypeError:  # it is a number
+        return False
 
 
 # ---------------------------------------------------------------------------------------------- other objects
@@ -263,8 +274,15 @@ def _parts(value: Any) -> Iterator[Any]:
     for name in getattr(type(value), "__slots__", ()):
         if hasattr(value, name):
             yield getattr(value, name)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         yield from value
         yield from value.values()
-    elif isinstance(value, (tuple, list, set, frozenset)) or type(value).__name__ == "deque":
+    elif isinstance(value, _WITH_MEMBERS):
         yield from value
+    elif isinstance(value, slice):
+        yield from (value.start, value.stop, value.step)
+    elif isinstance(value, BaseException):
+        yield from value.args
+
+
+_WITH_MEMBERS: Any = (tuple, list, AbstractSet, MappingView, collections.deque)
