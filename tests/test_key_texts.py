@@ -591,10 +591,14 @@ def matching(kind, value, filename=True):
         (str, "1", {"1"}),
         (float, "1", {"1"}),
         (Any, 1, {"1"}),
+        ([int], 1, {"1"}),
+        ("NotThere", 1, {"1"}),
         (Literal[1.0], 1, {"1", "1.0"}),
         (tuple[float, float], (0.04, 1), {"(0.04, 1)", "(0.04, 1.0)"}),
         (tuple[float, ...], (1, 2), {"(1, 2)", "(1.0, 2)", "(1, 2.0)", "(1.0, 2.0)"}),
         (list[float], [1], {"[1]", "[1.0]"}),
+        (tuple[str, float], ("a", 1), {"('a', 1)", "('a', 1.0)"}),
+        (tuple[float, ...], tuple(range(1, 9)), {str(tuple(range(1, 9))), str(tuple(map(float, range(1, 9))))}),
         (str, NFC, {NFC, NFD}),
         (str, NFD, {NFC, NFD}),
         (frozenset, frozenset("ab"), {"frozenset({'a', 'b'})", "frozenset({'b', 'a'})"}),
@@ -616,7 +620,14 @@ def test_texts_of_equal_values_through_a_function():
 def test_texts_of_equal_values_in_portable_names():
     """Encoded, and as they were before the class was portable."""
     info = Portable._ast_persistence_cls_info_
-    assert texts_matching(info.get_field("a"), "x:y") == {"x%3Ay", "x:y"}
+    for value, expected in (
+        ("x:y", {"x%3Ay", "x:y"}),
+        ("x%3Ay", {"x%253Ay"}),
+        ("a/b", {"a%2Fb"}),
+        ("plain", {"plain"}),
+    ):
+        assert texts_matching(info.get_field("a"), value) == expected
+        assert texts_matching(info.get_field("a"), PurePosixPath(value)) == expected
 
 
 def test_a_value_without_a_text_has_none_that_match():

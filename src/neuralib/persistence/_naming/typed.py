@@ -103,12 +103,18 @@ def texts_matching(declared: PersistentField[Any], value: object) -> frozenset[s
         with contextlib.suppress(Exception):  # of a function of the class that takes values of the annotation alone
             texts.add(text_of(declared, equal))
     if not callable(declared.filename) and not isinstance(value, str):
-        texts.update(value_texts.former_texts(value))
-    if declared.portable:  # files from before the class was
+        former = value_texts.former_texts(value)
+        texts.update(map(value_texts.portable_text, former) if declared.portable else former)
+    if declared.portable:  # files from before the class was; but no text that stands for another value today
         plain = {value_texts.from_portable_text(text) for text in texts if text is not None}
-        texts.update(text for text in plain if "/" not in text and "\0" not in text)
+        texts = {text for text in texts if text is None or _is_portable(text)}
+        texts.update(text for text in plain if not _is_portable(text) and "/" not in text and "\0" not in text)
     texts.update([value_texts.decomposed(text) for text in texts if text is not None])
     return frozenset(texts)
+
+
+def _is_portable(text: str) -> bool:
+    return value_texts.portable_text(value_texts.from_portable_text(text)) == text
 
 
 _MOST_COMBINATIONS = 64
@@ -119,8 +125,8 @@ def _equal_values(annotation: Any, value: Any) -> Iterator[Any]:
     for kind in _alternatives(annotation):
         origin = typing.get_origin(kind)
         if origin is typing.Literal or origin is None:
-            kinds = {type(it) for it in typing.get_args(kind)} if origin else {kind}
-            if any(_is_number_type(it) for it in kinds):
+            kinds = [type(choice) for choice in typing.get_args(kind)] if origin else [kind]
+            if any(_is_number_type(choice) for choice in kinds):
                 yield from _equal_numbers(kinds, value)
         elif origin in {tuple, list} and type(value) is origin:
             yield from _equal_sequences(origin, typing.get_args(kind), value)
@@ -131,7 +137,7 @@ def _equal_sequences(origin: type, kinds: tuple[Any, ...], value: Any) -> Iterat
         kinds = kinds[:1] * len(value)
     if len(kinds) != len(value):
         return
-    choices = [[part, *_equal_values(kind, part)] for kind, part in zip(kinds, value, strict=True)]
+    choices = [list(_equal_values(kind, part)) or [part] for kind, part in zip(kinds, value, strict=True)]
     if math.prod(len(parts) for parts in choices) <= _MOST_COMBINATIONS:
         yield from (origin(parts) for parts in itertools.product(*choices))
     else:
@@ -139,11 +145,11 @@ def _equal_sequences(origin: type, kinds: tuple[Any, ...], value: Any) -> Iterat
             yield origin(parts[min(place, len(parts) - 1)] for parts in choices)
 
 
-def _equal_numbers(kinds: set[Any], value: Any) -> Iterator[Any]:
+def _equal_numbers(kinds: list[Any], value: Any) -> Iterator[Any]:
     number = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
     if not isinstance(number, (int, float, complex)):
         return
-    makers: list[Callable[[Any], Any]] = [int, float, *({bool, complex} & kinds)]
+    makers: list[Callable[[Any], Any]] = [int, float, *(make for make in (bool, complex) if make in kinds)]
     candidates = [number]
     for make in makers:
         try:
@@ -152,7 +158,8 @@ def _equal_numbers(kinds: set[Any], value: Any) -> Iterator[Any]:
             continue
     if number == 0:
         candidates.append(-0.0)
-    yield from (candidate for candidate in candidates if candidate == number or candidate is number)
+    equal = [candidate for candidate in candidates if candidate == number or candidate is number]
+    yield from {str(candidate): candidate for candidate in equal}.values()
 
 
 def _is_number_type(kind: Any) -> bool:
