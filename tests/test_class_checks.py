@@ -279,11 +279,10 @@ class Late:
         self.known, self.texts = known, texts
 
     def get_annotations(self, cls, *, format):
-        if format == "string":
-            return dict(self.texts)
-        if isinstance(self.known, Exception):
-            raise self.known
-        return dict(self.known)
+        found = self.texts if format == "string" else self.known
+        if isinstance(found, Exception):
+            raise found
+        return dict(found)
 
 
 def test_late_annotations_are_as_postponed_ones():
@@ -302,9 +301,14 @@ def test_late_annotations_are_as_postponed_ones():
 
 
 def test_an_annotation_that_raises_breaks_no_class():
-    """Its text is enough."""
+    """Its text is enough; the source has it where even the texts are evaluated."""
     texts = {"a": "1 / 0", "b": "int"}
     assert hints.late_annotations_of(Constants, Late(ZeroDivisionError(), texts)) == texts
+    found = hints.late_annotations_of(Constants, Late(ZeroDivisionError(), ZeroDivisionError()))
+    assert found == Constants.__annotations__
+    made = type("Made", (), {})
+    with pytest.raises(FieldDefinitionError, match=r"Made: an annotation .*ZeroDivisionError.*in quotes"):
+        hints.late_annotations_of(made, Late(ZeroDivisionError(), ZeroDivisionError()))
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated late from 3.14 on")

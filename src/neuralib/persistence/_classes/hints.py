@@ -8,6 +8,8 @@ import sys
 import typing
 from typing import Any, ClassVar
 
+from neuralib.persistence._errors import FieldDefinitionError
+
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,7 +30,10 @@ def late_annotations_of(cls: type, annotationlib: Any) -> dict[str, Any]:
 
     :param annotationlib: the module of the standard library
     """
-    texts: dict[str, Any] = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
+    try:
+        texts: dict[str, Any] = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
+    except Exception as error:  # even of the texts, what has no name in it is evaluated: 1 / 0
+        return _texts_in_source(cls, error)
     try:
         known: dict[str, Any] = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
     except Exception:  # one of them raises: their texts don't
@@ -36,6 +41,28 @@ def late_annotations_of(cls: type, annotationlib: Any) -> dict[str, Any]:
     return {
         name: text if _has_forward_reference(known[name], annotationlib.ForwardRef) else known[name]
         for name, text in texts.items()
+    }
+
+
+def _texts_in_source(cls: type, error: Exception) -> dict[str, Any]:
+    """Return the annotations as they are written in the source of *cls*.
+
+    :raises FieldDefinitionError: there is no source to be had, and *error* says what is wrong
+    """
+    import ast  # hardly ever needed
+    import textwrap
+
+    try:
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
+        raise FieldDefinitionError(
+            cls.__qualname__, "", f"an annotation can't be evaluated ({error!r}): write it as text, in quotes"
+        ) from error
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    return {
+        statement.target.id: ast.unparse(statement.annotation)
+        for statement in statements
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
     }
 
 
