@@ -162,7 +162,7 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
         check=info.check_name,
         make_text=_made_already
         if info.portable
-        else functools.partial(_made_text, {it.field_name: it for it in fields}),
+        else functools.partial(_made_text, {declared.field_name: declared for declared in fields}),
         fixed_kinds=FIXED_KINDS,
     )
 
