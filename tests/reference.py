@@ -61,7 +61,7 @@ def layout_of(cls: type) -> Any:
     return layout
 
 
-def as_dict(data: Any, /) -> dict[str, Any]:
+def as_dict(data: Any) -> dict[str, Any]:
     if isinstance(data, type):
         raise NotPersistenceClassError(data.__qualname__)
     layout = layout_of(type(data))
@@ -89,14 +89,16 @@ def value_of(layout: Any, data: Any, overrides: dict[str, Any] | None, name: str
     raise KeyNotSetError(layout.owner.__qualname__, name)
 
 
-def text_of(layout: Any, value: Any, as_text: Callable[..., str | None] | None) -> str | None:
+def text_of(layout: Any, name: str, value: Any, as_text: Callable[..., str | None] | None) -> str | None:
     """The text of *value* in a name; None where the class leaves the key out of it."""
     if value is layout.wildcard:
         return "*"
     if type(value) is layout.any_text:
         return value.text  # type: ignore[no-any-return]
     text = value if as_text is None else as_text(value)
-    return None if text is None and as_text is not None else str(text)
+    if text is None and as_text is not None:
+        return None
+    return text if isinstance(text, str) and text.isascii() else layout.make_text(name, text)
 
 
 def format_name(layout: Any, data: Any, overrides: dict[str, Any] | None) -> str:
@@ -105,7 +107,7 @@ def format_name(layout: Any, data: Any, overrides: dict[str, Any] | None) -> str
             raise UnknownFieldError(layout.owner.__qualname__, name, layout.names)
     pieces = [layout.head]
     for name, lead, as_text in layout.parts:
-        text = text_of(layout, value_of(layout, data, overrides, name), as_text)
+        text = text_of(layout, name, value_of(layout, data, overrides, name), as_text)
         if text is not None:
             pieces += [lead, text]
     return "".join(pieces)

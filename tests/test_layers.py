@@ -15,9 +15,13 @@ ROWS = [  # from the ground up; within a row each may import from those before i
     [
         "_showing.previews",
         "_showing.thumbnails",
+        "_classes.value_texts",
         "_classes.field",
         "_classes.name_texts",
+        "_classes.hints",
+        "_classes.checks",
         "_classes.schema",
+        "_classes.losses",
         "_classes.convert",
         "_showing.html",
         "_classes.sources",

@@ -16,6 +16,8 @@ class Layout:
     wildcard: object
     any_text: type
     check: Callable[[str, Any, dict[str, Any]], None]
+    make_text: Callable[[str, Any], str]
+    fixed_kinds: set[type]
     def __init__(
         self,
         owner: type,
@@ -30,9 +32,11 @@ class Layout:
         wildcard: object,
         any_text: type,
         check: Callable[[str, Any, dict[str, Any]], None],
+        make_text: Callable[[str, Any], str],
+        fixed_kinds: set[type],
     ) -> None: ...
 
-def as_dict(data: object, /) -> dict[str, Any]: ...
+def as_dict(data: object) -> dict[str, Any]: ...
 def new_from_dict(cls: type, values: dict[str, Any]) -> Any: ...
 def format_name(layout: Layout, data: object, overrides: dict[str, Any] | None) -> str: ...
 def plain_name(layout: Layout, data: object, suffix: str) -> str | None: ...

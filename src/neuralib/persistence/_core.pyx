@@ -28,6 +28,7 @@ cdef extern from "Python.h":
     int PyObject_SetAttr(object obj, object name, object value) except -1
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
+    Py_UCS4 PyUnicode_MAX_CHAR_VALUE(object text)
     void* PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     bint PyUnicode_CheckExact(object obj)
@@ -103,6 +104,8 @@ cdef class Layout:
     # The versions of the classes for which _reads_own_dict and _creates_plainly said yes last.
     cdef unsigned int read_version
     cdef unsigned int create_version
+    cdef readonly object make_text
+    cdef readonly set fixed_kinds
 
     def __init__(
         self,
@@ -118,6 +121,8 @@ cdef class Layout:
         object wildcard,
         object any_text not None,
         object check,
+        object make_text not None,
+        set fixed_kinds not None,
     ):
         for part in parts:
             if type(part) is not tuple or len(<tuple> part) != 3:
@@ -135,6 +140,8 @@ cdef class Layout:
         self.wildcard = wildcard
         self.any_text = any_text
         self.check = check
+        self.make_text = make_text
+        self.fixed_kinds = fixed_kinds
 
 
 cdef Layout layout_of(object cls):
@@ -264,7 +271,7 @@ cdef dict _fields_of_dict(Layout layout, object data, dict values):
     return found
 
 
-def as_dict(data, /):
+def as_dict(data):
     """Return the fields of the result *data* that are set, as a new dict in the order of their declaration.
 
     :param data: a result: an instance of a persistence class
@@ -388,15 +395,46 @@ cdef object _key_value(Layout layout, object data, dict overrides, str name):
     raise KeyNotSetError(layout.owner.__qualname__, name)
 
 
-cdef str _text_of(Layout layout, object value, object as_text):
+cdef str _text_of(Layout layout, str name, object value, object as_text):
+    cdef type kind
+    cdef str text
+    cdef int overflow = 0
     if value is layout.wildcard:
         return "*"
     if type(value) is layout.any_text:  # a placeholder for any text, or for none
         return value.text
-    if as_text is None:
+    if as_text is not None:
+        value = as_text(value)
+        if value is None:
+            return None
+    kind = type(value)
+    if kind is str:
+        if PyUnicode_MAX_CHAR_VALUE(value) < 0x300:  # no accent stands alone there
+            return <str> value
+    elif kind is int:
+        PyLong_AsLongLongAndOverflow(value, &overflow)
+        if not overflow:
+            return str(value)
+    elif kind is float or kind is bool or value is None:
         return str(value)
-    text = as_text(value)
-    return None if text is None else str(text)
+    elif kind in layout.fixed_kinds or (kind is tuple and _is_plain_tuple(<tuple> value)):
+        text = str(value)
+        if PyUnicode_IS_COMPACT_ASCII(text):
+            return text
+    return layout.make_text(name, value)
+
+
+cdef bint _is_plain_tuple(tuple values) except -1:
+    """Whether nothing but its type decides the text of each of *values*."""
+    cdef int overflow = 0
+    for value in values:
+        if type(value) is int:
+            PyLong_AsLongLongAndOverflow(value, &overflow)
+            if overflow:
+                return False
+        elif type(value) is not str and type(value) is not float and type(value) is not bool and value is not None:
+            return False
+    return True
 
 
 # A name is written into memory of this size at first: one is at most 255 bytes on every common file system.
@@ -510,7 +548,7 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
         if wanted != ANY_NAME and (name.number_open or value is layout.wildcard or type(value) is layout.any_text):
             name.used = -1
             return None
-        text = _text_of(layout, value, as_text)
+        text = _text_of(layout, key, value, as_text)
         if text is None:  # the class's own function leaves the key out
             continue
         if texts is None:
