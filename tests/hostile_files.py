@@ -15,6 +15,7 @@ import uuid
 import zlib
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -52,10 +53,13 @@ def real_values() -> list[Any]:
         [np.asfortranarray(np.zeros((2, 3), "i2")), np.arange(4, dtype=">u2"), np.arange(10)[::2]],
         [datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1, 5), datetime.timedelta(1), datetime.time(1)],
         [datetime.timezone(datetime.timedelta(hours=1)), decimal.Decimal("1.1"), fractions.Fraction(1, 3)],
-        [uuid.UUID(int=7), Path("a/b"), range(3), slice(1, 2), bytearray(b"xy"), b"b", "text", "é"],
+        [uuid.UUID(int=7), Path("a/b"), ZoneInfo("UTC"), bytearray(b"xy"), b"b", "text", "é"],
         [collections.OrderedDict(a=1), collections.deque([1], 3), collections.Counter("aab")],
         [collections.defaultdict(list, {1: [2]}), {1, 2}, frozenset([(1, "a")]), (1,), (1, 2, 3, 4), {}],
         [Colour.RED, Colour.BLUE, thing, shared, shared],
+        [datetime.datetime(2020, 7, 1, tzinfo=ZoneInfo("UTC")), np.ma.masked_array([1.0, 2.0], [0, 1]), np.ma.masked],
+        [np.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")]), np.random.default_rng(1)],
+        [np.array(["a", "bc"], np.dtypes.StringDType()) if hasattr(np.dtypes, "StringDType") else None],
     ]
 
 
@@ -135,7 +139,8 @@ def strange_parts(value: Any, most: int = 2000) -> list[str]:
 
 
 _PLAIN_MODULES = {"builtins", "collections", "datetime", "decimal", "fractions", "uuid", "pathlib", "pathlib._local",
-                  "numpy", "numpy.dtypes"}  # fmt: skip
+                  "zoneinfo", "numpy", "numpy.dtypes", "numpy.ma", "numpy.ma.core", "numpy.rec", "numpy.random._generator",
+                  "numpy.random.mtrand"}  # fmt: skip
 
 
 def _read(kind: str, data: bytes) -> Any:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path, PurePosixPath
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -132,8 +133,8 @@ def test_plain_data_loads_as_pickle_loads_it(value, protocol):
         collections.deque([1, 2], 3),
         collections.defaultdict(list, {1: [2]}),
         collections.Counter("hello"),
-        range(1, 10, 2),
-        slice(1, None, 2),
+        datetime.datetime(2020, 7, 1, tzinfo=ZoneInfo("Europe/Berlin")),
+        ZoneInfo("UTC"),
         PurePosixPath("a/b"),
         Path("x") / "y",
         decimal.Decimal("1.10"),
@@ -178,6 +179,11 @@ def arrays():
     yield np.str_("")
     yield np.datetime64("2020-01-01T00", "h")
     yield np.complex64(1 + 2j)
+    if hasattr(np.dtypes, "StringDType"):
+        yield np.array(["a", "", "é" * 40], np.dtypes.StringDType())
+        yield np.array([["a", None]], np.dtypes.StringDType(na_object=None))
+    yield np.rec.array([(1, 2.5), (3, 4.5)], dtype=[("a", "i4"), ("b", "f8")])
+    yield np.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])[0]
     yield np.dtype([("a", "i4"), ("b", "f8")])
     yield np.dtype(">u2")
 
@@ -338,10 +344,11 @@ def hostile(touched):
     yield "undeclared class", pickle.dumps(Slotted(1))
     yield "exception class", pickle.dumps(KeyError("x"))
     yield "class of this test", pickle.dumps(Call(Call, os.system, command))
-    yield (
-        "string dtype",
-        pickle.dumps(np.array(["x"], np.dtypes.StringDType())) if hasattr(np.dtypes, "StringDType") else b"c\n\n.",
-    )
+    yield "masked array of a class", with_global("numpy.ma.core", "_mareconstruct", b"(cos\nsystem\n(I0\ntS'b'\ntR.")
+    yield "generator of a class", with_global("numpy.random._pickle", "__bit_generator_ctor", b"(cos\nsystem\ntR.")
+    yield "method of a time zone", b"\x80\x04cbuiltins\ngetattr\nczoneinfo\nZoneInfo\n\x8c\x09from_file\x86R."
+    yield "range", pickle.dumps(range(3))
+    yield "slice", pickle.dumps(slice(1, 2))
 
 
 def _text(value):
