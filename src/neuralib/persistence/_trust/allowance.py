@@ -39,6 +39,7 @@ ENTRY = 128
 _HEAD_BYTES = 1 << 26  # for a whole head
 _HEAD_STEP = 200  # it ends after some 300,000 instructions
 _ITEM = 32
+_KEY = 48
 _DTYPE = 512
 _LARGEST_DTYPE = 1000
 _DEEPEST_DTYPE = 16
@@ -145,19 +146,16 @@ class Allowance:
             if depth > _DEEPEST_KEY:
                 raise ValueError("its keys are nested too deeply")
             if isinstance(value, (str, bytes)):
-                work, size = 16, len(value) >> 2
+                work, size = 0, len(value) >> 2
             elif isinstance(value, int):
-                work = size = 16 + (value.bit_length() >> 5)
-            elif isinstance(value, tuple):
-                work = size = 16
-                todo.extend((part, depth + 1) for part in value)
-            elif isinstance(value, frozenset):
-                work, size = 16, _ITEM * len(value) ** 2  # where all of them are in each other's way
-                todo.extend((part, depth + 1) for part in value)
+                work = size = value.bit_length() >> 5
+            elif isinstance(value, frozenset):  # it knows the hashes of its items, which may be in each other's way
+                work, size = 0, _ITEM * len(value) ** 2
             else:
                 work = size = sys.getsizeof(value)
-                todo.extend((part, depth + 1) for part in _hashed_parts(value))
-            self.spend(work)
+                parts = value if isinstance(value, tuple) else _hashed_parts(value)
+                todo.extend((part, depth + 1) for part in parts)
+            self.spend(_KEY + work)
             cost += size
         return cost
 
@@ -172,7 +170,7 @@ class Allowance:
             cost = self.spend_on_key(key)
             place = (id(container), hash(key))
             crowd = self._crowds.get(place, 0)
-            self.spend(ENTRY + crowd * (64 + cost))
+            self.spend(ENTRY + crowd * (_KEY + cost))
             self._crowds[place] = crowd + 1
         return True
 

@@ -93,7 +93,7 @@ class Instructions:
         # The window: bytes of the pickle, of which those up to _end are within the frame.
         self._data = source if isinstance(source, bytes) else b""
         self._tape: Any = Memory(memoryview(b"")) if isinstance(source, bytes) else source
-        self._end = len(self._data)
+        self._at, self._end = 0, len(self._data)
         self._start = 0  # of the window, in the pickle
         self._frame_end = _NO_LIMIT
         self._longest = longest
@@ -129,10 +129,10 @@ class Instructions:
                     yield code, convert(data[at : at + number])
                     at += number
                     continue
-                value, at = self._large(code, at, number, convert)
-                yield code, value
-                if type(value) is Left:  # stepped over only if somebody asks for what follows
-                    at = self._skip(at + number)
+                del data  # whoever takes the value is to have it alone
+                yield code, self._large(code, at, number, convert)
+                # A value is stepped over only if somebody asks for what follows.
+                at = self._at if number <= longest else self._skip(at + number)
                 data, end = self._data, self._end
             elif how == _LINES:
                 value, at = self._lines(code, at, convert)
@@ -178,19 +178,17 @@ class Instructions:
         self._end = min(len(self._data), self._frame_end - self._start)
         return at
 
-    def _large(self, code: int, at: int, size: int, convert: Any) -> tuple[Any, int]:
-        """Return the value of *size* bytes at the place *at* that goes beyond the window, and the place after it.
-
-        Where it is to be stepped over, that is still to be done.
-        """
+    def _large(self, code: int, at: int, size: int, convert: Any) -> Any:
+        """Return the value of *size* bytes at the place *at* that goes beyond the window, or what is said of it."""
         if size < 0:
             raise ValueError(f"its instruction {code:#x} has a negative length")
         self._refuse_crossing(at + size)
         if size > self._longest:
-            return Left(_KINDS[convert], size, self._start + at), at
+            return Left(_KINDS[convert], size, self._start + at)
         if size <= _WINDOW:
             at = self._more(at, size)
-            return convert(self._data[at : at + size]), at + size
+            self._at = at + size
+            return convert(self._data[at : self._at])
         rest, tape = self._data[at:], self._tape
         raw: Any
         if not hasattr(tape, "left"):  # a length is not believed before the bytes are there
@@ -210,9 +208,8 @@ class Instructions:
         if len(raw) != size:
             raise EOFError("it ends too early")
         self._start += at + size
-        self._data = b""
-        self._end = 0
-        return (raw if convert is type(raw) else convert(raw)), 0
+        self._data, self._at, self._end = b"", 0, 0
+        return raw if convert is type(raw) else convert(raw)
 
     def _lines(self, code: int, at: int, convert: Callable[[Any], Any]) -> tuple[Any, int]:
         """Return the value of the line at the place *at*, or those of two, and the place after it."""
