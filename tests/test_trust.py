@@ -590,7 +590,10 @@ def test_generators_go_on_where_they_were(protocol):
         rng.random(3, dtype="f4")
         found = Reader(())(pickle.dumps(rng, protocol), ())
         assert type(found) is np.random.Generator
-        assert found.spawn(1)[0].random() == rng.spawn(1)[0].random()
+        if np.lib.NumpyVersion(np.__version__) >= "2.0.0":  # earlier ones don't write what they spawn from
+            assert found.spawn(1)[0].random() == rng.spawn(1)[0].random()
+        else:
+            assert found.spawn(1)[0].random() != pickle.loads(pickle.dumps(rng)).spawn(1)[0].random()
         assert (found.random(50) == rng.random(50)).all()
         assert (found.integers(9, size=50, dtype="u1") == rng.integers(9, size=50, dtype="u1")).all()
     old = np.random.RandomState(5)

@@ -72,8 +72,8 @@ class Opened:
     """An open file, as a tape that knows how much of it is left."""
 
     def __init__(self, file: io.BufferedReader, size: int) -> None:
-        self.read, self.seek, self.readinto = file.read, file.seek, file.readinto
-        self._tell, self._size = file.tell, size
+        self.read, self.seek, self._tell = file.read, file.seek, file.tell
+        self._size = size
 
     def left(self) -> int:
         """Return how many bytes follow."""
@@ -197,11 +197,6 @@ class Instructions:
                 raw += piece
         elif size - len(rest) > tape.left():
             raw = b""
-        elif convert is bytearray and hasattr(tape, "readinto"):
-            raw = bytearray(size)
-            raw[: len(rest)] = rest
-            with memoryview(raw)[len(rest) :] as view:
-                size -= len(view) - tape.readinto(view)
         else:
             tape.seek(-len(rest), io.SEEK_CUR)
             raw = tape.read(size)

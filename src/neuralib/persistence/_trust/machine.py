@@ -16,8 +16,7 @@ from neuralib.persistence._errors import PersistenceError, UntrustedTypeError
 from neuralib.persistence._trust import allowance, plain_data
 from neuralib.persistence._trust.allowance import AllowanceError
 from neuralib.persistence._trust.instructions import STOP, Left
-from neuralib.persistence._trust.plain_data import Function
-from neuralib.persistence._trust.plain_values import Buffer, Settled, Unbuilt, told
+from neuralib.persistence._trust.plain_values import Buffer, Function, Settled, Unbuilt, class_of, told
 from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
@@ -436,15 +435,13 @@ class Machine:
     def _made(self, callee: Any, arguments: tuple[Any, ...]) -> Any:
         """Return what a call of *callee* with *arguments* makes."""
         if isinstance(callee, Function):
-            first = arguments[0] if arguments else None
-            if callee.type_name in plain_data.TAKE_CLASSES:
-                if isinstance(first, _Class):
-                    return self._made_by(callee.type_name, first.kind, arguments[1:])
-                if isinstance(first, ObjectHead) and first.arguments is None:
-                    return self._told_by(callee.type_name, first, arguments[1:])
-                arguments = tuple(item.type_name if isinstance(item, Function) else item for item in arguments)
-            arguments = tuple(item if isinstance(item, Settled) else self.value(item) for item in arguments)
-            return self._or_told(callee.type_name, arguments, lambda: callee.make(self._account, *arguments))
+            first, name = arguments[0] if arguments else None, callee.type_name
+            if name in _TAKE_CLASSES and isinstance(first, _Class):
+                return self._made_by(name, first.kind, arguments[1:])
+            if name in _TAKE_CLASSES and isinstance(first, ObjectHead) and first.arguments is None:
+                return self._told_by(name, first, arguments[1:])
+            arguments = self._settled(arguments)
+            return self._or_told(name, arguments, lambda: callee.make(self._account, *arguments))
         arguments = tuple(map(self.value, arguments))
         if isinstance(callee, _Class):
             return self._instance(callee.kind, arguments)
@@ -453,6 +450,9 @@ class Machine:
         if self._admitted is None:
             raise ValueError(f"it calls a {type(callee).__name__}")
         raise UntrustedTypeError("", f"a call of {told(callee)}")
+
+    def _settled(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(item if isinstance(item, Settled) else self.value(item) for item in items)
 
     def _or_told(self, name: str, arguments: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """Return what *make* makes; for a head, what the table does not make of these arguments is told of only."""
@@ -482,7 +482,7 @@ class Machine:
         """Return what the function *name* of the table makes of the admitted class *kind*."""
         if name == "copyreg._reconstructor" and len(arguments) == 2:
             base, state = arguments
-            of_tuple = isinstance(base, Function) and base.type_name == "builtins.tuple" and type(state) is tuple
+            of_tuple = class_of(base, {"builtins.tuple"}) and type(state) is tuple
             if of_tuple or state is None:
                 return self._instance(kind, state if of_tuple else ())
         if name == "copyreg.__newobj__":
@@ -537,7 +537,7 @@ class Machine:
     def _built(self, value: Any, state: Any) -> Any:
         if isinstance(value, Unbuilt):
             if isinstance(state, _Arguments):  # an array's, whose dtype came without a state of its own
-                state = tuple(item if isinstance(item, Settled) else self.value(item) for item in state.items)
+                state = self._settled(state.items)
             built = self._or_told(value.type_name, (), lambda: value.built(self._account, state))
             if not isinstance(built, ObjectHead):
                 return built
@@ -587,6 +587,10 @@ def _left_out(left: Left) -> ObjectHead:
 
 
 _LATEST_PROTOCOL = 5
+_TAKE_CLASSES = {
+    "builtins.getattr", "copyreg.__newobj__", "copyreg._reconstructor",
+    "numpy._core.multiarray._reconstruct", "numpy.ma.core._mareconstruct",
+}  # fmt: skip
 _ARRAY_CLASSES = {"numpy._core.multiarray._reconstruct", "numpy.ma.core._mareconstruct"}
 
 

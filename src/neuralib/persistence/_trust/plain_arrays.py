@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._trust.allowance import fields_within
-from neuralib.persistence._trust.plain_values import Buffer, Settled, Unbuilt, is_one_of, only, told, wrong
+from neuralib.persistence._trust.plain_values import Buffer, Settled, Unbuilt, class_of, is_one_of, only, told, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def _dtype(_: Allowance, code: Any, *__: Any) -> Any:
 
     if is_one_of(code, "O", "O8", "|O"):
         return _DType(np.dtype(object))
-    if is_one_of(code, "numpy.record"):
+    if class_of(code, {"numpy.record"}):
         return _DType(np.dtype("V"), of_records=True)
     return _DType(plain_dtype(code))
 
@@ -240,9 +240,10 @@ def _from_buffer(account: Allowance, data: Any, dtype: Any, shape: Any, order: A
 
 def _reconstruct(_: Allowance, kind: Any, shape: Any, _code: Any) -> Any:
     """Begin an array as numpy writes it in earlier protocols: an empty one, whose state follows."""
-    if not is_one_of(kind, *_KINDS_OF_ARRAYS) or type(shape) is not tuple:
+    name = class_of(kind, _KINDS_OF_ARRAYS)
+    if name is None or type(shape) is not tuple:
         raise UntrustedTypeError("", f"an array of the class {told(kind)}")
-    return _Array(_KINDS_OF_ARRAYS[kind])
+    return _Array(_KINDS_OF_ARRAYS[name])
 
 
 def state_of_array(state: Any, most: int = 5) -> tuple[Any, Any, str, Any]:
@@ -301,7 +302,7 @@ def _scalar(account: Allowance, dtype: Any, content: Any = b"") -> Any:
 
 def _masked(_: Allowance, kind: Any, base: Any, *__: Any) -> Any:
     """Begin a masked array, whose state follows."""
-    if not is_one_of(kind, *_MASKED) or not is_one_of(base, "numpy.ndarray"):
+    if not class_of(kind, _MASKED) or not class_of(base, {"numpy.ndarray"}):
         raise UntrustedTypeError("", f"a masked array of the class {told(kind)}")
     return _MaskedArray()
 
@@ -382,7 +383,7 @@ class _BitGenerator(Unbuilt):
             raise wrong("a generator of random numbers")
         only((np.random.SeedSequence, type(None)), (seed,), "a generator of random numbers")
         inner, outer = _STATES[self.kind]
-        made = getattr(np.random, self.kind)(0 if seed is None else seed)
+        made = getattr(np.random, self.kind)(seed)  # without one, as numpy 1 writes it, what it spawns is new
         made.state = {
             "bit_generator": self.kind,
             "state": _checked_state(state.get("state"), inner),
@@ -416,10 +417,10 @@ class _Generator(_BitGenerator):
 
 
 def _bit_generator(_: Allowance, kind: Any = "MT19937") -> Any:
-    name = _BIT_GENERATORS.get(kind, kind) if type(kind) is str else kind
-    if not is_one_of(name, *_STATES):
+    name = class_of(kind, _BIT_GENERATORS)
+    if name is None and not is_one_of(kind, *_STATES):
         raise UntrustedTypeError("", f"a generator of random numbers of the class {told(kind)}")
-    return _BitGenerator(name)
+    return _BitGenerator(kind if name is None else _BIT_GENERATORS[name])
 
 
 def _generator_of(*, old: bool) -> Callable[..., Any]:
@@ -455,7 +456,7 @@ class _SeedSequence(Unbuilt):
 
 
 def _seed_sequence(_: Allowance, kind: Any, _checksum: Any, state: None) -> Any:
-    if not is_one_of(kind, _SEED_SEQUENCE) or state is not None:
+    if not class_of(kind, {_SEED_SEQUENCE}) or state is not None:
         raise UntrustedTypeError("", f"a seed of the class {told(kind)}")
     return _SeedSequence()
 
@@ -478,5 +479,3 @@ TABLE: dict[str, Callable[..., Any]] = {
     **GENERATORS,
 }
 """By full name, what a pickle may call of numpy's."""
-TAKE_CLASSES = set(TABLE) - {"numpy.ndarray", "numpy._core.multiarray.scalar", "numpy._core.numeric._frombuffer"}
-"""Those that take classes as arguments."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._trust import plain_arrays
-from neuralib.persistence._trust.plain_values import Unbuilt, is_one_of, only, told, wrong
+from neuralib.persistence._trust.plain_values import Function, Unbuilt, class_of, is_one_of, only, told, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,15 +37,6 @@ RENAMED_MODULES = {
 }
 """Modules under the names that earlier and later versions have for them, to the one that is used here."""
 
-TAKE_CLASSES = {
-    "builtins.getattr",
-    "collections.defaultdict",
-    "copyreg.__newobj__",
-    "copyreg._reconstructor",
-    *plain_arrays.TAKE_CLASSES,
-}
-"""Functions that take classes as arguments. Those of the table are given as their names."""
-
 VIEWS = {"numpy.ndarray", "numpy._core.numeric._frombuffer"}
 """Functions that copy nothing of what they are given."""
 
@@ -63,18 +54,9 @@ def refused(_: Allowance, *__: Any) -> Any:
 
 def _getattr(_: Allowance, owner: Any, name: Any) -> Any:
     """Return the one method that a pickle of plain data looks up."""
-    if is_one_of(owner, "zoneinfo.ZoneInfo") and is_one_of(name, "_unpickle"):
+    if class_of(owner, {"zoneinfo.ZoneInfo"}) and is_one_of(name, "_unpickle"):
         return Function("zoneinfo.ZoneInfo._unpickle", _zone)
     raise UntrustedTypeError("", f"a call of getattr on {told(owner)}")
-
-
-class Function(Unbuilt):
-    """A function or class of the table, on the stack."""
-
-    __slots__ = ("make", "type_name")
-
-    def __init__(self, type_name: str, make: Maker) -> None:
-        self.type_name, self.make = type_name, make
 
 
 def _encoded(_: Allowance, text: str, encoding: str = "utf-8") -> bytes:
@@ -122,12 +104,11 @@ def _ordered(account: Allowance, items: Any = ()) -> collections.OrderedDict[Any
     return made
 
 
-def _defaultdict(_: Allowance, factory: str | None = None) -> collections.defaultdict[Any, Any]:
-    if factory is None:
-        return collections.defaultdict()
-    if type(factory) is not str or factory not in _FACTORIES:
+def _defaultdict(_: Allowance, factory: Any = None) -> collections.defaultdict[Any, Any]:
+    name = class_of(factory, _FACTORIES)
+    if factory is not None and name is None:
         raise UntrustedTypeError("", f"a defaultdict of {told(factory)}")
-    return collections.defaultdict(_FACTORIES[factory])
+    return collections.defaultdict(None if name is None else _FACTORIES[name])
 
 
 def _counter(account: Allowance, items: Any = None) -> collections.Counter[Any]:
@@ -209,9 +190,9 @@ class _Uuid(Unbuilt):
         return UUID(int=state["int"])
 
 
-def _reconstructor(_: Allowance, kind: str, base: str, state: None) -> Any:
+def _reconstructor(_: Allowance, kind: Any, base: Any, state: None) -> Any:
     """Begin an object of the oldest protocols."""
-    if not is_one_of(kind, "uuid.UUID") or not is_one_of(base, "builtins.object") or state is not None:
+    if not class_of(kind, {"uuid.UUID"}) or not class_of(base, {"builtins.object"}) or state is not None:
         raise UntrustedTypeError("", f"a new object of {told(kind)}")
     return _Uuid()
 

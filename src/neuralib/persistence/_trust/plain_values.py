@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._errors import UntrustedTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from neuralib.persistence._trust.allowance import Allowance
 
@@ -29,6 +29,15 @@ class Settled(Unbuilt):
     """The same, where it may be an argument without a state."""
 
     __slots__ = ()
+
+
+class Function(Settled):
+    """A function or class of the table: it can be called, or say what is to be made."""
+
+    __slots__ = ("make", "type_name")
+
+    def __init__(self, type_name: str, make: Callable[..., Any]) -> None:
+        self.type_name, self.make = type_name, make
 
 
 class Buffer(Settled):
@@ -58,8 +67,15 @@ def is_one_of(value: Any, *allowed: str | bytes) -> bool:
     return type(value) in {str, bytes} and any(value == text for text in allowed)
 
 
+def class_of(value: Any, allowed: Container[str]) -> str | None:
+    """Return the full name of the class *value* of the table, if it is one of *allowed*."""
+    return value.type_name if isinstance(value, Function) and value.type_name in allowed else None
+
+
 def told(value: object) -> str:
     """Return what to call *value*, which a file chose, in an error: short, without writing it out, and printable."""
+    if isinstance(value, Function):
+        return value.type_name
     if not isinstance(value, str):
         return f"a {type(value).__name__}"
     text = value[:_LONGEST_SHOWN]

@@ -175,8 +175,8 @@ def _begun(_: Allowance, *__: Any) -> _ArrayBegun:
     return _ArrayBegun()
 
 
-def _generator(_: Allowance, *arguments: Any) -> ObjectHead:
-    return ObjectHead("numpy.random.Generator", arguments)
+def _generator(_: Allowance, *__: Any) -> ObjectHead:
+    return ObjectHead("numpy.random.Generator", ())
 
 
 TABLE: dict[str, Callable[..., Any]] = {
