@@ -664,6 +664,16 @@ def test_every_kind_ends_in_an_error_of_ours(label, tmp_path, handler):
     assert time.process_time() - start < 10
 
 
+def test_an_array_that_is_part_of_a_value_is_refused():
+    """In every way of reading without trust: who hops over it would see another program."""
+    content = hostile_files.hidden_array()
+    assert b"\x97" not in content
+    for way, kind in enumerate(hostile_files.WAYS):
+        if kind not in {"checked", "compressed"}:
+            found = hostile_files.read_somehow(way, content)
+            assert isinstance(found, ValueError), kind
+
+
 def test_work_is_charged_by_its_time():
     """Where it does not show in sizes: numbers can be chosen so that each takes a long way through a table."""
     account = Allowance(0)
