@@ -29,8 +29,6 @@ CONTENT_BASE_BYTES = 1 << 27
 
 STEP = 24
 """For each instruction: its time, and a place on the stack or in the memo."""
-LARGE_BYTES = 4096
-"""A value of this size is large: the price of its bytes is that of copying memory."""
 CALL = 256
 """For an object that is made by a call: what its own size does not say."""
 ENTRY = 128
@@ -67,15 +65,14 @@ class Allowance:
     """What is left of the account of one file.
 
     :param size_bytes: the size of the file
-    :param compressed: whether it is compressed: its large values then bring what they may take, twice their size
+    :param content_bytes: that of its content, where it is compressed
     """
 
-    __slots__ = ("_crowds", "_per_large_byte", "left", "step")
+    __slots__ = ("_crowds", "left", "step")
 
-    def __init__(self, size_bytes: int, *, compressed: bool = False) -> None:
-        self.left = PER_BYTE * size_bytes + BASE_BYTES
+    def __init__(self, size_bytes: int, content_bytes: int = 0) -> None:
+        self.left = PER_BYTE * size_bytes + 2 * content_bytes + BASE_BYTES
         self.step = STEP
-        self._per_large_byte = 2 if compressed else 0
         self._crowds: dict[tuple[int, int], int] = {}  # by container and hash: how many keys
 
     @classmethod
@@ -96,11 +93,6 @@ class Allowance:
                 f"it takes more memory or time than {PER_BYTE} times its size and {BASE_BYTES >> 20} MiB allow; "
                 f"load it with trusted=True if you know where it comes from"
             )
-
-    def spend_on_large(self, size: int) -> None:
-        """Take what a large value of *size* bytes costs that stands in the file as it is."""
-        self.left += self._per_large_byte * size
-        self.spend(size)
 
     def spend_on_call(self, arguments: tuple[Any, ...]) -> None:
         """Take what a call that gets *arguments*, or an object that gets this state, may copy of them."""

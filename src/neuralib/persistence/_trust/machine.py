@@ -105,11 +105,7 @@ class Machine:
                 elif type(arg) is Left:
                     self._stack.append(_left_out(arg))
                 else:
-                    size = sys.getsizeof(arg)
-                    if size < allowance.LARGE_BYTES:
-                        account.left -= size
-                    else:
-                        account.spend_on_large(size)
+                    account.left -= sys.getsizeof(arg)
                     self._stack.append(arg)
         except (PersistenceError, ValueError, EOFError, OSError):
             raise

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._trust.allowance import Allowance
 
-_LONGEST_SHOWN = 100
+_LONGEST_SHOWN = 200
 
 
 class Unbuilt:

@@ -47,16 +47,13 @@ class Reader:
         :raises ValueError: it is damaged, or takes more memory or time than a file of its size should
         :raises EOFError: it ends too early
         """
-        source: Any = data
         if isinstance(data, io.BufferedReader):
             size = os.fstat(data.fileno()).st_size
-            source = Opened(data, size)
-        elif not isinstance(data, bytes):
-            size = len(data)
-            source = bytes(data) if size <= _FEW else Memory(memoryview(data))
+            source: Any = Opened(data, size)
         else:
             size = len(data)
-        account = Allowance(compressed_bytes or size, compressed=bool(compressed_bytes))
+            source = data if type(data) is bytes else bytes(data) if size <= _FEW else Memory(memoryview(data))
+        account = Allowance(compressed_bytes, size) if compressed_bytes else Allowance(size)
         machine = Machine(TABLE, self.admitted, buffers, account)
         machine.run(Instructions(source))
         return machine.result()
