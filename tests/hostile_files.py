@@ -37,11 +37,15 @@ class Colour(enum.Enum):
     BLUE = (2, 3)
 
 
+class Flags(enum.Flag, boundary=enum.KEEP):
+    A = 1
+
+
 class Thing:
     """A class that the class of a result declares."""
 
 
-READER = untrusted.Reader([Colour, Thing])
+READER = untrusted.Reader([Colour, Flags, Thing])
 
 
 def real_values() -> list[Any]:
@@ -307,6 +311,8 @@ def failing() -> dict[str, bytes]:
         "a time that is too long": b"\x80\x04" + _call("datetime.timedelta", _int(1 << 200) + b"\x85") + b".",
         "a number of too many digits": b"I" + b"9" * 5000 + b"\n.",
         "a float of too many digits": b"F" + b"9" * 50_000 + b"x\n.",
+        "a float that is none": b"F" + b"\x1b" * 5000 + b"\n.",
+        "flags of a huge number": b"\x80\x04chostile_files\nFlags\n" + _int(1 << 5000) + b"\x85R.",
         "a complex number of a long one": b"\x80\x04" + _call("builtins.complex", _int(1 << 5000) + b"K\x00\x86") + b".",
         "a deque of a long one": b"\x80\x04" + _call("collections.deque", b"]" + _int(1 << 200) + b"\x86") + b".",
         "an id of a negative number": b"\x80\x04" + _call("uuid.UUID", b")") + b"}\x8c\x03intI-1\nsb.",

@@ -575,7 +575,11 @@ def test_classes_are_made_without_arguments():
 
 
 def test_members_of_enumerations_stay_as_they_are():
-    """They are the program's, and shared."""
+    """They are the program's, and shared; a huge combination of flags would stay with them for good."""
+    flags = hostile_files.Flags
+    assert hostile_files.READER(pickle.dumps(flags(5)), ()) is flags(5)
+    with pytest.raises(ValueError, match="a member of Flags"):
+        hostile_files.READER(hostile_files.failing()["flags of a huge number"], ())
     with pytest.raises(UntrustedTypeError, match="the state of a Colour"):
         hostile_files.READER(hostile_files.failing()["an enumeration with a state"], ())
     assert hostile_files.Colour.RED.value == 1

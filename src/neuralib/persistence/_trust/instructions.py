@@ -33,6 +33,7 @@ STOP = ord(".")
 _WINDOW = 1 << 14  # bytes that are read at a time
 _PIECE = 1 << 20  # bytes of a large value that are read at a time, where it is not known how many there are
 _LONGEST_NUMBER = 20_000  # characters of a number that is written as text
+_LONGEST_FLOAT = 100
 _NO_LIMIT = 1 << 70
 
 
@@ -260,8 +261,8 @@ def _integer(raw: bytes | bytearray) -> int:
     return int.from_bytes(raw, "little", signed=True)
 
 
-def _number(line: bytes) -> bytes:
-    if len(line) > _LONGEST_NUMBER:
+def _number(line: bytes, longest: int = _LONGEST_NUMBER) -> bytes:
+    if len(line) > longest:
         raise ValueError(f"it has a number of {len(line)} characters")
     return line
 
@@ -275,7 +276,7 @@ def _long_line(line: bytes) -> int:
 
 
 def _float_line(line: bytes) -> float:
-    return float(_number(line))
+    return float(_number(line, _LONGEST_FLOAT))
 
 
 def _quoted_line(line: bytes) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Method = Callable[["Machine", Any], None]
 
 _MARK = 88  # bytes for a list on the stack of lists
+_MOST_FLAGS = 64
 _DEEPEST = 10_000  # levels of values within each other
 _DEEPEST_FRAGILE = 50  # the same, of those that Python takes apart on the stack of C, level by level
 _FRAGILE = {"deque", "defaultdict", "ndarray"}
@@ -509,8 +510,9 @@ class Machine:
             raise ValueError(f"it makes a {kind.__qualname__} of {len(arguments)} values")
         self._account.spend_on_key(arguments[0])
         found = kind._value2member_map_.get(arguments[0])
-        if found is None and issubclass(kind, enum.Flag) and type(arguments[0]) is int:
-            found = kind(arguments[0])  # several of them
+        value = arguments[0]
+        if found is None and issubclass(kind, enum.Flag) and type(value) is int and value.bit_length() <= _MOST_FLAGS:
+            found = kind(value)  # several of them
         if found is None:
             raise ValueError(f"it has a member of {kind.__qualname__} that there is not")
         return found

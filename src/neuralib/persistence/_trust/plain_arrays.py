@@ -268,10 +268,9 @@ class _Array(Unbuilt):
 
         shape, dtype, order, content = state_of_array(state)
         if dtype.kind in "OT":
-            made = _of_list(account, shape, dtype, content, order)
-        else:
-            only((bytes, bytearray), (content,), "an array")
-            made = _of_memory(account, shape, dtype, bytearray(content), order)  # a bytearray: it can be written
+            return _of_list(account, shape, dtype, content, order)
+        only((bytes, bytearray), (content,), "an array")
+        made = _of_memory(account, shape, dtype, bytearray(content), order)  # a bytearray: it can be written
         return made.view(np.recarray) if self.kind == "recarray" else made
 
 
