@@ -73,7 +73,6 @@ class Machine:
     ) -> None:
         self._table = table
         self._admitted = admitted
-        self._kinds = set() if admitted is None else set(admitted.values())
         self._buffers = iter(buffers)
         self._account = account
         self._stack: list[Any] = []
@@ -233,7 +232,7 @@ class Machine:
     def _push_tuple(self, items: tuple[Any, ...]) -> None:
         if _SIMPLE.issuperset(map(type, items)):
             self._push_new(items)
-        elif any(isinstance(item, Unbuilt) for item in items):
+        elif any([isinstance(item, Unbuilt) for item in items]):  # noqa: C419 - quicker for few
             inner = [self.value(item) if isinstance(item, _Arguments) else item for item in items]
             self._push_new(_Arguments(tuple(inner)))
             self._account.spend(sys.getsizeof(items))
@@ -316,7 +315,7 @@ class Machine:
         """Return *items* as values that *container* may hold."""
         if _SIMPLE.issuperset(map(type, items)):
             return items
-        if any(isinstance(item, Unbuilt) for item in items):
+        if any([isinstance(item, Unbuilt) for item in items]):  # noqa: C419 - quicker for few
             items = [self.value(item) for item in items]
         if container is not None:
             self._nest(container, items)
@@ -544,7 +543,7 @@ class Machine:
         self._values((state,), value)
         if isinstance(value, ObjectHead):
             value.state = state
-        elif type(value) in self._kinds and not isinstance(value, enum.Enum):
+        elif type(value) in (self._admitted or {}).values() and not isinstance(value, enum.Enum):
             _set_state(value, state)
         else:
             raise UntrustedTypeError("", f"the state of a {type(value).__qualname__}")
