@@ -31,13 +31,14 @@ ROWS = [  # from the ground up; within a row each may import from those before i
     ],
     [
         "_trust.allowance",
+        "_trust.instructions",
+        "_trust.inflated",
         "_trust.plain_values",
         "_trust.plain_arrays",
         "_trust.plain_data",
+        "_trust.stand_ins",
         "_trust.machine",
         "_trust.untrusted",
-        "_trust.instructions",
-        "_trust.stand_ins",
         "_trust.outline",
     ],
     [

@@ -17,8 +17,8 @@ from neuralib.persistence._codecs import framed_reader, frames
 from neuralib.persistence._codecs.pread import read_at
 from neuralib.persistence._codecs.reading import FAILURES, opened, raise_explained, refuse_special_file
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._trust.instructions import File, Inflated, Left, instructions
-from neuralib.persistence._trust.outline import Outline
+from neuralib.persistence._trust.inflated import Inflated
+from neuralib.persistence._trust.outline import outline
 from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _head_of_bytes(data: bytes, wanted: frozenset[str] | None) -> tuple[Any, ...
     if data.startswith(_GZIP_MAGIC):
         return *_looked_at(Inflated([data]), (), wanted), len(data), True
     framed_reader.refuse_damage(data)
-    return *_looked_at(io.BytesIO(data), (), wanted), len(data), False
+    return *_looked_at(data, (), wanted), len(data), False
 
 
 def _head_of_open(fd: int, wanted: frozenset[str] | None) -> tuple[Any, ...]:
@@ -89,25 +89,25 @@ def _head_of_open(fd: int, wanted: frozenset[str] | None) -> tuple[Any, ...]:
     outline = framed_reader.outline_of(fd)
     if outline is not None:
         structure, sizes = outline
-        return *_looked_at(io.BytesIO(structure), sizes, wanted), size, False
-    with File(io.FileIO(fd, closefd=False)) as file:
+        return *_looked_at(structure, sizes, wanted), size, False
+    with io.FileIO(fd, closefd=False) as file:
         return *_looked_at(file, (), wanted), size, False
 
 
-def _looked_at(tape: Tape, sizes: Iterable[int], wanted: frozenset[str] | None) -> tuple[Any, str | None, bool]:
-    """Return the fields of the pickle on *tape*, the name of its class, and whether these are all fields.
+def _looked_at(
+    source: bytes | Tape, sizes: Iterable[int], wanted: frozenset[str] | None
+) -> tuple[Any, str | None, bool]:
+    """Return the fields of the pickle in *source*, the name of its class, and whether these are all fields.
 
     In place of the fields, a text says what there is instead of a result.
     """
-    outline = Outline(Left("bytearray", it) for it in sizes)
-    complete = outline.run_until(instructions(tape), wanted)
-    root, fields = outline.root(complete=complete)
+    root, fields, complete = outline(source, sizes, wanted)
     if isinstance(root, ObjectHead) and root.arguments is not None:
         return (root.fields if complete else fields), root.type_name, complete
     if not isinstance(root, dict):
         return f"a {type(root).__qualname__}" if not isinstance(root, ObjectHead) else repr(root), None, True
     if not complete:
         return fields, None, False
-    if not all(type(it) is str for it in root):
+    if not all(type(name) is str for name in root):
         return "a dict whose keys are no names of fields", None, True
     return root, None, True

@@ -6,25 +6,21 @@ So no class is needed, nothing runs, and what is loaded afterwards is the same t
 from __future__ import annotations
 
 import errno
-import io
 import itertools
 import os
 import pickle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from neuralib.persistence._codecs import framed_reader, frames, layout
 from neuralib.persistence._codecs.reading import FAILURES, opened, raise_explained, refuse_special_file
 from neuralib.persistence._errors import CorruptResultError
 from neuralib.persistence._handlers.pickles import DEFAULT_LEVEL, GZIP_MAGIC, Compressor, decompressed_parts, parts_of
 from neuralib.persistence._stores.folder import FolderStore
-from neuralib.persistence._trust.instructions import Left, instructions
-from neuralib.persistence._trust.outline import Outline
-from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
+from neuralib.persistence._trust.instructions import Memory
+from neuralib.persistence._trust.outline import arrays_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_TAKE_MEMORY = {"numpy.ndarray", "numpy._core.numeric._frombuffer"}
 
 
 class _Section(NamedTuple):
@@ -113,7 +109,7 @@ def _pickle_in(fd: int) -> memoryview:
 
 
 def _sections(data: memoryview) -> Iterator[_Section]:
-    places, end = _arrays_in(data)
+    places, end = arrays_in(Memory(data))
     between = {it.start: (it.begin, it.header) for it in layout.large_values(layout.peek_into(data), len(data))}
     at = 0
     for place, size in places:
@@ -124,48 +120,3 @@ def _sections(data: memoryview) -> Iterator[_Section]:
             at = place + size
             yield _Section(data[place:at], is_array=True)
     yield _Section(data[at:end], is_array=False)
-
-
-def _arrays_in(data: memoryview) -> tuple[list[tuple[int, int]], int]:
-    """Return where the memory of each large array begins, its size, and where the pickle ends."""
-    tape = io.BytesIO(data)
-    outline: _Arrays | None = _Arrays(iter(()))
-    found: list[tuple[int, int]] = []
-    for name, arg in instructions(tape):
-        if outline is not None:
-            outline.place = tape.tell()
-            try:
-                outline.step(name, arg)
-            except Exception:  # it goes beyond what can be followed: what comes after is copied as it is
-                outline = None
-            else:
-                found = outline.found
-    if tape.tell() > len(data):
-        raise EOFError("it ends too early")
-    return sorted(found), tape.tell()
-
-
-class _Arrays(Outline):
-    """Finds the memory of arrays: the large values that are given to a function that makes an array of them."""
-
-    def __init__(self, buffers: Iterator[Left]) -> None:
-        super().__init__(buffers)
-        self.place = 0
-        self.found: list[tuple[int, int]] = []
-        self._large: dict[int, tuple[ObjectHead, int, int]] = {}
-
-    def step(self, name: str, arg: Any) -> None:
-        """Run the instruction *name*."""
-        super().step(name, arg)
-        if type(arg) is Left and arg.kind != "str":
-            value = self._stack[-1]
-            self._large[id(value)] = value, self.place, arg.size_bytes
-
-    def _called(self, callee: Any, arguments: Any) -> Any:
-        made = super()._called(callee, arguments)
-        if isinstance(made, ArrayHead) and callee.type_name in _TAKE_MEMORY:
-            for it in arguments:
-                if id(it) in self._large:
-                    _, place, size = self._large.pop(id(it))
-                    self.found.append((place, size))
-        return made
