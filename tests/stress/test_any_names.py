@@ -153,8 +153,14 @@ def shows_as(handler, result, name, value):
     declared = handler.persistence_info.get_field(name)
     found = getattr(result, name)
     if callable(declared.filename):
-        return declared.filename(found) == declared.filename(value)
-    return str(found) == str(value)
+        found, value = declared.filename(found), declared.filename(value)
+        if found is None or value is None:
+            return found is value
+    return composed(found) == composed(value)
+
+
+def composed(value):
+    return unicodedata.normalize("NFC", str(value))
 
 
 FOLDS = False
@@ -168,8 +174,10 @@ def same_file(a, b):
 
 def unsafe(handler, result):
     """Whether a key of *result* can't be in a file name, by a rule of our own."""
-    pieces = ["cache-Three", str(result.a), f"b_{result.b}", "" if result.c is None else f"c{result.c}", ".pkl"]
-    whole = "-".join(pieces)
+    if isinstance(result.a, np.ndarray) or isinstance(result.b, np.ndarray):
+        return True
+    c = "" if result.c is None else composed(f"c{result.c}")
+    whole = "-".join(["cache-Three", composed(result.a), f"b_{composed(result.b)}", c, ".pkl"])
     try:
         data = whole.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

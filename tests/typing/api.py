@@ -66,6 +66,21 @@ class Named:
     area: str = persistence.field(filename=True)
 
 
+@persistence_class(portable=True, strict=True, version=2)
+class Changed:
+    """A class that says what it was, and what its fields are."""
+
+    subject: str = field(filename=True, renamed_from="animal", description="who")
+    rate: float = field(filename=True, default=30.0, unit="Hz", renamed_from=("fps", "speed"))
+    run: int = autoinc_field("#", renamed_from="number", description="repetition")
+    accuracy: float = field(init=False, renamed_from="score", unit="%")
+    wrong: float = field(init=False, unit=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], version: int) -> dict[str, Any]:
+        return fields
+
+
 @persistence_class
 class Bare:
     """What checkers can't know: they take a bare annotation for an argument, so a data field is written with init=False."""
@@ -95,6 +110,12 @@ def uses_results(folder: Path) -> None:
     assert_type(shuffle.run, int)
     assert_type(shuffle._replace(animal="B"), Shuffle)
     assert_type(Named("RSC").area, str)
+    Changed("A00", rate=20.0).accuracy = 0.5
+    Changed(animal="A00")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(ensure_persistence_class(Changed).former_names, dict[str, str])
+    assert_type(as_dict(data=shuffle), dict[str, Any])
+    assert_type(from_dict(data_cls=Shuffle, d={"animal": "A00"}), Shuffle)
+    assert_type(load_by(data_cls=Shuffle, path=folder, animal="A00", run=0), Shuffle)
     Bare("A00")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(load(Bare, "b.pkl").scores, list[float])
 

@@ -139,6 +139,48 @@ class KeyNotSetError(PersistenceError, RuntimeError, AttributeError):
         return f"{self.owner}.{self.field} is needed for the file name but is not set: set it, or give {self.field}=..."
 
 
+class WildcardKeyError(KeyNotSetError):
+    """A key of a result that is to be saved is ``missing``, which stands for any value."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.owner}.{self.field} is `missing`, which stands for any value: set the key before saving the result"
+        )
+
+
+class DataNotSetError(PersistenceError, RuntimeError, AttributeError):
+    """Data of a result of a strict class is not set when the result is saved."""
+
+    def __init__(self, owner: str, fields: tuple[str, ...]) -> None:
+        super().__init__(owner, fields)
+        self.owner, self.fields = owner, fields
+
+    def __str__(self) -> str:
+        return (
+            f"{self.owner} can't be saved without {', '.join(self.fields)}: set them, or give them a default "
+            f"(the class is declared with strict=True)"
+        )
+
+
+class UndeclaredAttributeError(PersistenceError, AttributeError):
+    """An attribute is set that the class does not declare; ``field`` is the field that may be meant, or ''."""
+
+    def __init__(self, owner: str, attribute: str, field: str = "") -> None:
+        super().__init__(owner, attribute, field)
+        self.owner, self.attribute, self.field = owner, attribute, field
+
+    def __str__(self) -> str:
+        if self.field:
+            return (
+                f"{self.owner}.{self.attribute} is not declared and would not be saved; did you mean {self.field}, "
+                f"which is not set? Rename it, declare it, or begin its name with an underscore"
+            )
+        return (
+            f"{self.owner} does not declare {self.attribute}, and would not save it: "
+            f"declare it, or begin its name with an underscore"
+        )
+
+
 class UnknownFieldError(PersistenceError, TypeError):
     """A keyword argument is not the name of a field of the class."""
 

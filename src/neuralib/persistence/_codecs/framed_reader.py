@@ -15,7 +15,7 @@ from neuralib.persistence._bytes.checksums import checksum, read_by_parts
 from neuralib.persistence._codecs.base import Decoded
 from neuralib.persistence._codecs.card import LARGEST_CARD, Card, parse_card
 from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced
-from neuralib.persistence._trust.instructions import File, instructions
+from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -124,7 +124,7 @@ def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
         raise ValueError(_MISMATCH)
     _refuse_unannounced(tail.card.arrays, announced)
     del targets, announced  # so that whoever unpickles may give the structure's memory back
-    return Decoded(unpickle(structure, memory), tail.card)
+    return Decoded(_unpickled_with(unpickle, structure, memory), tail.card)
 
 
 def map_source(source: Source, mode: str, unpickle: Unpickle = unpickled) -> Decoded:
@@ -144,7 +144,7 @@ def map_source(source: Source, mode: str, unpickle: Unpickle = unpickled) -> Dec
     buffers = [
         view if place.writable else view.toreadonly() for view, place in zip(memory, tail.card.arrays, strict=True)
     ]
-    return Decoded(unpickle(structure, buffers), tail.card)
+    return Decoded(_unpickled_with(unpickle, structure, buffers), tail.card)
 
 
 def outline_of(source: Source) -> tuple[bytes, list[int], Card] | None:
@@ -185,15 +185,14 @@ def check_source(source: Source) -> bool:
     if sums != (tail.end.whole, tail.end.structure):
         raise ValueError(_MISMATCH)
     _refuse_unannounced(tail.card.arrays, announced)
+    if tail.card.arrays:
+        _refuse_unused(tail.card.arrays, _structure(source, tail))
     return True
 
 
 def _check_pickle(source: Source) -> bool:
     """Return False where *source* is a pickle, and nothing else; raise an error where it is not."""
-    with File(_RawSource(source)) as file:
-        for _ in instructions(file):
-            pass
-        left = source.size - file.tell()
+    left = source.size - pickle_bytes(source)
     if left < 0:
         raise EOFError("it ends too early")
     if left:
@@ -201,9 +200,35 @@ def _check_pickle(source: Source) -> bool:
     return False
 
 
-def _RawSource(source: Source) -> io.RawIOBase:  # noqa: N802  # it makes one
-    file: Any = source.file()
-    return file.detach() if isinstance(file, io.BufferedReader) else file  # type: ignore[no-any-return]
+def pickle_bytes(source: Source) -> int:
+    """Return the length of the pickle at the start of *source*; its large values are stepped over.
+
+    :raises ValueError: there is none, or it has two meanings
+    :raises EOFError: it ends too early
+    """
+    with source.file() as file:
+        steps = Instructions(file, LONGEST_KEPT)
+        for _ in steps:
+            pass
+        return steps.size_bytes
+
+
+def _refuse_unused(arrays: tuple[ArrayPlace, ...], structure: bytes) -> None:
+    """Raise an error where the pickle without its *arrays* does not use each of them once.
+
+    An array that begins within another value would be something else to who reads straight through.
+    """
+    if arrays and sum(opcode == _NEXT_BUFFER[0] for opcode, _ in Instructions(structure, LONGEST_KEPT)) != len(arrays):
+        raise ValueError("its card says that an array begins within another value")
+
+
+def _unpickled_with(unpickle: Unpickle, structure: Any, memory: list[Any]) -> Any:
+    """Return what the pickle *structure* holds with the arrays in *memory*, each of which it must use."""
+    buffers = iter(memory)
+    found = unpickle(structure, buffers)
+    if next(buffers, None) is not None:
+        raise ValueError("its card says that an array begins within another value")
+    return found
 
 
 def _structure(source: Source, tail: Tail) -> bytes:

@@ -23,8 +23,7 @@ from neuralib.persistence._codecs.compression import (
 from neuralib.persistence._codecs.gzipped import GZIP
 from neuralib.persistence._codecs.zstd import ZSTD
 from neuralib.persistence._trust.allowance import largest_content
-from neuralib.persistence._trust.instructions import File, Left, instructions
-from neuralib.persistence._trust.outline import Outline
+from neuralib.persistence._trust.outline import outline
 from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
@@ -190,12 +189,12 @@ class PickleCodec(Codec):
         if source.size < frames.AT_ONCE:
             data = source.read()
             card = framed_reader.checked_card(data, self._own)
-            return _head_of(io.BytesIO(data), (), wanted, card)
-        outline = framed_reader.outline_of(source)
-        if outline is not None:
-            structure, sizes, card = outline
-            return _head_of(io.BytesIO(structure), sizes, wanted, card)
-        with File(framed_reader._RawSource(source)) as file:
+            return _head_of(data, (), wanted, card)
+        framed = framed_reader.outline_of(source)
+        if framed is not None:
+            structure, sizes, card = framed
+            return _head_of(structure, sizes, wanted, card)
+        with source.file() as file:
             return _head_of(file, (), wanted, None)
 
 
@@ -303,10 +302,10 @@ def _compressed_head(compression: Compression, source: Source, wanted: frozenset
     if source.size < frames.AT_ONCE:
         content = decompressed(compression, source, largest_content(source.size))
         card = framed_reader.checked_card(content)
-        return _head_of(io.BytesIO(content), (), wanted, card)._replace(compressed=True)
+        return _head_of(content, (), wanted, card)._replace(compressed=True)
     card = _card_of_last_part(compression, source)
     parts = content_parts(compression, pieces_of(source), largest_content(source.size))
-    with File(ContentFile(parts)) as file:
+    with io.BufferedReader(ContentFile(parts)) as file:
         return _head_of(file, (), wanted, card)._replace(compressed=True)
 
 
@@ -330,9 +329,7 @@ def _head_of(tape: Any, sizes: Iterable[int], wanted: frozenset[str] | None, car
 
     :raises NoFieldsError: it holds no dict of fields, and no result
     """
-    outline = Outline(Left("bytearray", size) for size in sizes)
-    complete = outline.run_until(instructions(tape), wanted)
-    root, fields = outline.root(complete=complete)
+    root, fields, complete = outline(tape, sizes, wanted)
     type_name: str | None = None
     if isinstance(root, ObjectHead) and root.arguments is not None:
         fields, type_name = (root.fields if complete else fields), root.type_name
@@ -356,9 +353,6 @@ def announces_too_much(source: Source) -> bool:
     if source.read_at(1, 0) != b"\x80":
         return False  # compressed, which has a checksum, or another format
     try:
-        with File(framed_reader._RawSource(source)) as file:
-            for _ in instructions(file):
-                pass
-            return file.tell() > source.size
+        return framed_reader.pickle_bytes(source) > source.size
     except (ValueError, EOFError):
         return True

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence import _scan
+from neuralib.persistence import _names
 
 if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
@@ -89,7 +89,7 @@ class Numbering:
         """Return the highest number of *series* by listing the names; where there are more series, of all at once."""
         seen = self._seen
         if self._marks is not None and self._highest and self._complete != seen:
-            found = _scan.index_series(list(self.store.names()), *self._marks, _MOST_SERIES)
+            found = _names.index_series(list(self.store.names()), *self._marks, _MOST_SERIES)
             if found is not None:
                 self._highest = {each: (number, seen) for each, number in found.items()}
                 self._complete = seen
@@ -152,22 +152,3 @@ def _end_of_series(store: Store, head: str, tail: str, known: int) -> int:
         else:
             high = middle
     return low
-
-
-def _index_series(names, before, after, most):  # TEMPORARY
-    import re
-
-    found = {}
-    for name in names:
-        for m in re.finditer(
-            "(?=" + re.escape(before) + r"(0|[1-9][0-9]{0,17})(?![0-9])" + re.escape(after) + ")", name
-        ):
-            key = (name[: m.start(1)], name[m.end(1) :])
-            found[key] = max(found.get(key, -1), int(m[1]))
-            if len(found) > most:
-                return None
-    return found
-
-
-if not hasattr(_scan, "index_series"):
-    _scan.index_series = _index_series
