@@ -60,7 +60,7 @@ def load_bytes(data: Buffer, own: tuple[bytes, Card], unpickle: Unpickle | None)
     """
     card = checked_card(data, own)
     if unpickle is None:
-        return Decoded(pickle.loads(data), card)  # type: ignore[arg-type]
+        return Decoded(pickle.loads(data), card)
     return Decoded(unpickle(bytes(data), ()), card)
 
 

@@ -212,7 +212,7 @@ class Found(Sequence[Hit[T]]):
             name = os.path.basename(item)
             return name in names and os.path.abspath(item) == self._keeper.store.location(name)
         mine = isinstance(item, self._keeper.info.persistence_cls)
-        return mine and self._keeper.names.name(item) in names  # type: ignore[arg-type]
+        return mine and self._keeper.names.name(item) in names
 
     @property
     def _names(self) -> Collection[str]:
@@ -371,7 +371,8 @@ class Found(Sequence[Hit[T]]):
         :param damaged: delete files that are damaged too
         """
         listing, rows = self._state
-        return deleting.delete(listing, rows, dry_run=dry_run, damaged=damaged, progress=progress)
+        deleted = deleting.delete(listing, rows, dry_run=dry_run, damaged=damaged, progress=progress)
+        return deleted  # type: ignore[return-value]  # of files, in the only store that has some
 
 
 def _shown(index: slice) -> str:

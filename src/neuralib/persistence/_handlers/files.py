@@ -97,8 +97,6 @@ class FileHandler(PersistenceHandler[T]):
     # ------------------------------------------------------------------------------------------ what a subclass overrides
 
     _has_write = _has_read = _needs_files = False
-    _keeper_of: Any  # both are set at the end of the class, and for each subclass
-    _records_of: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Choose the adapters for what the subclass overrides."""
@@ -130,13 +128,16 @@ class FileHandler(PersistenceHandler[T]):
     def _hook_keeper(self, records: Any) -> Keeper[T]:
         return HookKeeper(self, records, durable=self.durable, threads=self.threads)
 
+    _keeper_of: Any = _class_keeper
+    _records_of: Any = staticmethod(CodecRecords)
+
     def _records(self) -> Any:
         if self._records_of is HookRecords:
             return HookRecords(self)
         codec = self._codec
         if codec is None or self._has_write or self._has_read:
             codec = StreamCodec(self, codec, writes=self._has_write, reads=self._has_read)
-        records = self._records_of(self.persistence_info, codec, self._trust, self._mmap_mode)
+        records = self._records_of(self.persistence_info, codec, self._trust, self._mmap_mode, self.persistence_class)
         if self._records_of is not CodecRecords:
             records.handler = self
         return records
@@ -206,8 +207,5 @@ class FileHandler(PersistenceHandler[T]):
     def _load_persistence(self, path: Path) -> T:
         codec = StreamCodec(self, self._codec, writes=True, reads=True) if self._has_read else self._codec
         assert codec is not None, "a handler without a codec has a _read of its own"
-        records = CodecRecords(self.persistence_info, codec, self._trust, self._mmap_mode)
+        records = CodecRecords(self.persistence_info, codec, self._trust, self._mmap_mode, self.persistence_class)
         return records.load(PATHS, os.fspath(path))
-
-    _keeper_of = _class_keeper
-    _records_of = staticmethod(CodecRecords)

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence._classes.convert import as_dict, from_dict
 from neuralib.persistence._codecs.card import card_of
+from neuralib.persistence._codecs.pickles import NoFieldsError
 from neuralib.persistence._errors import (
     CorruptResultError,
     MissingFieldError,
     NotAResultError,
     PersistenceError,
+    UntrustedTypeError,
 )
 from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
-from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._keeping.reading import DAMAGE, FAILURES, raise_explained
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
@@ -66,15 +68,21 @@ class CodecRecords(Generic[T]):
     :param codec: the format
     :param trust: reads pickles of unknown origin; None where files are trusted
     :param mmap_mode: None, ``'r'`` or ``'c'``
+    :param cls: the class itself, or a subclass without a decorator of its own
     """
 
     __slots__ = ("_card", "_cls", "_info", "_mmap_mode", "_trust", "codec")
 
     def __init__(
-        self, info: PersistentClass[T], codec: Codec, trust: Unpickle | None = None, mmap_mode: str | None = None
+        self,
+        info: PersistentClass[T],
+        codec: Codec,
+        trust: Unpickle | None = None,
+        mmap_mode: str | None = None,
+        cls: type[T] | None = None,
     ) -> None:
         self._info = info
-        self._cls = info.persistence_cls
+        self._cls = info.persistence_cls if cls is None else cls
         self._card: Card = card_of(info)
         self.codec = codec.for_class(self._card)
         self._trust, self._mmap_mode = trust, mmap_mode
@@ -159,14 +167,16 @@ class CodecRecords(Generic[T]):
             if self.codec.begins_with(there, keys):
                 return
             head = self.codec.head(there, list(keys))
-        except FAILURES as error:
+        except OSError as error:
             raise_explained(error, store, name, self._cls.__qualname__)
-        place = store.location(name)
-        refuse_other_class(self._card, head.card, place)
-        stored = head.fields
-        if any(isinstance(stored.get(each), ObjectHead) for each in keys):
-            stored = self.fields(store, name, None)  # keys of classes that this handler trusts
-        refuse_taken(self._info, result, stored, place)
+        except (*DAMAGE, NoFieldsError, UntrustedTypeError):
+            stored = self.fields(store, name, None)  # it may be a result all the same, for who reads all of it
+        else:
+            refuse_other_class(self._card, head.card, store.location(name))
+            stored = head.fields
+            if any(isinstance(stored.get(each), ObjectHead) for each in keys):
+                stored = self.fields(store, name, None)  # keys of classes that this handler trusts
+        refuse_taken(self._info, result, stored, store.location(name))
 
 
 def is_no_result(error: Exception) -> bool:

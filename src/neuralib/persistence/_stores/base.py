@@ -242,7 +242,7 @@ class Store(abc.ABC):
         """Return the folder whose files the names are, or None: then what needs a local file is refused."""
         return None
 
-    def sync(self, names: Iterable[str], /) -> None:
+    def sync(self, names: Iterable[str], /) -> None:  # noqa: B027 - what is put may be durable at once
         """Make what was put under *names* without ``durable`` survive a loss of power."""
 
     def sweep(self, older_than_s: float = 0.0, /) -> list[str]:
@@ -252,10 +252,10 @@ class Store(abc.ABC):
         """
         return []
 
-    def hold(self) -> None:
+    def hold(self) -> None:  # noqa: B027 - a hint
         """Prepare for many puts in a row."""
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027 - a hint
         """Give up what :meth:`hold` prepared."""
 
     def group_size(self) -> int:
