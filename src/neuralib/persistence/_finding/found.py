@@ -371,8 +371,9 @@ class Found(Sequence[Hit[T]]):
         :param damaged: delete files that are damaged too
         """
         listing, rows = self._state
-        deleted = deleting.delete(listing, rows, dry_run=dry_run, damaged=damaged, progress=progress)
-        return deleted  # type: ignore[return-value]  # of files, in the only store that has some
+        return deleting.delete(  # type: ignore[return-value]  # paths of files, in the only store that has some
+            listing, rows, dry_run=dry_run, damaged=damaged, progress=progress
+        )
 
 
 def _shown(index: slice) -> str:

@@ -124,8 +124,9 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises UnsafeNameError: a key's value can't be part of a file name
         :raises OSError: the file can't be written; what was there before is left as it is
         """
-        self._refuse_other(result)
         keeper = self._keeper
+        if getattr(type(result), INFO, None) is not keeper.info:
+            self._refuse_other(result)
         if path is None:
             keeper.save(result)
             return result

@@ -110,7 +110,7 @@ class FileHandler(PersistenceHandler[T]):
         chooses_place = overrides("filename", "filepath", "save_root", "persistence_class")
         cls._needs_files = saves or loads or chooses_place
         cls._keeper_of = FileHandler._hook_keeper if chooses_place else FileHandler._class_keeper
-        kind = {
+        kind: Any = {
             (False, False): CodecRecords,
             (True, False): SavedByHookRecords,
             (False, True): LoadedByHookRecords,

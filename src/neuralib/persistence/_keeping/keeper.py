@@ -38,6 +38,8 @@ PATIENCE = 3
 
 _MOST_STORES = 16  # whose numbers are remembered, of a handler that chooses the folder for each result
 
+_BRIEF = frozenset({str, float, bool, type(None)})  # types whose values have a text that is as long as they are
+
 _log = logging.getLogger("neuralib.persistence")
 
 
@@ -138,7 +140,10 @@ class Keeper(Generic[T]):
                     content.discard()
                     continue
                 try:
-                    state = self._put_numbered(store, name, content, state, losses)
+                    if self.durable and losses >= PATIENCE:
+                        state = self._put_then_wait(store, name, content)
+                    else:
+                        state = store.put_if(name, content, state, durable=self.durable)
                 except FileExistsError:  # somebody else was first: theirs stays, this one takes the next number
                     numbering.lost(series, number)
                     losses += 1
@@ -153,11 +158,13 @@ class Keeper(Generic[T]):
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
 
-    def _put_numbered(self, store: Store, name: str, content: Any, state: Any, losses: int) -> Any:
-        if not self.durable or losses < PATIENCE:
-            return store.put_if(name, content, state, durable=self.durable)
-        # Who waits for the disk before taking a number never wins against those who don't wait. A loss of power in
-        # between may leave a torn file, of a result whose save has not returned, which is told when it is loaded.
+    @staticmethod
+    def _put_then_wait(store: Store, name: str, content: Any) -> Any:
+        """Put *content*, and wait for the disk afterwards; return the store's state.
+
+        Who waits for the disk before taking a number never wins against those who don't wait. A loss of power in between may
+        leave a torn file, of a result whose save has not returned, which is told when it is loaded.
+        """
         store.put(name, content)
         store.sync([name])
         return store.state()
@@ -204,8 +211,10 @@ class Keeper(Generic[T]):
 
     def is_named(self, result: T, name: str) -> bool:
         """Return whether *name* is the name of *result*."""
-        if not all(has_text(field, getattr(result, field.field_name, None)) for field in self.info.named_fields):
-            return False
+        for field in self.info.named_fields:
+            value = getattr(result, field.field_name, None)
+            if type(value) not in _BRIEF and not has_text(field, value):
+                return False
         try:
             return self.names.name(result) == name
         except KeyNotSetError:  # of the oldest files, which may lack keys: nothing speaks against the name

@@ -99,8 +99,11 @@ class CodecRecords(Generic[T]):
         :raises OtherClassError: it is of another class
         """
         try:
-            with store.open(name) as source:
+            source = store.open(name)
+            try:
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
+            finally:
+                source.close()
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
         if card is not self._card:

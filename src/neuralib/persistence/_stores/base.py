@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class MemoryDraft:
     def write(self, data: Buffer, /) -> None:
         """Add *data*."""
         # A pickler passes large arrays uncopied, in whatever order their memory has.
-        part = bytes(data.raw() if hasattr(data, "raw") else data)
+        part = bytes(data.raw() if isinstance(data, PickleBuffer) else data)
         self._parts.append(part)
         self.size += len(part)
 

@@ -14,7 +14,7 @@ from neuralib.persistence._bytes.sources import BytesSource, FileSource, PooledS
 from neuralib.persistence._os_errors import explained
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.base import CHANGED, Content, Put, Replace, Stat, Store
-from neuralib.persistence._stores.drafts import FolderDraft, HookDraft
+from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +44,7 @@ class FolderStore(Store):
         given = os.fspath(root) or os.curdir
         self.root = os.path.abspath(os.path.expanduser(given) if given.startswith("~") else given)
         self.url = self.root
+        self._folder = Path(self.root)
         self.prefix = system.joined(self.root, "")  # of the path of every name
         self.held: _disk.OpenFile | None = None
         """The folder itself while it is kept open: see :meth:`hold`."""
@@ -65,7 +66,8 @@ class FolderStore(Store):
             except FileExistsError:
                 if not replace:
                     raise
-                self._replace(name, self._draft_of(content), replace)
+                found = self._allow_replacing(name, replace)
+                replace_whole(self.root, self.prefix + name, content, found)
                 return
         self._publish(name, self._draft_of(content, durable=durable), replace)
 
@@ -108,16 +110,24 @@ class FolderStore(Store):
     def _replace(self, name: str, draft: FolderDraft | HookDraft, replace: Replace) -> None:
         """Give *draft* the name *name* in place of what has it, unless *replace*, given what is there, raises an error."""
         try:
-            system.refuse_special(self.prefix + name)
-            if callable(replace):
-                try:
-                    with self.open(name) as there:
-                        replace(there)
-                except (FileNotFoundError, IsADirectoryError):
-                    pass  # nothing by now, or a link to nothing or to a folder
+            self._allow_replacing(name, replace)
             draft.publish_over(name)
         finally:
             draft.discard()
+
+    def _allow_replacing(self, name: str, replace: Replace) -> os.stat_result | None:
+        """Raise an error where *name* is no file, or where *replace*, given what is there, raises one.
+
+        :return: what is there
+        """
+        found = system.refuse_special(self.prefix + name)
+        if callable(replace):
+            try:
+                with self.open(name) as there:
+                    replace(there)
+            except (FileNotFoundError, IsADirectoryError):
+                pass  # nothing by now, or a link to nothing or to a folder
+        return found
 
     def put_many(
         self, puts: Sequence[Put], outcomes: list[OSError | None] | None = None, /, *, durable: bool = False
@@ -220,7 +230,7 @@ class FolderStore(Store):
 
     def path(self, name: str, /) -> Path:
         """Return the path of *name*."""
-        return Path(self.prefix + name)
+        return self._folder / name
 
     def location(self, name: str, /) -> str:
         """Return the path of *name*."""
