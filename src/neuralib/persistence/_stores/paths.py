@@ -12,6 +12,7 @@ from neuralib.persistence._stores.base import Content, Replace, Stat, Store
 from neuralib.persistence._stores.folder import FolderStore, open_file
 
 if TYPE_CHECKING:
+    from neuralib.persistence._bytes.sources import Source
     pass
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
