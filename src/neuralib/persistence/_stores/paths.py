@@ -13,7 +13,6 @@ from neuralib.persistence._stores.folder import FolderStore, open_file
 
 if TYPE_CHECKING:
     from neuralib.persistence._bytes.sources import Source
-    pass
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
