@@ -306,6 +306,14 @@ def open_file(path: str) -> Source:
     data = _disk.read_small(path, SMALL_BYTES, _buffer_pool)
     if data is not None:
         return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
+    return open_to_map(path)
+
+
+def open_to_map(path: str) -> FileSource:
+    """Return the content of the file *path*, of which nothing is read yet, so that it can be mapped into memory.
+
+    :raises OSError: there is none, or it is no regular file
+    """
     file = _disk.OpenFile(path, _READ)
     try:
         source = FileSource(file.fd, file)
