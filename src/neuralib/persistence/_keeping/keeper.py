@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._keeping.records import Records
     from neuralib.persistence._naming.names import Names
-    from neuralib.persistence._stores.base import Store
+    from neuralib.persistence._stores.base import Content, Store
 
 T = TypeVar("T")
 
@@ -39,6 +39,12 @@ PATIENCE = 3
 _MOST_STORES = 16  # whose numbers are remembered, of a handler that chooses the folder for each result
 
 _log = logging.getLogger("neuralib.persistence")
+
+
+def names_of(name: str, content: Content) -> list[str]:
+    """Return the names under which *content* was put as *name*: a hook may have written files beside the one that counts."""
+    names: list[str] = getattr(content, "names", [])
+    return names or [name]
 
 
 class Keeper(Generic[T]):
@@ -132,7 +138,7 @@ class Keeper(Generic[T]):
                 number = max(number, least)
                 setattr(result, field, number)
                 name = f"{head}{number}{tail}"
-                content = self.records.content(result, store, name, durable=self.durable)
+                content = self.records.content(result, store, name, durable=self.durable and losses < PATIENCE)
                 self._writes_small = type(content) is bytes
                 if not self._writes_small and not look:
                     content.discard()
@@ -159,7 +165,7 @@ class Keeper(Generic[T]):
         # Who waits for the disk before taking a number never wins against those who don't wait. A loss of power in
         # between may leave a torn file, of a result whose save has not returned, which is told when it is loaded.
         store.put(name, content)
-        store.sync([name])
+        store.sync(names_of(name, content))
         return store.state()
 
     def note_number(self, result: T) -> None:

@@ -343,6 +343,11 @@ class HookDraft:
         except OSError as error:
             raise explained(error, "looking at what _save_persistence wrote for the folder", self._folder) from error
 
+    @property
+    def names(self) -> list[str]:
+        """The names under which its files were published."""
+        return [os.path.basename(path) for path in self._published]
+
     def finish(self) -> None:
         """Write the files through to the disk where the draft is durable."""
         if self.durable:
@@ -352,13 +357,7 @@ class HookDraft:
         """Write the files, published or not, through to the disk."""
         try:
             for top in self._published or [self._hidden]:
-                if not os.path.isdir(top):
-                    system.sync_file(top)
-                    continue
-                for folder, files in system.walked(top):
-                    for file in files:
-                        system.sync_file(f"{folder}/{file}")
-                    system.sync_folder(folder)
+                system.sync_all(top)
         except OSError as error:
             raise explained(error, "writing a result through to the disk", self._folder) from error
 

@@ -178,7 +178,7 @@ class FolderStore(Store):
     def sync(self, names: Iterable[str], /) -> None:
         """Write the files *names*, and their names, through to the disk."""
         for name in names:
-            system.sync_file(self.prefix + name)
+            system.sync_all(self.prefix + name)
         system.sync_names(self.root)
 
     def delete(self, name: str, /) -> None:
