@@ -109,15 +109,25 @@ class FolderStore(Store):
         """Give *draft* the name *name* in place of what has it, unless *replace*, given what is there, raises an error."""
         try:
             system.refuse_special(self.prefix + name)
-            if callable(replace):
-                try:
-                    with self.open(name) as there:
-                        replace(there)
-                except (FileNotFoundError, IsADirectoryError):
-                    pass  # nothing by now, or a link to nothing or to a folder
+            there = self._former(name) if callable(replace) else None
+            if there is not None:
+                with there:
+                    replace(there)  # type: ignore[operator]
             draft.publish_over(name)
         finally:
             draft.discard()
+
+    def _former(self, name: str) -> Source | None:
+        """Return the content of the file *name*; None where there is none by now, or a link to none."""
+        path = self.prefix + name
+        try:
+            return self.open(name)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.EINVAL and system.endless_kind(path):
+                return None  # a link to a pipe or a device
+            raise explained(error, "looking at the former result", path) from error
 
     def put_many(
         self, puts: Sequence[Put], outcomes: list[OSError | None] | None = None, /, *, durable: bool = False
