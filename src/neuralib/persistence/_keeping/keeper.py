@@ -171,9 +171,13 @@ class Keeper(Generic[T]):
     def note_number(self, result: T) -> None:
         """Take into account that *result* was saved with a number that it had: the next one is after it."""
         number = getattr(result, self._autoinc or "", None)
-        if type(number) is int:  # what is no int is told by listing the names
+        if type(number) is int and self._has_numbered():  # what is no int is told by listing the names
             numbering, series = self.series_of(result)
             numbering.given(series, number)
+
+    def _has_numbered(self) -> bool:
+        """Return whether a number was asked for, so that highest ones are remembered."""
+        return self._numbering.was_asked
 
     # ------------------------------------------------------------------------------------------ loading
 

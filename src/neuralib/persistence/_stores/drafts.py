@@ -58,6 +58,11 @@ class FolderDraft:
         self._published: str | None = None  # the path under which it was published
         self._status: tuple[int, tuple[int, int]] | None = None  # see set_status
 
+    @property
+    def has_hidden_name(self) -> bool:
+        """Whether it is seen in the folder: making it changed the folder's state."""
+        return self._hidden is not None
+
     def write(self, data: Buffer, /) -> int:
         """Add *data*, which must not change before the draft is published; return its size in bytes."""
         if isinstance(data, bytes):
@@ -325,6 +330,8 @@ class HookDraft:
         except BaseException:
             self.discard()
             raise
+
+    has_hidden_name = True
 
     def write(self, data: Buffer, /) -> int:
         """Not for this kind of draft: its function wrote it."""

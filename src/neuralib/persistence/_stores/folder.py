@@ -78,12 +78,24 @@ class FolderStore(Store):
                     self.release()  # another folder may have the path by now
                     return CHANGED
                 return stamp if stamp.known else self.state()
-        if expected is not None and type(content) is bytes:  # a draft may have changed the folder itself
+        if expected is not None and type(content) is bytes:
             now = self.state()
             if now is None or not expected.is_unchanged(now):
                 return CHANGED
-        self._publish(name, self._draft_of(content, durable=durable), False)
-        return self.state()
+        draft = self._draft_of(content, durable=durable)
+        is_known = True  # whether nobody else saved since the state was the expected one
+        try:
+            if (
+                expected is not None
+            ):  # what took its time is put all the same, lest others that save keep it from that for ever
+                if durable:
+                    draft.finish()
+                now = self.state()
+                is_known = draft.has_hidden_name or (now is not None and expected.is_unchanged(now))
+            draft.publish_new(name)
+        finally:
+            draft.discard()
+        return self.state() if is_known else None
 
     def _draft_of(self, content: Content, *, durable: bool = False) -> FolderDraft | HookDraft:
         if type(content) is not bytes:
@@ -111,8 +123,10 @@ class FolderStore(Store):
             system.refuse_special(self.prefix + name)
             there = self._former(name) if callable(replace) else None
             if there is not None:
-                with there:
+                try:
                     replace(there)  # type: ignore[operator]
+                finally:
+                    _close_after_reading(there)
             draft.publish_over(name)
         finally:
             draft.discard()
@@ -334,6 +348,14 @@ def open_to_map(path: str) -> FileSource:
         file.close()
         raise
     return source
+
+
+def _close_after_reading(source: Source) -> None:
+    """Close *source*. Where the system fails at that, nothing is lost: all that was asked for was read."""
+    try:
+        source.close()
+    except OSError:
+        pass
 
 
 def _make_room(drafts: list[FolderDraft | HookDraft], puts: Sequence[Put]) -> bool:
