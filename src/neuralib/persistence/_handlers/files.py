@@ -10,6 +10,7 @@ from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.name_texts import problem_of
 from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
+from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._errors import FieldDefinitionError, shown
 from neuralib.persistence._handlers.base import PersistenceHandler
 from neuralib.persistence._handlers.hooks import (
@@ -142,6 +143,7 @@ class FileHandler(PersistenceHandler[T]):
             records.handler = self
         return records
 
+    _class_codec: Codec | None = None  # which writes what files say of their class
     _trust: Unpickle | None = None
     _mmap_mode: str | None = None
 
@@ -186,7 +188,9 @@ class FileHandler(PersistenceHandler[T]):
     def _write(self, fields: dict[str, Any], file: Sink) -> None:
         """Write *fields*, by name, into *file* by its ``write(data)``."""
         assert self._codec is not None, "a handler without a codec has a _write of its own"
-        self._codec.encode(fields, file)
+        if self._class_codec is None:
+            self._class_codec = self._codec.for_class(card_of(self.persistence_info))
+        self._class_codec.encode(fields, file)
 
     def _read(self, file: BinaryIO) -> Any:
         """Return the fields, by name, that *file* holds."""

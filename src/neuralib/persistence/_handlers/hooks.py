@@ -123,6 +123,9 @@ class HookKeeper(Keeper[T]):
         folder = os.path.dirname(os.fspath(self._handler.filepath(result, **{field: 0})))
         return self._store_of(folder), series
 
+    def _has_numbered(self) -> bool:
+        return any(numbering.was_asked for numbering in list(self._stores.values()))
+
 
 # ---------------------------------------------------------------------------------------------- saving and loading by path
 

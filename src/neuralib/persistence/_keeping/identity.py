@@ -72,6 +72,8 @@ def is_same_class(mine: Card, theirs: Card) -> bool:
 def refuse_other_class(mine: Card, theirs: Card | None, path: str) -> None:
     """Raise an error where the file at *path* has the card *theirs*, which is of another class.
 
+    A codec that is used alone writes a card of no class, against which nothing speaks.
+
     :raises OtherClassError: with the fields of both
     """
     # A codec that was not made for a class writes a card without one.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._keeping.records import Records
     from neuralib.persistence._naming.names import Names
-    from neuralib.persistence._stores.base import Store
+    from neuralib.persistence._stores.base import Content, Store
 
 T = TypeVar("T")
 
@@ -41,6 +41,12 @@ _MOST_STORES = 16  # whose numbers are remembered, of a handler that chooses the
 _BRIEF = frozenset({str, float, bool, type(None)})  # types whose values have a text that is as long as they are
 
 _log = logging.getLogger("neuralib.persistence")
+
+
+def names_of(name: str, content: Content) -> list[str]:
+    """Return the names under which *content* was put as *name*: a hook may have written files beside the one that counts."""
+    names: list[str] = getattr(content, "names", [])
+    return names or [name]
 
 
 class Keeper(Generic[T]):
@@ -134,7 +140,7 @@ class Keeper(Generic[T]):
                 number = max(number, least)
                 setattr(result, field, number)
                 name = f"{head}{number}{tail}"
-                content = self.records.content(result, store, name, durable=self.durable)
+                content = self.records.content(result, store, name, durable=self.durable and losses < PATIENCE)
                 self._writes_small = type(content) is bytes
                 if not self._writes_small and not look:
                     content.discard()
@@ -166,15 +172,19 @@ class Keeper(Generic[T]):
         leave a torn file, of a result whose save has not returned, which is told when it is loaded.
         """
         store.put(name, content)
-        store.sync([name])
+        store.sync(names_of(name, content))
         return store.state()
 
     def note_number(self, result: T) -> None:
         """Take into account that *result* was saved with a number that it had: the next one is after it."""
         number = getattr(result, self._autoinc or "", None)
-        if type(number) is int:  # what is no int is told by listing the names
+        if type(number) is int and self._has_numbered():  # what is no int is told by listing the names
             numbering, series = self.series_of(result)
             numbering.given(series, number)
+
+    def _has_numbered(self) -> bool:
+        """Return whether a number was asked for, so that highest ones are remembered."""
+        return self._numbering.was_asked
 
     # ------------------------------------------------------------------------------------------ loading
 

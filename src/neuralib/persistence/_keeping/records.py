@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence._classes.convert import as_dict, from_dict
@@ -16,6 +17,7 @@ from neuralib.persistence._errors import (
 )
 from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
 from neuralib.persistence._keeping.reading import DAMAGE, FAILURES, raise_explained
+from neuralib.persistence._stores.folder import open_to_map
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class CodecRecords(Generic[T]):
         :raises OtherClassError: it is of another class
         """
         try:
-            source = store.open(name)
+            source = self._opened(store, name)
             try:
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
             finally:
@@ -116,6 +118,9 @@ class CodecRecords(Generic[T]):
         except MissingFieldError as error:
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
 
+    def _opened(self, store: Store, name: str) -> Source:
+        return store.open(name) if self._mmap_mode is None else open_to_map(os.fspath(store.path(name)))
+
     def _refuse_other_content(self, root: Any, store: Store, name: str) -> None:
         if not isinstance(root, (dict, self._cls)):
             raise NotAResultError(self._cls.__qualname__, store.location(name), f"a {type(root).__qualname__}")
@@ -123,7 +128,7 @@ class CodecRecords(Generic[T]):
     def fields(self, store: Store, name: str, names: Collection[str] | None, /) -> dict[str, Any]:
         """Return fields of the result under *name*: a small one is loaded whole, of a large one the head is read."""
         try:
-            with store.open(name) as source:
+            with self._opened(store, name) as source:
                 if names is not None and source.size >= _SMALL_BYTES:
                     head = self.codec.head(source, names)
                     if not any(isinstance(head.fields.get(each), ObjectHead) for each in names):

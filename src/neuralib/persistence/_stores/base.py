@@ -192,7 +192,7 @@ class Store(abc.ABC):
         """Store *content* under the new name *name*, unless the store is no longer in the state *expected*.
 
         :param expected: what :meth:`state` or this method returned, or None for any state
-        :return: the state right after; None where the store can't tell; :data:`CHANGED` where it is not as expected, and
+        :return: the state right after; None where the store can't tell, or others changed it meanwhile; :data:`CHANGED` where it is not as expected, and
             nothing was stored
         :raises FileExistsError: the name is taken
         """

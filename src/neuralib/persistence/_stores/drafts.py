@@ -58,6 +58,11 @@ class FolderDraft:
         self._published: str | None = None  # the path under which it was published
         self._status: tuple[int, tuple[int, int]] | None = None  # see set_status
 
+    @property
+    def has_hidden_name(self) -> bool:
+        """Whether it is seen in the folder: making it changed the folder's state."""
+        return self._hidden is not None
+
     def write(self, data: Buffer, /) -> int:
         """Add *data*, which must not change before the draft is published; return its size in bytes."""
         if isinstance(data, bytes):
@@ -362,6 +367,8 @@ class HookDraft:
             self.discard()
             raise
 
+    has_hidden_name = True
+
     def write(self, data: Buffer, /) -> int:
         """Not for this kind of draft: its function wrote it."""
         raise TypeError("the files of this draft were written by a function")
@@ -379,6 +386,11 @@ class HookDraft:
         except OSError as error:
             raise explained(error, "looking at what _save_persistence wrote for the folder", self._folder) from error
 
+    @property
+    def names(self) -> list[str]:
+        """The names under which its files were published."""
+        return [os.path.basename(path) for path in self._published]
+
     def finish(self) -> None:
         """Write the files through to the disk where the draft is durable."""
         if self.durable:
@@ -388,13 +400,7 @@ class HookDraft:
         """Write the files, published or not, through to the disk."""
         try:
             for top in self._published or [self._hidden]:
-                if not os.path.isdir(top):
-                    system.sync_file(top)
-                    continue
-                for folder, files in system.walked(top):
-                    for file in files:
-                        system.sync_file(f"{folder}/{file}")
-                    system.sync_folder(folder)
+                system.sync_all(top)
         except OSError as error:
             raise explained(error, "writing a result through to the disk", self._folder) from error
 

@@ -107,10 +107,8 @@ class Machine:
                 else:
                     account.left -= sys.getsizeof(arg)
                     self._stack.append(arg)
-        except (PersistenceError, ValueError, EOFError, OSError):
+        except (PersistenceError, ValueError, EOFError, OSError, MemoryError):
             raise
-        except MemoryError as error:
-            raise AllowanceError("there is not enough memory to read it") from error
         except (IndexError, StopIteration) as error:
             raise ValueError(f"its instruction {code:#x} finds no value to work on") from error
         except Exception as error:  # of a function of the table, or a class, that got what it does not take
