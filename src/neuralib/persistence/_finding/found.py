@@ -209,8 +209,10 @@ class Found(Sequence[Hit[T]]):
         if isinstance(item, str) and os.path.basename(item) == item:
             return item in names
         if isinstance(item, (str, os.PathLike)):
-            name = os.path.basename(item)
-            return name in names and os.path.abspath(item) == self._keeper.store.location(name)
+            name, store = os.path.basename(item), self._keeper.store
+            if store.local_folder() is None:
+                return name in names and os.fspath(item) in {store.location(name), str(store.path(name))}
+            return name in names and os.path.abspath(item) == store.location(name)
         mine = isinstance(item, self._keeper.info.persistence_cls)
         return mine and self._keeper.names.name(item) in names  # type: ignore[arg-type]
 

@@ -195,13 +195,15 @@ class HookRecords(SavesByHook[T], LoadsByHook[T]):
         self.handler = handler
 
 
-def local_folder(store: Store, why: str) -> FolderStore:
+def local_folder(store: Store, why: str, advice: str = "use a folder, or a codec in place of the hook") -> FolderStore:
     """Return *store*, a folder.
 
-    :raises TypeError: it is none, and *why* needs one
+    :param why: what needs a folder
+    :param advice: what to do where it is none
+    :raises TypeError: it is none
     """
     if store.local_folder() is None:
-        raise TypeError(f"{why}, and {store.url} has no local files: use a folder, or a codec in place of the hook")
+        raise TypeError(f"{why}, and {store.url} has no local files: {advice}")
     return store  # type: ignore[return-value]
 
 

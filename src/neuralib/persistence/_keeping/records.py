@@ -115,7 +115,7 @@ class CodecRecords(Generic[T]):
             with store.open(name) as source:
                 if names is not None and source.size >= _SMALL_BYTES:
                     head = self.codec.head(source, names)
-                    if not any(isinstance(head.fields.get(each), ObjectHead) for each in names):
+                    if _tells(head, names):
                         refuse_other_class(self._card, head.card, store.location(name))
                         return head.fields
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
@@ -164,9 +164,16 @@ class CodecRecords(Generic[T]):
         place = store.location(name)
         refuse_other_class(self._card, head.card, place)
         stored = head.fields
-        if any(isinstance(stored.get(each), ObjectHead) for each in keys):
+        if not _tells(head, keys):
             stored = self.fields(store, name, None)  # keys of classes that this handler trusts
         refuse_taken(self._info, result, stored, place)
+
+
+def _tells(head: Head, names: Collection[str]) -> bool:
+    """Return whether *head* has all that the content has of the fields *names*: what holds too many values is cut short."""
+    if any(isinstance(head.fields.get(each), ObjectHead) for each in names):
+        return False
+    return head.complete or all(each in head.fields for each in names)
 
 
 def is_no_result(error: Exception) -> bool:
