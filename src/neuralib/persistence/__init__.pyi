@@ -4,6 +4,7 @@ from neuralib.persistence.persistence import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
     ContractError as ContractError,
     CorruptResultError as CorruptResultError,
+    DataNotSetError as DataNotSetError,
     FieldDefinitionError as FieldDefinitionError,
     FileCheck as FileCheck,
     FileHandler as FileHandler,
@@ -50,7 +51,6 @@ from neuralib.persistence.persistence import (
     save as save,
 )
 from neuralib.persistence.validator import (
-    DataNotSetError as DataNotSetError,
     ETLConcatable as ETLConcatable,
     PersistenceConcatError as PersistenceConcatError,
     attributes_validate as attributes_validate,
