@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict
-from neuralib.persistence._codecs.base import Codec
+from neuralib.persistence._codecs.base import Codec, Decoded
 from neuralib.persistence._errors import AutoIncFieldNotResolvedError, CorruptResultError
 from neuralib.persistence._keeping.identity import refuse_taken
 from neuralib.persistence._keeping.keeper import Keeper
@@ -238,6 +238,10 @@ class StreamCodec(Codec):
             return self._codec.decode(source, trust=trust, mmap_mode=mmap_mode)
         with source.file() as file:
             return self._handler._read(file)
+
+    def load(self, source: Source, trust: Unpickle | None, mmap_mode: str | None) -> Decoded:
+        """Return what ``_read`` returns: where that is no dict, the file holds something else."""
+        return Decoded(self.decode(source, trust=trust, mmap_mode=mmap_mode), None)
 
 
 def refuse_open_number(handler: Hooked[Any], result: Any, overrides: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _names
+from neuralib.persistence._errors import ContractError, shown
+from neuralib.persistence._stores.base import listed
 
 if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
@@ -89,12 +91,15 @@ class Numbering:
         """Return the highest number of *series* by listing the names; where there are more series, of all at once."""
         seen = self._seen
         if self._marks is not None and self._highest and self._complete != seen:
-            found = _names.index_series(list(self.store.names()), *self._marks, _MOST_SERIES)
+            found = _names.index_series(listed(self.store), *self._marks, _MOST_SERIES)
             if found is not None:
                 self._highest = {each: (number, seen) for each, number in found.items()}
                 self._complete = seen
                 return found.get(series, -1)
-        return self.store.highest(*series)
+        highest: Any = self.store.highest(*series)
+        if not isinstance(highest, int):
+            raise ContractError(type(self.store).__qualname__, "highest", "an int", shown(highest))
+        return highest
 
     def _remember(self, series: tuple[str, str], highest: int) -> None:
         known = self._highest
