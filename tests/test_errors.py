@@ -31,6 +31,8 @@ FACTS = {
     _errors.NothingFoundError: ("C", "/x", "a='1'"),
     _errors.StackError: ("/x", "f", "has shape (1,)"),
     _errors.UntrustedTypeError: ("/x", "os.system"),
+    _errors.OtherClassError: ("C", "/x", "m.C", ("a",), ("b",)),
+    _errors.ContractError: ("TapeStore", "open", "a Source", "None"),
 }
 # Workers that import this file anew would need it on their path.
 START = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
@@ -55,6 +57,8 @@ BUILTIN = {
     _errors.NothingFoundError: LookupError,
     _errors.StackError: ValueError,
     _errors.UntrustedTypeError: TypeError,
+    _errors.OtherClassError: TypeError,
+    _errors.ContractError: AssertionError,
 }
 
 

@@ -106,7 +106,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_commands.demo",
         "__main__",
     ],
-    ["validator", "persistence", "cli_persistence", "__init__"],
+    ["validator", "persistence", "cli_persistence", "stores", "codecs", "testing", "__init__"],
 ]
 AXES = ("_naming", "_codecs", "_stores")  # none of which imports another
 ALONE = {

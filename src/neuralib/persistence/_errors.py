@@ -363,3 +363,18 @@ class OtherClassError(PersistenceError, TypeError):
             f"not of {self.owner} ({', '.join(self.fields)}): use another folder, or give one of the classes "
             f"another name, as in @persistence_class(name=...)"
         )
+
+
+class ContractError(PersistenceError, AssertionError):
+    """A store or a codec does not do what its base class asks for.
+
+    ``owner`` is its class, and ``verb`` the method. :func:`neuralib.persistence.testing.check_store` and ``check_codec``
+    raise it, and so does a handler that notices.
+    """
+
+    def __init__(self, owner: str, verb: str, expected: str, found: str) -> None:
+        super().__init__(owner, verb, expected, found)
+        self.owner, self.verb, self.expected, self.found = owner, verb, expected, found
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.verb} breaks its contract: expected {self.expected}; got {self.found}"

@@ -20,7 +20,9 @@ from neuralib.persistence._classes.schema import (
 from neuralib.persistence._core import filename as filename
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
+    ContractError as ContractError,
     CorruptResultError as CorruptResultError,
+    DataNotSetError as DataNotSetError,
     FieldDefinitionError as FieldDefinitionError,
     KeyMismatchError as KeyMismatchError,
     KeyNotSetError as KeyNotSetError,
@@ -33,9 +35,11 @@ from neuralib.persistence._errors import (
     OtherClassError as OtherClassError,
     PersistenceError as PersistenceError,
     StackError as StackError,
+    UndeclaredAttributeError as UndeclaredAttributeError,
     UnknownFieldError as UnknownFieldError,
     UnsafeNameError as UnsafeNameError,
     UntrustedTypeError as UntrustedTypeError,
+    WildcardKeyError as WildcardKeyError,
     WrongResultClassError as WrongResultClassError,
 )
 from neuralib.persistence._finding.checking import FileCheck as FileCheck
@@ -54,7 +58,9 @@ from neuralib.persistence._trust.stand_ins import ArrayHead as ArrayHead, Object
 __all__ = [
     "ArrayHead",
     "AutoIncFieldNotResolvedError",
+    "ContractError",
     "CorruptResultError",
+    "DataNotSetError",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
@@ -78,9 +84,11 @@ __all__ = [
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UndeclaredAttributeError",
     "UnknownFieldError",
     "UnsafeNameError",
     "UntrustedTypeError",
+    "WildcardKeyError",
     "WrongResultClassError",
     "ZstdHandler",
     "as_dict",

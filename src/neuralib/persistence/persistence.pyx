@@ -10,7 +10,9 @@ from neuralib.persistence._core import filename
 from neuralib.persistence._classes.decorator import auto_generated_content, persistence_class
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
+    ContractError,
     CorruptResultError,
+    DataNotSetError,
     FieldDefinitionError,
     KeyMismatchError,
     KeyNotSetError,
@@ -23,9 +25,11 @@ from neuralib.persistence._errors import (
     OtherClassError,
     PersistenceError,
     StackError,
+    UndeclaredAttributeError,
     UnknownFieldError,
     UnsafeNameError,
     UntrustedTypeError,
+    WildcardKeyError,
     WrongResultClassError,
 )
 from neuralib.persistence._classes.field import PersistentField, autoinc_field, field, missing
@@ -42,7 +46,9 @@ from neuralib.persistence._classes.schema import PersistentClass, ensure_persist
 __all__ = [
     "ArrayHead",
     "AutoIncFieldNotResolvedError",
+    "ContractError",
     "CorruptResultError",
+    "DataNotSetError",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
@@ -66,9 +72,11 @@ __all__ = [
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UndeclaredAttributeError",
     "UnknownFieldError",
     "UnsafeNameError",
     "UntrustedTypeError",
+    "WildcardKeyError",
     "WrongResultClassError",
     "ZstdHandler",
     "as_dict",

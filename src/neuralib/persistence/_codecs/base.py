@@ -9,6 +9,8 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from neuralib.persistence._errors import ContractError, shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import Self
@@ -105,4 +107,8 @@ class Codec(abc.ABC):
 
     def load(self, source: Source, trust: Unpickle | None, mmap_mode: str | None) -> Decoded:
         """Return what *source* holds, and its card."""
-        return Decoded(self.decode(source, trust=trust, mmap_mode=mmap_mode), None)
+        root = self.decode(source, trust=trust, mmap_mode=mmap_mode)
+        if not isinstance(root, dict):
+            expected = "the dict of fields, or a ValueError where the content is something else"
+            raise ContractError(type(self).__qualname__, "decode", expected, shown(root))
+        return Decoded(root, None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from neuralib.persistence._classes.name_texts import has_text
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
+    ContractError,
     CorruptResultError,
     KeyMismatchError,
     MissingFieldError,
@@ -66,6 +67,8 @@ def checked(keeper: Keeper[Any], store: Store, names: list[str], *, progress: bo
                     checksummed = keeper.records.check(store, name)
             except _GoneError:
                 continue
+            except ContractError:
+                raise
             except (PersistenceError, OSError) as error:
                 problem = error
             yield FileCheck(store.path(name), problem, checksummed)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from neuralib.persistence._errors import CorruptResultError, NotAResultError, OtherClassError
 from neuralib.persistence._keeping.batches import bar
+from neuralib.persistence._stores.base import stat_of
 
 if TYPE_CHECKING:
     from pathlib import PurePath
@@ -25,7 +26,7 @@ def delete(listing: Listing, rows: list[int], *, dry_run: bool, damaged: bool, p
         for row in shown:
             name = listing.name(row)
             try:
-                before = store.stat(name)
+                before = stat_of(store, name)
                 reason = _not_to_delete(listing, row, before, damaged=damaged)
                 if reason is None and not dry_run:
                     # What was saved under the name since it was looked at is somebody's new result.

@@ -14,6 +14,7 @@ from neuralib.persistence._finding import deleting, stacks, tables
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import Conditions, of_keys
 from neuralib.persistence._showing.previews import size_text, value_text
+from neuralib.persistence._stores.base import stat_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -105,7 +106,7 @@ class Hit(Generic[T]):
         return None if seconds is None else datetime.datetime.fromtimestamp(seconds).astimezone()
 
     def _stat(self) -> Stat:
-        return self._listing.store.stat(self.name)
+        return stat_of(self._listing.store, self.name)
 
 
 class Found(Sequence[Hit[T]]):
@@ -209,8 +210,10 @@ class Found(Sequence[Hit[T]]):
         if isinstance(item, str) and os.path.basename(item) == item:
             return item in names
         if isinstance(item, (str, os.PathLike)):
-            name = os.path.basename(item)
-            return name in names and os.path.abspath(item) == self._keeper.store.location(name)
+            name, store = os.path.basename(item), self._keeper.store
+            if store.local_folder() is None:
+                return name in names and os.fspath(item) in {store.location(name), str(store.path(name))}
+            return name in names and os.path.abspath(item) == store.location(name)
         mine = isinstance(item, self._keeper.info.persistence_cls)
         return mine and self._keeper.names.name(item) in names
 

@@ -14,6 +14,7 @@ from neuralib.persistence._classes.schema import default_maker
 from neuralib.persistence._errors import KeyMismatchError, shown
 from neuralib.persistence._naming.names import Pattern, patterns_of
 from neuralib.persistence._naming.typed import UNDECIDED, reader_of
+from neuralib.persistence._stores.base import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -48,7 +49,7 @@ class Listing:
         self.patterns = patterns_of(keeper.names, keeper.info, template)
         asked = [conditions.texts.get(it.field_name) or () for it in self.fields]
         wanted = tuple(next(iter(texts)) if len(texts) == 1 else None for texts in asked)
-        self.table = _names.read_names(list(self.store.names(_common_start(self.patterns))), self.patterns, wanted)
+        self.table = _names.read_names(listed(self.store, _common_start(self.patterns)), self.patterns, wanted)
         self._readers = [reader_of(it) for it in self.fields]
         self._values: list[list[Any]] = [[_UNREAD] * len(it) for it in self.table.texts]
         self._stored: dict[int, dict[str, Any]] = {}

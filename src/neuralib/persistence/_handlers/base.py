@@ -58,6 +58,14 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
     _keeper: Keeper[T] = _ComposedKeeper()  # type: ignore[assignment]
 
+    def __getstate__(self) -> object:
+        """Return what is copied and pickled: all but the keeper, which is composed anew where it is needed."""
+        state = super().__getstate__()
+        own, slots = state if isinstance(state, tuple) else (state, None)
+        if isinstance(own, dict):
+            own = {name: value for name, value in own.items() if name != "_keeper"}
+        return own if slots is None else (own, slots)
+
     def _compose(self) -> Keeper[T]:
         return HookKeeper(self, HookRecords(self), durable=self.durable, threads=self.threads)
 

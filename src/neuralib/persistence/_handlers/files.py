@@ -15,6 +15,7 @@ from neuralib.persistence._errors import FieldDefinitionError, shown
 from neuralib.persistence._handlers.base import PersistenceHandler
 from neuralib.persistence._handlers.hooks import (
     HookKeeper,
+    HookNames,
     HookRecords,
     LoadedByHookRecords,
     SavedByHookRecords,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
 
 T = TypeVar("T")
+
+_NO_HOOKS = "use a folder, or override filename, _write and _read, or give a codec"
+_NOT_COPIED = frozenset(("_class_names", "_info", "_keeper"))
 
 
 class FileHandler(PersistenceHandler[T]):
@@ -90,7 +94,16 @@ class FileHandler(PersistenceHandler[T]):
         self.durable = durable
         self._class_names = ClassNames(self._info, self._ext)
         if self._needs_files:
-            local_folder(self._store, f"{type(self).__qualname__} has hooks that work on paths")
+            local_folder(self._store, f"{type(self).__qualname__} overrides methods that work on paths", _NO_HOOKS)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: what is known of the class is looked up anew."""
+        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._info = ensure_persistence_class(self._data_cls)
+        self._class_names = ClassNames(self._info, self._ext)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._data_cls.__qualname__}, {self._store.url!r}, ext={self._ext!r})"
@@ -109,7 +122,7 @@ class FileHandler(PersistenceHandler[T]):
         cls._has_write, cls._has_read = overrides("_write"), overrides("_read")
         saves, loads = overrides("_save_persistence"), overrides("_load_persistence")
         chooses_place = overrides("filename", "filepath", "save_root", "persistence_class")
-        cls._needs_files = saves or loads or chooses_place
+        cls._needs_files = saves or loads or overrides("filepath", "save_root")
         cls._keeper_of = FileHandler._hook_keeper if chooses_place else FileHandler._class_keeper
         kind: Any = {
             (False, False): CodecRecords,
@@ -127,6 +140,10 @@ class FileHandler(PersistenceHandler[T]):
         return Keeper(self._info, self._class_names, records, self._store, durable=self.durable, threads=self.threads)
 
     def _hook_keeper(self, records: Any) -> Keeper[T]:
+        store = self._store
+        if store.local_folder() is None:  # then filename may be overridden, but no path
+            info, names = self.persistence_info, HookNames(self)
+            return Keeper(info, names, records, store, durable=self.durable, threads=self.threads)
         return HookKeeper(self, records, durable=self.durable, threads=self.threads)
 
     _keeper_of: Any = _class_keeper
@@ -170,7 +187,7 @@ class FileHandler(PersistenceHandler[T]):
 
         :raises TypeError: the results are in a store without files: see :attr:`store`
         """
-        return Path(local_folder(self._store, "save_root is a folder").root)
+        return Path(local_folder(self._store, "save_root is a folder", "use handler.store").root)
 
     def filename(self, result: T | None, /, **kwargs: Any) -> str:
         """Return the name for the keys of *result*, replaced by *kwargs*: see :class:`PersistenceHandler`."""

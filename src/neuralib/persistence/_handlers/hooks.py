@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict
-from neuralib.persistence._codecs.base import Codec
+from neuralib.persistence._codecs.base import Codec, Decoded
 from neuralib.persistence._errors import AutoIncFieldNotResolvedError, CorruptResultError
 from neuralib.persistence._keeping.identity import refuse_taken
 from neuralib.persistence._keeping.keeper import Keeper
@@ -198,13 +198,15 @@ class HookRecords(SavesByHook[T], LoadsByHook[T]):
         self.handler = handler
 
 
-def local_folder(store: Store, why: str) -> FolderStore:
+def local_folder(store: Store, why: str, advice: str = "use a folder, or a codec in place of the hook") -> FolderStore:
     """Return *store*, a folder.
 
-    :raises TypeError: it is none, and *why* needs one
+    :param why: what needs a folder
+    :param advice: what to do where it is none
+    :raises TypeError: it is none
     """
     if store.local_folder() is None:
-        raise TypeError(f"{why}, and {store.url} has no local files: use a folder, or a codec in place of the hook")
+        raise TypeError(f"{why}, and {store.url} has no local files: {advice}")
     return store  # type: ignore[return-value]
 
 
@@ -239,6 +241,10 @@ class StreamCodec(Codec):
             return self._codec.decode(source, trust=trust, mmap_mode=mmap_mode)
         with source.file() as file:
             return self._handler._read(file)
+
+    def load(self, source: Source, trust: Unpickle | None, mmap_mode: str | None) -> Decoded:
+        """Return what ``_read`` returns: where that is no dict, the file holds something else."""
+        return Decoded(self.decode(source, trust=trust, mmap_mode=mmap_mode), None)
 
 
 def refuse_open_number(handler: Hooked[Any], result: Any, overrides: dict[str, Any]) -> None:

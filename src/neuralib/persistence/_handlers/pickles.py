@@ -60,7 +60,7 @@ class PickleHandler(FileHandler[T]):
         self._mmap_mode = self.mmap_mode = mmap_mode
         super().__init__(data_cls, save_root, ext, durable=durable, threads=threads, codec=self._new_codec())
         if mmap_mode is not None:
-            local_folder(self._store, f"mmap_mode={mmap_mode!r} maps files")
+            local_folder(self._store, f"mmap_mode={mmap_mode!r} maps files", "use a folder, or leave mmap_mode out")
 
     def _new_codec(self) -> PickleCodec:
         return PickleCodec()

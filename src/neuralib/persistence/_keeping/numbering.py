@@ -15,7 +15,8 @@ import time
 from typing import Any
 
 from neuralib.persistence import _names
-from neuralib.persistence._stores.base import Store
+from neuralib.persistence._errors import ContractError, shown
+from neuralib.persistence._stores.base import Store, listed
 
 _MOST_SERIES = 1 << 14  # remembered: a series is one set of keys, and takes about 200 bytes
 _SCAN_SHARE = 2  # listing a folder that others keep writing into may take this share of the time: 1/(2 + 1)
@@ -98,12 +99,15 @@ class Numbering:
     def _listed(self, series: tuple[str, str], seen: int) -> int:
         """Return the highest number of *series* by listing the names; where there are more series, of all at once."""
         if self._marks is not None and self._highest and self._complete != seen:
-            found = _names.index_series(list(self.store.names()), *self._marks, _MOST_SERIES)
+            found = _names.index_series(listed(self.store), *self._marks, _MOST_SERIES)
             if found is not None:
                 self._highest = {each: (number, seen) for each, number in found.items()}
                 self._complete = seen
                 return found.get(series, -1)
-        return self.store.highest(*series)
+        highest: Any = self.store.highest(*series)
+        if not isinstance(highest, int):
+            raise ContractError(type(self.store).__qualname__, "highest", "an int", shown(highest))
+        return highest
 
     def _note(self, series: tuple[str, str], highest: int, seen: int) -> None:
         known = self._highest

@@ -7,10 +7,17 @@ import os
 import pickle
 import stat
 import struct
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._codecs.pickles import NoFieldsError, announces_too_much
-from neuralib.persistence._errors import CorruptResultError, NotAResultError, UntrustedTypeError
+from neuralib.persistence._errors import (
+    ContractError,
+    CorruptResultError,
+    NotAResultError,
+    UntrustedTypeError,
+    shown,
+)
 from neuralib.persistence._os_errors import explained
 
 if TYPE_CHECKING:
@@ -34,6 +41,8 @@ FAILURES = (*DAMAGE, OSError, ImportError, AttributeError, MemoryError, NoFields
 
 def raise_explained(error: Exception, store: Store, name: str, owner: str = "any persistence class") -> NoReturn:
     """Raise what *error*, which came of reading *name* in *store*, means for who asked for it."""
+    if isinstance(error, (TypeError, AttributeError)):
+        refuse_broken_source(store, name)
     place = store.location(name)
     if isinstance(error, NoFieldsError):
         raise NotAResultError(owner, place, str(error)) from error
@@ -54,6 +63,28 @@ def raise_explained(error: Exception, store: Store, name: str, owner: str = "any
         raise error
     error.add_note(f"while loading {place}: the file needs something that can't be imported here")
     raise error
+
+
+def refuse_broken_source(store: Store, name: str) -> None:
+    """Raise an error where *store* opens *name* as something that can't be read: that is no damage.
+
+    :raises ContractError: it does
+    """
+    if store.local_folder() is not None:
+        return
+    try:
+        source: Any = store.open(name)
+    except Exception:
+        return
+    if not isinstance(source, Source):
+        raise ContractError(type(store).__qualname__, "open", "a Source", shown(source))
+    with source:
+        size: Any = getattr(source, "size", None)
+        if not isinstance(size, int):
+            raise ContractError(type(source).__qualname__, "size", "an int", shown(size))
+        data: Any = source.read_at(1, 0)
+        if not isinstance(data, bytes):
+            raise ContractError(type(source).__qualname__, "read_at", "bytes", shown(data))
 
 
 def endless_kind(store: Store, name: str) -> str | None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._classes.convert import as_dict, from_dict
+from neuralib.persistence._codecs.base import Head
 from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._codecs.pickles import NoFieldsError
 from neuralib.persistence._errors import (
+    ContractError,
     CorruptResultError,
     MissingFieldError,
     NotAResultError,
     PersistenceError,
     UntrustedTypeError,
+    shown,
 )
 from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
 from neuralib.persistence._keeping.reading import DAMAGE, FAILURES, raise_explained
@@ -23,9 +27,8 @@ from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from neuralib.persistence._bytes.sources import Source
     from neuralib.persistence._classes.schema import PersistentClass
-    from neuralib.persistence._codecs.base import Codec, Head, Unpickle
+    from neuralib.persistence._codecs.base import Codec, Unpickle
     from neuralib.persistence._codecs.card import Card
     from neuralib.persistence._stores.base import Content, Store
 
@@ -130,8 +133,8 @@ class CodecRecords(Generic[T]):
         try:
             with self._opened(store, name) as source:
                 if names is not None and source.size >= _SMALL_BYTES:
-                    head = self.codec.head(source, names)
-                    if not any(isinstance(head.fields.get(each), ObjectHead) for each in names):
+                    head = self._head_of(source, names)
+                    if _tells(head, names):
                         refuse_other_class(self._card, head.card, store.location(name))
                         return head.fields
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
@@ -145,6 +148,8 @@ class CodecRecords(Generic[T]):
         """Return those of the fields *names* that are plain data."""
         try:
             head = self._head(store, name, names)
+        except ContractError:
+            raise
         except PersistenceError:
             return {}  # what is wrong with the content is said by whoever reads all of it
         return {each: value for each, value in head.fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}
@@ -152,9 +157,15 @@ class CodecRecords(Generic[T]):
     def _head(self, store: Store, name: str, names: Collection[str]) -> Head:
         try:
             with store.open(name) as source:
-                return self.codec.head(source, names)
+                return self._head_of(source, names)
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
+
+    def _head_of(self, source: Source, names: Collection[str]) -> Head:
+        head: Any = self.codec.head(source, names)
+        if not isinstance(head, Head):
+            raise ContractError(type(self.codec).__qualname__, "head", "a Head", shown(head))
+        return head
 
     def check(self, store: Store, name: str, /) -> bool:
         """Read the content under *name* to its end."""
@@ -174,17 +185,26 @@ class CodecRecords(Generic[T]):
         try:
             if self.codec.begins_with(there, keys):
                 return
-            head = self.codec.head(there, list(keys))
+            head = self._head_of(there, list(keys))
         except OSError as error:
             raise_explained(error, store, name, self._cls.__qualname__)
-        except (*DAMAGE, NoFieldsError, UntrustedTypeError):
+        except (*DAMAGE, AttributeError, NoFieldsError, UntrustedTypeError) as error:
+            if not isinstance(there, Source):
+                expected = "replace to be called with a Source"
+                raise ContractError(type(store).__qualname__, "put", expected, shown(there)) from error
             stored = self.fields(store, name, None)  # it may be a result all the same, for who reads all of it
         else:
             refuse_other_class(self._card, head.card, store.location(name))
-            stored = head.fields
-            if any(isinstance(stored.get(each), ObjectHead) for each in keys):
-                stored = self.fields(store, name, None)  # keys of classes that this handler trusts
+            # Keys of classes that this handler trusts are no part of a head.
+            stored = head.fields if _tells(head, keys) else self.fields(store, name, None)
         refuse_taken(self._info, result, stored, store.location(name))
+
+
+def _tells(head: Head, names: Collection[str]) -> bool:
+    """Return whether *head* has all that the content has of the fields *names*: what holds too many values is cut short."""
+    if any(isinstance(head.fields.get(each), ObjectHead) for each in names):
+        return False
+    return head.complete or all(each in head.fields for each in names)
 
 
 def is_no_result(error: Exception) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from neuralib.persistence._errors import ContractError, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import PurePath
@@ -91,8 +93,10 @@ class MemoryDraft:
 
     def write(self, data: Buffer, /) -> None:
         """Add *data*."""
-        # A pickler passes large arrays uncopied, in whatever order their memory has.
-        part = bytes(data.raw() if isinstance(data, PickleBuffer) else data)
+        # A pickler passes large arrays uncopied, in whatever order their memory has. A number is no data: bytes(3) is 3 zeros.
+        part = (
+            data if type(data) is bytes else bytes(data.raw() if isinstance(data, PickleBuffer) else memoryview(data))
+        )
         self._parts.append(part)
         self.size += len(part)
 
@@ -214,7 +218,7 @@ class Store(abc.ABC):
     def highest(self, head: str, tail: str, /) -> int:
         """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1. Nothing is opened."""
         highest = -1
-        for name in self.names(head):
+        for name in listed(self, head):
             if len(name) > len(head) + len(tail) and name.startswith(head) and name.endswith(tail):
                 text = name[len(head) : len(name) - len(tail)]
                 if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0"):
@@ -262,6 +266,36 @@ class Store(abc.ABC):
     def group_size(self) -> int:
         """Return how many drafts may be written at a time."""
         return 500
+
+
+def listed(store: Store, prefix: str = "") -> list[str]:
+    """Return the names in *store* that begin with *prefix*.
+
+    :raises ContractError: they are no texts
+    """
+    names: Any = store.names(prefix)
+    if store.local_folder() is None and type(names) is not list:
+        if not hasattr(names, "__iter__"):
+            raise ContractError(type(store).__qualname__, "names", "an iterable of names", shown(names))
+        names = list(names)
+    if store.local_folder() is None and not set(map(type, names)) <= {str}:
+        others = [name for name in names if not isinstance(name, str)]
+        if others:
+            raise ContractError(type(store).__qualname__, "names", "texts", shown(others[0]))
+        return [str(name) for name in names]  # of classes derived from str
+    return names if type(names) is list else list(names)
+
+
+def stat_of(store: Store, name: str) -> Stat:
+    """Return what *store* knows of *name*.
+
+    :raises ContractError: it is no :class:`Stat`
+    :raises FileNotFoundError: there is no such name
+    """
+    found: Any = store.stat(name)
+    if not isinstance(found, Stat):
+        raise ContractError(type(store).__qualname__, "stat", "a Stat", shown(found))
+    return found
 
 
 CHANGED: Any = object()

@@ -31,7 +31,10 @@ class _Changes(State):
 
 
 class MemoryStore(Store):
-    """Named bytes in the memory of this process. Threads may share it; a copy in another process is its own."""
+    """Named bytes in the memory of this process.
+
+    Threads may share it. A copy, a pickled one too, holds what there was when it was made, and is a store of its own.
+    """
 
     def __init__(self) -> None:
         self.url = f"memory:{next(_numbers)}"
@@ -47,6 +50,8 @@ class MemoryStore(Store):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
+        self.url = f"memory:{next(_numbers)}"
+        self._entries = dict(self._entries)
         self._lock = threading.RLock()
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:

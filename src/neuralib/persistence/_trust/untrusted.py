@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 import io
-import os
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,9 @@ class Reader:
         :raises EOFError: it ends too early
         """
         if isinstance(data, io.BufferedReader):
-            size = os.fstat(data.fileno()).st_size
+            at = data.tell()
+            size = data.seek(0, io.SEEK_END)  # what a store opened need not be a file
+            data.seek(at)
             source: Any = Opened(data, size)
         else:
             size = len(data)
