@@ -35,13 +35,25 @@ class Numbering:
         are not known
     """
 
-    __slots__ = ("_complete", "_credit_s", "_highest", "_marks", "_scanned_at_s", "_seen", "_state", "_tells", "store")
+    __slots__ = (
+        "_absent",
+        "_complete",
+        "_credit_s",
+        "_highest",
+        "_marks",
+        "_scanned_at_s",
+        "_seen",
+        "_state",
+        "_tells",
+        "store",
+    )
 
     def __init__(self, store: Store, marks: tuple[str, str] | None) -> None:
         self.store = store
         self._marks = marks
         self._state: Any = None  # of the store, for which what is remembered holds; None where that has to be looked up
         self._tells = type(store).state is not Store.state  # then no state means that the place is not there
+        self._absent = False  # whether it told none when it was looked at last, and nothing was saved since
         self._seen = 0  # how often the store was found changed by others
         self._highest: dict[tuple[str, str], tuple[int, int]] = {}  # by series: its highest number, and _seen by then
         self._complete = -1  # the value of _seen for which all series are remembered that there are
@@ -63,8 +75,9 @@ class Numbering:
         if state is None or look:
             now = self.store.state()
             if state is None or now is None or not state.is_unchanged(now):
-                if self._tells or self._seen == 0:
+                if self._seen == 0 or (self._tells and not (now is None and self._absent)):
                     self._seen += 1
+                self._absent = now is None
                 self._state = state = now
         known = self._highest.get(series)
         if known is not None and known[1] == self._seen:
@@ -131,9 +144,11 @@ class Numbering:
         else:
             self._note(series, number, self._seen)
         self._state = state
+        self._absent = False
 
     def given(self, series: tuple[str, str], number: int) -> None:
         """Note that this handler saved *number* without asking for it, which the store's state may not tell so soon."""
+        self._absent = False
         known = self._highest.get(series)
         if known is not None:
             if number > known[0]:
@@ -151,6 +166,7 @@ class Numbering:
         It counts at once, whatever a listing says: network file systems list names as they were some seconds ago.
         """
         self._state = None
+        self._absent = False
         highest = self._highest.get(series, (-1, _LOST))[0]
         self._note(series, max(highest, number), _LOST)
 
