@@ -179,6 +179,8 @@ def _listed(subject: _Subject, store: Store, prefix: str = "") -> list[str]:
 
 
 def _expect_content(subject: _Subject, store: Store, name: str, wanted: bytes, verb: str) -> None:
+    if name not in _listed(subject, store):
+        raise subject.broken(verb, f"{name!r} to be stored", "no such name from names()")
     found = _content(subject, store, name)
     if found != wanted:
         # Which verb is at fault can't be told from outside: the one that stored, or the one that read.
@@ -301,7 +303,8 @@ def _check_drafts(store: Store, subject: _Subject) -> None:
         for part in parts:
             subject.call("draft", "a draft with write(data)", lambda: draft.write(part))  # noqa: B023
         data = b"".join(bytes(part) for part in parts)
-        subject.expect(draft.size == len(data), "draft", f"a draft whose size is {len(data)}", draft.size)
+        size = subject.call("draft", "a draft with a size", lambda: draft.size)  # noqa: B023
+        subject.expect(size == len(data), "draft", f"a draft whose size is {len(data)}", size)
         subject.expect(name not in _listed(subject, store), "draft", "no name before the draft is put", name)
         subject.call("put", "a draft to be stored", lambda: store.put(name, draft))  # noqa: B023
         draft.discard()
