@@ -73,6 +73,9 @@ CASES = [
     Case("load", "ours", "by hand", 1.0, on_disk=True, pairs=5, turns=5),
     Case("durable save", "batch of 200", "one by one", 0.1, 10, on_disk=True, waits=True, on_journal=True),
     Case("durable save", "batch of 1000", "one by one", 0.1, 10, on_disk=True, waits=True, on_journal=True),
+    Case("small save", "ours", "C and pickle", 1.5, pairs=5, turns=3),
+    Case("replaced save", "ours", "plain save", 1.5, on_disk=True, pairs=5, turns=3),
+    Case("first save into a missing folder", "ours", "plain save", 1.5, on_disk=True, pairs=5, turns=3),
     Case("load_all of 5000", "ours", "by hand", 1.1, 10, on_disk=True),
     Case("save 100 KB", "ours", "by hand", 1.1, on_disk=True, pairs=5, turns=3),
     Case("load 100 KB", "ours", "by hand", 1.1, on_disk=True, pairs=5, turns=5),
@@ -81,6 +84,10 @@ CASES = [
     Case("save, loop of 20000", "numbered", "not numbered", 1.1, 16, on_disk=True, pairs=4, turns=20),
     Case("save, loop of 100000", "numbered", "not numbered", 1.1, 6, on_disk=True, pairs=3, turns=100),
     Case("save_all of 20000", "numbered", "not numbered", 1.1, 15, on_disk=True, pairs=5),
+    Case("save in turn", "1000 series", "one series", 1.1, 6, pairs=3, turns=100),
+    Case("save in turn among 27000 files", "1000 series", "one series", 1.1, 6, pairs=3, turns=100),
+    Case("save_all in turn", "1000 series", "one series", 1.1, 6, pairs=3),
+    Case("save_all in turn among 27000 files", "1000 series", "one series", 1.1, 6, pairs=3),
     Case("one numbered save among 100000, fresh process", "ours", "listdir", 1.1, 15, on_disk=True),
     Case("scan of 100000", "ours", "listdir", 0.9, 15, on_disk=True),
     Case("save, numbered", "ours", "existing", None, 10, on_disk=True),
@@ -89,6 +96,9 @@ CASES = [
     Case("gzip 32 MB, size", "ours", "existing", 1.0, 1),
     Case("load gzip 32 MB", "ours", "existing", None, 5),
     Case("gzip, small", "ours", "existing", 0.4, 15, on_disk=True, pairs=5, turns=3),
+    Case("zstd 32 MB", "zstd", "gzip", 0.2, 5),
+    Case("zstd 32 MB, size", "zstd", "gzip", 1.0, 1),
+    Case("load zstd 32 MB", "zstd", "gzip", None, 5),
     Case("gzip 32 results of 1 MB", "2 threads", "1 thread", None, 10),
     Case("load_all of these", "2 threads", "1 thread", None, 10),
     Case("save 256 MB", "ours", "np.save", 1.05, 30, on_disk=True),
@@ -96,6 +106,10 @@ CASES = [
     Case("load 1 MB", "with the check", "without it", 1.05, 30, pairs=5, turns=3),
     Case("load 1 MB of Python objects", "with the check", "without it", 1.05, 30, pairs=5),
     Case("load 1 MB from the disk", "with the check", "without it", 1.05, 10, on_disk=True, waits=True),
+    Case("load without trust", "untrusted", "trusted", None, pairs=3, turns=3),
+    Case("load 100 KB without trust", "untrusted", "trusted", None, pairs=3, turns=3),
+    Case("read_head", "ours", "pickle.load", None, pairs=3, turns=3),
+    Case("read_head of 64 MB", "ours", "open and read", None, pairs=3),
     Case("open mapped", "256 MB", "1 MB", 1.5, 20, on_disk=True),
     Case("memory of saving 256 MB", "beyond the array", "the array", 0.05, 1),
     Case("memory of loading 256 MB", "beyond the array", "the array", 0.05, 1),
@@ -120,6 +134,10 @@ CASES = [
 MEMORY = "/dev/shm"
 
 
+class Skipped(Exception):  # noqa: N818  # it is no error
+    """A side of a case can't run on this machine; the text says why."""
+
+
 @contextlib.contextmanager
 def ext4_image() -> Iterator[Path | None]:
     """Mount the image of a disk with ext4, which has a journal, and give its root; None where that can't be done."""
@@ -142,8 +160,8 @@ def ext4_image() -> Iterator[Path | None]:
 class Worker:
     """A process that runs one side's batches on demand."""
 
-    def __init__(self, python: str, case: str, side: str, folder: Path) -> None:
-        command = [python, str(HERE / "worker.py"), case, side, str(folder)]
+    def __init__(self, python: str, case: str, side: str, folder: Path, scale: float = 1.0) -> None:
+        command = [python, str(HERE / "worker.py"), case, side, str(folder), str(scale)]
         environment = dict(os.environ)
         if python != sys.executable:
             environment.pop("PYTHONPATH", None)  # else the peer would import ours
@@ -152,6 +170,11 @@ class Worker:
         )
 
     def run(self) -> float:
+        """Run one batch; return the seconds of an operation, or the batch's own figure.
+
+        :raises Skipped: the side can't run here
+        :raises RuntimeError: the process failed; it printed why
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("run\n")
@@ -159,6 +182,8 @@ class Worker:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker failed: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
+        if line.startswith("unavailable: "):
+            raise Skipped(line.removeprefix("unavailable: ").strip())
         return float(line)
 
     def stop(self) -> None:
@@ -181,10 +206,14 @@ def python_of(side: str) -> str:
     return str(python)
 
 
-def run_pair(case: Case, folder: Path, rounds: int) -> list[tuple[float, float]]:
-    """Return the times of both sides, each in a process of its own, in so many rounds."""
+def run_pair(case: Case, folder: Path, rounds: int, scale: float = 1.0) -> list[tuple[float, float]]:
+    """Return the times of both sides, each in a process of its own, in so many rounds.
+
+    :param scale: the part of a round that is run, where it is less than one
+    """
     pair = [(case.ours, sys.executable), (case.other, python_of(case.other))]
-    workers = [Worker(python, case.name, side, folder / side.replace(" ", "-")) for side, python in pair]
+    workers = [Worker(python, case.name, side, folder / side.replace(" ", "-"), scale) for side, python in pair]
+    turns = max(1, round(case.turns * scale))
 
     def turn(number: int) -> tuple[float, float]:
         first, second = workers if number % 2 else workers[::-1]
@@ -192,7 +221,7 @@ def run_pair(case: Case, folder: Path, rounds: int) -> list[tuple[float, float]]
         return seconds[workers[0]], seconds[workers[1]]
 
     def round_of(number: int) -> tuple[float, float]:
-        mine, theirs = zip(*(turn(number * case.turns + it) for it in range(case.turns)), strict=True)
+        mine, theirs = zip(*(turn(number * turns + part) for part in range(turns)), strict=True)
         return statistics.fmean(mine), statistics.fmean(theirs)
 
     try:
@@ -204,12 +233,19 @@ def run_pair(case: Case, folder: Path, rounds: int) -> list[tuple[float, float]]
             worker.stop()
 
 
-def measure(case: Case, folder: Path, rounds: int, place: str) -> dict[str, object]:
+def measure(case: Case, folder: Path, factor: float, place: str) -> dict[str, object]:
+    """Return the figures of *case*.
+
+    :param factor: on the number of its rounds; where less than one is left, that one is shortened
+    :raises Skipped: a side can't run here
+    """
+    rounds = max(1, round(case.rounds * factor))
+    scale = min(1.0, case.rounds * factor)
     pairs = min(case.pairs, rounds)
     times: list[list[float]] = [[], []]
     for number in range(pairs):
         part = rounds * (number + 1) // pairs - rounds * number // pairs
-        for mine, theirs in run_pair(case, folder / str(number), part):
+        for mine, theirs in run_pair(case, folder / str(number), part, scale):
             times[0].append(mine)
             times[1].append(theirs)
         if str(folder).startswith(MEMORY):  # which is soon full; on a disk it would make what follows slow
@@ -285,8 +321,11 @@ def main() -> int:
         work = Path(tempfile.mkdtemp(prefix="benchmark-", dir=root))
         try:
             for number, case in enumerate(chosen):
-                rounds = max(1, round(case.rounds * options.rounds))
-                found.append(measure(case, work / str(number), rounds, place))
+                try:
+                    found.append(measure(case, work / str(number), options.rounds, place))
+                except Skipped as reason:
+                    print(f"{case.name:<60} {case.ours:>16} / {case.other:<16} skipped: {reason}", flush=True)
+                    continue
                 print(line_of(found[-1]), flush=True)
                 if options.json:  # after each, lest an error in the last minute loses all
                     write(options.json, load, found, {})

@@ -16,7 +16,6 @@ from checks import Pair, Run, filled
 from test_handlers import JsonHandler, NpzHandler
 
 from neuralib.persistence import (
-    CorruptResultError,
     GzipHandler,
     KeyMismatchError,
     NameTakenError,
@@ -26,6 +25,7 @@ from neuralib.persistence import (
     persistence_class,
     results_equal,
 )
+from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence.cli_persistence import PersistenceOptions
 
 NAN = float("nan")
@@ -305,7 +305,7 @@ def test_what_is_replaced_is_not_read_whole(tmp_path, monkeypatch, handler_class
     def fail(*_):
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(handler, "_root_of", fail)
+    monkeypatch.setattr(PickleCodec, "load", fail)
     handler.save_persistence(filled(Pair(1, 2), data=np.arange(300_000.0)))
     with pytest.raises(NameTakenError, match="'a-b'"):
         handler.save_persistence(filled(Pair("a", "b-c"), data=None))
@@ -331,10 +331,10 @@ def test_a_head_that_can_not_be_made_out_is_no_damage(tmp_path, monkeypatch, cap
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair("a-b", "c"), data=np.arange(size)))
 
-    def damaged(path, names):
-        raise CorruptResultError(path, "something that nobody knows")
+    def damaged(*_):
+        raise ValueError("something that nobody knows")
 
-    monkeypatch.setattr(handler, "_some_fields", damaged)
+    monkeypatch.setattr(PickleCodec, "head", damaged)
     with pytest.raises(NameTakenError):
         handler.save_persistence(filled(Pair("a", "b-c"), data=None))
     assert not caplog.records

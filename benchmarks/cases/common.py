@@ -32,6 +32,16 @@ SIDES: dict[str, dict[str, Callable[[Path], Iterator[Callable[[], object]]]]] = 
 SMALL = 20_000
 FILES = 300
 PART = 1_000  # saves of a loop between which the other side has its turn
+SCALE = 1.0  # of a run for a rough figure, which asks for less than one round: that part of a round
+
+
+class Unavailable(Exception):  # noqa: N818  # it is no error
+    """Something that a side needs is not there, such as a compiler or an optional package: its row is skipped."""
+
+
+def scaled(count: int, at_least: int) -> int:
+    """Return how many of *count* operations a side is to do where less than one round is asked for."""
+    return max(at_least, round(count * SCALE))
 
 
 def side(case: str, name: str) -> Callable[[Any], Any]:

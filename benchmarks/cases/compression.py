@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cases.common import FILES, KEYS, made, saving, side, small_class
+from cases.common import FILES, KEYS, Unavailable, made, saving, side, small_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TRACES_BYTES = 32 << 20
 
@@ -32,11 +35,32 @@ def gzip_handler(cls: Any, folder: Path) -> Any:
     return GzipHandler(cls, folder)
 
 
+def zstd_handler(cls: Any, folder: Path) -> Any:
+    try:
+        from neuralib.persistence import ZstdHandler
+    except ImportError:
+        raise Unavailable("this version of the package has no ZstdHandler") from None
+    try:
+        return ZstdHandler(cls, folder)
+    except ImportError as error:  # of the package that compresses, which is optional
+        raise Unavailable(str(error)) from error
+
+
+@side("zstd 32 MB", "gzip")
 @side("gzip 32 MB", "existing")
 @side("gzip 32 MB", "ours")
 def gzip_traces(folder: Path) -> Any:
+    yield from saved_traces(folder, gzip_handler)
+
+
+@side("zstd 32 MB", "zstd")
+def zstd_traces(folder: Path) -> Any:
+    yield from saved_traces(folder, zstd_handler)
+
+
+def saved_traces(folder: Path, make_handler: Callable[[Any, Path], Any]) -> Any:
     cls = small_class(numbered=False)
-    handler = gzip_handler(cls, folder)
+    handler = make_handler(cls, folder)
     result = made(cls, 0)
     result.weights = traces()
     while True:
@@ -49,21 +73,41 @@ def gzip_traces(folder: Path) -> Any:
         result.run += 1
 
 
+@side("zstd 32 MB, size", "gzip")
 @side("gzip 32 MB, size", "existing")
 @side("gzip 32 MB, size", "ours")
 def gzip_traces_size(folder: Path) -> Any:
-    for batch in gzip_traces(folder):
+    yield from size_of_traces(folder, gzip_handler)
+
+
+@side("zstd 32 MB, size", "zstd")
+def zstd_traces_size(folder: Path) -> Any:
+    yield from size_of_traces(folder, zstd_handler)
+
+
+def size_of_traces(folder: Path, make_handler: Callable[[Any, Path], Any]) -> Any:
+    for batch in saved_traces(folder, make_handler):
         batch()
         size = float(next(folder.iterdir()).stat().st_size)
         yield lambda size=size: size
 
 
+@side("load zstd 32 MB", "gzip")
 @side("load gzip 32 MB", "existing")
 @side("load gzip 32 MB", "ours")
 def gunzip_traces(folder: Path) -> Any:
-    next(gzip_traces(folder))()
+    yield from loaded_traces(folder, gzip_handler)
+
+
+@side("load zstd 32 MB", "zstd")
+def unzstd_traces(folder: Path) -> Any:
+    yield from loaded_traces(folder, zstd_handler)
+
+
+def loaded_traces(folder: Path, make_handler: Callable[[Any, Path], Any]) -> Any:
+    next(saved_traces(folder, make_handler))()
     path = next(folder.iterdir())
-    handler = gzip_handler(small_class(numbered=False), folder)
+    handler = make_handler(small_class(numbered=False), folder)
 
     def batch() -> int:
         handler.load_persistence(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from cases.common import (
     filled_folder,
     hand_made,
     loops,
+    made,
     pickle_handler,
     save_all_by_hand,
     save_with_handler,
@@ -37,6 +40,45 @@ def save_hand(folder: Path) -> Any:
 @side("save, numbered", "ours")
 def save_numbered(folder: Path) -> Any:
     yield from saving(folder, small_class(), [None] * 100, save_with_handler)
+
+
+@side("first save into a missing folder", "plain save")
+@side("replaced save", "plain save")
+def save_plain(folder: Path) -> Any:
+    yield from saving(folder, small_class(numbered=False), range(FILES), save_with_handler)
+
+
+@side("replaced save", "ours")
+def save_replaced(folder: Path) -> Any:
+    """Results that were saved before, with another score."""
+    for batch in saving(folder, small_class(numbered=False), range(FILES), save_with_handler):
+        results, target = batch.__defaults__
+        for result in results:
+            result.score = 0.25
+        save_with_handler(results, target)
+        for result in results:
+            result.score = 0.5
+        yield batch
+
+
+@side("first save into a missing folder", "ours")
+def save_into_missing_folders(folder: Path) -> Any:
+    """Each into a folder of its own."""
+    from neuralib.persistence import PickleHandler
+
+    cls = small_class(numbered=False)
+
+    def save_first(results: list[Any], handlers: list[Any]) -> int:
+        for result, handler in zip(results, handlers, strict=True):
+            handler.save_persistence(result)
+        return len(results)
+
+    for batch_number in itertools.count():
+        target = folder / str(batch_number)
+        target.mkdir()
+        results = [made(cls, number) for number in range(FILES)]
+        handlers = [PickleHandler(cls, target / str(number)) for number in range(FILES)]
+        yield partial(save_first, results, handlers)
 
 
 def loop_case(count: int) -> None:

@@ -40,6 +40,8 @@ from neuralib.persistence import (
 )
 from neuralib.persistence._classes import name_texts
 from neuralib.persistence._equality import same_value
+from neuralib.persistence._stores import system
+from neuralib.persistence._stores.folder import FolderStore
 
 
 class Colour(enum.Enum):
@@ -458,25 +460,24 @@ def test_the_same_where_the_system_is_made_to_fold_names(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     plain = tmp_path / "plain"
     plain.mkdir()
-    monkeypatch.setattr("neuralib.persistence._handlers.files.publish_whole", folded_publish)
+    monkeypatch.setattr(system, "publish_whole", folded_publish)
     monkeypatch.setattr(Folded, "names_given", {})
-    monkeypatch.setattr("neuralib.persistence._handlers.files.FolderStore", Folded)
-    handler = PickleHandler(Run, plain)
+    monkeypatch.setattr(Folded, "refused", [])
+    handler = PickleHandler(Run, Folded(plain))
     numbers = [handler.save_persistence(filled(Run(it), data=it)).version for it in "aAAa"]
     assert len(set(numbers)) == 4
+    assert Folded.refused
 
 
 def folded_publish(*_, **__):
     return None  # "not here": the store's own way is taken
 
 
-from neuralib.persistence._stores.folder import FolderStore  # noqa: E402
-
-
 class Folded(FolderStore):
     """A folder that refuses a name that differs from one that is there in case alone."""
 
     names_given: dict[str, str] = {}
+    refused: list[str] = []
 
     def draft(self, *, durable=False):
         draft = super().draft(durable=durable)
@@ -484,6 +485,7 @@ class Folded(FolderStore):
 
         def publish_folded(name):
             if self.names_given.setdefault(name.casefold(), name) != name:
+                self.refused.append(name)
                 raise FileExistsError(name)
             publish(name)
 

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pickletools  # noqa: F401
 
 import numpy as np
-import numpy.random  # noqa: ICN001  # this and the next two here, so that their import is no part of a scenario
+import numpy.ma  # noqa: ICN001
+import numpy.random  # noqa: ICN001  # this and those beside it here, so that their import is no part of a scenario
 import zlib_ng.zlib_ng  # noqa: F401
 from stress.reads import READS
 from stress.scenarios import SCENARIOS

@@ -356,6 +356,9 @@ static int np_publish(
         np_note_stamp(&before, &info);
         if (expected != NULL && !np_is_unchanged(expected, &before))
             return NLP_CHANGED;
+    } else if (faccessat(AT_FDCWD, target, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        *named = 1;
+        return EEXIST; /* what is written would be thrown away; the link below decides */
     }
     error = np_write_unnamed(folder, data, size, &fd);
     if (error != 0)

@@ -80,7 +80,7 @@ class Source(abc.ABC):
         """Return whether several threads may read at once, and are faster than one."""
         return False
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to release
         """Release what was opened. More than one call does no harm."""
 
     def __enter__(self) -> Self:

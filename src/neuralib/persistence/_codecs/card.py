@@ -80,16 +80,14 @@ class Card(NamedTuple):
             "fields": self.fields,
             "key_names": list(self.key_names),
         }
-        for name, value in (
-            ("version", self.version),
-            ("units", self.units),
-            ("descriptions", self.descriptions),
-            ("numbered", self.numbered),
-            ("function_keys", self.function_keys),
-        ):
-            if value:
-                found[name] = value
-        return found
+        optional = {
+            "version": self.version,
+            "units": self.units,
+            "descriptions": self.descriptions,
+            "numbered": self.numbered,
+            "function_keys": self.function_keys,
+        }
+        return found | {name: value for name, value in optional.items() if value}
 
 
 def with_arrays(card: bytes, arrays: list[ArrayPlace]) -> bytes:

@@ -29,8 +29,15 @@ _SMALL_BYTES = 4096
 class Decompressor(Protocol):
     """What decompresses one part of a file."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Whether the part ended."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed it in the data that was fed."""
+        ...
 
     def feed(self, data: bytes, most: int) -> bytes:
         """Return at most *most* bytes more of the content."""
@@ -78,8 +85,8 @@ class CompressingSink:
     """Compresses what is written to it on its way to *target*."""
 
     def __init__(self, compression: Compression, level: int, target: Sink) -> None:
-        self._new = lambda: compression.compressor(level)
-        self._part = self._new()
+        self._new: Callable[[], Any] = lambda: compression.compressor(level)
+        self._part: Any = self._new()
         self._target = target
 
     def write(self, data: Buffer, /) -> None:
@@ -105,7 +112,7 @@ class CompressingSink:
 # ---------------------------------------------------------------------------------------------- reading
 
 
-def content_parts(compression: Compression, pieces: Iterable[bytes], most: int | None = None) -> Iterator[bytes]:
+def content_parts(compression: Compression, pieces: Iterable[bytes], most: int | None = None) -> Iterator[bytes]:  # noqa: C901
     """Yield the content of a compressed file, piece by piece, each part checked to its end.
 
     :param pieces: the file's bytes

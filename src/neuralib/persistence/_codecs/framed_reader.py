@@ -14,7 +14,7 @@ from neuralib.persistence._bytes import checksums
 from neuralib.persistence._bytes.checksums import checksum, read_by_parts
 from neuralib.persistence._codecs.base import Decoded
 from neuralib.persistence._codecs.card import LARGEST_CARD, Card, parse_card
-from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced
+from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced, quick_end
 from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def load_bytes(data: Buffer, own: tuple[bytes, Card], unpickle: Unpickle | None)
     """
     card = checked_card(data, own)
     if unpickle is None:
-        return Decoded(pickle.loads(data), card)  # type: ignore[arg-type]
+        return Decoded(pickle.loads(data), card)
     return Decoded(unpickle(bytes(data), ()), card)
 
 
@@ -70,6 +70,13 @@ def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | Non
     :raises ValueError: the checksum says that it is damaged
     """
     size = len(data)
+    if size > END_BYTES:  # every file of ours: quickly
+        magic, pickle_bytes, card_bytes, whole, _ = quick_end(data, size)
+        if magic == MAGIC and pickle_bytes + card_bytes + END_BYTES == size and own is not None:
+            if checksum(memoryview(data)[: size - 8]) != whole:
+                raise ValueError(_MISMATCH)
+            card = data[pickle_bytes : size - END_BYTES]
+            return own[1] if card == own[0] else parse_card(bytes(card), pickle_bytes)
     if not size:
         raise EOFError("it is empty")
     end = end_of(data, size)
@@ -78,7 +85,7 @@ def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | Non
     view = memoryview(data)
     if checksum(view[: size - 8]) != end.whole:
         raise ValueError(_MISMATCH)
-    card = view[end.pickle_bytes : end.pickle_bytes + end.card_bytes]
+    card = bytes(view[end.pickle_bytes : end.pickle_bytes + end.card_bytes])
     if own is not None and card == own[0]:
         return own[1]
     return parse_card(bytes(card), end.pickle_bytes)

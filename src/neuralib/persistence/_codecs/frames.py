@@ -34,7 +34,8 @@ AT_ONCE = 1 << 16
 
 _MARK = struct.Struct("<8sQI")  # magic, length of the pickle, length of the card
 _SUMS = struct.Struct("<II")  # checksums: of all before them, and of all but the memory of large arrays
-END_BYTES = _MARK.size + _SUMS.size
+_END = struct.Struct("<8sQIII")  # both
+END_BYTES = _END.size
 """The size of the end."""
 
 WRITABLE, READ_ONLY = (0x96,), (0x8E, 0x42)
@@ -135,9 +136,9 @@ class PickleWriter:
 
 def small_file(pickled: bytes, card: bytes) -> bytes:
     """Return the whole file for *pickled*, which is small and so has no large array."""
-    body = b"%b%b%b" % (pickled, card, _MARK.pack(MAGIC, len(pickled), len(card)))
-    found = checksum(body)
-    return body + _SUMS.pack(found, found)
+    tail = card + _MARK.pack(MAGIC, len(pickled), len(card))
+    found = checksum(tail, checksum(pickled))
+    return b"".join((pickled, tail, _SUMS.pack(found, found)))
 
 
 def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
@@ -192,6 +193,14 @@ def end_of(last: Buffer, size: int) -> End | None:
     if pickle_bytes + card_bytes + END_BYTES != size:
         raise ValueError(f"it has {size} bytes, but says of itself that it has {pickle_bytes + card_bytes + END_BYTES}")
     return End(pickle_bytes, card_bytes, *_SUMS.unpack_from(last, at + _MARK.size))
+
+
+def quick_end(data: Buffer, size: int) -> tuple[bytes, int, int, int, int]:
+    """Return what stands in the last bytes of the content *data*, which has at least :data:`END_BYTES`: see :class:`End`.
+
+    Before the numbers stands the magic number, which the caller compares.
+    """
+    return _END.unpack_from(data, size - END_BYTES)
 
 
 def is_announced(place: ArrayPlace, data: bytes) -> bool:

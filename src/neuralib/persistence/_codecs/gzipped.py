@@ -51,7 +51,7 @@ class _GzipPart:
 
     @property
     def unused_data(self) -> bytes:
-        return self._reader.unused_data  # type: ignore[no-any-return]
+        return self._reader.unused_data
 
     def feed(self, data: bytes, most: int) -> bytes:
         try:

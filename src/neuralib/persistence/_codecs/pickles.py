@@ -10,7 +10,7 @@ from neuralib.persistence import _pickling
 from neuralib.persistence._codecs import framed_reader, frames
 from neuralib.persistence._codecs.arrays import pickler
 from neuralib.persistence._codecs.base import Codec, Decoded, Head
-from neuralib.persistence._codecs.card import Card
+from neuralib.persistence._codecs.card import Card, parse_card
 from neuralib.persistence._codecs.compression import (
     CompressingSink,
     Compression,
@@ -149,7 +149,7 @@ class PickleCodec(Codec):
         data = source.read()
         if data[-len(self._card_bytes) - frames.END_BYTES : -frames.END_BYTES] != self._card_bytes:
             return False
-        target = _pickling.FirstChunk(frames.AT_ONCE, lambda: _Nowhere())
+        target = _pickling.FirstChunk(frames.AT_ONCE, _Nowhere)
         try:
             pickler(target).dump({**keys, "": None})
         except Exception:
@@ -316,7 +316,7 @@ def _card_of_last_part(compression: Compression, source: Source) -> Card | None:
     def is_card(content: bytes) -> bool:
         try:
             size, card_size = frames.lengths_of(content)
-            cards.append(framed_reader.parse_card(content[:card_size], size))
+            cards.append(parse_card(content[:card_size], size))
         except ValueError:
             return False
         return card_size + frames.END_BYTES == len(content)

@@ -13,13 +13,13 @@ from neuralib.persistence._stores.paths import PATHS
 from neuralib.persistence._trust.untrusted import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from neuralib.persistence._bytes.sources import Source
 
 
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[Source]:
+def opened(path: str) -> Generator[Source, None, None]:
     """Open the file *path*; what goes wrong while it is read is said as everywhere.
 
     :raises PersistenceError: it is damaged, or no result

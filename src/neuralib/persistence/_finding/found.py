@@ -215,7 +215,7 @@ class Found(Sequence[Hit[T]]):
                 return name in names and os.fspath(item) in {store.location(name), str(store.path(name))}
             return name in names and os.path.abspath(item) == store.location(name)
         mine = isinstance(item, self._keeper.info.persistence_cls)
-        return mine and self._keeper.names.name(item) in names  # type: ignore[arg-type]
+        return mine and self._keeper.names.name(item) in names
 
     @property
     def _names(self) -> Collection[str]:
@@ -374,7 +374,9 @@ class Found(Sequence[Hit[T]]):
         :param damaged: delete files that are damaged too
         """
         listing, rows = self._state
-        return deleting.delete(listing, rows, dry_run=dry_run, damaged=damaged, progress=progress)
+        return deleting.delete(  # type: ignore[return-value]  # paths of files, in the only store that has some
+            listing, rows, dry_run=dry_run, damaged=damaged, progress=progress
+        )
 
 
 def _shown(index: slice) -> str:

@@ -327,7 +327,9 @@ log = logging.getLogger("neuralib.persistence")
 
 def _common_start(patterns: list[Pattern]) -> str:
     """Return the text with which all names of *patterns* begin."""
-    return os.path.commonprefix([pattern.literals[0] for pattern in patterns])
+    return os.path.commonprefix(  # noqa: RUF071 - not of paths
+        [pattern.literals[0] for pattern in patterns]
+    )
 
 
 def _take_default(found: dict[str, Any], declared: PersistentField[Any] | None) -> None:

@@ -132,8 +132,11 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises UnsafeNameError: a key's value can't be part of a file name
         :raises OSError: the file can't be written; what was there before is left as it is
         """
-        self._refuse_other(result)
         keeper = self._keeper
+        if getattr(type(result), INFO, None) is not keeper.info:
+            self._refuse_other(result)
+        if keeper.durable is not self.durable:
+            keeper.durable = self.durable  # which may be set at any time
         if path is None:
             keeper.save(result)
             return result
@@ -165,6 +168,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises Exception: whatever one of them raises; those before it are saved, and a note says how many
         """
         keeper = self._keeper
+        keeper.durable = self.durable
         if durable is not None and durable is not keeper.durable:
             keeper = copy.copy(keeper)  # which shares the numbers
             keeper.durable = durable
@@ -246,7 +250,9 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         conditions = self._like(result, kwargs)
         exact = {it: kwargs[it] if it in kwargs else getattr(result, it) for it in conditions.texts}
-        return checking.load_matching(self._keeper, conditions, result, exact, on_corrupt, progress=progress)
+        keeper = self._keeper
+        keeper.threads = self.threads
+        return checking.load_matching(keeper, conditions, result, exact, on_corrupt, progress=progress)
 
     def _like(self, result: T | None, overrides: dict[str, Any]) -> Conditions:
         """Return the conditions of the template *result*, its keys replaced by *overrides*."""
@@ -291,7 +297,9 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         if template is not None:
             self._refuse_other(template)
             conditions = of_template(info, template, dict.fromkeys(keys, missing)).and_more(conditions)
-        return Found.by(self._keeper, conditions, template)
+        keeper = self._keeper
+        keeper.threads = self.threads
+        return Found.by(keeper, conditions, template)
 
     def todo(self, grid: Mapping[str, Any] | Iterable[T], /, *, repeat: int = 1) -> Iterator[T]:
         """Yield templates of the results that are wanted and not there yet, in order, so that a batch goes on where it stopped.

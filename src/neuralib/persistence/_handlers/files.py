@@ -10,6 +10,7 @@ from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.name_texts import problem_of
 from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
+from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._errors import FieldDefinitionError, shown
 from neuralib.persistence._handlers.base import PersistenceHandler
 from neuralib.persistence._handlers.hooks import (
@@ -110,8 +111,6 @@ class FileHandler(PersistenceHandler[T]):
     # ------------------------------------------------------------------------------------------ what a subclass overrides
 
     _has_write = _has_read = _needs_files = False
-    _keeper_of: Any  # both are set at the end of the class, and for each subclass
-    _records_of: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Choose the adapters for what the subclass overrides."""
@@ -125,7 +124,7 @@ class FileHandler(PersistenceHandler[T]):
         chooses_place = overrides("filename", "filepath", "save_root", "persistence_class")
         cls._needs_files = saves or loads or overrides("filepath", "save_root")
         cls._keeper_of = FileHandler._hook_keeper if chooses_place else FileHandler._class_keeper
-        kind = {
+        kind: Any = {
             (False, False): CodecRecords,
             (True, False): SavedByHookRecords,
             (False, True): LoadedByHookRecords,
@@ -147,17 +146,21 @@ class FileHandler(PersistenceHandler[T]):
             return Keeper(info, names, records, store, durable=self.durable, threads=self.threads)
         return HookKeeper(self, records, durable=self.durable, threads=self.threads)
 
+    _keeper_of: Any = _class_keeper
+    _records_of: Any = staticmethod(CodecRecords)
+
     def _records(self) -> Any:
         if self._records_of is HookRecords:
             return HookRecords(self)
         codec = self._codec
         if codec is None or self._has_write or self._has_read:
             codec = StreamCodec(self, codec, writes=self._has_write, reads=self._has_read)
-        records = self._records_of(self.persistence_info, codec, self._trust, self._mmap_mode)
+        records = self._records_of(self.persistence_info, codec, self._trust, self._mmap_mode, self.persistence_class)
         if self._records_of is not CodecRecords:
             records.handler = self
         return records
 
+    _class_codec: Codec | None = None  # which writes what files say of their class
     _trust: Unpickle | None = None
     _mmap_mode: str | None = None
 
@@ -202,7 +205,9 @@ class FileHandler(PersistenceHandler[T]):
     def _write(self, fields: dict[str, Any], file: Sink) -> None:
         """Write *fields*, by name, into *file* by its ``write(data)``."""
         assert self._codec is not None, "a handler without a codec has a _write of its own"
-        self._codec.encode(fields, file)
+        if self._class_codec is None:
+            self._class_codec = self._codec.for_class(card_of(self.persistence_info))
+        self._class_codec.encode(fields, file)
 
     def _read(self, file: BinaryIO) -> Any:
         """Return the fields, by name, that *file* holds."""
@@ -223,8 +228,5 @@ class FileHandler(PersistenceHandler[T]):
     def _load_persistence(self, path: Path) -> T:
         codec = StreamCodec(self, self._codec, writes=True, reads=True) if self._has_read else self._codec
         assert codec is not None, "a handler without a codec has a _read of its own"
-        records = CodecRecords(self.persistence_info, codec, self._trust, self._mmap_mode)
+        records = CodecRecords(self.persistence_info, codec, self._trust, self._mmap_mode, self.persistence_class)
         return records.load(PATHS, os.fspath(path))
-
-    _keeper_of = _class_keeper
-    _records_of = staticmethod(CodecRecords)

@@ -90,7 +90,7 @@ class HookKeeper(Keeper[T]):
         self._path_names = _PathNames(handler)
 
     @property
-    def store(self) -> Store:  # type: ignore[override]
+    def store(self) -> Store:
         """The folder of the results."""
         return self._store_of(os.fspath(self._handler.save_root)).store
 
@@ -122,6 +122,9 @@ class HookKeeper(Keeper[T]):
         field: str = self.info.layout.autoinc  # type: ignore[assignment]
         folder = os.path.dirname(os.fspath(self._handler.filepath(result, **{field: 0})))
         return self._store_of(folder), series
+
+    def _has_numbered(self) -> bool:
+        return any(numbering.was_asked for numbering in list(self._stores.values()))
 
 
 # ---------------------------------------------------------------------------------------------- saving and loading by path
@@ -176,13 +179,13 @@ class LoadsByHook(Generic[T]):
         refuse_taken(self.handler.persistence_info, result, self.fields(store, name, None), store.location(name))
 
 
-class SavedByHookRecords(SavesByHook[T], CodecRecords[T]):  # type: ignore[misc]
+class SavedByHookRecords(SavesByHook[T], CodecRecords[T]):
     """Records that a hook writes and a codec reads."""
 
     __slots__ = ("handler",)
 
 
-class LoadedByHookRecords(LoadsByHook[T], CodecRecords[T]):  # type: ignore[misc]
+class LoadedByHookRecords(LoadsByHook[T], CodecRecords[T]):
     """Records that a codec writes and a hook reads."""
 
     __slots__ = ("handler",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from neuralib.persistence._keeping.keeper import PATIENCE, Keeper
+from neuralib.persistence._keeping.keeper import PATIENCE, Keeper, names_of
 from neuralib.persistence._stores.base import Put
 
 if TYPE_CHECKING:
@@ -195,7 +195,8 @@ class SharedBatch(Batch[T]):
         try:
             store.put_many(puts, outcomes, durable=keeper.durable and not names_first)
             if names_first and keeper.durable:
-                store.sync([each.name for each, taken in zip(group, outcomes, strict=True) if taken is None])
+                done = [each for each, taken in zip(group, outcomes, strict=True) if taken is None]
+                store.sync([name for each in done for name in names_of(each.name, each.content)])
         finally:
             for each, taken in zip(group, outcomes, strict=False):
                 self._note(each, taken=taken is not None)

@@ -52,15 +52,17 @@ def other_key(info: PersistentClass[Any], result: object, keys: dict[str, Any]) 
 def is_same_class(mine: Card, theirs: Card) -> bool:
     """Return whether two cards are of one class, which may have changed in between.
 
-    - Of one importable module, a qualified name means one class, whatever its fields are: it changed.
-    - ``__main__`` is any script or notebook, and classes are moved between modules. There the qualified name must be the
-      same, the keys in the file name too, and at least one data field, unless one of the two has none.
+    - In one importable module, a qualified name means one class, whatever its fields are: it changed.
+    - ``__main__`` is any script or notebook, and classes are renamed and moved between modules. There, the part of the file
+      name that stands for the class must be the same, the keys in the file name of one class must be among those of the
+      other, and at least one data field must be in both, unless one class has none.
     """
-    if mine.qualname != theirs.qualname:
+    if mine.name != theirs.name:
         return False
-    if mine.module == theirs.module != "__main__":
+    if (mine.module, mine.qualname) == (theirs.module, theirs.qualname) and mine.module != "__main__":
         return True
-    if [name for name, _ in mine.keys] != [name for name, _ in theirs.keys]:
+    my_keys, their_keys = ({name for name, _ in card.keys} for card in (mine, theirs))
+    if not (my_keys <= their_keys or their_keys <= my_keys):
         return False
     my_data = set(mine.fields) - set(mine.key_names)
     their_data = set(theirs.fields) - set(theirs.key_names)
@@ -70,7 +72,10 @@ def is_same_class(mine: Card, theirs: Card) -> bool:
 def refuse_other_class(mine: Card, theirs: Card | None, path: str) -> None:
     """Raise an error where the file at *path* has the card *theirs*, which is of another class.
 
+    A codec that is used alone writes a card of no class, against which nothing speaks.
+
     :raises OtherClassError: with the fields of both
     """
-    if theirs is not None and theirs is not mine and not is_same_class(mine, theirs):
+    # A codec that was not made for a class writes a card without one.
+    if theirs is not None and theirs is not mine and theirs.qualname and not is_same_class(mine, theirs):
         raise OtherClassError(mine.class_name, path, theirs.class_name, tuple(mine.fields), tuple(theirs.fields))

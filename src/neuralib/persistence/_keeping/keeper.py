@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._keeping.records import Records
     from neuralib.persistence._naming.names import Names
-    from neuralib.persistence._stores.base import Store
+    from neuralib.persistence._stores.base import Content, Store
 
 T = TypeVar("T")
 
@@ -38,7 +38,15 @@ PATIENCE = 3
 
 _MOST_STORES = 16  # whose numbers are remembered, of a handler that chooses the folder for each result
 
+_BRIEF = frozenset({str, float, bool, type(None)})  # types whose values have a text that is as long as they are
+
 _log = logging.getLogger("neuralib.persistence")
+
+
+def names_of(name: str, content: Content) -> list[str]:
+    """Return the names under which *content* was put as *name*: a hook may have written files beside the one that counts."""
+    names: list[str] = getattr(content, "names", [])
+    return names or [name]
 
 
 class Keeper(Generic[T]):
@@ -132,13 +140,16 @@ class Keeper(Generic[T]):
                 number = max(number, least)
                 setattr(result, field, number)
                 name = f"{head}{number}{tail}"
-                content = self.records.content(result, store, name, durable=self.durable)
+                content = self.records.content(result, store, name, durable=self.durable and losses < PATIENCE)
                 self._writes_small = type(content) is bytes
                 if not self._writes_small and not look:
                     content.discard()
                     continue
                 try:
-                    state = self._put_numbered(store, name, content, state, losses)
+                    if self.durable and losses >= PATIENCE:
+                        state = self._put_then_wait(store, name, content)
+                    else:
+                        state = store.put_if(name, content, state, durable=self.durable)
                 except FileExistsError:  # somebody else was first: theirs stays, this one takes the next number
                     numbering.lost(series, number)
                     losses += 1
@@ -153,21 +164,27 @@ class Keeper(Generic[T]):
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
 
-    def _put_numbered(self, store: Store, name: str, content: Any, state: Any, losses: int) -> Any:
-        if not self.durable or losses < PATIENCE:
-            return store.put_if(name, content, state, durable=self.durable)
-        # Who waits for the disk before taking a number never wins against those who don't wait. A loss of power in
-        # between may leave a torn file, of a result whose save has not returned, which is told when it is loaded.
+    @staticmethod
+    def _put_then_wait(store: Store, name: str, content: Any) -> Any:
+        """Put *content*, and wait for the disk afterwards; return the store's state.
+
+        Who waits for the disk before taking a number never wins against those who don't wait. A loss of power in between may
+        leave a torn file, of a result whose save has not returned, which is told when it is loaded.
+        """
         store.put(name, content)
-        store.sync([name])
+        store.sync(names_of(name, content))
         return store.state()
 
     def note_number(self, result: T) -> None:
         """Take into account that *result* was saved with a number that it had: the next one is after it."""
         number = getattr(result, self._autoinc or "", None)
-        if type(number) is int:  # what is no int is told by listing the names
+        if type(number) is int and self._has_numbered():  # what is no int is told by listing the names
             numbering, series = self.series_of(result)
             numbering.given(series, number)
+
+    def _has_numbered(self) -> bool:
+        """Return whether a number was asked for, so that highest ones are remembered."""
+        return self._numbering.was_asked
 
     # ------------------------------------------------------------------------------------------ loading
 
@@ -204,8 +221,10 @@ class Keeper(Generic[T]):
 
     def is_named(self, result: T, name: str) -> bool:
         """Return whether *name* is the name of *result*."""
-        if not all(has_text(field, getattr(result, field.field_name, None)) for field in self.info.named_fields):
-            return False
+        for field in self.info.named_fields:
+            value = getattr(result, field.field_name, None)
+            if type(value) not in _BRIEF and not has_text(field, value):
+                return False
         try:
             return self.names.name(result) == name
         except KeyNotSetError:  # of the oldest files, which may lack keys: nothing speaks against the name

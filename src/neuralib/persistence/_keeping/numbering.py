@@ -12,17 +12,15 @@ delete: then a number may be tried that is taken, or be one that leaves a gap or
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neuralib.persistence import _names
 from neuralib.persistence._errors import ContractError, shown
-from neuralib.persistence._stores.base import listed
-
-if TYPE_CHECKING:
-    from neuralib.persistence._stores.base import Store
+from neuralib.persistence._stores.base import Store, listed
 
 _MOST_SERIES = 1 << 14  # remembered: a series is one set of keys, and takes about 200 bytes
 _SCAN_SHARE = 2  # listing a folder that others keep writing into may take this share of the time: 1/(2 + 1)
+_LOST = -1  # in place of a value of _seen: the number is somebody else's, and whether it is the highest is not known
 _MOST_CREDIT_S = 0.1  # and so much time besides, for changes that come once in a while
 
 
@@ -37,17 +35,23 @@ class Numbering:
         are not known
     """
 
-    __slots__ = ("_complete", "_credit_s", "_highest", "_marks", "_scanned_at_s", "_seen", "_state", "store")
+    __slots__ = ("_complete", "_credit_s", "_highest", "_marks", "_scanned_at_s", "_seen", "_state", "_tells", "store")
 
     def __init__(self, store: Store, marks: tuple[str, str] | None) -> None:
         self.store = store
         self._marks = marks
         self._state: Any = None  # of the store, for which what is remembered holds; None where that has to be looked up
+        self._tells = type(store).state is not Store.state  # then no state means that the place is not there
         self._seen = 0  # how often the store was found changed by others
         self._highest: dict[tuple[str, str], tuple[int, int]] = {}  # by series: its highest number, and _seen by then
         self._complete = -1  # the value of _seen for which all series are remembered that there are
         self._scanned_at_s = 0.0
         self._credit_s = _MOST_CREDIT_S  # what listing may take
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether a number was asked for: before, nothing is remembered."""
+        return self._seen > 0
 
     def next(self, series: tuple[str, str], *, look: bool) -> tuple[int, Any]:
         """Return the number after the highest of *series*, and the state of the store for which it is that.
@@ -58,8 +62,8 @@ class Numbering:
         state = self._state
         if state is None or look:
             now = self.store.state()
-            if state is None or (now is not None and not state.is_unchanged(now)):
-                if now is not None or self._seen == 0:
+            if state is None or now is None or not state.is_unchanged(now):
+                if self._tells or self._seen == 0:
                     self._seen += 1
                 self._state = state = now
         known = self._highest.get(series)
@@ -73,23 +77,27 @@ class Numbering:
         """Return the highest number of *series*, which is not known, or no longer."""
         # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
         # results, so while that takes too large a share of the time, look upwards from where the series ended.
+        seen = self._seen  # before looking: what others do meanwhile is not seen
         if known is not None and known[0] >= 0 and self._credit_at(time.monotonic()) <= 0:
             head, tail = series
             if self.store.has(f"{head}{known[0]}{tail}"):
                 highest = _end_of_series(self.store, head, tail, known[0])
-                self._remember(series, highest)
+                self._note(series, highest, seen)
                 return highest
         start_s = time.monotonic()
-        highest = self._listed(series)
+        highest = self._listed(series, seen)
         end_s = time.monotonic()
         self._credit_s = self._credit_at(start_s) - (end_s - start_s)
         self._scanned_at_s = end_s
-        self._remember(series, highest)
+        if known is not None and known[1] == _LOST and known[0] > highest:
+            head, tail = series
+            if self.store.has(f"{head}{known[0]}{tail}"):  # the listing was made before that one came
+                highest = _end_of_series(self.store, head, tail, known[0])
+        self._note(series, highest, seen)
         return highest
 
-    def _listed(self, series: tuple[str, str]) -> int:
+    def _listed(self, series: tuple[str, str], seen: int) -> int:
         """Return the highest number of *series* by listing the names; where there are more series, of all at once."""
-        seen = self._seen
         if self._marks is not None and self._highest and self._complete != seen:
             found = _names.index_series(listed(self.store), *self._marks, _MOST_SERIES)
             if found is not None:
@@ -101,12 +109,12 @@ class Numbering:
             raise ContractError(type(self.store).__qualname__, "highest", "an int", shown(highest))
         return highest
 
-    def _remember(self, series: tuple[str, str], highest: int) -> None:
+    def _note(self, series: tuple[str, str], highest: int, seen: int) -> None:
         known = self._highest
         if len(known) >= _MOST_SERIES and series not in known:
             known.pop(next(iter(list(known)), series), None)  # in one step: other threads add at the same time
             self._complete = -1
-        known[series] = (highest, self._seen)
+        known[series] = (highest, seen)
 
     def _credit_at(self, now_s: float) -> float:
         """Return how many seconds listing the names may take at the time *now_s*; less than 0 while it has taken too many."""
@@ -121,14 +129,17 @@ class Numbering:
         if series in known or len(known) < _MOST_SERIES:
             known[series] = (number, self._seen)
         else:
-            self._remember(series, number)
+            self._note(series, number, self._seen)
         self._state = state
 
     def given(self, series: tuple[str, str], number: int) -> None:
         """Note that this handler saved *number* without asking for it, which the store's state may not tell so soon."""
         known = self._highest.get(series)
-        if known is not None and number > known[0]:
-            self._highest[series] = (number, known[1])
+        if known is not None:
+            if number > known[0]:
+                self._highest[series] = (number, known[1])
+        elif number >= 0 and self._complete == self._seen:  # which says that there is no other of this series
+            self._note(series, number, self._seen)
 
     def changed(self) -> None:
         """Note that the store was changed by others."""
@@ -140,8 +151,8 @@ class Numbering:
         It counts at once, whatever a listing says: network file systems list names as they were some seconds ago.
         """
         self._state = None
-        highest = self._highest.get(series, (-1, -1))[0]
-        self._highest[series] = (max(highest, number), -1)
+        highest = self._highest.get(series, (-1, _LOST))[0]
+        self._note(series, max(highest, number), _LOST)
 
 
 def _end_of_series(store: Store, head: str, tail: str, known: int) -> int:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._classes.convert import as_dict, from_dict
 from neuralib.persistence._codecs.base import Head
 from neuralib.persistence._codecs.card import card_of
+from neuralib.persistence._codecs.pickles import NoFieldsError
 from neuralib.persistence._errors import (
     ContractError,
     CorruptResultError,
     MissingFieldError,
     NotAResultError,
     PersistenceError,
+    UntrustedTypeError,
     shown,
 )
 from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
-from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._keeping.reading import DAMAGE, FAILURES, raise_explained
+from neuralib.persistence._stores.folder import open_to_map
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
@@ -69,15 +73,21 @@ class CodecRecords(Generic[T]):
     :param codec: the format
     :param trust: reads pickles of unknown origin; None where files are trusted
     :param mmap_mode: None, ``'r'`` or ``'c'``
+    :param cls: the class itself, or a subclass without a decorator of its own
     """
 
     __slots__ = ("_card", "_cls", "_info", "_mmap_mode", "_trust", "codec")
 
     def __init__(
-        self, info: PersistentClass[T], codec: Codec, trust: Unpickle | None = None, mmap_mode: str | None = None
+        self,
+        info: PersistentClass[T],
+        codec: Codec,
+        trust: Unpickle | None = None,
+        mmap_mode: str | None = None,
+        cls: type[T] | None = None,
     ) -> None:
         self._info = info
-        self._cls = info.persistence_cls
+        self._cls = info.persistence_cls if cls is None else cls
         self._card: Card = card_of(info)
         self.codec = codec.for_class(self._card)
         self._trust, self._mmap_mode = trust, mmap_mode
@@ -94,8 +104,11 @@ class CodecRecords(Generic[T]):
         :raises OtherClassError: it is of another class
         """
         try:
-            with store.open(name) as source:
+            source = self._opened(store, name)
+            try:
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
+            finally:
+                source.close()
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
         if card is not self._card:
@@ -108,6 +121,9 @@ class CodecRecords(Generic[T]):
         except MissingFieldError as error:
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
 
+    def _opened(self, store: Store, name: str) -> Source:
+        return store.open(name) if self._mmap_mode is None else open_to_map(os.fspath(store.path(name)))
+
     def _refuse_other_content(self, root: Any, store: Store, name: str) -> None:
         if not isinstance(root, (dict, self._cls)):
             raise NotAResultError(self._cls.__qualname__, store.location(name), f"a {type(root).__qualname__}")
@@ -115,7 +131,7 @@ class CodecRecords(Generic[T]):
     def fields(self, store: Store, name: str, names: Collection[str] | None, /) -> dict[str, Any]:
         """Return fields of the result under *name*: a small one is loaded whole, of a large one the head is read."""
         try:
-            with store.open(name) as source:
+            with self._opened(store, name) as source:
                 if names is not None and source.size >= _SMALL_BYTES:
                     head = self._head_of(source, names)
                     if _tells(head, names):
@@ -170,17 +186,18 @@ class CodecRecords(Generic[T]):
             if self.codec.begins_with(there, keys):
                 return
             head = self._head_of(there, list(keys))
-        except FAILURES as error:
+        except OSError as error:
+            raise_explained(error, store, name, self._cls.__qualname__)
+        except (*DAMAGE, AttributeError, NoFieldsError, UntrustedTypeError) as error:
             if not isinstance(there, Source):
                 expected = "replace to be called with a Source"
                 raise ContractError(type(store).__qualname__, "put", expected, shown(there)) from error
-            raise_explained(error, store, name, self._cls.__qualname__)
-        place = store.location(name)
-        refuse_other_class(self._card, head.card, place)
-        stored = head.fields
-        if not _tells(head, keys):
-            stored = self.fields(store, name, None)  # keys of classes that this handler trusts
-        refuse_taken(self._info, result, stored, place)
+            stored = self.fields(store, name, None)  # it may be a result all the same, for who reads all of it
+        else:
+            refuse_other_class(self._card, head.card, store.location(name))
+            # Keys of classes that this handler trusts are no part of a head.
+            stored = head.fields if _tells(head, keys) else self.fields(store, name, None)
+        refuse_taken(self._info, result, stored, store.location(name))
 
 
 def _tells(head: Head, names: Collection[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from neuralib.persistence._errors import ContractError, shown
@@ -93,7 +94,9 @@ class MemoryDraft:
     def write(self, data: Buffer, /) -> None:
         """Add *data*."""
         # A pickler passes large arrays uncopied, in whatever order their memory has. A number is no data: bytes(3) is 3 zeros.
-        part = data if type(data) is bytes else bytes(data.raw() if hasattr(data, "raw") else memoryview(data))
+        part = (
+            data if type(data) is bytes else bytes(data.raw() if isinstance(data, PickleBuffer) else memoryview(data))
+        )
         self._parts.append(part)
         self.size += len(part)
 
@@ -193,7 +196,7 @@ class Store(abc.ABC):
         """Store *content* under the new name *name*, unless the store is no longer in the state *expected*.
 
         :param expected: what :meth:`state` or this method returned, or None for any state
-        :return: the state right after; None where the store can't tell; :data:`CHANGED` where it is not as expected, and
+        :return: the state right after; None where the store can't tell, or others changed it meanwhile; :data:`CHANGED` where it is not as expected, and
             nothing was stored
         :raises FileExistsError: the name is taken
         """
@@ -244,7 +247,7 @@ class Store(abc.ABC):
         """Return the folder whose files the names are, or None: then what needs a local file is refused."""
         return None
 
-    def sync(self, names: Iterable[str], /) -> None:
+    def sync(self, names: Iterable[str], /) -> None:  # noqa: B027 - what is put may be durable at once
         """Make what was put under *names* without ``durable`` survive a loss of power."""
 
     def sweep(self, older_than_s: float = 0.0, /) -> list[str]:
@@ -254,10 +257,10 @@ class Store(abc.ABC):
         """
         return []
 
-    def hold(self) -> None:
+    def hold(self) -> None:  # noqa: B027 - a hint
         """Prepare for many puts in a row."""
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027 - a hint
         """Give up what :meth:`hold` prepared."""
 
     def group_size(self) -> int:

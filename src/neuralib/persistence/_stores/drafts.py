@@ -58,6 +58,11 @@ class FolderDraft:
         self._published: str | None = None  # the path under which it was published
         self._status: tuple[int, tuple[int, int]] | None = None  # see set_status
 
+    @property
+    def has_hidden_name(self) -> bool:
+        """Whether it is seen in the folder: making it changed the folder's state."""
+        return self._hidden is not None
+
     def write(self, data: Buffer, /) -> int:
         """Add *data*, which must not change before the draft is published; return its size in bytes."""
         if isinstance(data, bytes):
@@ -138,7 +143,10 @@ class FolderDraft:
         if self._status is not None:
             mode, times_ns = self._status
             fd = self._opened().fd
-            self._keep_mode(mode)
+            try:
+                os.chmod(fd if os.chmod in os.supports_fd else self._hidden or fd, mode & 0o777)
+            except OSError:
+                pass  # a file system without modes
             os.utime(fd if os.utime in os.supports_fd else self._hidden or fd, ns=times_ns)
 
     def finish(self) -> None:
@@ -198,7 +206,7 @@ class FolderDraft:
         if not self._finished:
             self.finish()
         if found is not None and stat.S_ISREG(found.st_mode):
-            self._keep_mode(found.st_mode)
+            self._keep_mode(found)
         if self._file is not None and self._hidden is None:
             self._hidden = system.hidden_path(self._folder)
             if not self._linked(self._hidden):
@@ -270,13 +278,10 @@ class FolderDraft:
         except OSError as error:
             raise explained(error, "closing a result in the folder", self._folder) from error
 
-    def _keep_mode(self, mode: int) -> None:
+    def _keep_mode(self, found: os.stat_result) -> None:
         file = self._file.fd if self._file is not None else self._hidden
         assert file is not None
-        try:
-            os.chmod(file, stat.S_IMODE(mode))
-        except OSError:
-            pass  # a file system without modes
+        keep_mode(file, found)
 
     def _publish_hidden(self, target: str) -> None:
         hidden = self._hidden
@@ -288,6 +293,42 @@ class FolderDraft:
         except OSError as error:
             raise explained(error, "giving the result its name", target) from error
         self._hidden = None
+
+
+def keep_mode(file: int | str, found: os.stat_result) -> None:
+    """Give *file* the permissions of the user's own file *found*, which it replaces; nothing of a stranger's."""
+    if not hasattr(os, "geteuid") or found.st_uid == os.geteuid():
+        try:
+            os.chmod(file, found.st_mode & 0o777)
+        except OSError:
+            pass  # a file system without modes
+
+
+def replace_whole(folder: str, target: str, data: bytes, found: os.stat_result | None) -> None:
+    """Give the small content *data* the name *target* in *folder*, in place of what has it, in one step.
+
+    :param found: what has the name
+    :raises OSError: it can't be written; what is there is as it was
+    """
+    hidden = system.hidden_path(folder)
+    try:
+        try:
+            file = system.create(hidden)
+            try:
+                system.write_all(file.fd, data)
+                if found is not None and stat.S_ISREG(found.st_mode):
+                    keep_mode(file.fd, found)
+            finally:
+                file.close()
+        except OSError as error:
+            raise explained(error, "writing a result into the folder", folder) from error
+        try:
+            exclusive.rename_over(hidden, target)
+        except OSError as error:
+            raise explained(error, "giving the result its name", target) from error
+    except BaseException:
+        system.remove(hidden)
+        raise
 
 
 class HookDraft:
@@ -326,6 +367,8 @@ class HookDraft:
             self.discard()
             raise
 
+    has_hidden_name = True
+
     def write(self, data: Buffer, /) -> int:
         """Not for this kind of draft: its function wrote it."""
         raise TypeError("the files of this draft were written by a function")
@@ -343,6 +386,11 @@ class HookDraft:
         except OSError as error:
             raise explained(error, "looking at what _save_persistence wrote for the folder", self._folder) from error
 
+    @property
+    def names(self) -> list[str]:
+        """The names under which its files were published."""
+        return [os.path.basename(path) for path in self._published]
+
     def finish(self) -> None:
         """Write the files through to the disk where the draft is durable."""
         if self.durable:
@@ -352,13 +400,7 @@ class HookDraft:
         """Write the files, published or not, through to the disk."""
         try:
             for top in self._published or [self._hidden]:
-                if not os.path.isdir(top):
-                    system.sync_file(top)
-                    continue
-                for folder, files in system.walked(top):
-                    for file in files:
-                        system.sync_file(f"{folder}/{file}")
-                    system.sync_folder(folder)
+                system.sync_all(top)
         except OSError as error:
             raise explained(error, "writing a result through to the disk", self._folder) from error
 

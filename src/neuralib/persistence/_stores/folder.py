@@ -14,7 +14,7 @@ from neuralib.persistence._bytes.sources import BytesSource, FileSource, PooledS
 from neuralib.persistence._os_errors import explained
 from neuralib.persistence._stores import system
 from neuralib.persistence._stores.base import CHANGED, Content, Put, Replace, Stat, Store
-from neuralib.persistence._stores.drafts import FolderDraft, HookDraft
+from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +44,7 @@ class FolderStore(Store):
         given = os.fspath(root) or os.curdir
         self.root = os.path.abspath(os.path.expanduser(given) if given.startswith("~") else given)
         self.url = self.root
+        self._folder = Path(self.root)
         self.prefix = system.joined(self.root, "")  # of the path of every name
         self.held: _disk.OpenFile | None = None
         """The folder itself while it is kept open: see :meth:`hold`."""
@@ -65,7 +66,8 @@ class FolderStore(Store):
             except FileExistsError:
                 if not replace:
                     raise
-                self._replace(name, self._draft_of(content), replace)
+                found = self._allow_replacing(name, replace)
+                replace_whole(self.root, self.prefix + name, content, found)
                 return
         self._publish(name, self._draft_of(content, durable=durable), replace)
 
@@ -78,12 +80,24 @@ class FolderStore(Store):
                     self.release()  # another folder may have the path by now
                     return CHANGED
                 return stamp if stamp.known else self.state()
-        if expected is not None and type(content) is bytes:  # a draft may have changed the folder itself
+        if expected is not None and type(content) is bytes:
             now = self.state()
             if now is None or not expected.is_unchanged(now):
                 return CHANGED
-        self._publish(name, self._draft_of(content, durable=durable), False)
-        return self.state()
+        draft = self._draft_of(content, durable=durable)
+        is_known = True  # whether nobody else saved since the state was the expected one
+        try:
+            if (
+                expected is not None
+            ):  # what took its time is put all the same, lest others that save keep it from that for ever
+                if durable:
+                    draft.finish()
+                now = self.state()
+                is_known = draft.has_hidden_name or (now is not None and expected.is_unchanged(now))
+            draft.publish_new(name)
+        finally:
+            draft.discard()
+        return self.state() if is_known else None
 
     def _draft_of(self, content: Content, *, durable: bool = False) -> FolderDraft | HookDraft:
         if type(content) is not bytes:
@@ -108,16 +122,37 @@ class FolderStore(Store):
     def _replace(self, name: str, draft: FolderDraft | HookDraft, replace: Replace) -> None:
         """Give *draft* the name *name* in place of what has it, unless *replace*, given what is there, raises an error."""
         try:
-            system.refuse_special(self.prefix + name)
-            if callable(replace):
-                try:
-                    with self.open(name) as there:
-                        replace(there)
-                except (FileNotFoundError, IsADirectoryError):
-                    pass  # nothing by now, or a link to nothing or to a folder
+            self._allow_replacing(name, replace)
             draft.publish_over(name)
         finally:
             draft.discard()
+
+    def _allow_replacing(self, name: str, replace: Replace) -> os.stat_result | None:
+        """Raise an error where *name* is no file, or where *replace*, given what is there, raises one.
+
+        :return: what is there
+        """
+        found = system.refuse_special(self.prefix + name)
+        if callable(replace):
+            there = self._former(name)
+            if there is not None:
+                try:
+                    replace(there)
+                finally:
+                    _close_after_reading(there)
+        return found
+
+    def _former(self, name: str) -> Source | None:
+        """Return the content of the file *name*; None where there is none by now, or a link to none."""
+        path = self.prefix + name
+        try:
+            return self.open(name)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.EINVAL and system.endless_kind(path):
+                return None  # a link to a pipe or a device
+            raise explained(error, "looking at the former result", path) from error
 
     def put_many(
         self, puts: Sequence[Put], outcomes: list[OSError | None] | None = None, /, *, durable: bool = False
@@ -178,7 +213,7 @@ class FolderStore(Store):
     def sync(self, names: Iterable[str], /) -> None:
         """Write the files *names*, and their names, through to the disk."""
         for name in names:
-            system.sync_file(self.prefix + name)
+            system.sync_all(self.prefix + name)
         system.sync_names(self.root)
 
     def delete(self, name: str, /) -> None:
@@ -220,7 +255,7 @@ class FolderStore(Store):
 
     def path(self, name: str, /) -> Path:
         """Return the path of *name*."""
-        return Path(self.prefix + name)
+        return self._folder / name
 
     def location(self, name: str, /) -> str:
         """Return the path of *name*."""
@@ -306,6 +341,14 @@ def open_file(path: str) -> Source:
     data = _disk.read_small(path, SMALL_BYTES, _buffer_pool)
     if data is not None:
         return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
+    return open_to_map(path)
+
+
+def open_to_map(path: str) -> FileSource:
+    """Return the content of the file *path*, of which nothing is read yet, so that it can be mapped into memory.
+
+    :raises OSError: there is none, or it is no regular file
+    """
     file = _disk.OpenFile(path, _READ)
     try:
         source = FileSource(file.fd, file)
@@ -316,6 +359,14 @@ def open_file(path: str) -> Source:
         file.close()
         raise
     return source
+
+
+def _close_after_reading(source: Source) -> None:
+    """Close *source*. Where the system fails at that, nothing is lost: all that was asked for was read."""
+    try:
+        source.close()
+    except OSError:
+        pass
 
 
 def _make_room(drafts: list[FolderDraft | HookDraft], puts: Sequence[Put]) -> bool:

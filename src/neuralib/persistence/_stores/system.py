@@ -191,6 +191,17 @@ def sync_file(path: str) -> None:
     _sync(path, how, "writing a result through to the disk")
 
 
+def sync_all(path: str) -> None:
+    """Write the file *path*, or the folder and all that is in it, through to the disk."""
+    if not os.path.isdir(path):
+        sync_file(path)
+        return
+    for folder, files in walked(path):
+        for file in files:
+            sync_file(f"{folder}/{file}")
+        sync_folder(folder)
+
+
 def sync_folder(path: str) -> os.stat_result | None:
     """Write the names in the folder *path* through to the disk (Windows does that by itself).
 

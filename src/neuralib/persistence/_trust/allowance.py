@@ -58,7 +58,7 @@ def largest_content(size_bytes: int) -> int:
 
 
 class AllowanceError(ValueError):
-    """A file takes more than it is allowed, or more memory than there is."""
+    """A file takes more than it is allowed."""
 
 
 class Allowance:

@@ -107,10 +107,8 @@ class Machine:
                 else:
                     account.left -= sys.getsizeof(arg)
                     self._stack.append(arg)
-        except (PersistenceError, ValueError, EOFError, OSError):
+        except (PersistenceError, ValueError, EOFError, OSError, MemoryError):
             raise
-        except MemoryError as error:
-            raise AllowanceError("there is not enough memory to read it") from error
         except (IndexError, StopIteration) as error:
             raise ValueError(f"its instruction {code:#x} finds no value to work on") from error
         except Exception as error:  # of a function of the table, or a class, that got what it does not take
@@ -480,7 +478,7 @@ class Machine:
             base, state = arguments
             of_tuple = class_of(base, {"builtins.tuple"}) and type(state) is tuple
             if of_tuple or state is None:
-                return self._instance(kind, state if of_tuple else ())
+                return self._instance(kind, state if of_tuple and state is not None else ())
         if name == "copyreg.__newobj__":
             return self._instance(kind, tuple(map(self.value, arguments)))
         if name == "builtins.getattr" and issubclass(kind, enum.Enum) and len(arguments) == 1:
@@ -494,15 +492,16 @@ class Machine:
         """Return a new object of the admitted class *kind*: without its state, and without calling what makes one of *arguments*."""
         if issubclass(kind, enum.Enum):
             return self._member(kind, arguments)
+        named: Any = kind
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-            if len(arguments) != len(kind._fields):
+            if len(arguments) != len(named._fields):
                 raise ValueError(f"it makes a {kind.__qualname__} of {len(arguments)} values")
-            made = tuple.__new__(kind, arguments)
+            made: Any = tuple.__new__(named, arguments)
             self._values(arguments, made)
             return made
         if arguments:
             raise UntrustedTypeError("", f"a {kind.__module__}.{kind.__qualname__} that is made of arguments")
-        return kind.__new__(kind)
+        return named.__new__(named)
 
     def _member(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
         if len(arguments) != 1:

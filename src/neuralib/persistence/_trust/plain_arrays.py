@@ -87,7 +87,7 @@ class _DType(Settled):
     def __init__(self, base: Any, *, of_records: bool = False) -> None:
         self.base, self.of_records = base, of_records
 
-    def built(self, _: Allowance, state: Any) -> Any:
+    def built(self, account: Allowance, state: Any) -> Any:
         import numpy as np
 
         if type(state) is not tuple or not 8 <= len(state) <= 9:

@@ -182,7 +182,7 @@ def _fraction(account: Allowance, *values: Any) -> Any:
 class _Uuid(Unbuilt):
     type_name = "uuid.UUID"
 
-    def built(self, _: Allowance, state: Any) -> Any:
+    def built(self, account: Allowance, state: Any) -> Any:
         from uuid import UUID
 
         if type(state) is not dict or type(state.get("int")) is not int:

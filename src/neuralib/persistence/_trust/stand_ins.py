@@ -132,9 +132,9 @@ def _head(
             raise wrong("an array")
     elif data is not None:
         raise wrong("an array")
-    small = keep and isinstance(data, (bytes, bytearray)) and size <= _LARGEST_PREVIEW
-    account.spend(len(name) + (size if small else 0))
-    found = ArrayHead(shape, name, size, "F" if order == "F" else "C", bytes(data) if small else None)
+    kept = bytes(data) if keep and isinstance(data, (bytes, bytearray)) and size <= _LARGEST_PREVIEW else None
+    account.spend(len(name) + (size if kept is not None else 0))
+    found = ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
     found.place = data.place if isinstance(data, ObjectHead) else None
     return found
 

@@ -1,0 +1,72 @@
+"""Numbered saves into one folder by one handler: 1,000 series in turn, against one series."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cases.common import KEYS, PART, fields, pickle_handler, save_each, scaled, side, small_class
+
+LOOP = 100_000
+SERIES = 1_000
+OTHERS = 27_000
+
+
+def results_in_turn(cls: Any, series: int, count: int, start: int = 0) -> list[Any]:
+    """Return *count* results without a number, each of the series after that of the one before."""
+    values = fields()
+    results = []
+    for number in range(start, start + count):
+        result = cls(f"S{number % series:03d}", *KEYS[1:], None)
+        result.weights = values["weights"]
+        result.score = values["score"]
+        results.append(result)
+    return results
+
+
+def folder_among(folder: Path, others: int) -> Path:
+    """Make *folder* with so many other files in it, all links to one of them."""
+    folder.mkdir()
+    for number in range(others):
+        if number == 0:
+            (folder / "cache-Other-0.pkl").write_bytes(b"another result")
+        else:
+            os.link(folder / "cache-Other-0.pkl", folder / f"cache-Other-{number}.pkl")
+    return folder
+
+
+def saves(folder: Path, series: int, others: int = 0, loop: int = LOOP) -> Any:
+    """Batches of ``PART`` saves that make up loops, each loop by one handler into a folder of its own; one part to warm up first."""
+    cls = small_class()
+    for number in itertools.count():
+        save = pickle_handler(cls, folder_among(folder / str(number), others)).save_persistence
+        for start in range(0, loop if number else PART, PART):
+            yield partial(save_each, results_in_turn(cls, series, PART, start), save)
+
+
+def batches(folder: Path, series: int, others: int) -> Any:
+    """Batches that are one call of ``save_all`` each, into a folder of its own; a small one to warm up first."""
+    cls = small_class()
+
+    def save_all(handler: Any, results: list[Any]) -> int:
+        handler.save_all(results)
+        return len(results)
+
+    for number in itertools.count():
+        handler = pickle_handler(cls, folder_among(folder / str(number), others))
+        count = scaled(LOOP, at_least=2 * SERIES) if number else PART
+        yield partial(save_all, handler, results_in_turn(cls, series, count))
+
+
+def cases_of(prepare: Any, name: str) -> None:
+    """Register both sides of two cases: in a folder of its own, and among other files."""
+    for others, place in ((0, ""), (OTHERS, f" among {OTHERS} files")):
+        for series, called in ((SERIES, f"{SERIES} series"), (1, "one series")):
+            side(name + place, called)(partial(prepare, series=series, others=others))
+
+
+cases_of(saves, "save in turn")
+cases_of(batches, "save_all in turn")
