@@ -113,6 +113,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(.*\.)?[A-Z]"),
     ("py:obj", r".*\.[A-Z]"),
     ("py:class", r"(neuralib\.persistence\.)?_.*"),
+    ("py:class", r"FolderDraft|Moment"),
     ("py:class", r"Card|Unpickle|Buffer|PurePath"),  # of type checkers alone
 ]
 
