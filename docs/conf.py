@@ -114,6 +114,7 @@ nitpick_ignore_regex = [
     ("py:obj", r".*\.[A-Z]"),
     ("py:class", r"(neuralib\.persistence\.)?_.*"),
     ("py:class", r"FolderDraft|Moment"),
+    ("py:class", r"Card|Unpickle|Buffer|PurePath"),  # of type checkers alone
 ]
 
 

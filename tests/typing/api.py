@@ -6,7 +6,7 @@ as unused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
@@ -39,6 +39,9 @@ from neuralib.persistence import (
     save,
 )
 from neuralib.persistence.cli_persistence import BatchReport, Failure, PersistenceOptions, get_options_and_cache
+from neuralib.persistence.codecs import Codec, PickleCodec, Sink, ZstdCodec
+from neuralib.persistence.stores import BytesSource, Content, FolderStore, MemoryStore, Replace, Source, Stat, Store
+from neuralib.persistence.testing import check_codec, check_store
 from neuralib.persistence.validator import ETLConcatable, attributes_validate
 
 T = TypeVar("T")
@@ -190,6 +193,55 @@ class JsonHandler(FileHandler[T]):
 
     def _read(self, file: BinaryIO) -> Any:
         return file.read()
+
+
+class OneResultStore(Store):
+    """A store of one's own, with what it must have."""
+
+    url = "one://"
+
+    def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
+        if callable(replace):
+            replace(BytesSource(b""))
+
+    def open(self, name: str, /) -> Source:
+        return BytesSource(b"")
+
+    def names(self, prefix: str = "", /) -> list[str]:
+        return []
+
+    def stat(self, name: str, /) -> Stat:
+        return Stat(0, 0.0)
+
+    def delete(self, name: str, /) -> None:
+        raise FileNotFoundError(name)
+
+
+class TextCodec(Codec):
+    """A codec of one's own, with what it must have."""
+
+    suffix = ".txt"
+
+    def encode(self, fields: Mapping[str, Any], target: Sink, /) -> None:
+        target.write(repr(dict(fields)).encode())
+
+    def decode(self, source: Source, /, *, trust: Any = None, mmap_mode: str | None = None) -> dict[str, Any]:
+        return {"text": source.read()}
+
+
+def uses_stores() -> None:
+    """A handler takes a folder or a store, and a format."""
+    for place in ("results", Path("results"), FolderStore("results"), MemoryStore(), OneResultStore()):
+        assert_type(PickleHandler(Shuffle, place).load_persistence(Shuffle("A00")), Shuffle)
+    handler = FileHandler(Shuffle, MemoryStore(), codec=TextCodec())
+    assert_type(handler.store, Store)
+    FileHandler(Shuffle, "results", codec=ZstdCodec(compression=3))
+    PickleHandler(Shuffle, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    check_store(MemoryStore)
+    check_store(lambda: FolderStore("results"))
+    check_store(MemoryStore())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    check_codec(PickleCodec())
+    check_codec(TextCodec(), fields={"text": "x"})
 
 
 class OwnHandler(PersistenceHandler[Shuffle]):

@@ -25,7 +25,8 @@ class Head(NamedTuple):
     """What is in a file, without its large arrays: see :meth:`Codec.head`."""
 
     fields: dict[str, Any]
-    """By name: values; for what was not read, :class:`ArrayHead` and :class:`ObjectHead`."""
+    """By name: values; for what was not read, :class:`~neuralib.persistence.ArrayHead` and
+    :class:`~neuralib.persistence.ObjectHead`."""
     card: Card | None = None
     """What the file says of itself."""
     type_name: str | None = None
