@@ -106,3 +106,7 @@ class Codec(abc.ABC):
     def load(self, source: Source, trust: Unpickle | None, mmap_mode: str | None) -> Decoded:
         """Return what *source* holds, and its card."""
         return Decoded(self.decode(source, trust=trust, mmap_mode=mmap_mode), None)
+
+    def verify(self, source: Source, trust: Unpickle | None) -> bool:
+        """Check *source*: see :meth:`check`; without trust, within the bounds of what would be loaded."""
+        return self.check(source)

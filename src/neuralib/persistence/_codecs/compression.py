@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._bytes.sources import Sink, Source
 
-_PIECE = 1 << 20  # bytes that are read, and made, at a time
+_READ = 1 << 18  # bytes that are read at a time
+_PIECE = 1 << 20  # bytes that are made at a time
 _FED = 1 << 14  # bytes that are given to a decompressor at a time: what is left of them is copied for each part
 _TAIL = 1 << 15  # bytes at the end of a file in which its last part is looked for
 _MOST_TRIES = 16
@@ -152,7 +153,7 @@ def _fed(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def pieces_of(source: Source) -> Iterator[bytes]:
     """Yield the content of *source*, not too much of it at once."""
     at = 0
-    while piece := source.read_at(_PIECE, at):
+    while piece := source.read_at(_READ, at):
         yield piece
         at += len(piece)
 

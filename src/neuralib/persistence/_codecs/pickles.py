@@ -167,12 +167,17 @@ class PickleCodec(Codec):
 
     def check(self, source: Source, /) -> bool:
         """Read *source* to its end; return whether a checksum says that it is what was saved."""
+        return self.verify(source, None)
+
+    def verify(self, source: Source, trust: Unpickle | None) -> bool:
+        """Check *source*, piece by piece: however large its content is where it is trusted."""
         compression = compression_of(source.read_at(4, 0))
         if compression is None:
             return framed_reader.check_source(source)
         size = 0
         last = b""
-        for piece in content_parts(compression, pieces_of(source), largest_content(source.size)):
+        most = None if trust is None else largest_content(source.size)
+        for piece in content_parts(compression, pieces_of(source), most):
             size += len(piece)
             last = (last + piece)[-frames.END_BYTES :]
         frames.end_of(last, size)  # which must not be damaged
@@ -329,7 +334,10 @@ def _head_of(tape: Any, sizes: Iterable[int], wanted: frozenset[str] | None, car
 
     :raises NoFieldsError: it holds no dict of fields, and no result
     """
-    root, fields, complete = outline(tape, sizes, wanted)
+    unused = iter(sizes)
+    root, fields, complete = outline(tape, unused, wanted)
+    if complete and next(unused, None) is not None:
+        raise ValueError(framed_reader.ARRAY_IN_VALUE)
     type_name: str | None = None
     if isinstance(root, ObjectHead) and root.arguments is not None:
         fields, type_name = (root.fields if complete else fields), root.type_name

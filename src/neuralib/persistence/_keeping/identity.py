@@ -70,7 +70,11 @@ def is_same_class(mine: Card, theirs: Card) -> bool:
 def refuse_other_class(mine: Card, theirs: Card | None, path: str) -> None:
     """Raise an error where the file at *path* has the card *theirs*, which is of another class.
 
+    A card without a class says nothing: a codec by itself writes one.
+
     :raises OtherClassError: with the fields of both
     """
-    if theirs is not None and theirs is not mine and not is_same_class(mine, theirs):
+    if theirs is None or theirs is mine or not theirs.qualname:
+        return
+    if not is_same_class(mine, theirs):
         raise OtherClassError(mine.class_name, path, theirs.class_name, tuple(mine.fields), tuple(theirs.fields))

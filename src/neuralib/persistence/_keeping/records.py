@@ -91,7 +91,7 @@ class CodecRecords(Generic[T]):
         :raises OtherClassError: it is of another class
         """
         try:
-            with store.open(name) as source:
+            with store.open(name) if self._mmap_mode is None else store.open_to_map(name) as source:
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
@@ -112,7 +112,7 @@ class CodecRecords(Generic[T]):
     def fields(self, store: Store, name: str, names: Collection[str] | None, /) -> dict[str, Any]:
         """Return fields of the result under *name*: a small one is loaded whole, of a large one the head is read."""
         try:
-            with store.open(name) as source:
+            with store.open(name) if self._mmap_mode is None else store.open_to_map(name) as source:
                 if names is not None and source.size >= _SMALL_BYTES:
                     head = self.codec.head(source, names)
                     if not any(isinstance(head.fields.get(each), ObjectHead) for each in names):
@@ -144,7 +144,7 @@ class CodecRecords(Generic[T]):
         """Read the content under *name* to its end."""
         try:
             with store.open(name) as source:
-                return self.codec.check(source)
+                return self.codec.verify(source, self._trust)
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
 

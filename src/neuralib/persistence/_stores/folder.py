@@ -218,6 +218,10 @@ class FolderStore(Store):
         """Return the content of the file *name*."""
         return open_file(self.prefix + name)
 
+    def open_to_map(self, name: str, /) -> Source:
+        """Return the content of the file *name*: read already where it is too small to be mapped, else as an open file."""
+        return open_file(self.prefix + name, to_map=True)
+
     def path(self, name: str, /) -> Path:
         """Return the path of *name*."""
         return Path(self.prefix + name)
@@ -298,12 +302,13 @@ class FolderStore(Store):
         return swept
 
 
-def open_file(path: str) -> Source:
+def open_file(path: str, *, to_map: bool = False) -> Source:
     """Return the content of the file *path*: read already where it is small.
 
+    :param to_map: let it be an open file from :data:`SMALL_BYTES` on
     :raises OSError: there is none, it can't be read, or it is no regular file
     """
-    data = _disk.read_small(path, SMALL_BYTES, _buffer_pool)
+    data = _disk.read_small(path, SMALL_BYTES, None if to_map else _buffer_pool)
     if data is not None:
         return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
     file = _disk.OpenFile(path, _READ)
