@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from neuralib.persistence import _pickling
@@ -304,12 +305,14 @@ class _Nowhere:
 
 
 def _compressed_head(compression: Compression, source: Source, wanted: frozenset[str] | None) -> Head:
-    if source.size < frames.AT_ONCE:
-        content = decompressed(compression, source, largest_content(source.size))
-        card = framed_reader.checked_card(content)
-        return _head_of(content, (), wanted, card)._replace(compressed=True)
-    card = _card_of_last_part(compression, source)
     parts = content_parts(compression, pieces_of(source), largest_content(source.size))
+    if source.size < frames.AT_ONCE:
+        begun = list(itertools.islice(parts, 2))
+        if len(begun) < 2:
+            content = b"".join(begun)
+            return _head_of(content, (), wanted, framed_reader.checked_card(content))._replace(compressed=True)
+        parts = itertools.chain(begun, parts)  # it is much larger than its file
+    card = _card_of_last_part(compression, source)
     with io.BufferedReader(ContentFile(parts)) as file:
         return _head_of(file, (), wanted, card)._replace(compressed=True)
 
