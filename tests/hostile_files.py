@@ -22,14 +22,19 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from neuralib.persistence import PersistenceError
+from neuralib.persistence._bytes.sources import BytesSource, FileSource
 from neuralib.persistence._codecs import framed_reader, frames
-from neuralib.persistence._handlers import pickles
-from neuralib.persistence._trust import allowance, untrusted
+from neuralib.persistence._codecs.arrays import pickler
+from neuralib.persistence._codecs.card import ArrayPlace, Card, parse_card, with_arrays
+from neuralib.persistence._codecs.pickles import NoFieldsError, PickleCodec
+from neuralib.persistence._stores.base import MemoryDraft
+from neuralib.persistence._trust import untrusted
 from neuralib.persistence._trust.outline import outline
 
 # What a reader may raise on bytes: whoever calls it names the file in an error of the library's.
 ALLOWED = (PersistenceError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError, struct.error)
-WAYS = ["pickle", "vouched", "whole", "hopped", "mapped", "mapped to write", "checked", "compressed", "head"]
+WAYS = ["pickle", "vouched", "whole", "hopped", "mapped", "mapped to write", "checked", "compressed", "head",
+        "vouched head"]  # fmt: skip
 
 
 class Colour(enum.Enum):
@@ -79,37 +84,63 @@ def real_pickles() -> list[bytes]:
 
 def _ours(value: Any) -> bytes:
     target = BytesIO()
-    pickles.pickler(target).dump(value)
+    pickler(target).dump(value)
     return target.getvalue()
 
 
-class _Draft:
-    def __init__(self) -> None:
-        self.content = bytearray()
+CARD = Card("", "", "", "-", (), {}).to_bytes()
 
-    def write(self, data: Any) -> None:
-        self.content += data
 
-    def reserve(self, size: int) -> None:
-        pass
+def file_with_large_array(size: int = 70_000) -> bytes:
+    """A file that has its array between the frames, with its card and end."""
+    draft = MemoryDraft()
+    writer = frames.PickleWriter(draft, CARD)
+    pickler(writer).dump({"a": 1, "data": np.zeros(size, "u1"), "b": "x"})
+    writer.finish()
+    return draft.content()
 
 
 def with_large_array(size: int = 70_000) -> bytes:
-    """A file that has its array between the frames, without its trailer."""
-    draft = _Draft()
-    writer = frames.PickleWriter(draft)  # type: ignore[arg-type]
-    pickles.pickler(writer).dump({"a": 1, "data": np.zeros(size, "u1"), "b": "x"})
-    writer.finish()
-    return bytes(draft.content[:-24])
+    """The pickle of such a file, alone."""
+    content = file_with_large_array(size)
+    return content[: frames.lengths_of(content)[0]]
 
 
-def vouched(content: bytes) -> bytes:
-    """Return *content* with a trailer by which every change looks intended, where the checksum of its arrays is too."""
-    try:
-        _, _, structure = framed_reader._structure_of(memoryview(content))
-    except ALLOWED:
-        structure = 0
-    return content + frames.TRAILER.pack(frames.MAGIC, len(content), zlib.crc32(content), structure)
+def card_of(content: bytes) -> Card:
+    """Return what the card of the file *content* says."""
+    pickle_bytes, card_bytes = frames.lengths_of(content)
+    return parse_card(content[pickle_bytes : pickle_bytes + card_bytes], pickle_bytes)
+
+
+def places_in(content: bytes) -> list[ArrayPlace]:
+    """Return where the pickle *content* seems to announce large arrays that are aligned, whatever they are a part of."""
+    places: list[ArrayPlace] = []
+    for found in re.finditer(rb"C(.)(\0*)0([\x96\x8e])(.{8})", content, re.DOTALL):
+        size = int.from_bytes(found[4], "little")
+        after = places[-1].end if places else 0
+        if found[1][0] == len(found[2]) and after <= found.start() and found.end() + size < len(content):
+            places.append(ArrayPlace(found.start(), found.end(), size, found[3] == b"\x96", (size,), "|u1"))
+    return places
+
+
+def vouched(content: bytes, places: list[ArrayPlace] | None = None) -> bytes:
+    """Return *content* with a card and an end by which every change looks intended.
+
+    :param places: of large arrays, by default those that seem to be there
+    """
+    places = places_in(content) if places is None else places
+    return with_end(content, with_arrays(CARD, places) if places else CARD, places)
+
+
+def with_end(content: bytes, card: bytes, places: list[ArrayPlace] | None = None) -> bytes:
+    """Return a file of the pickle *content* and *card*, with the checksums that fit them."""
+    tail = card + frames._MARK.pack(frames.MAGIC, len(content), len(card))
+    rest, at = b"", 0
+    for place in places or []:
+        rest += content[at : place.start]
+        at = place.end
+    rest += content[at:]
+    return content + tail + frames._SUMS.pack(zlib.crc32(content + tail), zlib.crc32(rest + tail))
 
 
 def read_somehow(way: int, data: bytes) -> Any:
@@ -154,19 +185,31 @@ def _read(kind: str, data: bytes) -> Any:
     if kind == "head":
         repr(outline(BytesIO(data)))
         return None
-    if kind == "compressed":
-        return READER(pickles._decompressed(data, allowance.largest_content(len(data))), (), len(data))
-    if kind in {"vouched", "whole"}:
-        return framed_reader.read_bytes(vouched(data) if kind == "vouched" else data, READER)
-    fd = _open_file(vouched(data))
-    try:
+    codec = PickleCodec()
+    if kind in {"compressed", "whole"}:
+        return codec.load(BytesSource(data), READER).root
+    if kind == "vouched":
+        return codec.load(BytesSource(vouched(data)), READER).root
+    if kind == "vouched head":
+        try:
+            repr(codec.head(BytesSource(vouched(data))))
+        except NoFieldsError:
+            pass  # a list, or whatever else is no dict of fields
+        return None
+    with FileSource(fd := _open_file(vouched(data)), _Closing(fd)) as source:
         if kind == "hopped":
-            return framed_reader.read_file(fd, READER)
+            return framed_reader.read_source(source, READER).root
         if kind == "checked":
-            return framed_reader.check_file(fd)
-        return framed_reader.map_file(fd, "r" if kind == "mapped" else "c", READER)
-    finally:
-        os.close(fd)
+            return framed_reader.check_source(source)
+        return framed_reader.map_source(source, "r" if kind == "mapped" else "c", READER).root
+
+
+class _Closing:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 def _open_file(data: bytes) -> int:

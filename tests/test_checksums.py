@@ -13,9 +13,10 @@ from hypothesis import given, strategies as st
 from zlib_ng import zlib_ng
 
 from neuralib.persistence._bytes import checksums, pread
+from neuralib.persistence._stores.folder import FolderStore
 
 PIECE = checksums._PIECE
-needs_parts = pytest.mark.skipif(checksums.BY_PARTS is None, reason="this system can't read at a place")
+needs_parts = pytest.mark.skipif(not hasattr(os, "preadv"), reason="this system can't read at a place")
 
 
 @pytest.fixture
@@ -58,19 +59,19 @@ def test_checksums_of_parts_give_that_of_the_whole(first, second):
 def test_a_checksum_aside_is_that_of_the_pieces_in_order():
     """The thread takes them as they come."""
     pieces = [os.urandom(1000) for _ in range(50)]
-    aside = checksums.Aside(zlib.crc32(b"before"))
+    background = checksums.BackgroundCrc(zlib.crc32(b"before"))
     for it in pieces:
-        aside.add(it)
-    assert aside.result() == zlib.crc32(b"before" + b"".join(pieces))
+        background.add(it)
+    assert background.result() == zlib.crc32(b"before" + b"".join(pieces))
 
 
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"head" + os.urandom(4 * PIECE + 12_345))
-    fd = os.open(path, os.O_RDONLY)
-    yield fd, path.read_bytes()
-    os.close(fd)
+    with FolderStore(tmp_path).open("file") as source:
+        assert source.parallel() == hasattr(os, "preadv")
+        yield source, path.read_bytes()
 
 
 @needs_parts
@@ -78,11 +79,11 @@ def file(tmp_path):
 def test_parts_are_the_file(file, monkeypatch, processors):
     """However many processors read, from wherever."""
     monkeypatch.setattr(checksums, "_processors", lambda: processors)
-    fd, data = file
+    source, data = file
     before = _thread._count()
     for size in (1, PIECE, 2 * PIECE + 7, len(data) - 4):
         target = bytearray(size)
-        found = checksums.read_by_parts(fd, memoryview(target), 4, zlib.crc32(b"head"))
+        found = checksums.read_by_parts(source, memoryview(target), 4, zlib.crc32(b"head"))
         assert target == data[4 : 4 + size]
         assert found == zlib.crc32(data[: 4 + size])
     assert threads_end(before)
@@ -93,10 +94,10 @@ def test_parts_are_the_file(file, monkeypatch, processors):
 def test_a_file_that_ends_early_is_an_error(file, monkeypatch, processors):
     """In whichever part it ends."""
     monkeypatch.setattr(checksums, "_processors", lambda: processors)
-    fd, data = file
+    source, data = file
     for more in (1, PIECE, 20 * PIECE):
         with pytest.raises(EOFError, match="too early"):
-            checksums.read_by_parts(fd, memoryview(bytearray(len(data) + more)), 0, 0)
+            checksums.read_by_parts(source, memoryview(bytearray(len(data) + more)), 0, 0)
 
 
 @needs_parts
@@ -104,7 +105,7 @@ def test_a_file_that_ends_early_is_an_error(file, monkeypatch, processors):
 def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
     """An error of the disk, or Ctrl-C, in any part is raised when nobody reads any more."""
     monkeypatch.setattr(checksums, "_processors", lambda: 4)
-    fd, data = file
+    source, data = file
     real, turn = pread._preadv, [0]
     before = _thread._count()
     lock = threading.Lock()
@@ -118,5 +119,5 @@ def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
 
     monkeypatch.setattr(pread, "_preadv", fails)
     with pytest.raises((OSError, KeyboardInterrupt)):
-        checksums.read_by_parts(fd, memoryview(bytearray(len(data))), 0, 0)
+        checksums.read_by_parts(source, memoryview(bytearray(len(data))), 0, 0)
     assert threads_end(before)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import struct
+import subprocess
 import sys
 import zlib
 
@@ -13,7 +15,15 @@ import pages
 import pytest
 import test_golden
 
-from neuralib.persistence import GzipHandler, PickleHandler, as_dict, autoinc_field, field, persistence_class
+from neuralib.persistence import (
+    GzipHandler,
+    PickleHandler,
+    ZstdHandler,
+    as_dict,
+    autoinc_field,
+    field,
+    persistence_class,
+)
 from neuralib.persistence._equality import same_value
 
 READER = pages.ROOT / "docs" / "read_result.py"
@@ -91,42 +101,78 @@ def test_the_reader_reads_files_of_the_earlier_implementation(reader, folder, en
 
 
 def test_the_reader_finds_damage(tmp_path, reader):
-    """By the trailer alone."""
+    """By the end alone."""
     handler = PickleHandler(Shuffle, tmp_path)
     result = Shuffle("A00")
     result.weights = np.arange(LARGE)
     handler.save_persistence(result)
     path = handler.filepath(result)
     good = path.read_bytes()
-    for at in range(0, len(good) - 24, 997):
+    pickle_bytes, _ = struct.unpack("<QI", good[-20:-8])
+    for at in [*range(0, pickle_bytes, 997), *range(pickle_bytes, len(good) - 28), *range(len(good) - 20, len(good))]:
         path.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
         with pytest.raises(ValueError, match="damaged"):
             reader.read_result(path)
 
 
-def test_the_trailer_is_as_specified(tmp_path):
-    """Magic, length, the checksum of all, and the checksum of all but the memory of large arrays."""
+def test_card_and_end_are_as_specified(tmp_path):
+    """Magic, lengths, the checksum of all, and the checksum of all but the memory of the arrays of which the card tells."""
     handler = PickleHandler(Shuffle, tmp_path)
     result = Shuffle("A00")
-    arrays = result.weights = [np.arange(LARGE), np.arange(LARGE, dtype=np.int16), np.arange(LARGE) + 0.5]
+    arrays = result.weights = [np.arange(LARGE), np.arange(100, dtype=np.int16), np.arange(LARGE) + 0.5]
     handler.save_persistence(result)
     data = handler.filepath(result).read_bytes()
-    magic, length, whole, structure = struct.unpack("<8sQII", data[-24:])
+    magic, pickle_bytes, card_bytes, whole, structure = struct.unpack("<8sQIII", data[-28:])
     assert magic == b"\x89NLP\r\n\x1a\n"
-    assert length == len(data) - 24
-    assert whole == zlib.crc32(data[:length])
-    rest = data[:length]
-    for it in arrays[::2]:
-        at = data.index(it.tobytes())
-        assert at % 64 == 0
-        assert data[at - 9 : at] == b"\x96" + struct.pack("<Q", it.nbytes)
-        assert re.search(rb"C(.)(\0*)0$", data[: at - 9], re.DOTALL)
-        rest = rest.replace(it.tobytes(), b"")
+    assert pickle_bytes + card_bytes == len(data) - 28
+    assert data[pickle_bytes - 1 : pickle_bytes + 1] == b".{"
+    assert whole == zlib.crc32(data[:-8])
+    rest = data[:-8]
+    card = json.loads(data[pickle_bytes:-28])
+    places = card.pop("arrays")
+    for (begin, start, size, writable, shape, dtype), array in zip(places, arrays[::2], strict=True):
+        assert data[start : start + size] == array.tobytes()
+        assert start % 64 == 0
+        filling = start - begin - 12
+        assert data[begin:start] == b"C%c%b0\x96" % (filling, bytes(filling)) + struct.pack("<Q", array.nbytes)
+        assert (writable, tuple(shape), dtype) == (1, array.shape, array.dtype.str)
+        rest = rest.replace(array.tobytes(), b"")
     assert structure == zlib.crc32(rest)
+    assert card == {
+        "class": [__name__, "Shuffle"],
+        "name": "Shuffle",
+        "splitter": "-",
+        "keys": [["animal", ""], ["run", "#"]],
+        "fields": {"animal": "str", "run": "int", "weights": "object"},
+        "key_names": ["animal", "run"],
+        "numbered": "run",
+    }
+
+
+@pytest.mark.parametrize("handler_class", [GzipHandler, ZstdHandler])
+def test_compressed_files_hold_the_very_same_bytes(tmp_path, reader, handler_class):
+    """Small and large."""
+    if handler_class is ZstdHandler:
+        pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    for weights in (1, [np.arange(LARGE), np.arange(LARGE) + 0.5]):
+        result = Shuffle("A00")
+        result.run, result.weights = 3, weights
+        for kind in (PickleHandler, handler_class):
+            kind(Shuffle, tmp_path).save_persistence(result)
+        plain, compressed = (kind(Shuffle, tmp_path).filepath(result) for kind in (PickleHandler, handler_class))
+        assert reader.content_of(compressed) == plain.read_bytes()
+
+
+def test_the_reader_tells_of_class_keys_and_units(tmp_path):
+    """As a program too."""
+    path = test_golden.OURS / "cache-Session-A00-RED-#0.pkl"
+    done = subprocess.run([sys.executable, str(READER), str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[:2] == ["class: write_golden.Session", "animal (key): 'A00'"]
+    assert "rate: 30.5 Hz" in done.stdout.splitlines()
 
 
 def test_the_reader_uses_neither_pickle_nor_this_package():
     """Else it would show nothing."""
     imported = set(re.findall(r"^(?:import|from) (\w+)", READER.read_text(), re.MULTILINE))
-    assert imported <= {"gzip", "struct", "sys", "zlib", "numpy"}
+    assert imported <= {"gzip", "json", "struct", "sys", "zlib", "numpy"}
     assert imported <= {*sys.stdlib_module_names, "numpy"}

@@ -1,13 +1,15 @@
-"""Files that the earlier implementation wrote load with exactly the values that it wrote."""
+"""Files that the earlier implementation wrote, and this one, load with exactly the values that were written."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import write_golden
 from legacy_classes import Session
 
 from neuralib.persistence import (
@@ -18,9 +20,12 @@ from neuralib.persistence import (
     field,
     missing,
     persistence_class,
+    read_head,
+    results_equal,
 )
 
 FOLDER = Path(__file__).parent / "golden" / "upstream"
+OURS = Path(__file__).parent / "golden" / "ours-1"
 ENTRIES = [
     (folder.parent, entry)
     for folder in sorted(FOLDER.glob("*/manifest.json"))
@@ -92,3 +97,43 @@ def test_golden_folder_is_found_whole(folder):
         result.version for _, result in PickleHandler(Shuffle, FOLDER / folder).load_all(region="RSC", bins=missing)
     ]
     assert found == [0, 1, 2]
+
+
+# ------------------------------------------------------------------------------------------ of this implementation
+
+
+def needs_zstd(ext: str) -> None:
+    if ext.endswith(".zst"):
+        pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+
+
+def test_all_golden_files_of_this_version_are_there():
+    """Two results by each handler."""
+    names = {
+        f"cache-Session-A00-RED-#{number}{ext}" for number in write_golden.CONTENTS for ext in write_golden.HANDLERS
+    }
+    assert {path.name for path in OURS.iterdir()} == names
+    assert len(names) == 6
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
+@pytest.mark.parametrize("number", write_golden.CONTENTS)
+@pytest.mark.parametrize("ext", write_golden.HANDLERS)
+def test_golden_file_of_this_version_is_read_in_every_way(ext, number, trusted):
+    """Loaded by its keys, mapped, looked at, checked."""
+    needs_zstd(ext)
+    wanted = write_golden.session(number)
+    handler = write_golden.HANDLERS[ext](write_golden.Session, OURS, trusted=trusted)
+    assert results_equal(handler.load_persistence(wanted), wanted)
+    path = handler.filepath(wanted)
+    if ext == ".pkl":
+        mapping = PickleHandler(write_golden.Session, OURS, trusted=trusted, mmap_mode="r")
+        assert results_equal(mapping.load_persistence(wanted), wanted)
+    assert [(check.problem, check.checksummed) for check in handler.verify(path)] == [(None, True)]
+    head = read_head(path)
+    assert (head.complete, head.compressed) == (True, ext != ".pkl")
+    assert head.card is not None
+    assert head.card.class_name == "write_golden:Session"
+    assert head.card.keys == (("animal", ""), ("colour", ""), ("run", "#"))
+    assert (head.card.units, head.card.numbered, head.card.function_keys) == ({"rate": "Hz"}, "run", ("colour",))
+    assert [place.dtype for place in head.card.arrays] == (["<f8", "|u1"] if number else [])

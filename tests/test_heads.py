@@ -34,6 +34,7 @@ from neuralib.persistence import (
     read_head,
     results_equal,
 )
+from neuralib.persistence._codecs import frames
 from neuralib.persistence._equality import same_value
 
 
@@ -261,7 +262,8 @@ def test_damage_shows(tmp_path, handler):
     """Cuts at any place, and what is empty, missing or something else."""
     path = saved(tmp_path, handler, data=np.arange(10))
     content = path.read_bytes()
-    for size in range(0, len(content) - 30, 7):
+    pickled = len(content) - 30 if handler is GzipHandler else frames.lengths_of(content)[0]  # then nothing is lost
+    for size in range(0, pickled, 7):
         path.write_bytes(content[:size])
         with pytest.raises(CorruptResultError, match=r"cache-Pair"):
             read_head(path)

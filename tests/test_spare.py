@@ -10,7 +10,8 @@ import pytest
 from checks import Pair, filled
 
 from neuralib.persistence import CorruptResultError, GzipHandler, PickleHandler, _disk, missing
-from neuralib.persistence._handlers import pickles
+from neuralib.persistence._bytes.sources import PooledSource
+from neuralib.persistence._stores import folder
 
 SIZE = 100_000  # bytes
 
@@ -18,9 +19,8 @@ SIZE = 100_000  # bytes
 @pytest.fixture(autouse=True)
 def spare(monkeypatch):
     """The pieces of memory, none at first."""
-    monkeypatch.setattr(pickles, "_SPARE", [])
-    monkeypatch.setattr(PickleHandler, "_spare", pickles._SPARE)
-    return pickles._SPARE
+    monkeypatch.setattr(folder, "_buffer_pool", [])
+    return folder._buffer_pool
 
 
 def contents(n):
@@ -110,7 +110,7 @@ def test_threads_do_not_share_what_they_read_into(tmp_path, spare):
     for it in threads:
         it.join()
     assert not wrong
-    assert 1 <= len(spare) <= pickles._MOST_SPARE
+    assert 1 <= len(spare) <= PooledSource._MOST_POOLED
 
 
 def test_memory_comes_back_where_the_file_is_damaged(tmp_path, spare):
@@ -127,13 +127,40 @@ def test_memory_comes_back_where_the_file_is_damaged(tmp_path, spare):
         assert len(spare) == 1
 
 
-@pytest.mark.parametrize("options", [{"trusted": False}, {"mmap_mode": "r"}])
-def test_what_refers_to_the_file_is_not_read_so(tmp_path, spare, options):
-    """Mapped arrays are the file; the reader without trust is not written for memory that changes."""
+def test_what_refers_to_the_file_is_not_read_so(tmp_path, spare):
+    """Mapped arrays are the file."""
     PickleHandler(Pair, tmp_path).save_persistence(filled(Pair(1, 0), data=np.arange(20_000)))
-    handler = PickleHandler(Pair, tmp_path, **options)
+    handler = PickleHandler(Pair, tmp_path, mmap_mode="r")
     assert (handler.load_persistence(Pair(1, 0)).data == np.arange(20_000)).all()
     assert not spare
+
+
+@pytest.mark.parametrize("kind", sorted(set(contents(0)) - {"large number"}))
+def test_nothing_that_is_read_without_trust_refers_to_it(tmp_path, spare, kind):
+    """Whichever of the values it is, in our own files and in those of others."""
+    handler = PickleHandler(Pair, tmp_path, trusted=False)
+    result = filled(Pair(65, 0), data=contents(65)[kind])
+    path = PickleHandler(Pair, tmp_path).filepath(result)
+    fields = {"a": 65, "b": 0, "c": None, "data": result.data}
+    for save in (PickleHandler(Pair, tmp_path).save_persistence, lambda _: path.write_bytes(pickle.dumps(fields, 5))):
+        save(result)
+        found = handler.load_persistence(path).data
+        as_loaded = pickle.dumps(found, 5)
+        assert len(spare) == 1
+        spare[0][:] = bytes(len(spare[0]))
+        assert pickle.dumps(found, 5) == as_loaded
+
+
+def test_a_source_that_is_closed_is_not_read(tmp_path, spare):
+    """Its memory is another file's by then; closing it again gives nothing back."""
+    (tmp_path / "file").write_bytes(bytes(SIZE))
+    source = folder.FolderStore(tmp_path).open("file")
+    assert type(source) is PooledSource
+    source.close()
+    source.close()
+    assert len(spare) == 1
+    with pytest.raises(ValueError, match="closed"):
+        source.read_at(1, 0)
 
 
 @pytest.mark.parametrize("size", [99, 100, 101, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])

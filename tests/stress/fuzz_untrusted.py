@@ -1,7 +1,7 @@
 """Fuzz the readers of files of unknown origin, guided by coverage: ``python tests/stress/fuzz_untrusted.py [FOLDER]``.
 
 Needs ``atheris`` from PyPI. The first byte of an input says how the rest is read: as a pickle, as a whole file with and
-without a trailer that fits, by hopping over the large arrays, mapped, compressed, or as the head of a file. The hops are those of the trusted
+without a card and an end that fit, by hopping over the large arrays, mapped, compressed, or as the head of a file. The hops are those of the trusted
 reader too; the pickle itself is read without trust, so nothing of the input runs.
 
 An input may end in the errors that the readers document, and in nothing else: no crash, no other exception, no more
@@ -22,7 +22,9 @@ with atheris.instrument_imports(
     include=[
         "neuralib.persistence._codecs.frames",
         "neuralib.persistence._codecs.framed_reader",
-        "neuralib.persistence._codecs.layout",
+        "neuralib.persistence._codecs.card",
+        "neuralib.persistence._codecs.compression",
+        "neuralib.persistence._codecs.pickles",
         "neuralib.persistence._trust.allowance",
         "neuralib.persistence._trust.instructions",
         "neuralib.persistence._trust.machine",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._bytes.sources import Sink, Source
 
-_PIECE = 1 << 20  # bytes that are read, and made, at a time
+_PIECE = 1 << 19  # bytes that are read, and made, at a time: a head needs two of them
 _FED = 1 << 14  # bytes that are given to a decompressor at a time: what is left of them is copied for each part
 _TAIL = 1 << 15  # bytes at the end of a file in which its last part is looked for
 _MOST_TRIES = 16

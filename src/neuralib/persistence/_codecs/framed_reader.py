@@ -14,7 +14,7 @@ from neuralib.persistence._bytes import checksums
 from neuralib.persistence._bytes.checksums import checksum, read_by_parts
 from neuralib.persistence._codecs.base import Decoded
 from neuralib.persistence._codecs.card import LARGEST_CARD, Card, parse_card
-from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced, quick_end
+from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced, lengths_of, quick_end
 from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _PIECE = 1 << 20  # bytes that are read and go through the checksum together, wh
 _TOGETHER = 64  # pieces of memory that are filled by one call, at most
 _LAST = 1 << 12  # bytes at the end of a file that are read at once: they hold the card of nearly all
 _MISMATCH = "its checksum is not that of what was saved"
+ARRAY_IN_VALUE = "its card says that an array begins within another value"
 _NEXT_BUFFER, _READONLY_BUFFER = b"\x97", b"\x98"
 
 
@@ -59,9 +60,23 @@ def load_bytes(data: Buffer, own: tuple[bytes, Card], unpickle: Unpickle | None)
     :raises ValueError: the checksum says that it is damaged
     """
     card = checked_card(data, own)
+    if card is not None and card.arrays:
+        return Decoded(_with_arrays(memoryview(data), card.arrays, unpickled if unpickle is None else unpickle), card)
     if unpickle is None:
         return Decoded(pickle.loads(data), card)
     return Decoded(unpickle(bytes(data), ()), card)
+
+
+def _with_arrays(view: memoryview, arrays: tuple[ArrayPlace, ...], unpickle: Unpickle) -> Any:
+    """Return what the content *view*, whose checksum is right, holds, with *arrays* where its card says that they are.
+
+    So that a file is the same to this as to who maps it, whatever its card says.
+    """
+    _refuse_unannounced(arrays, (view[place.begin : place.start] for place in arrays))
+    pickle_bytes, _ = lengths_of(bytes(view[-END_BYTES:]))
+    parts = _between(arrays, pickle_bytes)
+    structure = b"".join(piece for begin, end, opcodes, _ in parts for piece in (view[begin:end], opcodes))
+    return _unpickled_with(unpickle, structure, [bytearray(view[place.start : place.end]) for place in arrays])
 
 
 def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | None:
@@ -226,7 +241,7 @@ def _refuse_unused(arrays: tuple[ArrayPlace, ...], structure: bytes) -> None:
     An array that begins within another value would be something else to who reads straight through.
     """
     if arrays and sum(opcode == _NEXT_BUFFER[0] for opcode, _ in Instructions(structure, LONGEST_KEPT)) != len(arrays):
-        raise ValueError("its card says that an array begins within another value")
+        raise ValueError(ARRAY_IN_VALUE)
 
 
 def _unpickled_with(unpickle: Unpickle, structure: Any, memory: list[Any]) -> Any:
@@ -234,7 +249,7 @@ def _unpickled_with(unpickle: Unpickle, structure: Any, memory: list[Any]) -> An
     buffers = iter(memory)
     found = unpickle(structure, buffers)
     if next(buffers, None) is not None:
-        raise ValueError("its card says that an array begins within another value")
+        raise ValueError(ARRAY_IN_VALUE)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from neuralib.persistence import _pickling
@@ -167,12 +168,17 @@ class PickleCodec(Codec):
 
     def check(self, source: Source, /) -> bool:
         """Read *source* to its end; return whether a checksum says that it is what was saved."""
+        return self.verify(source, None)
+
+    def verify(self, source: Source, trust: Unpickle | None) -> bool:
+        """Check *source*, piece by piece: however large its content is where it is trusted."""
         compression = compression_of(source.read_at(4, 0))
         if compression is None:
             return framed_reader.check_source(source)
         size = 0
         last = b""
-        for piece in content_parts(compression, pieces_of(source), largest_content(source.size)):
+        most = None if trust is None else largest_content(source.size)
+        for piece in content_parts(compression, pieces_of(source), most):
             size += len(piece)
             last = (last + piece)[-frames.END_BYTES :]
         frames.end_of(last, size)  # which must not be damaged
@@ -299,12 +305,14 @@ class _Nowhere:
 
 
 def _compressed_head(compression: Compression, source: Source, wanted: frozenset[str] | None) -> Head:
-    if source.size < frames.AT_ONCE:
-        content = decompressed(compression, source, largest_content(source.size))
-        card = framed_reader.checked_card(content)
-        return _head_of(content, (), wanted, card)._replace(compressed=True)
-    card = _card_of_last_part(compression, source)
     parts = content_parts(compression, pieces_of(source), largest_content(source.size))
+    if source.size < frames.AT_ONCE:
+        begun = list(itertools.islice(parts, 2))
+        if len(begun) < 2:
+            content = b"".join(begun)
+            return _head_of(content, (), wanted, framed_reader.checked_card(content))._replace(compressed=True)
+        parts = itertools.chain(begun, parts)  # it is much larger than its file
+    card = _card_of_last_part(compression, source)
     with io.BufferedReader(ContentFile(parts)) as file:
         return _head_of(file, (), wanted, card)._replace(compressed=True)
 
@@ -329,7 +337,10 @@ def _head_of(tape: Any, sizes: Iterable[int], wanted: frozenset[str] | None, car
 
     :raises NoFieldsError: it holds no dict of fields, and no result
     """
-    root, fields, complete = outline(tape, sizes, wanted)
+    unused = iter(sizes)
+    root, fields, complete = outline(tape, unused, wanted)
+    if complete and next(unused, None) is not None:
+        raise ValueError(framed_reader.ARRAY_IN_VALUE)
     type_name: str | None = None
     if isinstance(root, ObjectHead) and root.arguments is not None:
         fields, type_name = (root.fields if complete else fields), root.type_name

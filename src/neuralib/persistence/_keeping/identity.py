@@ -76,6 +76,5 @@ def refuse_other_class(mine: Card, theirs: Card | None, path: str) -> None:
 
     :raises OtherClassError: with the fields of both
     """
-    # A codec that was not made for a class writes a card without one.
     if theirs is not None and theirs is not mine and theirs.qualname and not is_same_class(mine, theirs):
         raise OtherClassError(mine.class_name, path, theirs.class_name, tuple(mine.fields), tuple(theirs.fields))

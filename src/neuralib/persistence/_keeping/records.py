@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence._bytes.sources import Source
@@ -21,7 +20,6 @@ from neuralib.persistence._errors import (
 )
 from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
 from neuralib.persistence._keeping.reading import DAMAGE, FAILURES, raise_explained
-from neuralib.persistence._stores.folder import open_to_map
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
@@ -122,7 +120,7 @@ class CodecRecords(Generic[T]):
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
 
     def _opened(self, store: Store, name: str) -> Source:
-        return store.open(name) if self._mmap_mode is None else open_to_map(os.fspath(store.path(name)))
+        return store.open(name) if self._mmap_mode is None else store.open_to_map(name)
 
     def _refuse_other_content(self, root: Any, store: Store, name: str) -> None:
         if not isinstance(root, (dict, self._cls)):
@@ -171,7 +169,7 @@ class CodecRecords(Generic[T]):
         """Read the content under *name* to its end."""
         try:
             with store.open(name) as source:
-                return self.codec.check(source)
+                return self.codec.verify(source, self._trust)
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
 

@@ -163,6 +163,13 @@ class Store(abc.ABC):
 
     # ------------------------------------------------------------------------------------------ what it may do better
 
+    def open_to_map(self, name: str, /) -> Source:
+        """Return the content of *name*, as :meth:`open` does; where it is a local file, so that it can be mapped.
+
+        :raises FileNotFoundError: there is no such name
+        """
+        return self.open(name)
+
     def draft(self) -> Any:
         """Return a new draft, which :meth:`put` takes. Large results are written into one piece by piece."""
         return MemoryDraft()

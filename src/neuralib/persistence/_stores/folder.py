@@ -253,6 +253,10 @@ class FolderStore(Store):
         """Return the content of the file *name*."""
         return open_file(self.prefix + name)
 
+    def open_to_map(self, name: str, /) -> Source:
+        """Return the content of the file *name*: read already where it is too small to be mapped, else as an open file."""
+        return open_file(self.prefix + name, to_map=True)
+
     def path(self, name: str, /) -> Path:
         """Return the path of *name*."""
         return self._folder / name
@@ -333,18 +337,19 @@ class FolderStore(Store):
         return swept
 
 
-def open_file(path: str) -> Source:
+def open_file(path: str, *, to_map: bool = False) -> Source:
     """Return the content of the file *path*: read already where it is small.
 
+    :param to_map: let it be an open file from :data:`SMALL_BYTES` on
     :raises OSError: there is none, it can't be read, or it is no regular file
     """
-    data = _disk.read_small(path, SMALL_BYTES, _buffer_pool)
+    data = _disk.read_small(path, SMALL_BYTES, None if to_map else _buffer_pool)
     if data is not None:
         return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
-    return open_to_map(path)
+    return open_unread(path)
 
 
-def open_to_map(path: str) -> FileSource:
+def open_unread(path: str) -> FileSource:
     """Return the content of the file *path*, of which nothing is read yet, so that it can be mapped into memory.
 
     :raises OSError: there is none, or it is no regular file

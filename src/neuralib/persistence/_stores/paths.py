@@ -45,6 +45,10 @@ class PathStore(Store):
         """Return the content of the file *name*."""
         return open_file(name)
 
+    def open_to_map(self, name: str, /) -> Source:
+        """Return the content of the file *name*, so that it can be mapped."""
+        return open_file(name, to_map=True)
+
     def names(self, prefix: str = "", /) -> list[str]:
         """Files anywhere can't be listed."""
         raise OSError(errno.ENOTDIR, "files given by their paths can't be listed", prefix)

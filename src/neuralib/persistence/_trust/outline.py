@@ -38,7 +38,7 @@ def outline(source: bytes | Tape, sizes: Iterable[int] = (), wanted: frozenset[s
     :raises ValueError: it is damaged
     :raises EOFError: it ends too early
     """
-    machine = Machine(TABLE, None, [Left("bytearray", size) for size in sizes], Allowance.of_head())
+    machine = Machine(TABLE, None, (Left("bytearray", size) for size in sizes), Allowance.of_head())
     try:
         complete = machine.run(_until(Instructions(source, LONGEST_KEPT), machine, wanted))
     except AllowanceError:
