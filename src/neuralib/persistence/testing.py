@@ -27,7 +27,7 @@ from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._keeping.reading import DAMAGE
 from neuralib.persistence._stores.base import CHANGED, MemoryDraft, Put, Stat, Store
-from neuralib.persistence._stores.folder import FolderStore, open_to_map
+from neuralib.persistence._stores.folder import FolderStore, open_unread
 from neuralib.persistence._stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -658,7 +658,7 @@ def _check_mapping(codec: Codec, subject: _Subject, store: Store, values: list[o
     for value in values:
         store.put("mapped", _encoded(codec, subject, {"value": value}), replace=True)
         for mode in ("r", "c"):
-            with open_to_map(store.location("mapped")) as source:
+            with open_unread(store.location("mapped")) as source:
                 found = subject.call(
                     "decode",
                     "mapped arrays",
