@@ -28,7 +28,7 @@ from neuralib.persistence._trust.outline import outline
 from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from typing import Self
 
     from typing_extensions import Buffer
@@ -307,14 +307,21 @@ class _Nowhere:
 def _compressed_head(compression: Compression, source: Source, wanted: frozenset[str] | None) -> Head:
     parts = content_parts(compression, pieces_of(source), largest_content(source.size))
     if source.size < frames.AT_ONCE:
-        begun = list(itertools.islice(parts, 2))
-        if len(begun) < 2:
+        begun = list(_first(parts, _SMALL_BYTES))
+        if sum(map(len, begun)) < _SMALL_BYTES:
             content = b"".join(begun)
             return _head_of(content, (), wanted, framed_reader.checked_card(content))._replace(compressed=True)
         parts = itertools.chain(begun, parts)  # it is much larger than its file
     card = _card_of_last_part(compression, source)
     with io.BufferedReader(ContentFile(parts)) as file:
         return _head_of(file, (), wanted, card)._replace(compressed=True)
+
+
+def _first(parts: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Yield *parts* until they have *size* bytes."""
+    while size > 0 and (part := next(parts, b"")):
+        size -= len(part)
+        yield part
 
 
 def _card_of_last_part(compression: Compression, source: Source) -> Card | None:
