@@ -111,6 +111,7 @@ class PersistentField(Generic[T]):
     __slots__ = (
         "_annotation",
         "_resolve",
+        "annotation",
         "autoinc",
         "default",
         "default_factory",
@@ -179,6 +180,8 @@ class PersistentField(Generic[T]):
         self.portable = False
         """Are characters encoded that some systems refuse in file names?"""
         self._annotation: Any = Any
+        self.annotation: Any = Any
+        """The annotation as it was written: a str, where annotations are postponed."""
         self._resolve: Callable[[Any], Any] | None = None
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -196,14 +199,10 @@ class PersistentField(Generic[T]):
             self._annotation = self._resolve(self._annotation)
         return self._annotation
 
-    @property
-    def annotation(self) -> Any:
-        """The annotation as it was written: a str, where annotations are postponed."""
-        return self._annotation
-
     def annotate(self, annotation: Any, resolve: Callable[[Any], Any] | None = None) -> None:
         """Set the annotation, and how to resolve it where it is text."""
         self._annotation, self._resolve = annotation, resolve
+        self.annotation = annotation
 
     def bound_to(self, name: str) -> PersistentField[T]:
         """Return a copy of this declaration under *name*: one declaration may stand under two names."""
