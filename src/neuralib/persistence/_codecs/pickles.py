@@ -307,8 +307,12 @@ class _Nowhere:
 def _compressed_head(compression: Compression, source: Source, wanted: frozenset[str] | None) -> Head:
     parts = content_parts(compression, pieces_of(source), largest_content(source.size))
     if source.size < frames.AT_ONCE:
-        begun = list(itertools.islice(parts, 2))
-        if len(begun) < 2:
+        begun: list[bytes] = []
+        for piece in parts:
+            begun.append(piece)
+            if sum(map(len, begun)) >= frames.AT_ONCE:
+                break
+        else:
             content = b"".join(begun)
             return _head_of(content, (), wanted, framed_reader.checked_card(content))._replace(compressed=True)
         parts = itertools.chain(begun, parts)  # it is much larger than its file
