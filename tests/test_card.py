@@ -51,7 +51,7 @@ def check_refused(folder, pickled, card, *, gzipped=True):
     for data in (whole, zlib.compress(whole, 1, 31)) if gzipped else (whole,):
         path.write_bytes(data)
         for way, read in ways.items():
-            if data is not whole and way == "head" and len(data) >= frames.AT_ONCE:
+            if data is not whole and way == "head" and len(whole) >= frames.AT_ONCE:
                 continue  # a large compressed file in one part is none of ours: its end is not looked at
             tracemalloc.start()
             try:

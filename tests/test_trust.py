@@ -755,3 +755,11 @@ def test_a_file_object_is_read_as_bytes_are(tmp_path):
     with open(path, "rb") as file:
         assert isinstance(file, io.BufferedReader)
         assert Reader(())(file, ()) == value
+
+
+def test_more_arrays_than_there_are_is_damage(tmp_path):
+    """A pickle that asks for an array that stands elsewhere, where there is none."""
+    path = tmp_path / "cache-Everything.pkl"
+    path.write_bytes(b"\x80\x05\x97.")
+    with pytest.raises(ValueError, match="an array that is not there"):
+        Reader([])(path.read_bytes(), ())

@@ -41,6 +41,7 @@ _SHORTEST = 64  # bytes, of any file with a card
 _FRAME, _FRAME_END = b"\x95", 11  # protocol, and a frame with its length, begin a pickle
 _LAST_ITEM = b"\x8c\x00\x94Nu."  # "" and None, as the last item of a dict
 _SMALL_BYTES = 1 << 20  # a smaller content is read at once
+_MOST_AT_ONCE = 1 << 19  # bytes of a compressed content that are looked at as a whole
 _COMPRESSIONS: tuple[Compression, ...] = (GZIP, ZSTD)
 _COMPRESSED_STARTS = b"".join(known.magic[:1] for known in _COMPRESSIONS)
 
@@ -307,8 +308,8 @@ class _Nowhere:
 def _compressed_head(compression: Compression, source: Source, wanted: frozenset[str] | None) -> Head:
     parts = content_parts(compression, pieces_of(source), largest_content(source.size))
     if source.size < frames.AT_ONCE:
-        begun = list(_first(parts, _SMALL_BYTES))
-        if sum(map(len, begun)) < _SMALL_BYTES:
+        begun = list(_first(parts, _MOST_AT_ONCE))
+        if sum(map(len, begun)) < _MOST_AT_ONCE:
             content = b"".join(begun)
             return _head_of(content, (), wanted, framed_reader.checked_card(content))._replace(compressed=True)
         parts = itertools.chain(begun, parts)  # it is much larger than its file

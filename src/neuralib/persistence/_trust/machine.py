@@ -204,7 +204,9 @@ class Machine:
             raise ValueError(f"it is of protocol {version}, which is not known")
 
     def next_buffer(self, _: Any) -> None:
-        found = next(self._buffers)
+        found = next(self._buffers, None)
+        if found is None:
+            raise ValueError("it refers to an array that is not there")
         # A view: what can be told from the arrays that the pickle makes, whose memory can't be that of others.
         self._push_new(_left_out(found) if type(found) is Left else Buffer(memoryview(found)))
 
