@@ -62,7 +62,7 @@ CASES = [
     Case("load", "ours", "by hand", 1.0, on_disk=True, pairs=5, turns=5),
     Case("durable save", "batch of 200", "one by one", 0.1, 10, on_disk=True, waits=True, on_journal=True),
     Case("durable save", "batch of 1000", "one by one", 0.1, 10, on_disk=True, waits=True, on_journal=True),
-    Case("small save", "ours", "C and pickle", 1.5, pairs=5, turns=3),
+    Case("small save", "ours", "C and pickle", 1.5, pairs=5, turns=10),
     Case("replaced save", "ours", "plain save", 1.5, on_disk=True, pairs=5, turns=3),
     Case("first save into a missing folder", "ours", "plain save", 1.5, on_disk=True, pairs=5, turns=3),
     Case("load_all of 5000", "ours", "by hand", 1.1, 10, on_disk=True),
