@@ -1,8 +1,8 @@
-"""A permutation test on real data, every shuffle kept as a result of its own.
+"""A permutation test on real data, which saves every shuffle as a result.
 
-The question: do the measurements of the breast-cancer data set that ships with scikit-learn tell malignant from benign
-tumours better than chance? A classifier's score answers it once the scores for shuffled labels are known. Each of the
-1,000 shuffled scores is saved in a tight loop with an auto-increment number, then all are found and loaded again.
+The test asks whether a classifier can distinguish malignant from benign tumours better than by chance. It uses the
+breast-cancer data set of scikit-learn, and compares the score of the classifier with its scores for shuffled labels. A
+tight loop saves each of the 1,000 shuffled scores with an auto-increment number. Then all of them are found and loaded.
 
     python examples/shuffle_test.py --folder shuffle_results --count 1000
 """
@@ -25,24 +25,24 @@ try:
     from matplotlib import pyplot
     from sklearn.datasets import load_breast_cancer
 except ImportError as error:
-    sys.exit(f'{error}: this example needs its extra, install it by: python -m pip install ".[example]"')
+    sys.exit(f'{error}: this example needs additional packages, install them with: python -m pip install ".[example]"')
 
 
 @persistence_class
 class ShuffleScore:
-    """The score of a classifier for one shuffle of the labels; keys first, then data."""
+    """The score of a classifier for one shuffle of the labels."""
 
     dataset: str = field(validator=True, filename=True)
     folds: int = field(validator=True, filename=True, filename_prefix="folds")
     shuffle: int = autoinc_field(filename_prefix="#")
 
     score: float  # fraction of correct predictions, 0 to 1
-    fold_scores: np.ndarray  # (folds,) the same for each fold
-    seed: int  # of the shuffle
+    fold_scores: np.ndarray  # (folds,), the score of each fold
+    seed: int  # random seed of the shuffle
 
 
 def cross_validated(samples: np.ndarray, labels: np.ndarray, folds: int) -> np.ndarray:
-    """Return the fraction of correct predictions in each fold, of a nearest-centroid classifier.
+    """Return the fraction of correct predictions of a nearest-centroid classifier in each fold.
 
     :param samples: measurements, ``(n_samples, n_features)``
     :param labels: 0 or 1 for each sample, ``(n_samples,)``
@@ -60,12 +60,12 @@ def cross_validated(samples: np.ndarray, labels: np.ndarray, folds: int) -> np.n
 
 
 def main() -> None:
-    """Run the test, print what it found, and draw the histogram."""
+    """Run the test, print the results, and draw the histogram."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("shuffle_results"), help="where the results are kept")
+    parser.add_argument("--folder", type=Path, default=Path("shuffle_results"), help="folder for the results")
     parser.add_argument("--count", type=int, default=1000, help="how many shuffles to add")
-    parser.add_argument("--folds", type=int, default=5, help="of the cross-validation")
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    parser.add_argument("--folds", type=int, default=5, help="number of folds in the cross-validation")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     options = parser.parse_args()
     if options.count < 1 or options.folds < 2:
         parser.error("--count must be at least 1, and --folds at least 2")
@@ -79,7 +79,7 @@ def main() -> None:
     template = ShuffleScore("breast_cancer", options.folds)
     before = len(list(handler.load_all(template)))
     if before:
-        print(f"{options.folder} holds {before} shuffles already: numbering goes on from there")
+        print(f"{options.folder} already contains {before} shuffles: numbering continues from there")
 
     random = np.random.default_rng([options.seed, before])
     saving_s = 0.0
@@ -91,7 +91,7 @@ def main() -> None:
         result.fold_scores = cross_validated(samples, shuffled, options.folds)
         result.score = float(result.fold_scores.mean())
         saving = time.perf_counter()
-        handler.save_persistence(result)  # numbers it, and writes it whole or not at all
+        handler.save_persistence(result)  # assigns the next number, and saves atomically
         saving_s += time.perf_counter() - saving
     total_s = time.perf_counter() - start
     print(
@@ -101,14 +101,14 @@ def main() -> None:
     print(f"the last one is {handler.filepath(result)}")
 
     start = time.perf_counter()
-    found = [it for _, it in handler.load_all(template)]
+    found = [result for _, result in handler.load_all(template)]
     loading_s = time.perf_counter() - start
     print(f"found and loaded {len(found)} results in {loading_s:.2f} s ({1e6 * loading_s / len(found):.0f} µs each)")
-    if [it.shuffle for it in found] != list(range(len(found))):
+    if [result.shuffle for result in found] != list(range(len(found))):
         sys.exit("numbers are missing: was a file deleted?")
 
-    scores = np.array([it.score for it in found])
-    # The true labelling is one of the labellings that chance could have given, so it counts itself.
+    scores = np.array([result.score for result in found])
+    # The true labelling is also one of the possible labellings, so it is counted as one of them.
     p_value = (1 + (scores >= true_score).sum()) / (1 + len(scores))
     print(f"shuffled scores {scores.mean():.3f} ± {scores.std():.3f}, highest {scores.max():.3f}; p = {p_value:.2g}")
 

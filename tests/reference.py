@@ -1,23 +1,75 @@
-"""The functions of the compiled core in plain Python: to read, and to hold the core against."""
+"""The compiled core in plain Python: to read, and to compare with.
+
+Each public function and class of the ``.pyx`` modules has a twin of the same name here, module after module.
+"""
 
 from __future__ import annotations
 
 import os
+import pickle
 import re
-from typing import Any
+import stat
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence import KeyNotSetError, MissingFieldError, UnknownFieldError
+from neuralib.persistence import (
+    AutoIncFieldNotResolvedError,
+    KeyNotSetError,
+    MissingFieldError,
+    NotPersistenceClassError,
+    UnknownFieldError,
+)
 
-MAX_DIGITS = 18
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    ReadName = tuple[str, list[str | None], bool]
+
+# ---------------------------------------------------------------------------------------------- _core
+
+MOST_BYTES = 255
+
+
+class Layout:
+    """What the functions below need to know of one persistence class."""
+
+    def __init__(
+        self,
+        owner: type,
+        names: tuple[str, ...],
+        required: frozenset[str],
+        fallbacks: dict[str, Callable[[], Any]],
+        head: str,
+        parts: tuple[tuple[str, str, Callable[..., str | None] | None], ...],
+        autoinc: str | None,
+        plain_attributes: bool,
+        plain_creation: bool,
+        wildcard: object,
+        any_text: type,
+        check: Callable[[str, Any, dict[str, Any]], None],
+    ) -> None:
+        self.owner, self.names, self.required, self.fallbacks = owner, names, required, fallbacks
+        self.head, self.parts, self.autoinc, self.check = head, parts, autoinc, check
+        self.plain_attributes, self.plain_creation = plain_attributes, plain_creation
+        self.wildcard, self.any_text = wildcard, any_text
+        self.number_shows = autoinc in [name for name, _, _ in parts]
+
+
+def layout_of(cls: type) -> Any:
+    layout = getattr(cls, "_persistence_layout_", None)
+    if layout is None:
+        raise NotPersistenceClassError(cls.__qualname__)
+    return layout
 
 
 def as_dict(data: Any) -> dict[str, Any]:
-    layout = type(data)._persistence_layout_
+    if isinstance(data, type):
+        raise NotPersistenceClassError(data.__qualname__)
+    layout = layout_of(type(data))
     return {name: getattr(data, name) for name in layout.names if hasattr(data, name)}
 
 
 def new_from_dict(cls: type, values: dict[str, Any]) -> Any:
-    layout = cls._persistence_layout_  # type: ignore[attr-defined]
+    layout = layout_of(cls)
     result = cls.__new__(cls)
     for name in layout.names:
         if name in values:
@@ -29,47 +81,184 @@ def new_from_dict(cls: type, values: dict[str, Any]) -> Any:
     return result
 
 
-def format_name(layout: Any, data: Any, overrides: dict[str, Any]) -> str:
-    for name in overrides:
+def value_of(layout: Any, data: Any, overrides: dict[str, Any] | None, name: str) -> Any:
+    if overrides and name in overrides:
+        return overrides[name]
+    if data is not None and hasattr(data, name):
+        return getattr(data, name)
+    raise KeyNotSetError(layout.owner.__qualname__, name)
+
+
+def text_of(layout: Any, name: str, value: Any, as_text: Callable[..., str | None] | None) -> str | None:
+    """The text of *value* in a name; None where the class leaves the key out of it."""
+    if value is layout.wildcard:
+        return "*"
+    if type(value) is layout.any_text:
+        return value.text  # type: ignore[no-any-return]
+    text = value if as_text is None else as_text(value)
+    if text is None and as_text is not None:
+        return None
+    return text if isinstance(text, str) and text.isascii() else layout.make_text(name, text)
+
+
+def format_name(layout: Any, data: Any, overrides: dict[str, Any] | None) -> str:
+    for name in overrides or {}:
         if name not in layout.names:
             raise UnknownFieldError(layout.owner.__qualname__, name, layout.names)
     pieces = [layout.head]
     for name, lead, as_text in layout.parts:
-        if name in overrides:
-            value = overrides[name]
-        elif hasattr(data, name):
-            value = getattr(data, name)
-        else:
-            raise KeyNotSetError(layout.owner.__qualname__, name)
-        if value is layout.wildcard:
-            text = "*"
-        elif type(value) is layout.any_text:
-            text = value.text
-        else:
-            text = value if as_text is None else as_text(value)
-        if text is not None or as_text is None:
-            pieces += [lead, str(text)]
+        text = text_of(layout, name, value_of(layout, data, overrides, name), as_text)
+        if text is not None:
+            pieces += [lead, text]
     return "".join(pieces)
 
 
+def has_placeholder(layout: Any, data: Any, names: Iterable[str]) -> bool:
+    values = [value_of(layout, data, None, name) for name in names]
+    return any(value is layout.wildcard or type(value) is layout.any_text for value in values)
+
+
+def plain_name(layout: Any, data: Any, suffix: str) -> str | None:
+    name = format_name(layout, data, None) + suffix
+    shown = [name for name, _, _ in layout.parts]
+    if layout.autoinc in shown and getattr(data, layout.autoinc) is None:
+        return None
+    return name if is_plain_name(name) and not has_placeholder(layout, data, shown) else None
+
+
+def around_number(layout: Any, data: Any, suffix: str) -> tuple[str, str] | None:
+    """The name is formatted twice here, around a text in the place of the number that is nowhere else in it."""
+    parts = {name: as_text for name, _, as_text in layout.parts}
+    others = [name for name in parts if name != layout.autoinc]
+    for name in others:
+        value_of(layout, data, None, name)
+    if layout.autoinc not in parts or parts[layout.autoinc] is not None or has_placeholder(layout, data, others):
+        return None
+    head, _, tail = format_name(layout, data, {layout.autoinc: "\ue000"}).partition("\ue000")
+    if not is_plain_name(head + tail) or len(head + tail + suffix) > MOST_BYTES - 20:
+        return None
+    return head, tail + suffix
+
+
+def assign_number(layout: Any, data: Any, suffix: str, prefix: str, head: str, number: int, tail: str) -> str | None:
+    around = around_number(layout, data, suffix)
+    if around != (head, tail) or not (prefix + suffix).isascii() or number < 0:
+        return None
+    setattr(data, layout.autoinc, number)
+    return f"{prefix}{head}{number}{tail}"
+
+
 def is_plain_name(text: str) -> bool:
-    return os.name == "posix" and text.isascii() and len(text) <= 255 and "/" not in text and "\0" not in text
+    return os.name == "posix" and text.isascii() and len(text) <= MOST_BYTES and "/" not in text and "\0" not in text
 
 
-def read_names(names, patterns, width, wanted):
-    """Rows ``(name, texts by column, doubtful)``: every way to read a name is tried."""
-    rows = []
+def filename(result: Any, /, **overrides: Any) -> str:
+    layout, data = (layout_of(result), None) if isinstance(result, type) else (layout_of(type(result)), result)
+    for name in overrides:
+        if name not in layout.names:
+            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names)
+    if not is_numbered(layout, data, overrides):
+        raise AutoIncFieldNotResolvedError(result, layout.autoinc)
+    name = format_name(layout, data, overrides)
+    if not is_plain_name(name):
+        layout.check(name, data, overrides)
+    return name
+
+
+def is_numbered(layout: Any, data: Any, overrides: dict[str, Any] | None) -> bool:
+    if layout.autoinc is None:
+        return True
+    if overrides and layout.autoinc in overrides:
+        return overrides[layout.autoinc] is not None
+    return data is not None and getattr(data, layout.autoinc, None) is not None
+
+
+# ---------------------------------------------------------------------------------------------- _names
+
+
+class NameTable:
+    """Names, and the texts of their keys: each name is a row, each key a column."""
+
+    def __init__(self, rows: list[ReadName], width: int) -> None:
+        self.rows = rows
+        self.names = [name for name, _, _ in rows]
+        self.any_doubtful = any(doubtful for _, _, doubtful in rows)
+        by_column = [[texts[column] for _, texts, _ in rows] for column in range(width)]
+        self.texts = tuple(list(dict.fromkeys(text for text in texts if text is not None)) for texts in by_column)
+
+    def doubtful(self, row: int) -> bool:
+        return self.rows[checked(row, self.rows)][2]
+
+    def codes_of(self, row: int) -> tuple[int, ...]:
+        texts = self.rows[checked(row, self.rows)][1]
+        return tuple(-1 if text is None else self.texts[column].index(text) for column, text in enumerate(texts))
+
+    def agrees(self, row: int, names: tuple[str, ...], values: dict[str, Any]) -> bool:
+        _, texts, doubtful = self.rows[checked(row, self.rows)]
+        if doubtful or len(names) != len(texts) or not all(name in values for name in names):
+            return False
+        plain = [text_of_plain(values[name]) for name in names]
+        return None not in plain and plain == texts
+
+    def column(self, column: int, rows: list[int]) -> list[int]:
+        checked(column, self.texts)
+        return [self.codes_of(row)[column] for row in rows]
+
+    def select(self, admitted: tuple[bytes | None, ...], ranks: tuple[list[int] | None, ...]) -> list[int]:
+        """Which rows are admitted, in the order of their ranks; a missing text comes first."""
+        codes = [self.codes_of(row) for row in range(len(self.rows))]
+        good = [
+            row
+            for row, mine in enumerate(codes)
+            if self.doubtful(row)
+            or all(byte is None or byte[code + 1] for byte, code in zip(admitted, mine, strict=True))
+        ]
+
+        def places(row: int) -> list[int]:
+            counted = [(ranked, code) for ranked, code in zip(ranks, codes[row], strict=True) if ranked is not None]
+            return [-1 if code < 0 else ranked[code] for ranked, code in counted]
+
+        return sorted(good, key=places)
+
+
+def checked(index: int, items: Sequence[object]) -> int:
+    if not 0 <= index < len(items):
+        raise IndexError(index)
+    return index
+
+
+def read_names(
+    names: list[str], patterns: Sequence[tuple[tuple[str, ...], tuple[int, ...]]], wanted: tuple[str | None, ...]
+) -> NameTable:
+    """Every way to read a name is tried."""
+    rows: list[ReadName] = []
     for name in names:
         ways = [(columns, texts) for literals, columns in patterns for texts in every_way(name, literals)]
         if not ways:
             continue
-        texts = [None] * width
+        found: list[str | None] = [None] * len(wanted)
         for column, text in zip(*ways[0], strict=True):
-            texts[column] = text
+            found[column] = text
         doubtful = len(ways) > 1
-        if doubtful or all(it is None or it == text for it, text in zip(wanted, texts, strict=True)):
-            rows.append((name, texts, doubtful))
-    return rows
+        if doubtful or all(want is None or want == text for want, text in zip(wanted, found, strict=True)):
+            rows.append((name, found, doubtful))
+    return NameTable(rows, len(wanted))
+
+
+def every_way(name: str, literals: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The texts between *literals* in *name*; first the way in which the first of them is shortest, and so on."""
+    if len(literals) == 1:
+        return [()] if name == literals[0] else []
+    if not name.startswith(literals[0]):
+        return []
+    found: list[tuple[str, ...]] = []
+    rest = name[len(literals[0]) :]
+    for end in range(len(rest) + 1):
+        if len(literals) > 2:
+            found += [(rest[:end], *more) for more in every_way(rest[end:], literals[1:])]
+        elif rest[end:] == literals[1]:
+            found.append((rest[:end],))
+    return found
 
 
 def text_of_plain(value: object) -> str | None:
@@ -79,48 +268,219 @@ def text_of_plain(value: object) -> str | None:
     return str(value) if type(value) in {str, float, bool, type(None)} else None
 
 
-def agrees(texts: list[str], values: list[object]) -> bool:
-    return all(text_of_plain(value) == text for text, value in zip(texts, values, strict=True))
-
-
-def every_way(name: str, literals: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The texts between *literals* in *name*; first the way in which the first of them is shortest, and so on."""
-    if len(literals) == 1:
-        return [()] if name == literals[0] else []
-    if not name.startswith(literals[0]):
-        return []
-    found, rest = [], name[len(literals[0]) :]
-    for end in range(len(rest) + 1):
-        if len(literals) > 2:
-            found += [(rest[:end], *more) for more in every_way(rest[end:], literals[1:])]
-        elif rest[end:] == literals[1]:
-            found.append((rest[:end],))
-    return found
-
-
-def select(rows, texts, admitted, ranks):
-    """Which rows are admitted, in the order of their ranks; a missing text comes first."""
-    codes = [[-1 if it is None else texts[column].index(it) for column, it in enumerate(row[1])] for row in rows]
-    good = [
-        row
-        for row, mine in enumerate(codes)
-        if rows[row][2] or all(it is None or it[code + 1] for it, code in zip(admitted, mine, strict=True))
-    ]
-    counted = [column for column, it in enumerate(ranks) if it is not None]
-    return sorted(good, key=lambda row: [-1 if codes[row][it] < 0 else ranks[it][codes[row][it]] for it in counted])
-
-
-def rank_numbers(texts):
-    if not all(re.fullmatch(f"0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}}", it) for it in texts):
+def rank_numbers(texts: list[str]) -> list[int] | None:
+    if not all(re.fullmatch(NUMBER, text) for text in texts):
         return None
-    order = sorted(range(len(texts)), key=lambda it: int(texts[it]))
-    return [order.index(it) for it in range(len(texts))]
+    order = sorted(range(len(texts)), key=lambda place: int(texts[place]))
+    return [order.index(place) for place in range(len(texts))]
 
 
-def scan_folder(folder, head, tail, leftover):
-    """Of what str(int) writes between *head* and *tail*, at most 18 digits; and how many begin with *leftover*."""
+def index_series(
+    names: list[str], before: str, after: str, most: int | None = None
+) -> dict[tuple[str, str], int] | None:
+    """Every start of a number in every name is tried."""
+    highest: dict[tuple[str, str], int] = {}
+    for name in names:
+        for start in range(len(name)):
+            number = re.compile(f"{NUMBER}(?![0-9])").match(name, start)
+            if number is None or not name[:start].endswith(before) or not name.startswith(after, number.end()):
+                continue
+            series = name[:start], name[number.end() :]
+            highest[series] = max(int(number[0]), highest.get(series, 0))
+    return None if most is not None and len(highest) > most else highest
+
+
+# ---------------------------------------------------------------------------------------------- _scan
+
+MAX_DIGITS = 18
+NUMBER = f"(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})"
+
+
+def scan_folder(folder: str, head: str, tail: str, leftover: str) -> tuple[int, int]:
+    if "\0" in folder:
+        raise ValueError(folder)
     names = os.listdir(folder)
-    pattern = re.escape(head) + f"(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})" + re.escape(tail)
-    found = [re.fullmatch(pattern, it, re.DOTALL) for it in names]
-    leftovers = sum(it.startswith(leftover) and it != leftover for it in names)
-    return max((int(it[1]) for it in found if it), default=-1), leftovers
+    pattern = f"{re.escape(head)}({NUMBER}){re.escape(tail)}"
+    found = [re.fullmatch(pattern, name, re.DOTALL) for name in names]
+    leftovers = sum(name.startswith(leftover) and name != leftover for name in names)
+    return max((int(match[1]) for match in found if match), default=-1), leftovers
+
+
+# ---------------------------------------------------------------------------------------------- _disk
+
+
+class OpenFile:
+    """An open file, closed at the latest with the last reference to it."""
+
+    def __init__(self, path: str, flags: int, mode: int = 0o666) -> None:
+        self.fd = -1
+        self.fd = os.open(path, flags, mode)
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def read_small(path: str, limit: int, spare: list[bytearray] | None = None) -> bytes | memoryview | None:
+    if "\0" in path:
+        raise ValueError(path)
+    file = OpenFile(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    info = os.fstat(file.fd)
+    most = limit if spare is None else max(limit, (1 << 20) + 1)
+    if not stat.S_ISREG(info.st_mode) or info.st_size >= most:
+        return None
+    data = os.pread(file.fd, info.st_size, 0)
+    if len(data) != info.st_size or not data:
+        return None
+    if spare is None or len(data) < limit:
+        return data
+    memory = spare.pop() if spare else bytearray(1 << 20)
+    memory[: len(data)] = data
+    return memoryview(memory)[: len(data)]
+
+
+class Stamp(NamedTuple):
+    """By what it is seen whether names in a folder came or went."""
+
+    device: int = -1
+    inode: int = -1
+    changed_ns: int = -1
+    size: int = -1
+
+    @property
+    def known(self) -> bool:
+        return self.inode >= 0
+
+    def is_unchanged(self, now: Stamp) -> bool:
+        return self.known and now.known and self == now
+
+
+UNKNOWN = Stamp()
+CHANGED = Stamp(size=-2)
+
+
+def write_unnamed(folder: str, data: bytes) -> OpenFile | None:
+    if "\0" in folder:
+        raise ValueError(folder)
+    try:
+        made = OpenFile(folder, os.O_TMPFILE | os.O_RDWR)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    os.write(made.fd, data)
+    return made
+
+
+def publish_unnamed(
+    folder: str,
+    target: str,
+    data: bytes,
+    stamped: bool,
+    expected: Stamp | None = None,
+    held: OpenFile | None = None,
+) -> Stamp | None:
+    now = folder_stamp(folder) if held is None else stamp_of(os.fstat(held.fd))
+    if stamped and expected is not None and (now is None or not expected.is_unchanged(now)):
+        return CHANGED
+    made = write_unnamed(folder, data)
+    if made is None:
+        return None
+    os.link(f"/proc/self/fd/{made.fd}", target, src_dir_fd=made.fd, follow_symlinks=True)
+    return folder_stamp(folder) if stamped else UNKNOWN
+
+
+def rename_exclusively(source: str, target: str) -> bool:
+    """Two steps here, of which the first is exclusive."""
+    os.link(source, target, follow_symlinks=False)
+    os.unlink(source)
+    return True
+
+
+def sync_file_system(fd: int) -> bool:
+    """All file systems here, that of *fd* among them."""
+    os.fstat(fd)
+    os.sync()
+    return True
+
+
+def reserve(fd: int, start: int, size: int) -> None:
+    """A hint, of which neither the content nor the size of the file may tell."""
+
+
+def folder_stamp(folder: str) -> Stamp | None:
+    try:
+        return stamp_of(os.stat(folder))
+    except OSError:
+        return None
+
+
+def stamp_of(info: os.stat_result) -> Stamp:
+    return Stamp(info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size)
+
+
+# ---------------------------------------------------------------------------------------------- _pickling
+
+ARRAY_CODES: dict[Any, tuple[Any, str]] = {}
+
+
+def know_array_codes(codes: dict[Any, str]) -> None:
+    for dtype, text in codes.items():
+        ARRAY_CODES.setdefault(dtype, (dtype, text))
+
+
+def reduce_array(array: Any, /) -> str | tuple[Any, ...]:
+    dtype, text = ARRAY_CODES.get(array.dtype, (None, ""))
+    if dtype is None or (array.dtype is not dtype and array.dtype.metadata is not None):
+        return array.__reduce_ex__(5)  # type: ignore[no-any-return]
+    if array.flags.c_contiguous:
+        return type(array), (array.shape, text, pickle.PickleBuffer(array))
+    if array.flags.f_contiguous:
+        return type(array), (array.shape, text, pickle.PickleBuffer(array), 0, None, "F")
+    return array.__reduce_ex__(5)  # type: ignore[no-any-return]
+
+
+def reduce_object(obj: object, /) -> str | tuple[Any, ...]:
+    return obj.__reduce_ex__(5)
+
+
+class Reducers:
+    """What a pickler looks types up in: ours, then those of ``copyreg``, then :func:`reduce_object`."""
+
+    def __init__(self, registered: dict[Any, Any]) -> None:
+        self.ours: dict[Any, Any] = {}
+        self.registered = registered
+
+    def __len__(self) -> int:
+        return len(self.ours)
+
+    def __setitem__(self, kind: type, reducer: Callable[[Any], Any]) -> None:
+        self.ours[kind] = reducer
+
+    def __getitem__(self, kind: type) -> Callable[[Any], Any]:
+        found = self.ours.get(kind) or self.registered.get(kind)
+        if found is None and issubclass(kind, type):
+            raise KeyError(kind)
+        return found or reduce_object
+
+
+class FirstChunk:
+    """Holds one chunk below *limit* bytes; gives all that is more to what *begin_rest* returns."""
+
+    def __init__(self, limit: int, begin_rest: Callable[[], Any]) -> None:
+        self.limit, self.begin_rest = limit, begin_rest
+        self.first: bytes | None = None
+        self.rest: Any = None
+
+    def write(self, data: Any, /) -> None:
+        if self.rest is None and self.first is None and type(data) is bytes and len(data) < self.limit:
+            self.first = data
+            return
+        if self.rest is None:
+            self.rest = self.begin_rest()
+            if self.first is not None:
+                self.rest.write(self.first)
+                self.first = None
+        self.rest.write(data)

@@ -194,7 +194,7 @@ OTHERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", OTHERS, ids=lambda it: repr(it)[:30])
+@pytest.mark.parametrize("value", OTHERS, ids=lambda it: repr(it).partition(" at 0x")[0][:30])
 def test_what_is_no_array_is_written_as_any_pickler_does(value):
     """To the byte: what is looked up for each object answers for all types."""
     dumped(np.arange(2))  # from now on it is looked up

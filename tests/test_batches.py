@@ -20,8 +20,7 @@ from neuralib.persistence import (
     missing,
     persistence_class,
 )
-from neuralib.persistence._keeping import batches
-from neuralib.persistence._stores import system
+from neuralib.persistence._stores import folder, system
 
 
 def runs(count, animal="A"):
@@ -37,7 +36,7 @@ def durable(request):
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 def test_a_batch_is_saved_with_dense_numbers(tmp_path, durable, kind, monkeypatch):
     """From any iterable, over several groups, beside what is there."""
-    monkeypatch.setattr(batches, "_GROUP_RESULTS", 200)
+    monkeypatch.setattr(folder, "_GROUP_RESULTS", 200)
     handler = kind(Run, tmp_path / "new" / "folder", durable=durable)
     handler.save_persistence(filled(Run("A"), data=-1))
     results = list(runs(450))
@@ -95,6 +94,7 @@ def test_the_folder_is_closed_after_a_batch_whose_error_is_kept(tmp_path, durabl
         yield from runs(1)
 
     before = len(os.listdir("/proc/self/fd"))
+    (tmp_path / "results").mkdir()
     handler = PickleHandler(Run, tmp_path / "results", durable=durable)
     with pytest.raises(NotADirectoryError) as kept:
         handler.save_all(failing())
@@ -209,7 +209,7 @@ def test_a_file_of_another_name_is_reported(tmp_path, caplog):
 def test_a_batch_may_be_durable_where_its_handler_is_not(tmp_path, monkeypatch):
     """And the other way round; the numbers are shared."""
     waits = []
-    monkeypatch.setattr(batches.system, "sync_file_system", lambda root: bool(waits.append(root)) or True)
+    monkeypatch.setattr(system, "sync_file_system", lambda root: bool(waits.append(root)) or True)
     for usual in (False, True):
         handler = PickleHandler(Run, tmp_path / str(usual), durable=usual)
         assert handler.save_all(runs(3)) == 3
@@ -278,14 +278,14 @@ def test_lost_numbers_are_found_again_where_a_later_result_fails(tmp_path, monke
     """Those before the failing one are saved, with whatever number."""
     handler, other = PickleHandler(Run, tmp_path, durable=True), PickleHandler(Run, tmp_path)
     results = list(runs(5))
-    wait = batches._sync_drafts
+    wait = folder.sync_drafts
 
-    def meanwhile(waiting):
-        if len(waiting) == 5:
+    def meanwhile(root, drafts):
+        if len(drafts) == 5:
             other.save_all(runs(2))
             os.mkdir(tmp_path / "cache-Run-A-#3.pkl")
-            monkeypatch.setattr(waiting[4].draft.__class__, "publish_new", failing(waiting[4].draft))
-        wait(waiting)
+            monkeypatch.setattr(type(drafts[4]), "publish_new", failing(drafts[4]))
+        wait(root, drafts)
 
     def failing(draft):
         publish = type(draft).publish_new
@@ -297,7 +297,7 @@ def test_lost_numbers_are_found_again_where_a_later_result_fails(tmp_path, monke
 
         return fail
 
-    monkeypatch.setattr(batches, "_sync_drafts", meanwhile)
+    monkeypatch.setattr(folder, "sync_drafts", meanwhile)
     with pytest.raises(OSError, match="as the system says") as caught:
         handler.save_all(results)
     assert caught.value.__notes__ == ["4 results of the batch were saved before this one"]
@@ -313,7 +313,7 @@ def test_a_batch_makes_do_with_few_open_files(tmp_path, monkeypatch, told):
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if not told:
-        monkeypatch.setattr(batches, "_open_files", lambda: 10_000)
+        monkeypatch.setattr(folder, "_open_files", lambda: 10_000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 60, hard))
     try:
         assert PickleHandler(Run, tmp_path, durable=True).save_all(runs(300)) == 300
@@ -355,10 +355,10 @@ def test_ctrl_c_right_after_a_number_is_given_takes_it_back(tmp_path, monkeypatc
     assert [it.data for _, it in handler.load_all(Stopped("A"))] == [0, 1, 2]
 
 
-def test_ctrl_c_at_the_end_of_a_batch_leaves_no_folder_open(tmp_path, monkeypatch):
+def test_ctrl_c_at_the_end_of_a_batch_leaves_no_folder_open(tmp_path, monkeypatch, durable):
     """Its disk could not be unmounted."""
-    handler = PickleHandler(Run, tmp_path)
-    real, turns = handler._batch_ends, []
+    handler = PickleHandler(Run, tmp_path, durable=durable)
+    real, turns = handler.store.release, []
 
     def interrupted_once():
         turns.append(None)
@@ -366,8 +366,9 @@ def test_ctrl_c_at_the_end_of_a_batch_leaves_no_folder_open(tmp_path, monkeypatc
             raise KeyboardInterrupt
         real()
 
-    monkeypatch.setattr(handler, "_batch_ends", interrupted_once)
+    monkeypatch.setattr(handler.store, "release", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
         handler.save_all([filled(Run("A"), data=0)])
     gc.collect()
-    assert handler._store.held is None
+    assert handler.store.held is None
+    assert len(turns) > 1

@@ -12,7 +12,7 @@ from checks import threads_end
 from hypothesis import given, strategies as st
 from zlib_ng import zlib_ng
 
-from neuralib.persistence._codecs import checksums, pread
+from neuralib.persistence._bytes import checksums, pread
 
 PIECE = checksums._PIECE
 needs_parts = pytest.mark.skipif(checksums.BY_PARTS is None, reason="this system can't read at a place")

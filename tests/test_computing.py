@@ -16,7 +16,7 @@ import pytest
 from batches import Draw, DrawOptions, Fit, FitOptions
 
 from neuralib.persistence import PickleHandler
-from neuralib.persistence.cli_persistence import Computed, Failure
+from neuralib.persistence.cli_persistence import BatchReport, Failure
 
 GRID = {"animal": ["A", "B"], "plane": [0, 1, 2, 100]}
 COMPUTED = {(animal, plane) for animal in "AB" for plane in range(3)}
@@ -28,42 +28,37 @@ def process_pool(method):
     return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method))
 
 
-@contextlib.contextmanager
-def dask_executor():
-    distributed = pytest.importorskip("distributed")
-    pytest.importorskip("dask")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client.get_executor()
-
-
 EXECUTORS = {
     "here": lambda: contextlib.nullcontext(None),
     "threads": lambda: ThreadPoolExecutor(3),
     "fork": lambda: process_pool("fork"),
     "spawn": lambda: process_pool("spawn"),
-    "dask": dask_executor,
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # of forking and of dask's own
+@pytest.mark.filterwarnings("ignore")  # of forking
 @pytest.mark.parametrize("where", EXECUTORS)
 def test_what_is_missing_is_computed_wherever(tmp_path, where):
-    """Each once, saved where it was computed; what fails is reported, and does not stop the others."""
+    """In this process, by threads, and by processes; dask is tried in ``tools/test_dask.py``."""
+    check_computed(tmp_path, EXECUTORS[where], elsewhere=where not in {"here", "threads"})
+
+
+def check_computed(tmp_path, executors, *, elsewhere):
+    """Each once, saved where it was computed; what fails is reported, and does not stop the others.
+
+    :param executors: makes a context manager that gives an executor, or None
+    :param elsewhere: whether it computes in other processes
+    """
     folder, tally = tmp_path / "results", tmp_path / "tally"
     tally.mkdir()
     handler = PickleHandler(Fit, folder)
     there = Fit("A", 1)
     there.weights, there.pid = None, 0
     handler.save_persistence(there)
-    with EXECUTORS[where]() as executor:
+    with executors() as executor:
         report = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
         again = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
-    assert isinstance(report, Computed)
+    assert isinstance(report, BatchReport)
     assert (report.saved, again.saved) == (5, 0)
     assert sorted(it.keys["animal"] for it in report) == ["A", "B"]
     assert {(it.keys["plane"], it.error, it.message) for it in report} == {
@@ -74,7 +69,7 @@ def test_what_is_missing_is_computed_wherever(tmp_path, where):
     results = [it.load() for it in handler.find()]
     assert {(it.animal, it.plane) for it in results} == COMPUTED
     processes = {it.pid for it in results if it.pid}
-    assert (os.getpid() in processes) == (where in {"here", "threads"})
+    assert (os.getpid() in processes) != elsewhere
     computed = sorted(it.name.rsplit("-", 2)[0] for it in tally.iterdir())
     assert computed == sorted([f"{a}-{p}" for a, p in COMPUTED - {("A", 1)}] + ["A-100", "B-100"] * 2)
 
@@ -95,7 +90,7 @@ def test_repetitions_get_numbers_of_their_own(tmp_path, where):
 def test_failures_are_a_table(tmp_path):
     """To look at, to count, to take the templates from for the next try."""
     report = FitOptions().compute_missing(GRID, dest=tmp_path)
-    assert repr(report) == "<Computed: 6 saved, 2 failed, the first: Unpicklable: plane 100 does not converge>"
+    assert repr(report) == "<BatchReport: 6 saved, 2 failed, the first: Unpicklable: plane 100 does not converge>"
     assert isinstance(report[0], Failure)
     assert len(report[:1]) == 1
     columns = report.to_columns()
@@ -103,9 +98,9 @@ def test_failures_are_a_table(tmp_path):
     assert columns["animal"] == ["A", "B"]
     assert (
         repr(FitOptions().compute_missing({"animal": "A", "plane": 1}, dest=tmp_path))
-        == "<Computed: 0 saved, 0 failed>"
+        == "<BatchReport: 0 saved, 0 failed>"
     )
-    assert Computed(0, []).to_columns() == {"error": [], "message": [], "traceback": []}
+    assert BatchReport(0, []).to_columns() == {"error": [], "message": [], "traceback": []}
     pytest.importorskip("pandas")
     assert list(report.to_pandas()["error"]) == ["Unpicklable"] * 2
 

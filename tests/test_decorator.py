@@ -552,7 +552,7 @@ def test_custom_init_without_from_dict_is_told():
 
         def __init__(self): ...
 
-    with pytest.raises(NoInitFitsError, match=r"Lonely.__init__ does not take the keys \(a\): define a classmethod"):
+    with pytest.raises(NoInitFitsError, match=r"Lonely.__init__ does not accept the keys \(a\): define a classmethod"):
         from_dict(Lonely, {"a": 1})
 
     @persistence_class

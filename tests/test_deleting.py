@@ -86,15 +86,18 @@ def test_a_result_saved_anew_while_it_is_deleted_stays(tmp_path, monkeypatch):
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(Pair("a", 1))
     found = handler.find()
-    real = handler._some_fields
+    keeper, looks = handler._keeper, []
+    real = keeper.fields
 
-    def replaced(path, names):
-        fields = real(path, names)
+    def replaced(name, names):
+        looks.append(name)
+        fields = real(name, names)
         PickleHandler(Pair, tmp_path).save_persistence(filled(Pair("a", 1), data="new"))
         return fields
 
-    monkeypatch.setattr(handler, "_some_fields", replaced)
+    monkeypatch.setattr(keeper, "fields", replaced)
     assert found.delete(dry_run=False) == []
+    assert looks == ["cache-Pair-a-1.pkl"]
     assert handler.find()[0].load().data == "new"
 
 

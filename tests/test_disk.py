@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import tempfile
 
 import pytest
+import reference
 
 from neuralib.persistence import _disk
 from neuralib.persistence._stores import system
@@ -77,3 +79,129 @@ def test_folder_stamp_tells_changes_within_one_step_of_the_clock():
             open(os.path.join(folder, str(number)), "w").close()
             found.append(_disk.folder_stamp(folder))
     assert not any(before.is_unchanged(now) for before, now in itertools.pairwise(found))
+
+
+BOTH = pytest.mark.parametrize("disk", [_disk, reference], ids=["compiled", "reference"])
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows goes other ways")
+UNNAMED = pytest.mark.skipif(not system.TMPFILE, reason="this system has no files without name")
+
+
+@BOTH
+def test_an_open_file_is_closed_once(disk, tmp_path):
+    """By its method, or with the last reference to it."""
+    file = disk.OpenFile(str(tmp_path / "file"), os.O_CREAT | os.O_RDWR, 0o600)
+    fd = file.fd
+    os.write(fd, b"content")
+    file.close()
+    file.close()
+    assert file.fd == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    with pytest.raises(FileNotFoundError):
+        disk.OpenFile(str(tmp_path / "nowhere"), os.O_RDONLY)
+    file = disk.OpenFile(str(tmp_path / "file"), os.O_RDONLY)
+    fd = file.fd
+    del file
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+@POSIX
+@BOTH
+@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 5000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
+def test_read_small_reads_what_is_below_its_limit(disk, tmp_path, size):
+    """Into memory of its own, or that of the caller; all else is for the slow path."""
+    path, content = tmp_path / "é", os.urandom(size)
+    path.write_bytes(content)
+    assert disk.read_small(str(path), 100) == (content if 0 < size < 100 else None)
+    for spare in ([], [bytearray(1 << 20)]):
+        found = disk.read_small(str(path), 100, spare)
+        assert found == (content if 0 < size <= 1 << 20 else None)
+        assert isinstance(found, memoryview) == (100 <= size <= 1 << 20)
+        if isinstance(found, memoryview):
+            assert len(found.obj) == 1 << 20
+            assert spare == [], "the piece is in use"
+
+
+@POSIX
+@BOTH
+def test_read_small_reads_regular_files_alone(disk, tmp_path):
+    """No folder, no pipe, and nothing that is not there."""
+    assert disk.read_small(str(tmp_path), 100) is None
+    os.mkfifo(tmp_path / "pipe")
+    assert disk.read_small(str(tmp_path / "pipe"), 100) is None
+    with pytest.raises(FileNotFoundError):
+        disk.read_small(str(tmp_path / "nowhere"), 100)
+    with pytest.raises(ValueError, match="a"):
+        disk.read_small("a\0b", 100)
+
+
+@UNNAMED
+@BOTH
+def test_a_file_is_published_whole_and_once(disk, tmp_path):
+    """And not at all where the folder is not as it was expected."""
+    folder, target = str(tmp_path), str(tmp_path / "target")
+    assert disk.publish_unnamed(folder, target, b"first", False) is disk.UNKNOWN
+    with pytest.raises(FileExistsError):
+        disk.publish_unnamed(folder, target, b"second", False)
+    assert (tmp_path / "target").read_bytes() == b"first"
+    before, held = disk.folder_stamp(folder), disk.OpenFile(folder, os.O_RDONLY)
+    now = disk.publish_unnamed(folder, str(tmp_path / "other"), b"other", True, before, held)
+    assert now.known
+    assert now.is_unchanged(disk.folder_stamp(folder))
+    os.utime(tmp_path, ns=(1, 1))
+    assert disk.publish_unnamed(folder, str(tmp_path / "third"), b"third", True, now, held) is disk.CHANGED
+    nowhere = str(tmp_path / "nowhere")
+    assert disk.publish_unnamed(nowhere, f"{nowhere}/a", b"", False) is None
+    assert disk.write_unnamed(nowhere, b"") is None
+    made = disk.write_unnamed(folder, b"content")
+    assert os.pread(made.fd, 100, 0) == b"content"
+    assert sorted(os.listdir(tmp_path)) == ["other", "target"]
+
+
+@POSIX
+@BOTH
+def test_rename_exclusively_replaces_nothing(disk, tmp_path):
+    """Whoever comes second gets an error."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("content")
+    if not disk.rename_exclusively(str(source), str(target)):
+        pytest.skip("this file system has no such step")
+    assert not source.exists()
+    source.write_text("other")
+    with pytest.raises(FileExistsError):
+        disk.rename_exclusively(str(source), str(target))
+    assert (source.read_text(), target.read_text()) == ("other", "content")
+    with pytest.raises(FileNotFoundError):
+        disk.rename_exclusively(str(tmp_path / "nowhere"), str(tmp_path / "new"))
+
+
+@POSIX
+@BOTH
+def test_what_concerns_the_disk_leaves_files_as_they_are(disk, tmp_path):
+    """Room that is reserved counts neither as content nor as size."""
+    file = disk.OpenFile(str(tmp_path / "file"), os.O_CREAT | os.O_RDWR)
+    os.write(file.fd, b"content")
+    disk.reserve(file.fd, 0, 1 << 16)
+    assert disk.sync_file_system(file.fd) in {True, False}
+    assert (tmp_path / "file").read_bytes() == b"content"
+    fd = file.fd
+    file.close()
+    disk.reserve(fd, 0, 10)  # only a hint: what fails is seen when the file is written
+    if disk is reference or sys.platform == "linux":
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            disk.sync_file_system(fd)
+
+
+@BOTH
+def test_a_stamp_holds_for_its_folder_until_that_changes(disk, tmp_path):
+    """And is known only where there is a folder."""
+    assert disk.folder_stamp(str(tmp_path / "nowhere")) is None
+    before = disk.folder_stamp(str(tmp_path))
+    assert before.known
+    assert before.is_unchanged(disk.folder_stamp(str(tmp_path)))
+    os.utime(tmp_path, ns=(1, 1))
+    assert not before.is_unchanged(disk.folder_stamp(str(tmp_path)))
+    for stamp in (disk.UNKNOWN, disk.CHANGED):
+        assert not stamp.known
+        assert not stamp.is_unchanged(before)

@@ -19,7 +19,14 @@ import neuralib.persistence as package
 README = pages.ROOT / "README.md"
 DOCS = pages.ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-FACES = ("neuralib.persistence", "neuralib.persistence.cli_persistence", "neuralib.persistence.validator")
+FACES = (
+    "neuralib.persistence",
+    "neuralib.persistence.cli_persistence",
+    "neuralib.persistence.validator",
+    "neuralib.persistence.stores",
+    "neuralib.persistence.codecs",
+    "neuralib.persistence.testing",
+)
 
 
 @pytest.fixture

@@ -16,6 +16,9 @@ FACTS = {
     _errors.NotPersistenceClassError: ("C",),
     _errors.FieldDefinitionError: ("C", "f", "p"),
     _errors.KeyNotSetError: ("C", "f"),
+    _errors.WildcardKeyError: ("C", "f"),
+    _errors.DataNotSetError: ("C", ("a", "b")),
+    _errors.UndeclaredAttributeError: ("C", "scroe", "score"),
     _errors.UnknownFieldError: ("C", "f", ("a",)),
     _errors.UnsafeNameError: ("C", "f", "v", "p"),
     _errors.MissingFieldError: ("C", "f", "/x"),
@@ -28,6 +31,8 @@ FACTS = {
     _errors.NothingFoundError: ("C", "/x", "a='1'"),
     _errors.StackError: ("/x", "f", "has shape (1,)"),
     _errors.UntrustedTypeError: ("/x", "os.system"),
+    _errors.OtherClassError: ("C", "/x", "m.C", ("a",), ("b",)),
+    _errors.ContractError: ("TapeStore", "open", "a Source", "None"),
 }
 # Workers that import this file anew would need it on their path.
 START = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
@@ -37,6 +42,9 @@ BUILTIN = {
     _errors.FieldDefinitionError: RuntimeError,
     _errors.AutoIncFieldNotResolvedError: RuntimeError,
     _errors.KeyNotSetError: RuntimeError,
+    _errors.WildcardKeyError: RuntimeError,
+    _errors.DataNotSetError: RuntimeError,
+    _errors.UndeclaredAttributeError: AttributeError,
     _errors.UnknownFieldError: TypeError,
     _errors.UnsafeNameError: ValueError,
     _errors.MissingFieldError: KeyError,
@@ -49,6 +57,8 @@ BUILTIN = {
     _errors.NothingFoundError: LookupError,
     _errors.StackError: ValueError,
     _errors.UntrustedTypeError: TypeError,
+    _errors.OtherClassError: TypeError,
+    _errors.ContractError: AssertionError,
 }
 
 

@@ -386,7 +386,7 @@ def test_nothing_found_says_what_was_looked_for(names_only, tmp_path):
     with pytest.raises(NothingFoundError) as caught:
         handler.find(animal="B", lap={1, 2}).first()
     assert str(caught.value) == (
-        f"there is no Lap in {str(tmp_path)!r} with animal='B', lap in {{1, 2}}: see what is there with find()"
+        f"no Lap found in {str(tmp_path)!r} with animal='B', lap in {{1, 2}}: call find() to list the saved results"
     )
     with pytest.raises(LookupError):
         handler.find(animal="B").last()

@@ -167,7 +167,7 @@ def test_names_are_the_same_as_ever():
         (missing, 1, "cache-Pair-*-1.pkl"),
     ]:
         assert handler.filename(Pair(a, b)) == name
-        assert handler.filepath(None, a=a, b=b) == Path("x") / name
+        assert handler.filepath(None, a=a, b=b) == Path("x").absolute() / name  # a later chdir moves nothing
     assert handler.filename(Pair(1, 2), b=3) == "cache-Pair-1-3.pkl"
 
 
@@ -204,7 +204,7 @@ def test_results_whose_names_are_one_do_not_replace_each_other(tmp_path):
         with pytest.raises(NameTakenError, match=r"a=.*b=.*a=.*b=") as caught:
             handler.save_persistence(filled(other, data=2))
         assert caught.value.path == str(handler.filepath(other))
-    with pytest.raises(KeyMismatchError, match="wanted 'a', found 'a-b'"):
+    with pytest.raises(KeyMismatchError, match="expected 'a', found 'a-b'"):
         handler.load_persistence(Pair("a", "b-c"))
     assert handler.load_persistence(Pair("a-b", "c")).data == 1
     assert [result.a for _, result in handler.load_all(a=missing, b="c")] == ["a-b"]
@@ -265,7 +265,7 @@ def test_a_handler_keeps_results_of_one_class(kind, tmp_path):
     handler = kind(Pair, tmp_path)
     for call in (handler.save_persistence, handler.load_persistence, handler.load_all):
         with pytest.raises(
-            WrongResultClassError, match="keeps results of Pair, not of Run: use a handler made for Run"
+            WrongResultClassError, match="stores results of Pair, not of Run: use a handler made for Run"
         ):
             call(Run("A", 1))
     with pytest.raises(RuntimeError, match="int is not a persistence class"):
@@ -320,7 +320,7 @@ def test_an_open_number_is_told(tmp_path):
     ("content", "kind", "text"),
     [
         (b"", CorruptResultError, "EOFError"),
-        (b"just text", CorruptResultError, "damaged or is no result file"),
+        (b"just text", CorruptResultError, "damaged or not a result file"),
         (pickle.dumps({"a": 1, "b": 2})[:-3], CorruptResultError, ""),
         (pickle.dumps([1]), NotAResultError, "holds a list, not a result of Pair"),
         (pickle.dumps({"a": 1}), KeyError, "missing required field Pair.b"),
@@ -434,7 +434,7 @@ def test_validation_compares_arrays_and_nan(tmp_path):
     one, same, other = (Pair(np.array([1, value]), float("nan")) for value in (2, 2, 3))
     assert handler.validate(one, same) is True
     assert handler.validate(one, as_dict(same)) is True
-    with pytest.raises(FileNotFoundError, match=r"Pair.a does not validate: wanted array.*, found array"):
+    with pytest.raises(FileNotFoundError, match=r"Pair.a does not match: expected array.*, found array"):
         handler.validate(one, other)
     assert handler.validate(Pair(missing, missing), other) is True
 

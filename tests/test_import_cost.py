@@ -22,7 +22,9 @@ def test_import_loads_nothing_heavy():
     """Neither numpy nor a command-line library, though every name is asked for."""
     loaded = loaded_by("from neuralib.persistence import *")
     assert not [it for it in loaded if it.split(".")[0] in HEAVY]
-    assert len(loaded) < 120
+    own = [name for name in loaded if name.startswith("neuralib")]
+    assert len(own) < 95  # small ones: each reads in a fraction of a millisecond
+    assert len(loaded) - len(own) < 60
     assert {"neuralib.persistence._core", "neuralib.persistence._disk"} <= set(loaded)
 
 

@@ -11,48 +11,65 @@ PACKAGE = "neuralib.persistence"
 SOURCE = Path(__file__).parents[1] / "src" / "neuralib" / "persistence"
 
 ROWS = [  # from the ground up; within a row each may import from those before it
-    ["_errors", "_equality", "_tasks", "_scan", "_disk", "_core", "_names", "_pickling"],
+    ["_errors", "_os_errors", "_equality", "_tasks", "_scan", "_disk", "_core", "_names", "_pickling"],
+    ["_bytes.pread", "_bytes.sources", "_bytes.checksums"],
     [
         "_showing.previews",
         "_showing.thumbnails",
+        "_classes.value_texts",
         "_classes.field",
         "_classes.name_texts",
+        "_classes.hints",
+        "_classes.checks",
         "_classes.schema",
+        "_classes.losses",
         "_classes.convert",
         "_showing.html",
         "_classes.sources",
         "_classes.codegen",
         "_classes.decorator",
-        "_naming.typed",
     ],
+    ["_naming.typed", "_naming.names"],
     [
         "_trust.allowance",
         "_trust.plain_values",
         "_trust.plain_arrays",
         "_trust.plain_data",
-        "_trust.machine",
-        "_trust.untrusted",
         "_trust.instructions",
         "_trust.stand_ins",
+        "_trust.machine",
+        "_trust.untrusted",
         "_trust.outline",
     ],
     [
+        "_codecs.card",
+        "_codecs.base",
+        "_codecs.arrays",
+        "_codecs.frames",
+        "_codecs.framed_reader",
+        "_codecs.compression",
+        "_codecs.gzipped",
+        "_codecs.zstd",
+        "_codecs.pickles",
+    ],
+    [
         "_stores.base",
+        "_stores.memory",
         "_stores.system",
         "_stores.exclusive",
         "_stores.drafts",
         "_stores.folder",
-        "_codecs.reading",
-        "_codecs.arrays",
-        "_codecs.pread",
-        "_codecs.checksums",
-        "_codecs.frames",
-        "_codecs.layout",
-        "_codecs.framed_reader",
-        "_codecs.heads",
-        "_keeping.numbering",
-        "_keeping.batches",
+        "_stores.paths",
+    ],
+    [
         "_keeping.identity",
+        "_keeping.reading",
+        "_keeping.records",
+        "_keeping.numbering",
+        "_keeping.keeper",
+        "_keeping.batches",
+    ],
+    [
         "_finding.query",
         "_finding.listing",
         "_finding.tables",
@@ -61,6 +78,10 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_finding.todo",
         "_finding.found",
         "_finding.checking",
+    ],
+    [
+        "_handlers.heads",
+        "_handlers.hooks",
         "_handlers.base",
         "_handlers.files",
         "_handlers.pickles",
@@ -68,14 +89,13 @@ ROWS = [  # from the ground up; within a row each may import from those before i
     ],
     ["_validators", "_computing.missing", "_computing.options"],
     [
-        "_commands.conversion",
         "_commands.screen",
         "_commands.plain",
-        "_commands.names",
-        "_commands.schemes",
+        "_commands.naming",
         "_commands.entries",
         "_commands.classes",
         "_commands.content",
+        "_commands.conversion",
         "_commands.differences",
         "_commands.listing",
         "_commands.looking",
@@ -86,14 +106,18 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_commands.demo",
         "__main__",
     ],
-    ["validator", "persistence", "cli_persistence", "__init__"],
+    ["validator", "persistence", "cli_persistence", "stores", "codecs", "testing", "__init__"],
 ]
+AXES = ("_naming", "_codecs", "_stores")  # none of which imports another
 ALONE = {
     "_showing.previews",
     "_showing.thumbnails",
     "_equality",
+    "_os_errors",
     "_validators",
     "_codecs.arrays",
+    "_codecs.card",
+    "_stores.base",
     "_tasks",
 }  # what they share a row with is not theirs to use
 HEAVY = {"rich", "numpy", "gzip", "zlib_ng", "argclz", "pandas", "dataclasses"}
@@ -143,6 +167,8 @@ def test_a_module_imports_from_below(name, path):
         inside = target.removeprefix(PACKAGE).removeprefix(".")
         assert inside in HEIGHT, f"{name} imports {target}, which has no room in the house"
         assert HEIGHT[inside] < HEIGHT[name], f"{name} imports {inside} from above or beside it"
+        rooms = [module.split(".")[0] for module in (name, inside)]
+        assert rooms[0] == rooms[1] or not set(rooms) <= set(AXES), f"{name} imports another axis: {inside}"
         if name in ALONE:
             assert HEIGHT[inside][0] < HEIGHT[name][0], f"{name} imports {inside} from its own row"
 

@@ -182,12 +182,3 @@ class Folder(RuleBasedStateMachine):
 
 TestFolder = Folder.TestCase
 TestFolder.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
-
-
-def test_much_more_of_the_same(request):
-    """The long form."""
-    if not request.config.getoption("--long"):
-        pytest.skip("only with --long")
-    longer = type("Longer", (Folder,), {}).TestCase
-    longer.settings = settings(max_examples=2000, stateful_step_count=50, deadline=None)
-    longer().runTest()

@@ -41,17 +41,22 @@ def test_read_names_agrees_with_the_reference(folder, data):
     """Which names match, in how many ways, and the texts; where literals are empty, overlap, or are in texts too."""
     names, made, width = folder
     wanted = tuple(data.draw(st.lists(st.none() | TEXT, min_size=width, max_size=width)))
-    table = _names.read_names(names, made, wanted)
-    rows = reference.read_names(names, made, width, wanted)
-    assert table.names == [name for name, _, _ in rows]
-    assert [table.doubtful(it) for it in range(len(rows))] == [doubtful for _, _, doubtful in rows]
-    assert table.any_doubtful == any(doubtful for _, _, doubtful in rows)
-    for row, (_, texts, _) in enumerate(rows):
-        codes = table.codes_of(row)
-        assert [None if code < 0 else table.texts[column][code] for column, code in enumerate(codes)] == texts
+    table, twin = _names.read_names(names, made, wanted), reference.read_names(names, made, wanted)
+    rows = range(len(twin.names))
+    assert table.names == twin.names
+    assert table.any_doubtful == twin.any_doubtful
+    assert [table.doubtful(row) for row in rows] == [twin.doubtful(row) for row in rows]
+    for row in rows:
+        assert texts_of(table, row) == texts_of(twin, row)
     for column, texts in enumerate(table.texts):
-        assert len(set(texts)) == len(texts), "equal texts are kept once"
-        assert table.column(column, list(range(len(rows)))) == [table.codes_of(it)[column] for it in range(len(rows))]
+        assert sorted(texts) == sorted(twin.texts[column]), "equal texts are kept once"
+        assert table.column(column, list(rows)) == [table.codes_of(row)[column] for row in rows]
+        assert twin.column(column, list(rows)) == [twin.codes_of(row)[column] for row in rows]
+
+
+def texts_of(table, row):
+    """The texts of a row: two tables may have other codes for them."""
+    return [None if code < 0 else texts[code] for code, texts in zip(table.codes_of(row), table.texts, strict=True)]
 
 
 @given(folders(), st.data())
@@ -59,11 +64,12 @@ def test_select_agrees_with_the_reference(folder, data):
     """Which rows are admitted, and in which order."""
     names, made, width = folder
     table = _names.read_names(names, made, (None,) * width)
-    rows = reference.read_names(names, made, width, (None,) * width)
-    sizes = [len(it) for it in table.texts]
-    admitted = tuple(data.draw(st.none() | st.binary(min_size=it + 1, max_size=it + 1)) for it in sizes)
-    ranks = tuple(data.draw(st.none() | st.permutations(range(it)).map(list)) for it in sizes)
-    assert table.select(admitted, ranks) == reference.select(rows, table.texts, admitted, ranks)
+    twin = reference.read_names(names, made, (None,) * width)
+    twin.texts = table.texts  # so that a code means the same text in both
+    sizes = [len(texts) for texts in table.texts]
+    admitted = tuple(data.draw(st.none() | st.binary(min_size=size + 1, max_size=size + 1)) for size in sizes)
+    ranks = tuple(data.draw(st.none() | st.permutations(range(size)).map(list)) for size in sizes)
+    assert table.select(admitted, ranks) == twin.select(admitted, ranks)
 
 
 VALUE = st.one_of(
@@ -77,22 +83,26 @@ VALUE = st.one_of(
 @given(st.lists(VALUE, min_size=1, max_size=3), st.data())
 def test_agrees_says_yes_only_where_the_texts_are_the_same(values, data):
     """And for plain values alone: of others, a class of the user's may write anything."""
-    texts = [text if (text := reference.text_of_plain(it)) is not None else "a" for it in values]
+    texts = [text if (text := reference.text_of_plain(value)) is not None else "a" for value in values]
     other = data.draw(st.integers(-1, len(values) - 1))
-    written = [it + "b" if place == other else it for place, it in enumerate(texts)]
+    written = [text + "b" if place == other else text for place, text in enumerate(texts)]
     literals, columns = ("<", *[";"] * (len(values) - 1), ">"), tuple(range(len(values)))
-    table = _names.read_names([f"<{';'.join(written)}>"], [(literals, columns)], (None,) * len(values))
+    arguments = [f"<{';'.join(written)}>"], [(literals, columns)], (None,) * len(values)
+    table, twin = _names.read_names(*arguments), reference.read_names(*arguments)
     names = tuple("abc"[: len(values)])
     fields = dict(zip(names, values, strict=True))
-    assert table.agrees(0, names, fields) is (other < 0 and reference.agrees(texts, values))
+    assert table.agrees(0, names, fields) is twin.agrees(0, names, fields)
+    if other >= 0 or None in [reference.text_of_plain(value) for value in values]:
+        assert not table.agrees(0, names, fields)
     del fields[data.draw(st.sampled_from(names))]
     assert not table.agrees(0, names, fields)
+    assert not twin.agrees(0, names, fields)
 
 
 def test_agrees_does_not_know_of_doubtful_rows():
     """Nor of a column that the name lacks, or of columns without a name."""
     table = _names.read_names(["a-b-c", "-b"], [(("", "-", ""), (0, 1)), (("-", ""), (1,))], (None, None))
-    assert [table.doubtful(it) for it in range(2)] == [True, True]
+    assert [table.doubtful(row) for row in range(2)] == [True, True]
     assert not table.agrees(0, ("x", "y"), {"x": "a", "y": "b-c"})
     table = _names.read_names(["-b"], [(("-", ""), (1,))], (None, None))
     assert not table.agrees(0, ("x", "y"), {"x": None, "y": "b"})
@@ -105,6 +115,41 @@ def test_agrees_does_not_know_of_doubtful_rows():
 def test_rank_numbers_agrees_with_the_reference(texts):
     """Only what str(int) writes is a number."""
     assert _names.rank_numbers(texts) == reference.rank_numbers(texts)
+
+
+LETTERS = st.text(alphabet="a-#0129\u0663\u00b2\u00e9\u4e2d\U0001f600", max_size=4)
+NUMBERED = st.lists(st.one_of(LETTERS, NUMBER, st.sampled_from(["-#", "#", "a", ".pkl"])), max_size=5).map("".join)
+
+
+@given(
+    st.lists(NUMBERED, max_size=6),
+    st.one_of(LETTERS, st.sampled_from(["-#", "#", "", "aa"])),
+    st.one_of(LETTERS, st.sampled_from([".pkl", "", "a"])),
+    st.none() | st.integers(0, 4),
+)
+def test_index_series_agrees_with_the_reference(names, before, after, most):
+    """Wherever a number may stand: at several places, next to other digits, behind texts that overlap."""
+    mine = _names.index_series(names, before, after, most)
+    assert mine == reference.index_series(names, before, after, most)
+    if mine is not None:
+        assert _names.index_series(names, before, after) == _names.index_series(names, before, after, len(mine)) == mine
+
+
+def test_index_series_has_the_highest_number_of_each_series():
+    """Of a thousand series at once; what str(int) would not write is no number."""
+    names = [f"h-{series}-#{number}.pkl" for number in (2, 10, 9) for series in range(1000)]
+    names += ["h-1-#007.pkl", "h-1-#.pkl", "h-1-#-5.pkl", "h-1-#12", f"h-1-#{10**18}.pkl", "h-1-#12.pk", "x#13.pkl"]
+    expected = {(f"h-{series}-#", ".pkl"): 10 for series in range(1000)}
+    assert _names.index_series(names, "-#", ".pkl") == reference.index_series(names, "-#", ".pkl") == expected
+    assert _names.index_series(names, "-#", ".pkl", 1000) == expected
+    assert _names.index_series(names, "-#", ".pkl", 999) is None
+    assert _names.index_series([], "-#", ".pkl", 0) == {}
+    assert _names.index_series([f"#{10**18 - 1}", "#0"], "#", "") == {("#", ""): 10**18 - 1}
+    for wrong in ([b"a"], [None], ["a", 5]):
+        with pytest.raises(TypeError):
+            _names.index_series(wrong, "", "")
+    with pytest.raises(TypeError):
+        _names.index_series(["a"], None, "")
 
 
 def test_what_does_not_fit_is_refused():

@@ -8,7 +8,7 @@ import os
 import pytest
 from hypothesis import given, strategies as st
 
-from neuralib.persistence._codecs import pread
+from neuralib.persistence._bytes import pread
 
 CONTENT = bytes(range(256)) * 4
 

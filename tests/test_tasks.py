@@ -9,7 +9,7 @@ import time
 import pytest
 from checks import threads_end
 
-from neuralib.persistence._tasks import Task, Team, read_ahead
+from neuralib.persistence._tasks import Task, WorkerPool, read_ahead
 
 
 def noting(done):
@@ -102,15 +102,15 @@ def test_an_error_is_raised_where_the_result_is_needed(begin):
 def test_a_team_ends_with_what_refers_to_it():
     """After Ctrl-C, nobody may be left to end it."""
     before = _thread._count()
-    team = Team(3)
+    pool = WorkerPool(3)
     begun = threading.Event()
-    team.begin(Task(begun.set))
+    pool.begin(Task(begun.set))
     assert begun.wait(10)  # who waits for results may be quicker than any thread
     tasks = [Task(lambda n=n: n * n) for n in range(20)]
     for it in tasks:
-        team.begin(it)
+        pool.begin(it)
     assert [it.result() for it in tasks] == [n * n for n in range(20)]
-    del team
+    del pool
     assert threads_end(before)
 
 

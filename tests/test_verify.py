@@ -14,6 +14,7 @@ from checks import Pair, Run, filled
 from test_handlers import JsonHandler, NpzHandler
 
 from neuralib.persistence import CorruptResultError, FileCheck, GzipHandler, PickleHandler, load, missing, save
+from neuralib.persistence._keeping.records import CodecRecords
 from neuralib.persistence._stores import system
 
 
@@ -127,25 +128,25 @@ def test_a_file_that_is_replaced_while_it_is_looked_for_is_read(tmp_path, monkey
     """Its number was free for a moment, and given to another result."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair(1, "x"), data=1))
-    real, turns = PickleHandler._check, []
+    real, turns = CodecRecords.check, []
 
-    def missed_once(self, path):
-        turns.append(path)
+    def missed_once(self, store, name):
+        turns.append(name)
         if len(turns) == 1:
-            raise FileNotFoundError(errno.ENOENT, "gone", path)
-        return real(self, path)
+            raise FileNotFoundError(errno.ENOENT, "gone", store.location(name))
+        return real(self, store, name)
 
-    monkeypatch.setattr(PickleHandler, "_check", missed_once)
+    monkeypatch.setattr(CodecRecords, "check", missed_once)
     assert [it.problem for it in handler.verify()] == [None]
     assert len(turns) == 2
-    loading, loads = PickleHandler._load, []
+    loading, loads = CodecRecords.load, []
 
-    def load_missed_once(self, path):
-        loads.append(path)
+    def load_missed_once(self, store, name):
+        loads.append(name)
         if len(loads) == 1:
-            raise FileNotFoundError(errno.ENOENT, "gone", str(path))
-        return loading(self, path)
+            raise FileNotFoundError(errno.ENOENT, "gone", store.location(name))
+        return loading(self, store, name)
 
-    monkeypatch.setattr(PickleHandler, "_load", load_missed_once)
+    monkeypatch.setattr(CodecRecords, "load", load_missed_once)
     assert [it.data for _, it in handler.load_all(Pair(missing, missing))] == [1]
     assert len(loads) == 2

@@ -1,7 +1,7 @@
 """Fuzz the readers of files of unknown origin, guided by coverage: ``python tests/stress/fuzz_untrusted.py [FOLDER]``.
 
 Needs ``atheris`` from PyPI. The first byte of an input says how the rest is read: as a pickle, as a whole file with and
-without a trailer that fits, by hopping over the large arrays, mapped, or compressed. The hops are those of the trusted
+without a trailer that fits, by hopping over the large arrays, mapped, compressed, or as the head of a file. The hops are those of the trusted
 reader too; the pickle itself is read without trust, so nothing of the input runs.
 
 An input may end in the errors that the readers document, and in nothing else: no crash, no other exception, no more
@@ -20,22 +20,22 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
-        "pickletools",
-        "neuralib.persistence._trust.allowance",
         "neuralib.persistence._codecs.frames",
         "neuralib.persistence._codecs.framed_reader",
         "neuralib.persistence._codecs.layout",
+        "neuralib.persistence._trust.allowance",
+        "neuralib.persistence._trust.instructions",
         "neuralib.persistence._trust.machine",
+        "neuralib.persistence._trust.outline",
         "neuralib.persistence._trust.plain_arrays",
         "neuralib.persistence._trust.plain_data",
         "neuralib.persistence._trust.plain_values",
+        "neuralib.persistence._trust.stand_ins",
         "neuralib.persistence._trust.untrusted",
     ]
 ):
-    import pickletools  # noqa: F401 - to have it instrumented
-
-    from neuralib.persistence._codecs import frames  # noqa: F401
-    from neuralib.persistence._trust import plain_data, untrusted  # noqa: F401
+    from neuralib.persistence._codecs import frames  # noqa: F401 - to have it instrumented
+    from neuralib.persistence._trust import outline, plain_data, untrusted  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -56,7 +56,8 @@ def test_one_input(data: bytes) -> None:
 def write_corpus(folder: Path) -> None:
     """Real files of every kind, each in every way of reading."""
     folder.mkdir(parents=True, exist_ok=True)
-    for n, content in enumerate(hostile_files.real_pickles()):
+    kinds = {**hostile_files.two_programs(), **hostile_files.failing(), **hostile_files.deep(60)}
+    for n, content in enumerate([*hostile_files.real_pickles(), *kinds.values()]):
         for way in range(len(hostile_files.WAYS)):
             data = gzip.compress(content) if hostile_files.WAYS[way] == "compressed" else content
             (folder / f"seed-{n}-{way}").write_bytes(bytes([way]) + data)

@@ -113,8 +113,9 @@ def read(order):
     handler = opened(order)
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    seen = 0
-    while not stop.is_set():
+    seen, stopped = 0, False
+    while not stopped:
+        stopped = stop.is_set()  # then once more: a reader that came late sees what is there at the end
         last = None
         for path, result in handler.load_all(Run("A")):
             token(result.data)
@@ -157,8 +158,9 @@ def read_same(order):
     handler = opened(order)
     stop = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
-    seen = set()
-    while not stop.is_set():
+    seen, stopped = set(), False
+    while not stopped:
+        stopped = stop.is_set()  # then once more, as above
         problems = []
         try:
             seen.add(token(handler.load_persistence(Pair("one", "name")).data))

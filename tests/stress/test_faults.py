@@ -26,16 +26,15 @@ def test_any_call_fails(victims, sample, scenario, way):
     unharmed = victims.run(scenario, way, victims.fresh(scenario), again=True)
     assert not [it for it in unharmed.said if "error" in it or "again error" in it], unharmed.said
     assert unharmed.said[-1] == {"ended": True}
-    for (call, turn), error in sample(zip(unharmed.points, itertools.cycle(ERRORS)), POINTS):
-        folder = victims.fresh(scenario)
-        outcome = victims.run(scenario, way, folder, f"{call}:error={error}:when={turn}", again=True)
-        try:
-            check_outcome(outcome, folder, call)
-            assert error != "EINTR" or call not in AGAIN or not [it for it in outcome.said if "error" in it]
-            made(scenario, folder).check(outcome.said)
-        except BaseException as wrong:
-            wrong.add_note(f"{call} {turn} failed with {error}; said: {outcome.said}")
-            raise
+    for point, error in sample(zip(unharmed.points, itertools.cycle(ERRORS)), POINTS):
+        for call, folder, outcome in victims.disturbed(scenario, way, point, f"error={error}", again=True):
+            try:
+                check_outcome(outcome, folder, call)
+                assert error != "EINTR" or call not in AGAIN or not [it for it in outcome.said if "error" in it]
+                made(scenario, folder).check(outcome.said)
+            except BaseException as wrong:
+                wrong.add_note(f"{call}, first of all {point}, failed with {error}; said: {outcome.said}")
+                raise
 
 
 def check_outcome(outcome, folder, call):

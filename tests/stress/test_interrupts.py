@@ -9,8 +9,10 @@ import time
 import pytest
 from stress.bench import WAYS, Bench
 from stress.interruptions import ENDLESS, Interruption, interrupted_by_another, interrupted_by_timer
+from stress.victims import made as scenario_made, needs_strace
 
-from neuralib.persistence._codecs import checksums
+from neuralib.persistence._bytes import checksums
+from neuralib.persistence._stores import system
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted under /proc")
 
@@ -26,32 +28,31 @@ def bench(tmp_path, monkeypatch):
 
 
 def interrupt(bench, scenario, count, *, asked):
-    """Let *scenario* be interrupted at *count* of its instructions."""
+    """Let *scenario* be interrupted at *count* of its instructions.
+
+    Runs differ a little, in what is in caches and how long threads are waited for. Where one ends before its moment, the next is
+    interrupted in the middle of it: that one could miss only if it were half as long.
+    """
     counting = Interruption(ENDLESS, asked=asked)
     bench.disturbed(bench.made(scenario), counting)
     length = counting.passed
-    moments = list(range(length))
-    random.Random(scenario).shuffle(moments)
-    hit = missed = 0
-    for moment in moments:
-        if hit == count:
-            break
-        if moment >= length:
-            continue
-        made = bench.made(scenario)
-        interruption = Interruption(moment, asked=asked)
-        try:
-            if bench.disturbed(made, interruption):
-                hit += 1
-            else:  # the run was shorter than those before: by then caches are filled
-                length = interruption.passed
-                missed += 1
-        except BaseException as error:
-            error.add_note(f"interrupted at instruction {moment} of {length}; said: {made.said}")
-            raise
     assert length > 20
-    assert hit == min(count, length), "the moments must be hit"
-    assert missed <= 3 + count // 5, "runs must be as long as those before, once caches are filled"
+    moments = random.Random(scenario).sample(range(length), min(count, length))
+    for first in moments:
+        moment = first
+        for _ in range(3):
+            made = bench.made(scenario)
+            interruption = Interruption(moment, asked=asked)
+            try:
+                hit = bench.disturbed(made, interruption)
+            except BaseException as error:
+                error.add_note(f"interrupted at instruction {moment} of {length}; said: {made.said}")
+                raise
+            if hit:
+                break
+            moment = interruption.passed // 2
+        else:
+            raise AssertionError(f"three runs, each half as long as the one before; the first ended before {first}")
 
 
 def test_interrupted_at_any_instruction(bench, long, scenario, way):
@@ -70,7 +71,7 @@ def test_asked_to_stop_at_any_instruction(bench, long, scenario, way):
 @pytest.mark.parametrize("scenario", ["OverwriteLarge", "LoadLarge", "LoadAhead"])
 def test_interrupted_while_threads_help(bench, long, monkeypatch, scenario, asked):
     """Those that read, or add up what is written: none goes on waiting, or working."""
-    monkeypatch.setattr(checksums, "ASIDE_FROM", 1 << 16)
+    monkeypatch.setattr(checksums, "BACKGROUND_FROM", 1 << 16)
     interrupt(bench, scenario, 1000 if long else 40, asked=asked)
 
 
@@ -87,3 +88,22 @@ def test_interrupted_by_a_signal(bench, long, scenario, way):
         for how in (interrupted_by_timer, interrupted_by_another):
             hit += bench.disturbed(bench.made(scenario), how(max(1e-6, rng.random() * took)))
     assert hit or not long
+
+
+@needs_strace
+def test_interrupted_in_a_system_call(victims, sample, scenario, way):
+    """A real signal, that comes while a chosen call is made."""
+    unharmed = victims.run(scenario, way, victims.fresh(scenario), again=True)
+    for point in sample(unharmed.points, MOMENTS):
+        for call, folder, outcome in victims.disturbed(scenario, way, point, "signal=INT", again=True):
+            try:
+                assert outcome.code == 0
+                assert outcome.said[-1] == {"ended": True}
+                assert {it["error"] for it in outcome.said if "error" in it} <= {"KeyboardInterrupt"}
+                assert not [it for it in outcome.said if "again error" in it or it.get("leaked")]
+                left = [it for _, _, files in os.walk(folder) for it in files if it.startswith(system.LEFTOVER_PREFIX)]
+                assert not left
+                scenario_made(scenario, folder).check(outcome.said)
+            except BaseException as error:
+                error.add_note(f"interrupted in {call}, first of all in {point}; said: {outcome.said}")
+                raise

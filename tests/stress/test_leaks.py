@@ -167,7 +167,7 @@ class Paths:
         handler = self.handler(PickleHandler, "scan", Run)
         handler.save_all(filled(Run("A"), data=n) for n in range(5))
         store = FolderStore(str(self.root / "scan"))
-        return lambda: (store.highest("cache-Run-A-#", ".pkl"), store.names(), store.stamp())
+        return lambda: (store.highest("cache-Run-A-#", ".pkl"), store.names(), store.state())
 
     def path_scan_that_fails(self):
         return failing(FileNotFoundError, lambda: _scan.scan_folder(str(self.root / "nowhere"), "a", "b", "c"))
@@ -312,10 +312,9 @@ class Paths:
     def path_save_numbered_after_a_lost_race(self):
         def save(handler):
             handler.save_persistence(filled(Run("A"), data=1))
-            series = next(iter(handler._numbering._known.values()))
-            series.forget_expected()
-            series._highest -= 1
-            series._stamp = series.store.stamp()
+            numbering = handler._keeper._numbering
+            ((series, (highest, seen)),) = numbering._highest.items()
+            numbering._highest[series] = (highest - 1, seen)
             handler.save_persistence(filled(Run("A"), data=2))
 
         return self.numbered(save)

@@ -182,6 +182,100 @@ def test_large_values_take_twice_their_file_at_most(tmp_path, writer):
     assert memory < (2.6 if "2" in writer else 2) * len(content) + (8 << 20)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is that of Linux")
+@pytest.mark.parametrize("kind", hostile_files.slow(100))
+def test_time_is_in_proportion_to_the_size(tmp_path, kind, long):
+    """At most three seconds, and 20 microseconds for each byte: keys, terms of fractions and views are counted as memory is."""
+    if not long and kind not in QUICK_TIME:
+        pytest.skip("long form: --long")
+    content = hostile_files.slow(1_000_000 if long else 100_000)[kind]
+    memory, seconds, found = measured(tmp_path, content)
+    print(f"{kind}: {len(content)} bytes, {memory >> 20} MiB, {seconds:.2f} s, {found}")
+    assert seconds < 3 + 20e-6 * len(content)
+    assert memory < allowance.PER_BYTE * len(content) + allowance.BASE_BYTES + (16 << 20) + 2 * len(content)
+
+
+QUICK_TIME = {"tuples of one hash with long equal beginnings", "fractions with huge terms", "counters of the same keys"}
+
+
+DEEP = """
+import os, sys, threading
+import hostile_files
+from neuralib.persistence import PersistenceError, PickleHandler, field, persistence_class, read_head
+@persistence_class
+class Pair:
+    a: object = field(filename=True)
+    b: object = field(filename=True)
+    data: object
+def look():
+    for name, data in hostile_files.deep(int(sys.argv[2])).items():
+        path = os.path.join(sys.argv[1], "x.pkl")
+        for content in (data, b"\\x80\\x04}(U\\x01aK\\x01U\\x01bK\\x02U\\x04data" + data[2:-1] + b"u."):
+            with open(path, "wb") as file:
+                file.write(content)
+            for read in (PickleHandler(Pair, sys.argv[1], trusted=False).load_persistence, read_head):
+                try:
+                    read(path)
+                except PersistenceError:
+                    pass
+        print(name)
+look()
+threading.stack_size(1 << 20)
+thread = threading.Thread(target=look)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("count", [45, 5_000, 200_000])
+def test_values_in_many_levels_leave_the_stack_alone(tmp_path, count, long):
+    """Where they are made, where they are shown and where they are thrown away; with the stack of a thread too."""
+    if not long and count == 200_000:
+        count = 20_000
+    done = subprocess.run(
+        [sys.executable, "-c", DEEP, tmp_path, str(count)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == 2 * list(hostile_files.deep(1))
+
+
+def test_numbers_that_share_a_path_are_refused_by_their_time(long):
+    """Each of them looks at half of the table before it finds a place; see :func:`sharing_a_path`."""
+    content = sharing_a_path(17 if long else 16)
+    start = time.process_time()
+    try:
+        Reader(())(content, ())
+    except allowance.AllowanceError:
+        pass
+    assert time.process_time() - start < 3 + 5e-6 * len(content)
+
+
+def sharing_a_path(bits):
+    """A dict whose table of ``2**bits`` places is filled along the path that Python takes through it from some place on."""
+    size, count = 1 << bits, int(0.66 * (1 << bits))
+    mask = size - 1
+    path, place = [], 1
+    for _ in range(count // 2):
+        path.append(place)
+        place = (5 * place + 1) & mask
+    at = np.full(size, -1)
+    at[path] = np.arange(len(path))
+    keys = np.random.default_rng(0).integers(size, size << 5, 4_000_000)
+    place, shift = keys & mask, keys
+    met = at[place] >= 0
+    for _ in range(bits // 5 + 2):  # as long as the rest of the number has a say
+        shift = shift >> 5
+        place = (5 * place + shift + 1) & mask
+        met &= at[place] >= 0
+    keys = np.unique(keys[met & (at[place] < len(path) // 4)])[: count - len(path) - 10]
+    assert len(keys) > 1000
+    numbers = [*path, *keys.tolist()]
+    return b"\x80\x04}(" + b"".join(b"J" + int(number).to_bytes(4, "little") + b"N" for number in numbers) + b"u."
+
+
 @pytest.mark.parametrize("kind", worst(100))
 def test_small_files_of_the_same_kinds_end_well(tmp_path, kind):
     """And fast; looking at their heads too."""
@@ -278,7 +372,9 @@ def test_deep_arrays_are_refused_before_the_stack_overflows(tmp_path):
     """They are taken apart one within the other; in a process of its own, for the case that they are not refused."""
     for kind in ("arrays in arrays", "default dicts in default dicts"):
         _, _, found = measured(tmp_path, worst(150_000)[kind])
-        assert found.startswith("CorruptResultError: ValueError: it has more than")
+        assert found.startswith(
+            ("CorruptResultError: ValueError: it has more than", "CorruptResultError: AllowanceError")
+        )
 
 
 @pytest.mark.parametrize("levels", [1, 10, 40])

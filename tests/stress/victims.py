@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ class Outcome(NamedTuple):
     said: list[dict[str, Any]]
     points: list[tuple[str, int]]
     """The system calls of the scenario: each by its name, and how many of that name there were since it is watched."""
+    hit: bool
+    """Whether it came to the call at which it was to be disturbed."""
 
 
 def why_not() -> str | None:
@@ -98,10 +101,33 @@ class Victims:
         tracer.wait()
         tracer.stderr.close()
         lines = said.read_bytes()[:-1].strip(b"\0").decode().splitlines()
-        points = points_of(log.read_text(), pid)
+        traced = log.read_text()
         for it in (said, log):
             it.unlink(missing_ok=True)
-        return Outcome(code, [json.loads(it) for it in lines], points)
+        hit = any(sign in traced for sign in ("(INJECTED)", "--- SIGINT ", "+++ killed by SIGKILL"))
+        return Outcome(code, [json.loads(it) for it in lines], points_of(traced, pid), hit)
+
+    def disturbed(
+        self, scenario: str, way: str, point: tuple[str, int], how: str, *, again: bool = False
+    ) -> Iterator[tuple[str, Path, Outcome]]:
+        """Disturb *scenario* at a call, in a new folder: give the call's name, the folder, and how it ended.
+
+        Runs differ a little, so that one may end before it came to the call. That is given too, and the next is disturbed in
+        the middle of what that one did: it could miss only if it were half as long.
+
+        :param point: the call, one of an outcome's
+        :param how: as strace's option ``inject`` takes it, without the call and ``when``
+        :raises AssertionError: runs differ more than a little
+        """
+        for _ in range(3):
+            call, turn = point
+            folder = self.fresh(scenario)
+            outcome = self.run(scenario, way, folder, f"{call}:{how}:when={turn}", again=again)
+            yield call, folder, outcome
+            if outcome.hit:
+                return
+            point = outcome.points[len(outcome.points) // 2]
+        raise AssertionError(f"three runs did not come to a call in the midst of the one before: {point}")
 
 
 def made(scenario: str, folder: Path) -> Scenario:

@@ -11,6 +11,7 @@ import gc
 import json
 import mmap
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pickletools  # noqa: F401
 
 import numpy as np
-import numpy.random  # noqa: ICN001  # this and the next two here, so that their import is no part of a scenario
+import numpy.ma  # noqa: ICN001
+import numpy.random  # noqa: ICN001  # this and those beside it here, so that their import is no part of a scenario
 import zlib_ng.zlib_ng  # noqa: F401
 from stress.reads import READS
 from stress.scenarios import SCENARIOS
@@ -64,6 +66,7 @@ def told(error: BaseException) -> dict[str, object]:
 
 def victim(order: dict[str, str]) -> None:
     go_the_way(order["way"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which is off in what a shell started in the background
     slate = Slate(order["said"])
     name = order["scenario"]
     scenario = (SCENARIOS[name] if name in SCENARIOS else READS[name])(Path(order["folder"]))
@@ -76,6 +79,8 @@ def victim(order: dict[str, str]) -> None:
     os.access(MARK, os.F_OK)
     try:
         scenario.run()
+        for _ in range(2):  # a loop, in which the interpreter looks for a signal that came with the last call
+            pass
     except BaseException as error:
         slate.say(**told(error))
     os.access(MARK, os.F_OK)

@@ -1,12 +1,12 @@
 """The documented use, as type checkers see it: mypy strict and pyright must accept every line.
 
-Run by ``tests/test_typing.py``. An ``ignore`` marks a mistake that checkers must find: where they don't, it is reported
+Run by ``tests/tools/test_typing.py``. An ``ignore`` marks a mistake that checkers must find: where they don't, it is reported
 as unused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Generic, TypeVar
@@ -38,7 +38,10 @@ from neuralib.persistence import (
     results_equal,
     save,
 )
-from neuralib.persistence.cli_persistence import Computed, Failure, PersistenceOptions, get_options_and_cache
+from neuralib.persistence.cli_persistence import BatchReport, Failure, PersistenceOptions, get_options_and_cache
+from neuralib.persistence.codecs import Codec, PickleCodec, Sink, ZstdCodec
+from neuralib.persistence.stores import BytesSource, Content, FolderStore, MemoryStore, Replace, Source, Stat, Store
+from neuralib.persistence.testing import check_codec, check_store
 from neuralib.persistence.validator import ETLConcatable, attributes_validate
 
 T = TypeVar("T")
@@ -64,6 +67,21 @@ class Named:
     """With arguments of the decorator, and through the module."""
 
     area: str = persistence.field(filename=True)
+
+
+@persistence_class(portable=True, strict=True, version=2)
+class Changed:
+    """A class that says what it was, and what its fields are."""
+
+    subject: str = field(filename=True, renamed_from="animal", description="who")
+    rate: float = field(filename=True, default=30.0, unit="Hz", renamed_from=("fps", "speed"))
+    run: int = autoinc_field("#", renamed_from="number", description="repetition")
+    accuracy: float = field(init=False, renamed_from="score", unit="%")
+    wrong: float = field(init=False, unit=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], version: int) -> dict[str, Any]:
+        return fields
 
 
 @persistence_class
@@ -95,6 +113,12 @@ def uses_results(folder: Path) -> None:
     assert_type(shuffle.run, int)
     assert_type(shuffle._replace(animal="B"), Shuffle)
     assert_type(Named("RSC").area, str)
+    Changed("A00", rate=20.0).accuracy = 0.5
+    Changed(animal="A00")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(ensure_persistence_class(Changed).former_names, dict[str, str])
+    assert_type(as_dict(data=shuffle), dict[str, Any])
+    assert_type(from_dict(data_cls=Shuffle, d={"animal": "A00"}), Shuffle)
+    assert_type(load_by(data_cls=Shuffle, path=folder, animal="A00", run=0), Shuffle)
     Bare("A00")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(load(Bare, "b.pkl").scores, list[float])
 
@@ -171,6 +195,55 @@ class JsonHandler(FileHandler[T]):
         return file.read()
 
 
+class OneResultStore(Store):
+    """A store of one's own, with what it must have."""
+
+    url = "one://"
+
+    def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
+        if callable(replace):
+            replace(BytesSource(b""))
+
+    def open(self, name: str, /) -> Source:
+        return BytesSource(b"")
+
+    def names(self, prefix: str = "", /) -> list[str]:
+        return []
+
+    def stat(self, name: str, /) -> Stat:
+        return Stat(0, 0.0)
+
+    def delete(self, name: str, /) -> None:
+        raise FileNotFoundError(name)
+
+
+class TextCodec(Codec):
+    """A codec of one's own, with what it must have."""
+
+    suffix = ".txt"
+
+    def encode(self, fields: Mapping[str, Any], target: Sink, /) -> None:
+        target.write(repr(dict(fields)).encode())
+
+    def decode(self, source: Source, /, *, trust: Any = None, mmap_mode: str | None = None) -> dict[str, Any]:
+        return {"text": source.read()}
+
+
+def uses_stores() -> None:
+    """A handler takes a folder or a store, and a format."""
+    for place in ("results", Path("results"), FolderStore("results"), MemoryStore(), OneResultStore()):
+        assert_type(PickleHandler(Shuffle, place).load_persistence(Shuffle("A00")), Shuffle)
+    handler = FileHandler(Shuffle, MemoryStore(), codec=TextCodec())
+    assert_type(handler.store, Store)
+    FileHandler(Shuffle, "results", codec=ZstdCodec(compression=3))
+    PickleHandler(Shuffle, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    check_store(MemoryStore)
+    check_store(lambda: FolderStore("results"))
+    check_store(MemoryStore())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    check_codec(PickleCodec())
+    check_codec(TextCodec(), fields={"text": "x"})
+
+
 class OwnHandler(PersistenceHandler[Shuffle]):
     """The hooks as labs subclass them today."""
 
@@ -230,7 +303,7 @@ def uses_options() -> None:
     assert_type(options.find_cache(Shuffle("A00")), list[Shuffle])
     with ThreadPoolExecutor() as pool:
         report = options.compute_missing({"animal": ["A00"]}, pool, progress=False)
-    assert_type(report, Computed)
+    assert_type(report, BatchReport)
     assert_type(report[0], Failure)
     assert_type(get_options_and_cache(ShuffleOptions, options, True, animal="B"), Shuffle)
 

@@ -1,13 +1,12 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Keep the results of computations: an annotated class, its keys in its file name, found again without opening it."""
+"""Save the results of computations and find them again. The keys of a result form its file name."""
 
-# The names come from their modules when somebody asks for one: the command line needs few of them, and starts in a
-# third of the time.
+# Public names are imported on first use. The command line needs few of them, and starts in a third of the time.
 from importlib import import_module
 
 _MODULES = ("persistence", "validator")
-_OF_VALIDATOR = frozenset((
+_VALIDATOR_NAMES = frozenset((
     "ETLConcatable",
     "PersistenceConcatError",
     "attributes_validate",
@@ -18,8 +17,10 @@ _OF_VALIDATOR = frozenset((
 __all__ = [
     "ArrayHead",
     "AutoIncFieldNotResolvedError",
+    "ContractError",
     "CorruptResultError",
     "ETLConcatable",
+    "DataNotSetError",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
@@ -36,6 +37,7 @@ __all__ = [
     "NotPersistenceClassError",
     "ObjectHead",
     "NothingFoundError",
+    "OtherClassError",
     "PersistenceConcatError",
     "PersistenceError",
     "PersistenceHandler",
@@ -43,10 +45,13 @@ __all__ = [
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UndeclaredAttributeError",
     "UnknownFieldError",
     "UnsafeNameError",
     "UntrustedTypeError",
+    "WildcardKeyError",
     "WrongResultClassError",
+    "ZstdHandler",
     "as_dict",
     "attributes_validate",
     "auto_generated_content",
@@ -70,12 +75,12 @@ __all__ = [
 
 
 def __getattr__(str name):
-    """Import what is called *name*, once."""
+    """Import the public *name* on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    value = getattr(import_module(f"{__name__}.{'validator' if name in _OF_VALIDATOR else 'persistence'}"), name)
+    value = getattr(import_module(f"{__name__}.{'validator' if name in _VALIDATOR_NAMES else 'persistence'}"), name)
     globals()[name] = value
     return value
 

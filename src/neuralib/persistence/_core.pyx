@@ -1,9 +1,9 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""The loops that run once for each field of each result.
+"""The loops that run once for each field of each result: results to dicts and back, and file names.
 
-Plain values go in and out: no policy, no file. The same functions in plain Python, for reading and for comparing, are
-in ``tests/reference.py``.
+They take and return plain values, decide nothing and touch no file. ``tests/reference.py`` has each of these functions
+in plain Python, to read, and to compare with.
 """
 
 cimport cython
@@ -22,10 +22,13 @@ cdef extern from "Python.h":
     PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
     int PyDict_Next(dict d, Py_ssize_t* pos, PyObject** key, PyObject** value) noexcept
     dict PyDict_Copy(dict d)
+    PyObject* PyTuple_GET_ITEM(object t, Py_ssize_t i) noexcept
     object PyObject_GenericGetDict(object obj, void* unused)
+    int PyObject_GenericSetAttr(object obj, object name, object value) except -1
     int PyObject_SetAttr(object obj, object name, object value) except -1
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
+    Py_UCS4 PyUnicode_MAX_CHAR_VALUE(object text)
     void* PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     bint PyUnicode_CheckExact(object obj)
@@ -33,6 +36,10 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object obj, int* overflow) except? -1
     ctypedef struct PyTypeObject:
         object (*tp_new)(PyTypeObject* cls, PyObject* args, PyObject* kwargs)
+        void* tp_setattro
+        void* tp_getattro
+        Py_ssize_t tp_dictoffset
+    object PyObject_GenericGetAttr(object obj, object name)
 
 cdef extern from "string.h":
     void* memcpy(void* target, const void* source, size_t size) noexcept nogil
@@ -44,28 +51,42 @@ cdef extern from "_platform.h":
 
 cdef extern from *:
     """
-    /* The attribute of a type without the detour over its metatype: a borrowed reference from the type's own cache. */
-    #if PY_VERSION_HEX < 0x030F0000 && !defined(Py_GIL_DISABLED)
-        #define nlp_type_attribute(cls, name) _PyType_Lookup((PyTypeObject*)(cls), (name))
-    #else
-        #define nlp_type_attribute(cls, name) ((void)(cls), (void)(name), (PyObject*)NULL)
-    #endif
     #ifdef Py_GIL_DISABLED
         #define NLP_FREE_THREADED 1
     #else
         #define NLP_FREE_THREADED 0
     #endif
+    /* Two looks into a class that do not call its metaclass. nlp_type_attribute returns a borrowed reference from the
+     * class's own cache. nlp_type_version returns a number that no other class has, and that the class loses as soon as
+     * it or one of its bases changes; 0 where it has none. Where NLP_SEES_TYPES is 0, neither is available. */
+    #if PY_VERSION_HEX < 0x030F0000 && !NLP_FREE_THREADED
+        #define NLP_SEES_TYPES 1
+        #define nlp_type_attribute(cls, name) _PyType_Lookup((PyTypeObject*)(cls), (name))
+        #define nlp_type_version(cls) (((PyTypeObject*)(cls))->tp_version_tag)
+    #else
+        #define NLP_SEES_TYPES 0
+        #define nlp_type_attribute(cls, name) ((void)(cls), (void)(name), (PyObject*)NULL)
+        #define nlp_type_version(cls) ((void)(cls), 0U)
+    #endif
+    #define nlp_is_data_descriptor(value) (Py_TYPE(value)->tp_descr_set != NULL)
     """
-    PyObject* nlp_type_attribute(object cls, object name) noexcept
     bint NLP_FREE_THREADED
+    bint NLP_SEES_TYPES
+    PyObject* nlp_type_attribute(object cls, object name) noexcept
+    unsigned int nlp_type_version(object cls) noexcept
+    bint nlp_is_data_descriptor(PyObject* value) noexcept
 
 cdef object ABSENT = object()
 cdef tuple NO_ARGUMENTS = ()
+cdef object PLAIN_LOOKUP = object.__getattribute__
 
 
 @cython.final
 cdef class Layout:
-    """What the loops need to know of one persistence class. Filled once, never changed, so it needs no lock."""
+    """What the loops need to know of one persistence class.
+
+    It is filled once. What changes later are two memos, each one number that is written and read in one piece.
+    """
 
     cdef readonly object owner
     cdef readonly tuple names
@@ -80,6 +101,11 @@ cdef class Layout:
     cdef readonly object wildcard
     cdef readonly object any_text
     cdef readonly object check
+    # The versions of the classes for which _reads_own_dict and _creates_plainly said yes last.
+    cdef unsigned int read_version
+    cdef unsigned int create_version
+    cdef readonly object make_text
+    cdef readonly set fixed_kinds
 
     def __init__(
         self,
@@ -95,7 +121,12 @@ cdef class Layout:
         object wildcard,
         object any_text not None,
         object check,
+        object make_text not None,
+        set fixed_kinds not None,
     ):
+        for part in parts:
+            if type(part) is not tuple or len(<tuple> part) != 3:
+                raise TypeError(f"a part of a name is a tuple (key, text before it, function or None), not {part!r}")
         self.owner = owner
         self.names = names
         self.required = required
@@ -103,12 +134,14 @@ cdef class Layout:
         self.head = head
         self.parts = parts
         self.autoinc = autoinc
-        self.number_shows = autoinc in [it[0] for it in parts]
+        self.number_shows = autoinc in [part[0] for part in parts]
         self.plain_attributes = plain_attributes
         self.plain_creation = plain_creation
         self.wildcard = wildcard
         self.any_text = any_text
         self.check = check
+        self.make_text = make_text
+        self.fixed_kinds = fixed_kinds
 
 
 cdef Layout layout_of(object cls):
@@ -123,21 +156,122 @@ cdef Layout layout_of(object cls):
 
 # ---------------------------------------------------------------------------------------------- values
 
-cdef bint _has_exactly(dict values, tuple names) except -1:
-    """Whether *values* holds exactly *names*, in that order (compared as objects: attribute names are interned)."""
-    cdef Py_ssize_t pos = 0, i = 0
-    cdef PyObject* key = NULL
-    cdef PyObject* value = NULL
-    if len(values) != len(names):
-        return False
-    while PyDict_Next(values, &pos, &key, &value):
-        if key != <PyObject*> names[i]:
+cdef bint _no_data_descriptors(Layout layout, object cls):
+    """Return whether the class *cls* has a property, or the like, under none of the fields' names."""
+    cdef PyObject* found
+    for name in layout.names:
+        found = nlp_type_attribute(cls, name)
+        if found is not NULL and nlp_is_data_descriptor(found):
             return False
-        i += 1
     return True
 
 
-def as_dict(data, /):
+cdef inline bint _reads_own_dict(Layout layout, object cls):
+    """Return whether a field of an instance of *cls* is what its ``__dict__`` has under that name, if it has one."""
+    cdef unsigned int version = nlp_type_version(cls)
+    if version != 0 and version == layout.read_version:
+        return True
+    if not NLP_SEES_TYPES:
+        return layout.plain_attributes and cls is layout.owner
+    if nlp_type_attribute(cls, "__getattribute__") is not <PyObject*> PLAIN_LOOKUP:
+        return False
+    if (<PyTypeObject*> cls).tp_dictoffset == 0 or not _no_data_descriptors(layout, cls):
+        return False
+    layout.read_version = nlp_type_version(cls)
+    return True
+
+
+cdef inline bint _class_may_supply(object data, str name):
+    """Return whether *data* may have the attribute *name* though its ``__dict__`` lacks it.
+
+    Asked only where :func:`_reads_own_dict` says yes.
+    """
+    cdef object cls = type(data)
+    if not NLP_SEES_TYPES or (<PyTypeObject*> cls).tp_getattro is not <void*> PyObject_GenericGetAttr:
+        return True  # by __getattr__
+    return nlp_type_attribute(cls, name) is not NULL
+
+
+# At most so many entries of an instance's dict are moved or removed; with more, each field is looked up.
+cdef enum:
+    MOST_DISPLACED = 16
+
+
+cdef inline bint _is_one_of(PyObject* key, tuple names, Py_ssize_t first) noexcept:
+    """Return whether *key* is one of the objects in *names*, from *first* on."""
+    cdef Py_ssize_t i
+    for i in range(first, len(names)):
+        if key == PyTuple_GET_ITEM(names, i):
+            return True
+    return False
+
+
+cdef dict _fields_of_dict(Layout layout, object data, dict values):
+    """Return the fields of *data*, whose ``__dict__`` is *values*, in order. Return None to ask for the slow path.
+
+    Copying a dict, and moving or removing a few of its entries, takes less time than making a new one. Keys are
+    compared as objects first: attribute names are interned.
+    """
+    cdef dict found = PyDict_Copy(values)  # nobody else's, so that looking at it is safe without the GIL too
+    cdef tuple names = layout.names
+    cdef Py_ssize_t n = len(names), i = 0, fields = 0, pos = 0, at = 0
+    cdef PyObject* displaced[MOST_DISPLACED]
+    cdef int n_displaced = 0, n_before = 0, k
+    cdef PyObject* key = NULL
+    cdef PyObject* value = NULL
+    cdef str name
+    while True:  # until i is the first field that is set, but not in its place
+        while i < n and PyDict_Next(found, &at, &key, NULL):
+            if key == PyTuple_GET_ITEM(names, i):
+                i += 1
+                fields += 1
+                pos = at
+                n_before = n_displaced
+            elif n_displaced < MOST_DISPLACED:
+                displaced[n_displaced] = key
+                n_displaced += 1
+            else:
+                return None
+        if i == n:
+            break
+        value = PyDict_GetItemWithError(found, <str> names[i])
+        if value is not NULL or _class_may_supply(data, <str> names[i]):
+            break
+        i += 1  # it is not computed yet: go on behind the last field that was found
+        at = pos
+        n_displaced = n_before
+    if len(found) == fields and i == n:
+        return found
+    while PyDict_Next(found, &at, &key, NULL):
+        if n_displaced == MOST_DISPLACED:
+            return None
+        displaced[n_displaced] = key
+        n_displaced += 1
+    for k in range(n_displaced):
+        key = displaced[k]
+        if _is_one_of(key, names, i):
+            continue
+        if not PyUnicode_CheckExact(<object> key):  # it may be compared in ways of its own
+            return None
+        if i == n or <object> key not in names[i:]:
+            del found[<object> key]  # it is no field
+    while i < n:
+        name = <str> names[i]
+        if value is not NULL:
+            moved = <object> value
+            del found[name]
+            found[name] = moved  # as the last one
+        elif _class_may_supply(data, name):
+            default = getattr(data, name, ABSENT)
+            if default is not ABSENT:
+                found[name] = default
+        i += 1
+        if i < n:
+            value = PyDict_GetItemWithError(found, <str> names[i])
+    return found
+
+
+def as_dict(data):
     """Return the fields of the result *data* that are set, as a new dict in the order of their declaration.
 
     :param data: a result: an instance of a persistence class
@@ -145,13 +279,13 @@ def as_dict(data, /):
     """
     if isinstance(data, type):
         raise NotPersistenceClassError(f"the class {data.__qualname__} itself (a result is its instance)")
-    cdef Layout layout = layout_of(type(data))
+    cdef object cls = type(data)
+    cdef Layout layout = layout_of(cls)
     cdef dict found
     cdef str name
-    if layout.plain_attributes and type(data) is layout.owner:
-        # The copy is nobody else's, so that looking at it is safe without the GIL too.
-        found = PyDict_Copy(<dict> PyObject_GenericGetDict(data, NULL))
-        if _has_exactly(found, layout.names):
+    if _reads_own_dict(layout, cls):
+        found = _fields_of_dict(layout, data, <dict> PyObject_GenericGetDict(data, NULL))
+        if found is not None:
             return found
     found = {}
     for name in layout.names:
@@ -161,8 +295,34 @@ def as_dict(data, /):
     return found
 
 
+cdef inline bint _creates_plainly(Layout layout, object cls):
+    """Return whether *cls* leaves it to ``object`` to make an instance and to set its fields."""
+    cdef unsigned int version = nlp_type_version(cls)
+    if version != 0 and version == layout.create_version:
+        return True
+    if not NLP_SEES_TYPES or (<PyTypeObject*> cls).tp_new is not (<PyTypeObject*> object).tp_new:
+        return False
+    if (<PyTypeObject*> cls).tp_setattro is not <void*> PyObject_GenericSetAttr:
+        return False
+    if not _no_data_descriptors(layout, cls):
+        return False
+    layout.create_version = nlp_type_version(cls)
+    return True
+
+
+cdef inline bint _is_text(PyObject* key, str name) noexcept:
+    """Return whether *key* is surely the text *name*: names read from a file are other objects than the class's."""
+    return key is <PyObject*> name or (
+        PyUnicode_CheckExact(<object> key)
+        and PyUnicode_IS_COMPACT_ASCII(<object> key)
+        and PyUnicode_IS_COMPACT_ASCII(name)
+        and PyUnicode_GET_LENGTH(<object> key) == PyUnicode_GET_LENGTH(name)
+        and memcmp(PyUnicode_DATA(<object> key), PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)) == 0
+    )
+
+
 def new_from_dict(cls, dict values not None):
-    """Return a new instance of *cls* with the fields of *values*, its ``__init__`` not called.
+    """Return a new instance of *cls* with the fields of *values*, without calling ``__init__``.
 
     Only for classes whose ``__init__`` is the generated one. What *values* has beyond the fields is ignored.
 
@@ -170,17 +330,27 @@ def new_from_dict(cls, dict values not None):
     """
     cdef Layout layout = layout_of(cls)
     cdef str name
-    cdef PyObject* value
+    cdef PyObject* key = NULL
+    cdef PyObject* value = NULL
+    cdef Py_ssize_t pos = 0, before
+    cdef bint plain = isinstance(cls, type) and _creates_plainly(layout, cls)
     if NLP_FREE_THREADED:
         values = PyDict_Copy(values)  # another thread may change the caller's
-    if layout.plain_creation and cls is layout.owner and isinstance(cls, type):
+    if plain or (layout.plain_creation and cls is layout.owner and isinstance(cls, type)):
         result = (<PyTypeObject*> cls).tp_new(<PyTypeObject*> cls, <PyObject*> NO_ARGUMENTS, NULL)
     else:
         result = cls.__new__(cls)
     for name in layout.names:
-        value = PyDict_GetItemWithError(values, name)
+        # Most dicts have the fields in order: look at the next one before searching.
+        before = pos
+        if not (plain and PyDict_Next(values, &pos, &key, &value) and _is_text(key, name)):
+            pos = before
+            value = PyDict_GetItemWithError(values, name)
         if value is not NULL:
-            PyObject_SetAttr(result, name, <object> value)
+            if plain:
+                PyObject_GenericSetAttr(result, name, <object> value)
+            else:
+                PyObject_SetAttr(result, name, <object> value)
         elif name in layout.fallbacks:
             PyObject_SetAttr(result, name, layout.fallbacks[name]())
         elif name in layout.required:
@@ -190,10 +360,16 @@ def new_from_dict(cls, dict values not None):
 
 # ---------------------------------------------------------------------------------------------- names
 
-@cython.cdivision(True)  # it is never negative, so that C's division is Python's
+# The longest file name that common file systems take; and the most digits of a long long, with one to spare.
+cdef enum:
+    MOST_BYTES = 255
+    MOST_DIGITS = 20
+
+
+@cython.cdivision(True)  # the number is never negative, so C's division is Python's
 cdef inline int _digits(long long number, char* target) noexcept nogil:
-    """Write *number* (>= 0) in decimal at *target* (20 bytes at the most); return how many digits."""
-    cdef char[20] reversed_digits
+    """Write *number* (>= 0) in decimal at *target* (``MOST_DIGITS`` bytes at most); return how many digits."""
+    cdef char[MOST_DIGITS] reversed_digits
     cdef int n = 0, i
     while True:
         reversed_digits[n] = <char> (48 + number % 10)
@@ -219,105 +395,183 @@ cdef object _key_value(Layout layout, object data, dict overrides, str name):
     raise KeyNotSetError(layout.owner.__qualname__, name)
 
 
-cdef str _text_of(Layout layout, object value, object as_text):
+cdef str _text_of(Layout layout, str name, object value, object as_text):
+    cdef type kind
+    cdef str text
+    cdef int overflow = 0
     if value is layout.wildcard:
         return "*"
     if type(value) is layout.any_text:  # a placeholder for any text, or for none
         return value.text
-    if as_text is None:
+    if as_text is not None:
+        value = as_text(value)
+        if value is None:
+            return None
+    kind = type(value)
+    if kind is str:
+        if PyUnicode_MAX_CHAR_VALUE(value) < 0x300:  # no accent stands alone there
+            return <str> value
+    elif kind is int:
+        PyLong_AsLongLongAndOverflow(value, &overflow)
+        if not overflow:
+            return str(value)
+    elif kind is float or kind is bool or value is None:
         return str(value)
-    text = as_text(value)
-    return None if text is None else str(text)
+    elif kind in layout.fixed_kinds or (kind is tuple and _is_plain_tuple(<tuple> value)):
+        text = str(value)
+        if PyUnicode_IS_COMPACT_ASCII(text):
+            return text
+    return layout.make_text(name, value)
 
 
-cdef str _joined_name(Layout layout, object data, dict overrides):
-    """The slow path: any type, any text."""
-    cdef list pieces = [layout.head]
-    cdef tuple part
-    cdef str text
-    for part in layout.parts:
-        text = _text_of(layout, _key_value(layout, data, overrides, <str> part[0]), part[2])
-        if text is not None:  # the class's own function leaves the key out
-            pieces.append(part[1])
-            pieces.append(text)
-    return "".join(pieces)
+cdef bint _is_plain_tuple(tuple values) except -1:
+    """Whether nothing but its type decides the text of each of *values*."""
+    cdef int overflow = 0
+    for value in values:
+        if type(value) is int:
+            PyLong_AsLongLongAndOverflow(value, &overflow)
+            if overflow:
+                return False
+        elif type(value) is not str and type(value) is not float and type(value) is not bool and value is not None:
+            return False
+    return True
 
 
-cdef str _ascii_name(Layout layout, object data, dict overrides, Py_ssize_t* number_at):
-    """The fast path: ASCII text and small integers, put together in one go; None where it does not apply."""
-    cdef char[512] buffer
-    cdef Py_ssize_t used = _ascii_text(layout, data, overrides, buffer, number_at)
-    if used < 0:
-        return None
-    text = PyUnicode_New(used, 127)
-    memcpy(PyUnicode_DATA(text), buffer, used)
-    return <str> text
+# A name is written into memory of this size at first: one is at most 255 bytes on every common file system.
+cdef enum:
+    NAME_ROOM = 512
+
+cdef struct NameBuffer:
+    char[NAME_ROOM] text
+    Py_ssize_t used  # of the text; -1 where it is not written here
+    Py_ssize_t number_at  # where the auto-increment number belongs, if it was left out; else -1
+    bint number_open  # whether the auto-increment number is None
 
 
-cdef inline Py_ssize_t _put(object text, char* buffer, Py_ssize_t used) noexcept:
-    """Write *text* into *buffer* after *used* of its 512 bytes; return how many are used then, -1 where it can't be."""
+cdef inline Py_ssize_t _put(object text, NameBuffer* name, Py_ssize_t used) noexcept:
+    """Write *text* into *name* after *used* bytes; return how many are used then, or -1 where it can't be written."""
     cdef Py_ssize_t size
     if not PyUnicode_IS_COMPACT_ASCII(text):
         return -1
     size = PyUnicode_GET_LENGTH(text)
-    if used + size > 512:
+    if used + size > NAME_ROOM:
         return -1
-    memcpy(buffer + used, PyUnicode_DATA(text), size)
+    memcpy(name.text + used, PyUnicode_DATA(text), size)
     return used + size
 
 
-cdef inline Py_ssize_t _ascii_text(
-    Layout layout, object data, dict overrides, char* buffer, Py_ssize_t* number_at
-) except -2:
-    """Write the name into *buffer*, and return its size; -1 where it is not ASCII text and small integers alone.
-
-    With *number_at*, the auto-increment number is left out, and its place in the text is written there.
-
-    :param buffer: of 512 bytes: a name is at most 255 on every common file system
-    """
-    cdef Py_ssize_t used
-    cdef tuple part
-    cdef object value
-    cdef dict attributes = None
-    cdef PyObject* found
-    cdef long long number
+cdef inline Py_ssize_t _put_number(object value, NameBuffer* name, Py_ssize_t used) except -2:
+    """Write the integer *value* as :func:`_put` writes a text; -1 where it is negative or large."""
     cdef int overflow = 0
-    # What is looked up there is borrowed, which is safe as long as no other thread can run.
-    if overrides is None and layout.plain_attributes and type(data) is layout.owner and not NLP_FREE_THREADED:
-        attributes = <dict> PyObject_GenericGetDict(data, NULL)
-    used = _put(layout.head, buffer, 0)
-    if used < 0:
+    cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow or number < 0 or used + MOST_DIGITS > NAME_ROOM:
         return -1
-    for part in layout.parts:
-        if part[2] is not None:
-            return -1
-        used = _put(part[1], buffer, used)
-        if used < 0:
-            return -1
-        if number_at is not NULL and part[0] is layout.autoinc:
-            number_at[0] = used
-            continue
-        found = NULL if attributes is None else PyDict_GetItemWithError(attributes, part[0])
-        value = <object> found if found is not NULL else _key_value(layout, data, overrides, <str> part[0])
-        if PyUnicode_CheckExact(value):
-            used = _put(value, buffer, used)
+    return used + _digits(number, name.text + used)
+
+
+cdef str _text_in(NameBuffer* name, Py_ssize_t used):
+    text = PyUnicode_New(used, 127)
+    memcpy(PyUnicode_DATA(text), name.text, used)
+    return <str> text
+
+
+# What _write_name is asked for.
+cdef enum:
+    ANY_NAME  # whatever the values are
+    ASCII_NAME  # only a name of ASCII text, without placeholders and with a number
+    AROUND_NUMBER  # the same, the number left out
+
+
+@cython.boundscheck(False)  # Layout.__init__ makes sure that each part has three items
+@cython.wraparound(False)
+@cython.nonecheck(False)
+cdef inline list _write_name(Layout layout, object data, dict overrides, int wanted, NameBuffer* name):
+    """Write the file name into *name*.
+
+    :return: None. But where *wanted* is ``ANY_NAME`` and the name is long or not ASCII, a list of its texts; what is in
+        *name* does not count then
+    :raises KeyNotSetError: a key of the name has no value
+    """
+    cdef Py_ssize_t used, more, i
+    cdef tuple part, parts = layout.parts
+    cdef str key
+    cdef object value, as_text
+    cdef str text
+    cdef dict attributes = None
+    cdef list texts = None
+    cdef PyObject* found
+    # Most instances have the keys in order: look at the next attributes, and search only after so many of no use.
+    cdef Py_ssize_t at = 0, skips = 8
+    cdef PyObject* next_key = NULL
+    name.number_at = -1
+    name.number_open = False
+    # What is looked up there is borrowed for a moment, which is safe as long as no other thread can run.
+    if overrides is None and data is not None and not NLP_FREE_THREADED and _reads_own_dict(layout, type(data)):
+        attributes = <dict> PyObject_GenericGetDict(data, NULL)
+    used = name.used = _put(layout.head, name, 0)
+    if used < 0:
+        if wanted != ANY_NAME:
+            return None
+        texts = [layout.head]
+    for i in range(len(parts)):
+        part = <tuple> parts[i]
+        key, as_text = <str> part[0], part[2]
+        if wanted == AROUND_NUMBER and key is layout.autoinc:
+            used = _put(part[1], name, used) if as_text is None else -1
             if used < 0:
-                return -1
-        elif PyLong_CheckExact(value):
-            number = PyLong_AsLongLongAndOverflow(value, &overflow)
-            if overflow or number < 0 or used + 20 > 512:
-                return -1
-            used += _digits(number, buffer + used)
-        else:
-            return -1
-    return used
+                name.used = -1
+                return None
+            name.number_at = used
+            continue
+        found = NULL
+        if attributes is not None:
+            while skips > 0 and PyDict_Next(attributes, &at, &next_key, &found) and next_key is not <PyObject*> key:
+                found = NULL
+                skips -= 1
+            if found is NULL:
+                skips = 0
+                found = PyDict_GetItemWithError(attributes, key)
+        value = <object> found if found is not NULL else _key_value(layout, data, overrides, key)
+        if as_text is None and texts is None:
+            more = -1
+            if PyUnicode_CheckExact(value):
+                more = _put(part[1], name, used)
+                more = _put(value, name, more) if more >= 0 else -1
+            elif PyLong_CheckExact(value):
+                more = _put(part[1], name, used)
+                more = _put_number(value, name, more) if more >= 0 else -1
+            if more >= 0:
+                used = more
+                continue
+        if value is None and key is layout.autoinc:
+            name.number_open = True
+        if wanted != ANY_NAME and (name.number_open or value is layout.wildcard or type(value) is layout.any_text):
+            name.used = -1
+            return None
+        text = _text_of(layout, key, value, as_text)
+        if text is None:  # the class's own function leaves the key out
+            continue
+        if texts is None:
+            more = _put(part[1], name, used)
+            more = _put(text, name, more) if more >= 0 else -1
+            if more >= 0:
+                used = more
+                continue
+            if wanted != ANY_NAME:
+                name.used = -1
+                return None
+            texts = [_text_in(name, used)]
+        texts.append(part[1])
+        texts.append(text)
+    name.used = used
+    return texts
 
 
-cdef str _format(Layout layout, object data, dict overrides):
-    cdef str name = _ascii_name(layout, data, overrides, NULL)
-    if name is None:
-        name = _joined_name(layout, data, overrides)
-    return name
+cdef str _ascii_name(Layout layout, object data):
+    """Return the file name of *data*; None where it is long or not ASCII, has a placeholder, or an open number."""
+    cdef NameBuffer name
+    _write_name(layout, data, None, ASCII_NAME, &name)
+    return None if name.used < 0 else _text_in(&name, name.used)
 
 
 cdef int _refuse_unknown(Layout layout, dict overrides) except -1:
@@ -335,9 +589,11 @@ def format_name(Layout layout not None, data, dict overrides):
     :raises KeyNotSetError: a key of the name has no value
     :raises UnknownFieldError: *overrides* names no field
     """
+    cdef NameBuffer name
     if overrides:
         _refuse_unknown(layout, overrides)
-    return _format(layout, data, overrides)
+    cdef list texts = _write_name(layout, data, overrides or None, ANY_NAME, &name)
+    return _text_in(&name, name.used) if texts is None else "".join(texts)
 
 
 def around_number(Layout layout not None, data not None, str suffix not None):
@@ -345,14 +601,16 @@ def around_number(Layout layout not None, data not None, str suffix not None):
 
     None where the name is not plain (see :func:`is_plain_name`), or could be too long with a number in it.
     """
-    cdef Py_ssize_t at = -1
-    cdef str name = _ascii_name(layout, data, None, &at)
-    if name is None or at < 0 or not is_plain_name(name) or len(name) + len(suffix) > 255 - 20:
+    cdef NameBuffer name
+    cdef str text
+    _write_name(layout, data, None, AROUND_NUMBER, &name)
+    if name.used < 0 or name.number_at < 0 or name.used + len(suffix) > MOST_BYTES - MOST_DIGITS:
         return None
-    return name[:at], name[at:] + suffix
+    text = _text_in(&name, name.used)
+    return (text[:name.number_at], text[name.number_at:] + suffix) if is_plain_name(text) else None
 
 
-def take_number(
+def assign_number(
     Layout layout not None,
     data not None,
     str suffix not None,
@@ -361,26 +619,27 @@ def take_number(
     long long number,
     str tail not None,
 ):
-    """Set the number of *data*, and return its path: ``prefix + head + str(number) + tail``.
+    """Set the number of *data* to *number*, and return its path: ``prefix + head + str(number) + tail``.
 
-    None, and nothing is set, where that is not its path with *number* and *suffix*, or :func:`around_number` may say
-    more. No text is made but the path.
+    Return None, and set nothing, where *data* does not belong to the series between *head* and *tail*, or its name is
+    not plain: then :func:`around_number` tells more. No other text than the path is made.
     """
-    cdef char[512] name
-    cdef Py_ssize_t at = -1, used, before = len(prefix), first = len(head), last = len(tail), end = len(suffix)
-    cdef char[20] digits
+    cdef NameBuffer name
+    cdef Py_ssize_t at, used, before = len(prefix), first = len(head), last = len(tail), end = len(suffix)
+    cdef char[MOST_DIGITS] digits
     cdef char* target
     cdef int count
     if not (PyUnicode_IS_COMPACT_ASCII(prefix) and PyUnicode_IS_COMPACT_ASCII(head)):
         return None
     if not (PyUnicode_IS_COMPACT_ASCII(tail) and PyUnicode_IS_COMPACT_ASCII(suffix)):
         return None
-    used = _ascii_text(layout, data, None, name, &at)
-    if number < 0 or used < 0 or at != first or used - at + end != last or first + last > 255 - 20:
+    _write_name(layout, data, None, AROUND_NUMBER, &name)
+    used, at = name.used, name.number_at
+    if number < 0 or used < 0 or at != first or used - at + end != last or first + last > MOST_BYTES - MOST_DIGITS:
         return None
-    if memcmp(name, PyUnicode_DATA(head), first) != 0:
+    if memcmp(name.text, PyUnicode_DATA(head), first) != 0:
         return None
-    if memcmp(name + at, PyUnicode_DATA(tail), used - at) != 0:
+    if memcmp(name.text + at, PyUnicode_DATA(tail), used - at) != 0:
         return None
     if memcmp(<char*> PyUnicode_DATA(tail) + (used - at), PyUnicode_DATA(suffix), end) != 0:
         return None
@@ -388,7 +647,7 @@ def take_number(
     path = PyUnicode_New(before + first + count + last, 127)
     target = <char*> PyUnicode_DATA(path)
     memcpy(target, PyUnicode_DATA(prefix), before)
-    memcpy(target + before, name, first)
+    memcpy(target + before, name.text, first)
     memcpy(target + before + first, digits, count)
     memcpy(target + before + first + count, PyUnicode_DATA(tail), last)
     setattr(data, layout.autoinc, number)
@@ -396,8 +655,12 @@ def take_number(
 
 
 def plain_name(Layout layout not None, data not None, str suffix not None):
-    """Return the file name of *data*, *suffix* included; None where more than a quick look is needed."""
-    cdef str name = _ascii_name(layout, data, None, NULL)
+    """Return the file name of *data*, *suffix* included. Return None to ask for the slow path.
+
+    That is where the name is not surely a file name (see :func:`is_plain_name`), the auto-increment number is open,
+    or a key is a wildcard.
+    """
+    cdef str name = _ascii_name(layout, data)
     if name is None:
         return None
     name = name + suffix
@@ -405,12 +668,12 @@ def plain_name(Layout layout not None, data not None, str suffix not None):
 
 
 cpdef bint is_plain_name(str text) except -1:
-    """Whether *text* is surely a file name: ASCII, at most 255 characters, none of them ``/`` or NUL.
+    """Return whether *text* is surely a file name: ASCII, at most 255 characters, none of them ``/`` or NUL.
 
-    False means that more must be looked at, not that the name is bad. On Windows, always False.
+    False does not mean that the name is bad, but that only a closer look can tell. On Windows it is always False.
     """
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
-    if PLATFORM_IS_WINDOWS or size > 255 or not PyUnicode_IS_COMPACT_ASCII(text):
+    if PLATFORM_IS_WINDOWS or size > MOST_BYTES or not PyUnicode_IS_COMPACT_ASCII(text):
         return False
     return (
         memchr(PyUnicode_DATA(text), 47, size) is NULL
@@ -423,7 +686,7 @@ cpdef bint is_plain_name(str text) except -1:
 def filename(result, /, **overrides):
     """Return the name that *result* is stored under, without the suffix of a handler.
 
-    :param result: a result, or a persistence class when *overrides* gives all keys of the name
+    :param result: a result, or a persistence class where *overrides* gives all keys of the name
     :param overrides: key values that replace those of *result*
     :raises AutoIncFieldNotResolvedError: the auto-increment key has no number yet
     :raises KeyNotSetError: a key of the name has no value
@@ -431,6 +694,8 @@ def filename(result, /, **overrides):
     """
     cdef Layout layout
     cdef object data
+    cdef NameBuffer buffer
+    cdef list texts
     cdef str name
     if isinstance(result, type):
         layout, data = layout_of(result), None
@@ -441,23 +706,25 @@ def filename(result, /, **overrides):
     else:
         overrides = None
     try:
-        name = _ascii_name(layout, data, <dict> overrides, NULL)
-    except KeyNotSetError:
+        texts = _write_name(layout, data, <dict> overrides, ANY_NAME, &buffer)
+    except Exception:
         if is_numbered(layout, data, overrides):
             raise
         raise AutoIncFieldNotResolvedError(result, layout.autoinc) from None
-    if name is None or not layout.number_shows:  # else the number was text or an integer
-        if not is_numbered(layout, data, overrides):
-            raise AutoIncFieldNotResolvedError(result, layout.autoinc)
-        if name is None:
-            name = _joined_name(layout, data, <dict> overrides)
+    if buffer.number_open or not (layout.number_shows or is_numbered(layout, data, overrides)):
+        raise AutoIncFieldNotResolvedError(result, layout.autoinc)
+    name = _text_in(&buffer, buffer.used) if texts is None else "".join(texts)
     if not is_plain_name(name):
         layout.check(name, data, overrides or {})
     return name
 
 
 cpdef bint is_numbered(Layout layout, object data, dict overrides) except -1:
-    """Whether the auto-increment key, if there is one, has a value."""
+    """Return whether the auto-increment key has a value, or there is none.
+
+    :param data: a result, or None
+    :param overrides: values of fields that replace those of *data*, or None
+    """
     cdef PyObject* override
     if layout.autoinc is None:
         return True

@@ -1,9 +1,10 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Files in the fewest system calls: new ones that nobody sees before they are whole, and whether a folder changed.
+"""Reads and publishes small files in the fewest system calls, and tells whether a folder changed.
 
-Each function is one step for Python, so that Ctrl-C comes before or after it, and lets other threads run meanwhile.
-Calls that differ from system to system are in ``_port.h``.
+Each function is one step for Python: Ctrl-C takes effect before or after it, never in between. Other threads run
+meanwhile. Calls that differ from system to system are in ``_port.h``. ``tests/reference.py`` has each of these
+functions in plain Python, to read, and to compare with.
 """
 
 import os
@@ -56,10 +57,10 @@ cdef extern from "_port.h":
 
 @cython.final
 cdef class OpenFile:
-    """A file that is open, and is closed at the latest when nobody refers to it any more.
+    """An open file, which is closed at the latest with the last reference to it.
 
-    Opening it and noting its descriptor is one step here: between two steps of Python, Ctrl-C could lose it. Of threads
-    that close it at once, one does.
+    Opening it and storing its descriptor is one step: between two steps of Python, Ctrl-C could lose the descriptor. If
+    several threads close it at once, it is closed once.
 
     :param path: of the file
     :param flags: as :func:`os.open` takes them
@@ -78,7 +79,7 @@ cdef class OpenFile:
     def close(self):
         """Close the file, if it is open.
 
-        :raises OSError: what was written can't be kept
+        :raises OSError: the system could not keep what was written
         """
         cdef int fd = np_take(&self.fd)
         if fd >= 0:
@@ -90,7 +91,7 @@ cdef class OpenFile:
 
 
 cdef const char* _path_bytes(str path, list keep) except NULL:
-    """Return *path* as the system takes it; *keep* holds the memory."""
+    """Return *path* in the encoding of the file system. Its memory is that of *path* or of what is in *keep*."""
     cdef bytes encoded
     cdef const char* found
     cdef Py_ssize_t size
@@ -107,19 +108,20 @@ cdef const char* _path_bytes(str path, list keep) except NULL:
     return found
 
 
-# Of a spare piece of memory: as much as a processor has close by.
+# The size of a spare piece of memory: about a processor's cache.
 cdef enum:
     SPARE_BYTES = 1 << 20
 
 
 def read_small(str path not None, long long limit, list spare=None):
-    """Return the content of the file *path*, or None where more than a quick look is needed.
+    """Return the content of the file *path*. Return None to ask for the slow path.
 
-    That is where it is no regular file, has *limit* bytes or more, is empty, can't be read, or on Windows.
+    That is where the file is not a regular one, has *limit* bytes or more, is empty or can't be read, and on Windows.
 
-    :param spare: pieces of memory, of which one is taken, or made, for a file of *limit* bytes or more that fits into
-        it. A view into it is returned, and the caller puts its ``obj`` back. To get new memory from the system, and to
-        give it back, would take longer than to read the file
+    :param limit: in bytes
+    :param spare: pieces of memory to use again. One is taken out, or made, for a file of *limit* bytes or more that
+        fits into it; a view into it is returned, and the caller puts the view's ``obj`` back. Getting new memory from
+        the system, and giving it back, takes longer than reading the file
     :raises OSError: it can't be opened
     """
     cdef int fd = -1, error
@@ -165,10 +167,10 @@ cdef object _spare_memory(list spare):
 @cython.final
 @cython.freelist(8)
 cdef class Stamp:
-    """What is known of a folder that tells whether names came or went since. Never changed, so it needs no lock.
+    """The state of a folder, by which it is seen whether names came or went since. It never changes: no lock is needed.
 
-    It is made of the folder's time of change and size. Where the file system's clock advances in steps of milliseconds
-    and the size does not tell, two changes in one step look like one.
+    It consists of the folder's time of change and its size. Where the file system's clock advances in steps of
+    milliseconds, and the size stays the same, two changes in one step look like one.
     """
 
     cdef np_stamp told
@@ -178,25 +180,23 @@ cdef class Stamp:
 
     @property
     def known(self):
-        """Whether it says anything at all."""
+        """Whether the state of the folder is known at all."""
         return self.told.earliest <= self.told.latest
 
     def is_unchanged(self, Stamp now not None):
-        """Whether the look *now* shows the folder as it was for this stamp."""
+        """Return whether the folder, whose stamp is *now* by now, is as it was for this stamp."""
         return bool(np_is_unchanged(&self.told, &now.told))
 
 
 UNKNOWN = Stamp()
-# What publish_unnamed returns where the folder is not as it was expected.
+# Returned by publish_unnamed where the folder is not as it was expected.
 CHANGED = Stamp()
 
 
 def write_unnamed(str folder not None, bytes data not None):
-    """Return a new file in *folder*, open, that has no name and the content *data*.
+    """Make a file without a name in *folder*, write *data* into it, and return it open.
 
-    One step for Python, and without the GIL.
-
-    :return: None where *folder* is not there, or there are no files without names
+    :return: None where *folder* does not exist, or its file system has no files without names
     :raises OSError: it can't be written
     """
     cdef int error
@@ -219,18 +219,17 @@ def write_unnamed(str folder not None, bytes data not None):
 def publish_unnamed(
     str folder not None, str target not None, bytes data not None, bint stamped, Stamp expected=None, OpenFile held=None
 ):
-    """Make the new file *target* in *folder* with the content *data*, without a name until it is complete.
+    """Make the file *target* in *folder* with the content *data*. It gets its name only when it is complete.
 
-    One step for Python, so that no signal comes in between, and without the GIL.
-
-    :param stamped: return the new stamp of *folder*
-    :param expected: with *stamped*: what must hold of *folder* before, or None for anything
-    :param held: *folder*, where the caller keeps it open, which spares finding it by its path
-    :return: the new stamp; :data:`UNKNOWN` without *stamped*, or where it can't be had; :data:`CHANGED` where *folder*
-        is not as *expected*; None where *folder* is not there, or there are no files without names, or none that can
-        get one. Nothing was changed in the last two cases
+    :param target: the path of the file
+    :param stamped: whether to return the new stamp of *folder*
+    :param expected: with *stamped*: the stamp that *folder* must have before, or None for any
+    :param held: *folder*, if the caller keeps it open: then it need not be found by its path
+    :return: the new stamp; :data:`UNKNOWN` without *stamped*, or where there is none; :data:`CHANGED` where the
+        folder's stamp is not *expected*; None where *folder* does not exist, or its file system has no files without
+        names, or can't give them one. In the last two cases nothing was changed
     :raises FileExistsError: the name is taken
-    :raises OSError: it can't be written or named; the path in it is *folder*, or *target* where it is about the name
+    :raises OSError: the file can't be written (its path is *folder*), or not be named (its path is *target*)
     """
     cdef int error, named = 0
     cdef Stamp stamp = Stamp.__new__(Stamp) if stamped else UNKNOWN
@@ -257,9 +256,10 @@ def publish_unnamed(
 
 
 def rename_exclusively(str source not None, str target not None):
-    """Rename *source* to *target* in one step that fails where there is a *target*; False where the system has none.
+    """Rename *source* to *target* in one step that fails where *target* exists.
 
-    :raises FileExistsError: there is a *target*
+    :return: False where the system has no such step
+    :raises FileExistsError: *target* exists
     :raises OSError: it can't be renamed
     """
     cdef list keep = []
@@ -274,8 +274,9 @@ def rename_exclusively(str source not None, str target not None):
 
 
 def sync_file_system(int fd):
-    """Write all of the file system that *fd* is on through to the disk; False where the system has no such call.
+    """Write everything that the file system of *fd* has not written yet to the disk.
 
+    :return: False where the system has no such call, or the file system is not known to obey it
     :raises OSError: it can't be written
     """
     cdef int error
@@ -287,16 +288,16 @@ def sync_file_system(int fd):
 
 
 def reserve(int fd, long long start, long long size):
-    """Tell the system that *size* bytes will be written to *fd* from *start* on, which then takes less time.
+    """Tell the system that *size* bytes will be written to *fd* from *start* on: then writing takes less time.
 
-    Only a hint: where the system can't do it, nothing happens; a disk that is full is told by writing.
+    It is only a hint: where the system can't take it, nothing happens. That the disk is full is seen by writing.
     """
     with nogil:
         np_reserve(fd, start, size)
 
 
 def folder_stamp(str folder not None):
-    """Return the stamp of *folder*, or None where there is no such folder, or it can't be looked at."""
+    """Return the stamp of *folder*, or None where it does not exist or can't be looked at."""
     cdef Stamp stamp = Stamp.__new__(Stamp)
     cdef int error
     cdef const char* c_path

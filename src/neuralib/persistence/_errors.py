@@ -1,8 +1,8 @@
-"""Every error that the library raises of its own.
+"""The errors of this library.
 
-Each names the class, the field and the file that it is about, as attributes and in its message, and says what to do.
-Each is a builtin error too, so that ``except`` clauses written for builtins go on working, and each survives pickling,
-so that it can leave a worker process.
+The attributes and the message of an error name the class, the field and the file it is about. The message also says
+what to do. Every error is also a subclass of a builtin error, so ``except`` clauses for builtin errors catch it. Every
+error can be pickled, so a worker process can send it to its parent.
 """
 
 from __future__ import annotations
@@ -18,48 +18,52 @@ _MAX_SHOWN = 120
 
 
 def shown(value: object) -> str:
-    """Return a short ``repr`` of *value* for a message; a value whose ``repr`` fails is named by its type."""
+    """Return a short ``repr`` of *value* for a message, or the name of its type if ``repr`` fails."""
     try:
         if not is_brief(value):
             return f"<{type(value).__name__} of many values>"
         text = repr(value)
-    except Exception:  # a message must not fail because of what it is about
+    except Exception:  # building an error message must not raise another error
         return f"<{type(value).__name__}>"
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 
-def is_brief(value: object, most: int = 1000) -> bool:
-    """Return whether *value* and what it holds, at all depths, are at most *most* values.
+def is_brief(value: object, max_values: int = 1000) -> bool:
+    """Return whether *value*, counted together with all values nested in it, has at most *max_values* values.
 
-    What a file holds may refer to the same list many times, and that to another...: written out, it has no end.
+    A list in a file can contain the same list many times, which can contain another list many times, and so on. The
+    ``repr`` of such a value would be too long to compute.
     """
-    if isinstance(value, (str, bytes, int, float)):  # as most are, of many thousand results
+    if isinstance(value, (str, bytes, int, float)):  # fast path: most values are plain
         return True
-    todo: list[Any] = [value]
-    left = most
-    while todo:
+    pending: list[Any] = [value]
+    left = max_values
+    while pending:
         left -= 1
         if left < 0:
             return False
-        it = todo.pop()
-        if isinstance(it, (str, bytes, int, float)):
+        current = pending.pop()
+        if isinstance(current, (str, bytes, int, float)):
             continue
-        if isinstance(it, dict):
-            parts: Any = (part for pair in it.items() for part in pair)
-        elif isinstance(it, (list, tuple, set, frozenset, collections.deque)):
-            parts = it
-        elif getattr(getattr(it, "dtype", None), "hasobject", False) and hasattr(it, "flat"):
-            parts = it.flat
-        elif not isinstance(it, type) and hasattr(it, "__dict__"):
-            parts = vars(it).values()
+        if isinstance(current, dict):
+            children: Any = (child for pair in current.items() for child in pair)
+        elif isinstance(current, (list, tuple, set, frozenset, collections.deque)):
+            children = current
+        elif getattr(getattr(current, "dtype", None), "hasobject", False) and hasattr(current, "flat"):
+            children = current.flat
+        elif not isinstance(current, type) and hasattr(current, "__dict__"):
+            children = vars(current).values()
         else:
             continue
-        todo.extend(itertools.islice(parts, left + 1))
+        pending.extend(itertools.islice(children, left + 1))
     return True
 
 
 class PersistenceError(Exception):
-    """Base of all errors of this library. Its arguments are the facts, in the order of ``__init__``."""
+    """Base class of all errors of this library.
+
+    ``args`` holds the arguments of ``__init__``, in the same order, so that the error can be pickled.
+    """
 
     def __init__(self, *facts: object) -> None:
         super().__init__(*facts)
@@ -70,7 +74,7 @@ class PersistenceError(Exception):
 
 
 class NotPersistenceClassError(PersistenceError, RuntimeError, TypeError):
-    """A class without ``@persistence_class`` was given where a persistence class is needed."""
+    """A persistence class was expected, but the class has no ``@persistence_class`` decorator."""
 
     def __init__(self, owner: str) -> None:
         super().__init__(owner)
@@ -81,7 +85,7 @@ class NotPersistenceClassError(PersistenceError, RuntimeError, TypeError):
 
 
 class FieldDefinitionError(PersistenceError, RuntimeError, TypeError):
-    """A persistence class is declared in a way that can't work."""
+    """The declaration of a persistence class is invalid."""
 
     def __init__(self, owner: str, field: str, problem: str) -> None:
         super().__init__(owner, field, problem)
@@ -93,10 +97,10 @@ class FieldDefinitionError(PersistenceError, RuntimeError, TypeError):
 
 
 class AutoIncFieldNotResolvedError(PersistenceError, RuntimeError):
-    """Raised when the auto-increment field of a result has no number yet where one is needed.
+    """A number is needed, but the auto-increment field of the result has none yet.
 
-    ``instance`` is the result (or its class), ``field`` the name of the field. The instance stays behind when the error
-    travels to another process: it is None there, and ``owner`` still names its class.
+    ``instance`` is the result or its class, and ``field`` is the name of the field. Pickling drops the instance: in
+    another process ``instance`` is None, and ``owner`` is still the name of the class.
     """
 
     def __init__(self, instance: object, field: Any, message: str | None = None, *, owner: str | None = None) -> None:
@@ -125,7 +129,7 @@ def _rebuild_autoinc_error(
 
 
 class KeyNotSetError(PersistenceError, RuntimeError, AttributeError):
-    """A key that shows in the file name has no value."""
+    """A key that is part of the file name has no value."""
 
     def __init__(self, owner: str, field: str) -> None:
         super().__init__(owner, field)
@@ -135,8 +139,50 @@ class KeyNotSetError(PersistenceError, RuntimeError, AttributeError):
         return f"{self.owner}.{self.field} is needed for the file name but is not set: set it, or give {self.field}=..."
 
 
+class WildcardKeyError(KeyNotSetError):
+    """A key of a result that is to be saved is ``missing``, which stands for any value."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.owner}.{self.field} is `missing`, which stands for any value: set the key before saving the result"
+        )
+
+
+class DataNotSetError(PersistenceError, RuntimeError, AttributeError):
+    """Data of a result of a strict class is not set when the result is saved."""
+
+    def __init__(self, owner: str, fields: tuple[str, ...]) -> None:
+        super().__init__(owner, fields)
+        self.owner, self.fields = owner, fields
+
+    def __str__(self) -> str:
+        return (
+            f"{self.owner} can't be saved without {', '.join(self.fields)}: set them, or give them a default "
+            f"(the class is declared with strict=True)"
+        )
+
+
+class UndeclaredAttributeError(PersistenceError, AttributeError):
+    """An attribute is set that the class does not declare; ``field`` is the field that may be meant, or ''."""
+
+    def __init__(self, owner: str, attribute: str, field: str = "") -> None:
+        super().__init__(owner, attribute, field)
+        self.owner, self.attribute, self.field = owner, attribute, field
+
+    def __str__(self) -> str:
+        if self.field:
+            return (
+                f"{self.owner}.{self.attribute} is not declared and would not be saved; did you mean {self.field}, "
+                f"which is not set? Rename it, declare it, or begin its name with an underscore"
+            )
+        return (
+            f"{self.owner} does not declare {self.attribute}, and would not save it: "
+            f"declare it, or begin its name with an underscore"
+        )
+
+
 class UnknownFieldError(PersistenceError, TypeError):
-    """An override names something that is no field of the class."""
+    """A keyword argument is not the name of a field of the class."""
 
     def __init__(self, owner: str, field: str, known: tuple[str, ...]) -> None:
         super().__init__(owner, field, known)
@@ -147,7 +193,7 @@ class UnknownFieldError(PersistenceError, TypeError):
 
 
 class UnsafeNameError(PersistenceError, ValueError):
-    """The value of a key can't be part of a file name."""
+    """The value of a key can't be used in a file name."""
 
     def __init__(self, owner: str, field: str, value: str, problem: str) -> None:
         super().__init__(owner, field, value, problem)
@@ -162,7 +208,7 @@ class UnsafeNameError(PersistenceError, ValueError):
 
 
 class MissingFieldError(PersistenceError, KeyError):
-    """Stored values lack a key field that the class needs."""
+    """The loaded data has no value for a required key field."""
 
     def __init__(self, owner: str, field: str, path: str | None = None) -> None:
         super().__init__(owner, field, path)
@@ -177,7 +223,7 @@ class MissingFieldError(PersistenceError, KeyError):
 
 
 class WrongResultClassError(PersistenceError, TypeError):
-    """A handler was given a result of another class than its own."""
+    """The result does not belong to the class of the handler."""
 
     def __init__(self, owner: str, given: str, hint: str = "") -> None:
         super().__init__(owner, given, hint)
@@ -185,11 +231,11 @@ class WrongResultClassError(PersistenceError, TypeError):
 
     def __str__(self) -> str:
         advice = self.hint or f"use a handler made for {self.given}"
-        return f"this handler keeps results of {self.owner}, not of {self.given}: {advice}"
+        return f"this handler stores results of {self.owner}, not of {self.given}: {advice}"
 
 
 class NoInitFitsError(PersistenceError, TypeError):
-    """A class's own ``__init__`` does not take its keys, and the class has no ``from_dict``."""
+    """The ``__init__`` of the class does not accept its keys, and the class has no ``from_dict``."""
 
     def __init__(self, owner: str, keys: tuple[str, ...]) -> None:
         super().__init__(owner, keys)
@@ -197,13 +243,16 @@ class NoInitFitsError(PersistenceError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"{self.owner}.__init__ does not take the keys ({', '.join(self.keys)}): "
-            f"define a classmethod from_dict(cls, data) that makes the result from its values"
+            f"{self.owner}.__init__ does not accept the keys ({', '.join(self.keys)}): "
+            f"define a classmethod from_dict(cls, data) that creates the result from a dict of its fields"
         )
 
 
 class KeyMismatchError(PersistenceError, FileNotFoundError):
-    """A result was found, but its keys are not those that were asked for, or not those that its name says (``field`` is '')."""
+    """The keys in a file are not the keys that were requested, or they do not match the file name.
+
+    ``field`` is the first key that differs. It is empty if the keys as a whole do not match the file name.
+    """
 
     def __init__(self, owner: str, field: str, wanted: str, found: str, path: str | None = None) -> None:
         super().__init__(owner, field, wanted, found, path)
@@ -212,26 +261,26 @@ class KeyMismatchError(PersistenceError, FileNotFoundError):
     def __str__(self) -> str:
         if not self.field:
             return (
-                f"{self.path} holds the result of {self.owner} with the keys ({self.found}), whose name is another: "
-                f"it was renamed or copied, or the keys' names changed"
+                f"{self.path} holds the result of {self.owner} with the keys ({self.found}), which do not match its "
+                f"file name. Was the file renamed or copied, or did the keys of the class change?"
             )
         where = "" if self.path is None else f" in {self.path}"
-        return f"{self.owner}.{self.field} does not validate{where}: wanted {self.wanted}, found {self.found}"
+        return f"{self.owner}.{self.field} does not match{where}: expected {self.wanted}, found {self.found}"
 
 
 class NotAResultError(PersistenceError, TypeError):
-    """A file can be read, but holds no result of the class asked for."""
+    """The file can be read, but does not contain a result of the requested class."""
 
     def __init__(self, owner: str, path: str, found: str) -> None:
         super().__init__(owner, path, found)
         self.owner, self.path, self.found = owner, path, found
 
     def __str__(self) -> str:
-        return f"{self.path} holds {self.found}, not a result of {self.owner}: is this the right file and class?"
+        return f"{self.path} holds {self.found}, not a result of {self.owner}. Are the file and the class right?"
 
 
 class CorruptResultError(PersistenceError, ValueError):
-    """A file is not, or no longer, what was saved under its name."""
+    """The file is damaged, or it is not a result file."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(path, problem)
@@ -239,12 +288,13 @@ class CorruptResultError(PersistenceError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is damaged or is no result file: {self.problem}; restore it from a copy, or compute it again"
+            f"{self.path} is damaged or not a result file: {self.problem}; "
+            f"restore it from a backup or compute the result again"
         )
 
 
 class UntrustedTypeError(PersistenceError, TypeError):
-    """A file that is not trusted needs something beyond the closed list of plain data."""
+    """An untrusted file contains a type that is not on the list of safe types."""
 
     def __init__(self, path: str, kind: str) -> None:
         super().__init__(path, kind)
@@ -252,13 +302,13 @@ class UntrustedTypeError(PersistenceError, TypeError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path or 'the pickle'} holds {self.kind}, which is not loaded without trust: "
-            f"name the type in trusted=[...], or give trusted=True if you know where the file comes from"
+            f"{self.path or 'the pickle'} contains {self.kind}, which is not loaded from an untrusted file: "
+            f"add the type to trusted=[...], or pass trusted=True if you know where the file comes from"
         )
 
 
 class NothingFoundError(PersistenceError, LookupError):
-    """A result was asked of a set that has none."""
+    """A search found no result, and one is needed."""
 
     def __init__(self, owner: str, folder: str, about: str) -> None:
         super().__init__(owner, folder, about)
@@ -266,22 +316,22 @@ class NothingFoundError(PersistenceError, LookupError):
 
     def __str__(self) -> str:
         about = f" with {self.about}" if self.about else ""
-        return f"there is no {self.owner} in {self.folder!r}{about}: see what is there with find()"
+        return f"no {self.owner} found in {self.folder!r}{about}: call find() to list the saved results"
 
 
 class StackError(PersistenceError, ValueError):
-    """A result does not fit into an array of many."""
+    """A field of a result can't be stacked with the same field of the other results."""
 
     def __init__(self, path: str, field: str, problem: str) -> None:
         super().__init__(path, field, problem)
         self.path, self.field, self.problem = path, field, problem
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.field} {self.problem}: leave it out, or compute it again"
+        return f"{self.path}: {self.field} {self.problem}: leave this result out, or compute it again"
 
 
 class NameTakenError(PersistenceError, FileExistsError):
-    """Two results whose keys differ would share one file."""
+    """The file name already belongs to another result, with different keys."""
 
     def __init__(self, owner: str, path: str, mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
         super().__init__(owner, path, mine, theirs)
@@ -295,3 +345,36 @@ class NameTakenError(PersistenceError, FileExistsError):
             f"{self.path} already holds another result of {self.owner}, with the keys {keys(self.theirs)}; "
             f"the keys ({keys(self.mine)}) give the same file name: use another splitter or a filename_prefix"
         )
+
+
+class OtherClassError(PersistenceError, TypeError):
+    """A file holds a result of another class of the same name."""
+
+    def __init__(
+        self, owner: str, path: str, found: str, fields: tuple[str, ...] = (), found_fields: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(owner, path, found, fields, found_fields)
+        self.owner, self.path, self.found = owner, path, found
+        self.fields, self.found_fields = fields, found_fields
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} holds a result of another class, {self.found} ({', '.join(self.found_fields)}), "
+            f"not of {self.owner} ({', '.join(self.fields)}): use another folder, or give one of the classes "
+            f"another name, as in @persistence_class(name=...)"
+        )
+
+
+class ContractError(PersistenceError, AssertionError):
+    """A store or a codec does not do what its base class asks for.
+
+    ``owner`` is its class, and ``verb`` the method. :func:`neuralib.persistence.testing.check_store` and ``check_codec``
+    raise it, and so does a handler that notices.
+    """
+
+    def __init__(self, owner: str, verb: str, expected: str, found: str) -> None:
+        super().__init__(owner, verb, expected, found)
+        self.owner, self.verb, self.expected, self.found = owner, verb, expected, found
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.verb} breaks its contract: expected {self.expected}; got {self.found}"

@@ -1,7 +1,7 @@
 /* The names in a folder, one after another: bytes, or on Windows wide characters.
  *
- * No Python here, so that it runs without the GIL and compiles alone. Every platform defines every name; the ones that do
- * not apply fail with an error.
+ * It uses nothing of Python, so that it runs without the GIL and compiles alone. The last section says what each system
+ * lacks.
  */
 #ifndef NEURALIB_PERSISTENCE_LISTING_H
 #define NEURALIB_PERSISTENCE_LISTING_H
@@ -55,19 +55,6 @@ static const wchar_t *np_folder_next_wide(np_folder *folder)
     return NULL;
 }
 
-static int np_folder_open(np_folder *folder, const char *path)
-{
-    (void)path;
-    folder->error = ERROR_NOT_SUPPORTED;
-    return -1;
-}
-
-static const char *np_folder_next(np_folder *folder)
-{
-    folder->error = ERROR_NOT_SUPPORTED;
-    return NULL;
-}
-
 static void np_folder_close(np_folder *folder)
 {
     FindClose(folder->handle);
@@ -107,23 +94,20 @@ static const char *np_folder_next(np_folder *folder)
     return entry->d_name;
 }
 
-static int np_folder_open_wide(np_folder *folder, const wchar_t *path)
-{
-    (void)path;
-    folder->error = ENOSYS;
-    return -1;
-}
-
-static const wchar_t *np_folder_next_wide(np_folder *folder)
-{
-    folder->error = ENOSYS;
-    return NULL;
-}
-
 static void np_folder_close(np_folder *folder)
 {
     closedir(folder->stream);
 }
 
 #endif
+
+/* What each system lacks: in the place of a function stands its answer "this can't be done here". */
+#ifdef _WIN32
+#define np_folder_open(folder, path) ((void)(path), (folder)->error = ERROR_NOT_SUPPORTED, -1)
+#define np_folder_next(folder) ((folder)->error = ERROR_NOT_SUPPORTED, (const char *)NULL)
+#else
+#define np_folder_open_wide(folder, path) ((void)(path), (folder)->error = ENOSYS, -1)
+#define np_folder_next_wide(folder) ((folder)->error = ENOSYS, (const wchar_t *)NULL)
+#endif
+
 #endif

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, final, overload
 
 @final
 class NameTable:
@@ -16,3 +16,9 @@ def read_names(
     names: list[str], patterns: Sequence[tuple[tuple[str, ...], tuple[int, ...]]], wanted: tuple[str | None, ...]
 ) -> NameTable: ...
 def rank_numbers(texts: list[str]) -> list[int] | None: ...
+@overload
+def index_series(names: list[str], before: str, after: str) -> dict[tuple[str, str], int]: ...
+@overload
+def index_series(
+    names: list[str], before: str, after: str, most: int | None = None
+) -> dict[tuple[str, str], int] | None: ...

@@ -1,10 +1,10 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""The names of a whole folder read at once: which belong to a class, the texts of their keys, and their order.
+"""Reads the names of a whole folder at once: which belong to a class, the texts of their keys, and their order.
 
-Equal texts are kept once, and a name as a few small numbers that stand for them. So whatever is asked of a key is asked
-once for each of its values, not once for each file. The same in plain Python, for reading and for comparing, is in
-``tests/reference.py``.
+Equal texts are kept once; a name is kept as a few small numbers, each the place of one text. So a question about a key
+is answered once for each of its values, not once for each file. ``tests/reference.py`` has each of these functions in
+plain Python, to read, and to compare with.
 """
 
 cimport cython
@@ -20,8 +20,12 @@ cdef extern from "Python.h":
     void* PyUnicode_DATA(object text) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
     int PyUnicode_1BYTE_KIND
+    unsigned int PyUnicode_READ(int kind, const void* text, Py_ssize_t at) noexcept nogil
+    str PyUnicode_Substring(str text, Py_ssize_t start, Py_ssize_t end)
+    Py_ssize_t PY_SSIZE_T_MAX
 
-# The most digits that always fit a long long; and how many numbers there may be for each that is there.
+# The most digits that always fit a long long; and how many times as large as their count numbers may be that are
+# sorted by a table of places.
 cdef enum:
     MAX_DIGITS = 18
     MOST_GAPS = 8
@@ -96,7 +100,10 @@ cdef class _Pattern:
         PyMem_Free(self.columns)
 
     cdef int ways(self, str name, Py_ssize_t* starts, Py_ssize_t* stops) except -1:
-        """0: *name* does not match; 1: in one way; 2: in more. Where the texts are, each the shortest that can be."""
+        """Return in how many ways *name* matches: 0, 1, or 2 for more than one.
+
+        The first way, in which each text is as short as it can be, is written to *starts* and *stops*.
+        """
         cdef Py_ssize_t size = PyUnicode_GET_LENGTH(name), at = self.sizes[0], end = size - self.sizes[self.n - 1]
         cdef Py_ssize_t found, bound
         cdef const char* text = NULL
@@ -161,7 +168,7 @@ cdef class NameTable:
         PyMem_Free(self.doubts)
 
     cdef int _shrink(self, Py_ssize_t rows) except -1:
-        """Give back the room of names that did not match."""
+        """Free the memory that was meant for names that did not match."""
         cdef int* codes = <int*> PyMem_Realloc(self.codes, max(rows * self.width, 1) * sizeof(int))
         if codes is not NULL:
             self.codes = codes
@@ -187,9 +194,11 @@ cdef class NameTable:
         return tuple([codes[i] for i in range(self.width)])
 
     def agrees(self, Py_ssize_t row, tuple names not None, dict values not None):
-        """Return whether the texts of the row are surely those of *values*, whose names for the columns are *names*.
+        """Return whether the texts of the row are surely those of *values*.
 
-        That is so for texts, numbers, truth values and None; of all else, and of doubtful rows, it is not known here.
+        Only texts, numbers, truth values and None are compared. For other values, and for doubtful rows, it is False.
+
+        :param names: for each column the name of its value in *values*
         """
         cdef int* codes = self.codes + self._row(row) * self.width
         cdef int i
@@ -398,7 +407,7 @@ cdef int _note(
 
 
 cdef bint _is_text(str name, Py_ssize_t start, Py_ssize_t stop, str text) noexcept:
-    """Whether ``name[start:stop]`` is surely *text*."""
+    """Return whether ``name[start:stop]`` is surely *text*."""
     return (
         PyUnicode_GET_LENGTH(text) == stop - start
         and PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND
@@ -408,7 +417,7 @@ cdef bint _is_text(str name, Py_ssize_t start, Py_ssize_t stop, str text) noexce
 
 
 cdef str _text_of_plain(object value):
-    """The text of *value* where it is short, and a class of the user's has no say in it; else None."""
+    """Return the text of *value* if its type is a plain one of Python and the text is short, else None."""
     cdef int overflow = 0
     cdef type kind = type(value)
     if kind is str:
@@ -420,9 +429,9 @@ cdef str _text_of_plain(object value):
 
 
 def rank_numbers(list texts not None):
-    """Return the rank of each of *texts* by its number; None where one is no text of ``str(int)`` from 0 on.
+    """Return the rank of each of *texts* by its number; None where one is not what ``str(int)`` writes from 0 on.
 
-    Numbers of more than :data:`MAX_DIGITS` digits are not taken for numbers here.
+    A text of more than :data:`MAX_DIGITS` digits is not a number here.
     """
     cdef Py_ssize_t n = len(texts), i, k, size
     cdef const unsigned char* digits
@@ -467,3 +476,69 @@ def rank_numbers(list texts not None):
     for i in range(n):
         ranks[order[i]] = i
     return ranks
+
+
+cdef inline Py_ssize_t _end_of_digits(int kind, const void* text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+    """Return where the ASCII digits end that begin at *at*."""
+    while at < size and 48 <= PyUnicode_READ(kind, text, at) <= 57:
+        at += 1
+    return at
+
+
+def index_series(list names not None, str before not None, str after not None, most=None):
+    """Return the highest number of each series of numbered names among *names*.
+
+    A number is what ``str(int)`` writes, from 0 on, with at most :data:`MAX_DIGITS` digits. In a name it follows the
+    text *before*. No further digit follows it, but the text *after*. A name counts for each place where that is so:
+    with an empty *before*, ``"a12"`` has the number 12 after ``"a"``, and 2 after ``"a1"``. Digits are those of ASCII.
+
+    :param names: file names
+    :param before: the text before each number
+    :param after: the text after each number; the empty text admits any
+    :param most: how many series there may be at most; None for any number of them
+    :return: for each series, given by the whole text of its names before and after the number, the highest number; None
+        where there are more than *most* series
+    """
+    cdef dict highest = {}
+    cdef Py_ssize_t size, place, start, end, i
+    cdef Py_ssize_t first = PyUnicode_GET_LENGTH(before), last = PyUnicode_GET_LENGTH(after)
+    cdef Py_ssize_t limit = PY_SSIZE_T_MAX if most is None else most
+    cdef int kind
+    cdef long long number
+    cdef const void* text
+    cdef PyObject* known
+    cdef str name
+    cdef tuple series
+    cdef bint narrow  # whether name and before are stored as bytes
+    for name in names:
+        if name is None:
+            raise TypeError("a name is a str, not None")
+        kind, text, size = PyUnicode_KIND(name), PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)
+        narrow = kind == PyUnicode_1BYTE_KIND and PyUnicode_KIND(before) == PyUnicode_1BYTE_KIND
+        place = 0
+        while True:
+            if narrow:
+                place = _find(<const char*> text, place, size, <const char*> PyUnicode_DATA(before), first)
+            else:
+                place = name.find(before, place)
+            if place < 0:
+                break
+            start = place + first
+            place += 1
+            end = _end_of_digits(kind, text, start, size)
+            if not 0 < end - start <= MAX_DIGITS or (end - start > 1 and PyUnicode_READ(kind, text, start) == 48):
+                continue
+            if last and (size - end < last or not name.startswith(after, end)):
+                continue
+            number = 0
+            for i in range(start, end):
+                number = number * 10 + (PyUnicode_READ(kind, text, i) - 48)
+            series = (PyUnicode_Substring(name, 0, start), PyUnicode_Substring(name, end, size))
+            known = PyDict_GetItemWithError(highest, series)
+            if known is NULL:
+                if len(highest) >= limit:
+                    return None
+                highest[series] = number
+            elif number > <long long> <object> known:
+                highest[series] = number
+    return highest

@@ -1,6 +1,9 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""What Python's compiled pickler calls for each array, and writes each small result to."""
+"""Called by Python's compiled pickler: a reducer for arrays, a table of reducers, and a target for small pickles.
+
+``tests/reference.py`` has each of these in plain Python, to read, and to compare with.
+"""
 
 cimport cython
 
@@ -10,28 +13,28 @@ cdef extern from "Python.h":
     PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
     object PyPickleBuffer_FromObject(object obj)
 
-# Filled when numpy is first there, perhaps by several threads at once: each entry is made once and stays, because
-# reduce_array looks at entries without holding on to them.
+# Filled when numpy is first used, perhaps by several threads at once. An entry stays once it is made, because
+# reduce_array uses entries without owning a reference.
 cdef dict ARRAY_CODES = {}
 
 
 def know_array_codes(dict codes not None):
-    """Take over which dtypes :func:`reduce_array` writes: each with the text that makes it again."""
+    """Add to the dtypes that :func:`reduce_array` writes, each with the text that numpy makes it from."""
     for dtype, text in codes.items():
         ARRAY_CODES.setdefault(dtype, (dtype, text))
 
 
 def reduce_array(array, /):
-    """Return how to make *array*, an exact ``numpy.ndarray``, again, as ``object.__reduce_ex__`` would.
+    """Return how to make *array*, an exact ``numpy.ndarray``, again: what ``object.__reduce_ex__`` returns for others.
 
-    An array of a known dtype that lies in memory in one piece becomes ``ndarray(shape, text, buffer)``, a call that
-    every numpy understands; all others go numpy's own way.
+    An array of a known dtype in contiguous memory becomes ``ndarray(shape, text, buffer)``, a call that every numpy
+    understands. Others are reduced by numpy.
     """
     dtype = array.dtype
     cdef PyObject* known = PyDict_GetItemWithError(ARRAY_CODES, dtype)
     if known is NULL:
         return array.__reduce_ex__(5)
-    # Metadata does not count when dtypes are compared, but only a dtype that was made by hand has some.
+    # Dtypes are equal whatever their metadata; only a dtype that was made by hand has some.
     if (<tuple> known)[0] is not dtype and dtype.metadata is not None:
         return array.__reduce_ex__(5)
     text = (<tuple> known)[1]
@@ -44,16 +47,16 @@ def reduce_array(array, /):
 
 
 def reduce_object(obj, /):
-    """Return how to make *obj* again, as a pickler asks for it where nothing was registered for its type."""
+    """Return how to make *obj* again, for a type without a registered reducer."""
     return obj.__reduce_ex__(5)
 
 
 @cython.final
 cdef class Reducers:
-    """What a pickler looks types up in: ours first, then those that users registered, at any time.
+    """The table in which a pickler looks up reducers: ours first, then those that users registered, at any time.
 
-    For all other types it is :func:`reduce_object`, where a dict would raise a KeyError: that takes longer than to
-    reduce many an object.
+    For all other types it has :func:`reduce_object`. A dict would raise a KeyError there, which takes longer than
+    reducing many an object.
 
     :param registered: ``copyreg.dispatch_table``
     """
@@ -77,17 +80,17 @@ cdef class Reducers:
             found = self.registered.get(kind)
         if found is None:
             if issubclass(kind, type):
-                raise KeyError(kind)  # a class, which picklers write by its name
+                raise KeyError(kind)  # picklers write classes by name
             return reduce_object
         return found
 
 
 @cython.final
 cdef class FirstChunk:
-    """What a pickler writes to: holds one chunk, which is all that most results have, and passes on what is more.
+    """A target for a pickler. It keeps one small chunk, which is all of most results, and passes on any more.
 
-    :param limit: size in bytes from which on a chunk is passed on too
-    :param begin_rest: called without arguments at the first chunk too many; returns the object to write to
+    :param limit: a chunk of so many bytes or more is passed on, too
+    :param begin_rest: called without arguments before the first chunk is passed on; returns the object to write to
     """
 
     cdef readonly bytes first

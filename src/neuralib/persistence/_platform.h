@@ -1,4 +1,4 @@
-/* Which operating system this is compiled for, for code that asks nothing else of the system. */
+/* Whether this is compiled for Windows: for code that needs no other header of the system. */
 #ifndef NEURALIB_PERSISTENCE_PLATFORM_H
 #define NEURALIB_PERSISTENCE_PLATFORM_H
 

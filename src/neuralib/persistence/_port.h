@@ -1,8 +1,7 @@
-/* What differs from system to system: when a folder changed, names that are given exclusively, and what concerns the disk
- * beneath.
+/* What differs from system to system: when a folder changed, how a name is given exclusively, and what concerns the disk.
  *
- * No Python here, so that it runs without the GIL and compiles alone. Every platform defines every name; the ones that do
- * not apply fail with an error.
+ * It uses nothing of Python, so that it runs without the GIL and compiles alone. First come the functions that each system
+ * has: Windows, all POSIX systems, Linux, macOS. The last section says which of them each system lacks.
  */
 #ifndef NEURALIB_PERSISTENCE_PORT_H
 #define NEURALIB_PERSISTENCE_PORT_H
@@ -15,8 +14,8 @@
 
 #define NLP_CHANGED (-2)
 
-/* What is known of a folder that tells whether names came or went: which one it is, between which two times it changed
- * last, and its size, which on many file systems grows with each name. */
+/* By what it is seen whether names in a folder came or went: which folder it is, between which two times it changed last,
+ * and its size, which on many file systems grows with each name. */
 typedef struct {
     unsigned long long device, inode;
     long long earliest, latest; /* nanoseconds, both possible; no time lies between them where nothing is known */
@@ -39,55 +38,17 @@ static int np_is_unchanged(const np_stamp *before, const np_stamp *now)
            before->device == now->device && (before->size < 0 || before->size == now->size);
 }
 
+/* ---------------------------------------------------------------------------------------------------------- Windows */
 #ifdef _WIN32
 
 #include <io.h>
-
-/* 0, an error number, or -1 where the system can't do it. */
-static int np_rename_exclusively(const char *from, const char *to)
-{
-    (void)from;
-    (void)to;
-    return -1;
-}
-
-static int np_reserve(int fd, long long start, long long size)
-{
-    (void)fd;
-    (void)start;
-    (void)size;
-    return 0;
-}
-
-static int np_sync_file_system(int fd)
-{
-    (void)fd;
-    return -1;
-}
-
-static int np_open_small(const char *path, long long limit, int *fd, long long *size)
-{
-    (void)path;
-    (void)limit;
-    (void)fd;
-    (void)size;
-    return -1;
-}
-
-static int np_read_and_close(int fd, char *target, long long size)
-{
-    (void)fd;
-    (void)target;
-    (void)size;
-    return -1;
-}
 
 static void np_close(int fd)
 {
     _close(fd);
 }
 
-/* Take a descriptor from the place where it is kept, so that one thread alone has it. */
+/* Take a descriptor out of where it is kept, and leave -1 there, so that of several threads only one gets it. */
 static int np_take(int *kept)
 {
     return (int)InterlockedExchange((volatile LONG *)kept, -1);
@@ -105,13 +66,7 @@ static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
     return 0;
 }
 
-static int np_folder_stamp(const char *path, np_stamp *stamp)
-{
-    (void)path;
-    (void)stamp;
-    return ERROR_NOT_SUPPORTED;
-}
-
+/* ------------------------------------------------------------------------------------------------------------ POSIX */
 #else
 
 #include <fcntl.h>
@@ -119,96 +74,6 @@ static int np_folder_stamp(const char *path, np_stamp *stamp)
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#if defined(__linux__)
-#include <sys/statfs.h>
-#include <sys/syscall.h>
-/* Disks are quicker to fill when they know the size in advance; memory is slower, for it is cleared first. */
-static int np_reserve(int fd, long long start, long long size)
-{
-    struct statfs info;
-    if (fstatfs(fd, &info) != 0)
-        return errno;
-    if (info.f_type == 0x01021994 /* TMPFS_MAGIC */)
-        return 0;
-    return fallocate(fd, 1 /* FALLOC_FL_KEEP_SIZE */, (off_t)start, (off_t)size) == 0 ? 0 : errno;
-}
-
-/* By number: the functions of these names are younger than some C libraries that we run on. */
-static int np_rename_exclusively(const char *from, const char *to)
-{
-#ifdef SYS_renameat2
-    if (syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1 /* RENAME_NOREPLACE */) == 0)
-        return 0;
-    return errno == EINVAL || errno == ENOSYS ? -1 : errno;
-#else
-    return -1;
-#endif
-}
-
-/* Only for file systems that are known to take it through to a disk: many network and user-space ones don't. */
-static int np_sync_file_system(int fd)
-{
-#ifdef SYS_syncfs
-    struct statfs info;
-    if (fstatfs(fd, &info) != 0)
-        return errno;
-    switch ((unsigned long)info.f_type & 0xFFFFFFFFUL) {
-    case 0xEF53UL:     /* ext2, ext3, ext4 */
-    case 0x58465342UL: /* XFS */
-    case 0x9123683EUL: /* Btrfs */
-    case 0xF2F52010UL: /* F2FS */
-    case 0x2FC12FC1UL: /* ZFS */
-    case 0xCA451A4EUL: /* bcachefs */
-    case 0x01021994UL: /* tmpfs, whose disk is memory */
-    case 0x794C7630UL: /* overlayfs, by the one beneath */
-        break;
-    default:
-        return -1;
-    }
-    return syscall(SYS_syncfs, fd) == 0 ? 0 : errno;
-#else
-    return -1;
-#endif
-}
-#elif defined(__APPLE__)
-static int np_rename_exclusively(const char *from, const char *to)
-{
-    if (renamex_np(from, to, 4 /* RENAME_EXCL */) == 0)
-        return 0;
-    return errno == EINVAL || errno == ENOTSUP ? -1 : errno;
-}
-
-static int np_sync_file_system(int fd)
-{
-    (void)fd;
-    return -1;
-}
-#else
-static int np_rename_exclusively(const char *from, const char *to)
-{
-    (void)from;
-    (void)to;
-    return -1;
-}
-
-static int np_sync_file_system(int fd)
-{
-    (void)fd;
-    return -1;
-}
-#endif
-
-#if !defined(__linux__)
-static int np_reserve(int fd, long long start, long long size)
-{
-    (void)fd;
-    (void)start;
-    (void)size;
-    return 0;
-}
-
-#endif
 
 static long long np_nanoseconds(const struct timespec *time)
 {
@@ -286,8 +151,68 @@ static int np_take(int *kept)
     return __atomic_exchange_n(kept, -1, __ATOMIC_ACQ_REL);
 }
 
-#if defined(O_TMPFILE) && defined(O_PATH) && defined(AT_EMPTY_PATH) && defined(__linux__)
-#define NP_UNNAMED_FILES
+/* ------------------------------------------------------------------------------------------------------------ Linux */
+#if defined(__linux__)
+
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+
+#ifndef O_TMPFILE /* it is younger than some C libraries that we run on */
+#define O_TMPFILE (020000000 | O_DIRECTORY)
+#endif
+
+/* Tell the file system that `size` bytes will be written from `start` on. Disks then take less time; a file system in memory
+ * takes more, because it clears the memory first. */
+static int np_reserve(int fd, long long start, long long size)
+{
+    struct statfs info;
+    if (fstatfs(fd, &info) != 0)
+        return errno;
+    if (info.f_type == 0x01021994 /* TMPFS_MAGIC */)
+        return 0;
+    return fallocate(fd, 1 /* FALLOC_FL_KEEP_SIZE */, (off_t)start, (off_t)size) == 0 ? 0 : errno;
+}
+
+/* Called by number: these functions are younger than some C libraries that we run on. Returns 0, an error number, or -1
+ * where the file system can't do it. */
+static int np_rename_exclusively(const char *from, const char *to)
+{
+#ifdef SYS_renameat2
+    if (syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1 /* RENAME_NOREPLACE */) == 0)
+        return 0;
+    return errno == EINVAL || errno == ENOSYS ? -1 : errno;
+#else
+    return -1;
+#endif
+}
+
+/* Write the whole file system of `fd` to its disk. Returns 0, an error number, or -1 where it is not known whether the file
+ * system does so: many network and user-space ones don't. */
+static int np_sync_file_system(int fd)
+{
+#ifdef SYS_syncfs
+    struct statfs info;
+    if (fstatfs(fd, &info) != 0)
+        return errno;
+    switch ((unsigned long)info.f_type & 0xFFFFFFFFUL) {
+    case 0xEF53UL:     /* ext2, ext3, ext4 */
+    case 0x58465342UL: /* XFS */
+    case 0x9123683EUL: /* Btrfs */
+    case 0xF2F52010UL: /* F2FS */
+    case 0x2FC12FC1UL: /* ZFS */
+    case 0xCA451A4EUL: /* bcachefs */
+    case 0x01021994UL: /* tmpfs, whose disk is memory */
+    case 0x794C7630UL: /* overlayfs, by the one beneath */
+        break;
+    default:
+        return -1;
+    }
+    return syscall(SYS_syncfs, fd) == 0 ? 0 : errno;
+#else
+    return -1;
+#endif
+}
+
 /* Whether this system refuses to link a file by its descriptor alone, as older kernels do for ordinary users. Threads
  * share it: at worst several find it out. */
 static int np_needs_proc = 0;
@@ -431,6 +356,9 @@ static int np_publish(
         np_note_stamp(&before, &info);
         if (expected != NULL && !np_is_unchanged(expected, &before))
             return NLP_CHANGED;
+    } else if (faccessat(AT_FDCWD, target, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        *named = 1;
+        return EEXIST; /* what is written would be thrown away; the link below decides */
     }
     error = np_write_unnamed(folder, data, size, &fd);
     if (error != 0)
@@ -453,41 +381,38 @@ static int np_publish(
         np_look_after(stamp, &before, expected, &moment, folder);
     return 0;
 }
-#endif
 
-static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
+/* ------------------------------------------------------------------------------------------------------------ macOS */
+#elif defined(__APPLE__)
+
+static int np_rename_exclusively(const char *from, const char *to)
 {
-    (void)path;
-    (void)stamp;
-    return ENOSYS;
+    if (renamex_np(from, to, 4 /* RENAME_EXCL */) == 0)
+        return 0;
+    return errno == EINVAL || errno == ENOTSUP ? -1 : errno;
 }
 
 #endif
-
-#ifndef NP_UNNAMED_FILES /* nowhere else has a file no name */
-static int np_write_unnamed(const char *folder, const char *data, size_t size, int *fd)
-{
-    (void)folder;
-    (void)data;
-    (void)size;
-    *fd = -1;
-    return -1;
-}
-
-static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
-    const np_stamp *expected, int held
-)
-{
-    (void)folder;
-    (void)target;
-    (void)data;
-    (void)size;
-    (void)stamp;
-    (void)expected;
-    (void)held;
-    *named = 0;
-    return -1;
-}
 #endif
+
+/* ------------------------------------------------------------------------------------------- what each system lacks */
+/* In the place of a function that a system does not have stands its answer "this can't be done here". */
+#ifdef _WIN32
+#define np_open_small(path, limit, fd, size) ((void)(path), (void)(limit), (void)(fd), (void)(size), -1)
+#define np_read_and_close(fd, target, size) ((void)(fd), (void)(target), (void)(size), -1)
+#define np_folder_stamp(path, stamp) ((void)(path), (void)(stamp), ERROR_NOT_SUPPORTED)
+#else
+#define np_folder_stamp_wide(path, stamp) ((void)(path), (void)(stamp), ENOSYS)
+#endif
+#if !defined(__linux__)
+#define np_reserve(fd, start, size) ((void)(fd), (void)(start), (void)(size), 0)
+#define np_sync_file_system(fd) ((void)(fd), -1)
+#define np_write_unnamed(folder, data, size, fd) ((void)(folder), (void)(data), (void)(size), *(fd) = -1, -1)
+#define np_publish(folder, target, data, size, named, stamp, expected, held) \
+    ((void)(folder), (void)(target), (void)(data), (void)(size), (void)(stamp), (void)(expected), (void)(held), *(named) = 0, -1)
+#if !defined(__APPLE__)
+#define np_rename_exclusively(from, to) ((void)(from), (void)(to), -1)
+#endif
+#endif
+
 #endif

@@ -1,6 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""The highest number among the names in a folder, without an object of Python for each name."""
+"""Finds the highest number among the names in a folder, without making a Python object for each name."""
 
 from os import fsencode
 
@@ -37,7 +37,7 @@ ctypedef fused letter:
 
 
 cdef inline long long _number(const letter* text, size_t size) noexcept nogil:
-    """The number that *text* spells as ``str(int)`` would, or -1."""
+    """Return the number of which *text* is the ``str``, or -1."""
     cdef long long number = 0
     cdef size_t i
     if size == 0 or size > 18 or (text[0] == 48 and size > 1):
@@ -50,7 +50,7 @@ cdef inline long long _number(const letter* text, size_t size) noexcept nogil:
 
 
 cdef inline bint _same(const letter* a, const letter* b, size_t size) noexcept nogil:
-    """Whether *a* and *b* begin with the same *size* letters."""
+    """Return whether *a* and *b* begin with the same *size* letters."""
     if letter is wchar_t:
         return wmemcmp(a, b, size) == 0
     else:
@@ -61,7 +61,7 @@ cdef long long _scan(
     np_folder* folder, const letter* head, size_t head_size, const letter* tail, size_t tail_size,
     const letter* leftover, size_t leftover_size, long long* leftovers
 ) noexcept nogil:
-    """The highest number between *head* and *tail*, or -1; counts names that go on after *leftover*."""
+    """Return the highest number between *head* and *tail*, or -1; count the names that are longer than *leftover*."""
     cdef long long highest = -1, number
     cdef const letter* name
     cdef size_t size
@@ -145,11 +145,11 @@ cdef long long _highest_wide(str folder, str head, str tail, str leftover, long 
 def scan_folder(str folder not None, str head not None, str tail not None, str leftover not None):
     """Return the highest number *n* for which *folder* has an entry named ``head + str(n) + tail``, or -1.
 
-    Beside it, how many entries have a name that begins with *leftover*.
+    It reads names only and opens no file. Texts that ``str(int)`` would not write (leading zeros, signs), and numbers
+    of more than :data:`MAX_DIGITS` digits, do not count. The GIL is released.
 
-    Reads names only and opens no file. Texts that ``str(int)`` would not give (leading zeros, signs), and numbers of
-    more than :data:`MAX_DIGITS` digits, are not numbers. The GIL is released.
-
+    :param leftover: how the names of unfinished files begin
+    :return: the number, and how many entries have a name that begins with *leftover* and goes on
     :raises OSError: *folder* can't be listed
     """
     if "\0" in folder:

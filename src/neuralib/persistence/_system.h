@@ -8,7 +8,7 @@
 
 #include "_platform.h"
 
-/* What NLP_RAISE_OS_ERROR names of Python is known where it is used. */
+/* NLP_RAISE_OS_ERROR needs the headers of Python where it is used, not here. */
 #ifdef _WIN32
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN

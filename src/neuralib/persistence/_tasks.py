@@ -1,7 +1,7 @@
-"""Work for other threads, which whoever waits for it does where no thread could be had.
+"""Functions that run in other threads, or in the waiting thread if no other thread could be started.
 
-Not by :class:`threading.Thread`: Ctrl-C while one begins leaves it among the living for good, with all that it refers to,
-or becomes a ``RuntimeError`` of the lock that is waited for.
+This module uses :mod:`_thread` instead of :class:`threading.Thread`. A Ctrl-C while a ``Thread`` starts can leave it
+registered as alive forever, together with everything it refers to, or raise a ``RuntimeError`` from its lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Task(Generic[R]):
-    """A function to be called once, by another thread or by whoever needs what it returns.
+    """A function that is called once, by another thread or by the thread that waits for its return value.
 
     >>> task = Task(lambda: 6 * 7)
     >>> task.begin()
@@ -30,93 +30,94 @@ class Task(Generic[R]):
     42
     """
 
-    __slots__ = ("_done", "_found", "_problem", "_taken", "_work")
+    __slots__ = ("_claimed", "_done", "_error", "_function", "_value")
 
-    def __init__(self, work: Callable[[], R]) -> None:
-        self._work = work
-        self._taken = threading.RLock()
+    def __init__(self, function: Callable[[], R]) -> None:
+        self._function = function
+        self._claimed = threading.RLock()
         self._done = False
-        self._found: R | None = None
-        self._problem: BaseException | None = None
+        self._value: R | None = None
+        self._error: BaseException | None = None
 
     def begin(self) -> None:
-        """Let another thread do it, if there is one to be had."""
+        """Start a thread that calls the function, if the system allows another thread."""
         try:
-            _thread.start_new_thread(self.help, ())
+            _thread.start_new_thread(self.run_unclaimed, ())
         except RuntimeError:
-            pass  # there are too many, or none on this platform: who waits does it
+            pass  # too many threads, or a platform without them: result() calls the function
 
     def take(self) -> None:
-        """Wait for the thread that does it, if one has begun; from now on, none will."""
-        self._taken.acquire()  # for good, and again without harm
+        """Wait until no other thread runs the function, and prevent other threads from calling it later."""
+        self._claimed.acquire()  # never released; the lock is reentrant, so a second call does not block
 
     def result(self) -> R:
-        """Return what the function returned, or raise what it raised."""
+        """Return what the function returned, or raise what it raised. Call it here if no thread has called it."""
         self.take()
         if not self._done:
-            self._do()
-        if self._problem is not None:
+            self._run()
+        if self._error is not None:
             try:
-                raise self._problem
+                raise self._error
             finally:
-                self._problem = None  # its traceback refers to this object
-        return self._found  # type: ignore[return-value]  # which it set
+                self._error = None  # its traceback refers to this object
+        return self._value  # type: ignore[return-value]  # set by the function's call
 
-    def help(self) -> None:
-        """Do it, unless somebody else does or did it, or it was taken."""
-        if self._taken.acquire(blocking=False):
+    def run_unclaimed(self) -> None:
+        """Call the function, unless another thread calls it, has called it, or took the task."""
+        if self._claimed.acquire(blocking=False):
             try:
-                self._do()
+                self._run()
             finally:
-                self._taken.release()
+                self._claimed.release()
 
-    def _do(self) -> None:
+    def _run(self) -> None:
         try:
-            self._found = self._work()
+            self._value = self._function()
         except BaseException as error:
-            self._problem = error
+            self._error = error
         self._done = True
 
 
-class Team:
-    """Threads that do tasks in the order in which they are given, until it ends or nobody refers to it any more.
+class WorkerPool:
+    """Threads that run tasks in the order in which they were given, until :meth:`end` or garbage collection.
 
-    :param size: how many threads; where fewer are to be had, whoever waits for a task does it
+    :param size: the number of threads. If the system allows fewer, :meth:`Task.result` runs the remaining tasks.
     """
 
     def __init__(self, size: int) -> None:
         self._tasks: queue.SimpleQueue[Task[Any] | None] = queue.SimpleQueue()
         try:
             for _ in range(size):
-                _thread.start_new_thread(_help_with, (self._tasks,))  # not with this object: see __del__
+                # The thread gets the queue alone. With a reference to this object, __del__ would never run.
+                _thread.start_new_thread(_run_tasks, (self._tasks,))
         except RuntimeError:
             pass
 
     def begin(self, task: Task[Any]) -> None:
-        """Let a thread do *task* when it comes to it."""
+        """Put *task* into the queue."""
         self._tasks.put(task)
 
     def end(self) -> None:
-        """Let the threads end once they have done what they were given."""
+        """Let the threads end after the tasks that are in the queue."""
         self._tasks.put(None)
 
     def __del__(self) -> None:
-        if hasattr(self, "_tasks"):  # else Ctrl-C came while it was made
-            self.end()  # which Ctrl-C may have kept it from
+        if hasattr(self, "_tasks"):  # missing if Ctrl-C interrupted __init__
+            self.end()  # Ctrl-C may have prevented an earlier call
 
 
-def _help_with(tasks: queue.SimpleQueue[Task[Any] | None]) -> None:
-    """Do *tasks* up to None, which is left for the next thread."""
+def _run_tasks(tasks: queue.SimpleQueue[Task[Any] | None]) -> None:
+    """Run *tasks* until None, which goes back into the queue for the other threads."""
     while (task := tasks.get()) is not None:
-        task.help()
-        del task  # and so what it found
+        task.run_unclaimed()
+        del task  # frees its return value
     tasks.put(None)
 
 
 def read_ahead(threads: int, read: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Callable[[], R]]]:
-    """Yield each of *items* with the function that gives what *read* makes of it, by threads where there are several.
+    """Yield each item with a function that returns ``read(item)``. Several threads call *read* in advance.
 
-    Threads are a few items ahead, never more. None reads any more when this ends, however it does.
+    At most ``2 * threads`` items are read in advance. When the iterator ends, for any reason, no thread reads any more.
     """
     if threads == 1:
         for item in items:
@@ -124,21 +125,21 @@ def read_ahead(threads: int, read: Callable[[T], R], items: Iterable[T]) -> Iter
         return
     rest = iter(items)
     ahead: collections.deque[tuple[T, Task[R]]] = collections.deque()
-    team = Team(threads)
+    pool = WorkerPool(threads)
     try:
         while True:
             for item in itertools.islice(rest, 2 * threads - len(ahead)):
                 task = Task(partial(read, item))
                 ahead.append((item, task))
-                team.begin(task)
-                del task  # and so what it finds
+                pool.begin(task)
+                del task  # frees its return value as soon as the caller drops it
             if not ahead:
                 return
-            item, following = ahead[0]
-            yield item, following.result
-            del following
+            item, next_task = ahead[0]
+            yield item, next_task.result
+            del next_task
             ahead.popleft()
     finally:
-        team.end()
+        pool.end()
         for _, task in ahead:
             task.take()

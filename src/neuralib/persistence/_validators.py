@@ -1,4 +1,4 @@
-"""Ready-made checks for results: when they were made, whether they are complete, whether they can be put together."""
+"""Ready-made checks for results: their date, whether all fields are set, and whether results can be combined."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ _log = logging.getLogger("neuralib.persistence")
 
 
 class PersistenceConcatError(ValueError):
-    """Results of several planes do not belong together."""
+    """The results of several imaging planes can't be combined."""
 
 
 class ETLConcatable(Generic[T], metaclass=abc.ABCMeta):
-    """Mix-in of what can put the results of several imaging planes together."""
+    """Mix-in for classes that can combine the results of several imaging planes."""
 
     @abc.abstractmethod
     def concat_etl(self, data: list[T]) -> T:
-        """Return one result for *data*, the results of the planes."""
+        """Combine *data*, the results of all planes, into one result."""
 
 
 def create_date_validate(obj: Moment, ref: Moment, verbose: bool = True) -> bool:
-    """Return whether *obj* was made at the time of *ref* or later.
+    """Return whether *obj* is as new as *ref* or newer.
 
-    :param obj: a time stamp in seconds since 1970, a date, a ``(year, month, day)``, or the path of a file, whose time
-        of change counts
+    :param obj: a time stamp in seconds since 1970, a date, a ``(year, month, day)`` tuple, or the path of a file. The
+        date of a file is the time of its last change.
     :param ref: the same
-    :param verbose: log why the answer is False
-    :return: False where *obj* is older, and where a file is not there
-    :raises TypeError: *obj* or *ref* is nothing of the kind
+    :param verbose: log the reason if the answer is False
+    :return: False if *obj* is older than *ref*, or if a file does not exist
+    :raises TypeError: *obj* or *ref* is none of these
     """
     try:
-        made, limit = _time_of(obj), _time_of(ref)
+        created, limit = _time_of(obj), _time_of(ref)
     except FileNotFoundError as error:
         if verbose:
-            _log.warning("there is no file %s to compare the dates of", error.filename)
+            _log.warning("can't compare dates: %s does not exist", error.filename)
         return False
-    if made >= limit:
+    if created >= limit:
         return True
     if verbose:
-        _log.warning("the result of %s was made before %s", made, limit)
+        _log.warning("the result is too old: it is from %s, before %s", created, limit)
     return False
 
 
@@ -69,51 +69,52 @@ def _time_of(moment: Any) -> datetime.datetime:
     if isinstance(moment, (str, os.PathLike)):
         return datetime.datetime.fromtimestamp(os.stat(moment).st_mtime)  # noqa: DTZ006
     raise TypeError(
-        f"{shown(moment)} is no moment: give seconds, a date, a (year, month, day) or the path of a file, "
+        f"{shown(moment)} is not a date: expected seconds, a date, a (year, month, day) tuple or the path of a file, "
         f"not a {type(moment).__name__}"
     )
 
 
 def attributes_validate(obj: object, *exclude: str) -> bool:
-    """Return whether every field of the result *obj* is set, but for those with a default and those in *exclude*.
+    """Return whether all fields of the result *obj* are set. Ignore fields with a default and those in *exclude*.
 
-    :raises NotPersistenceClassError: *obj* is no result
+    :raises NotPersistenceClassError: *obj* is not a result
     """
     fields = ensure_persistence_class(obj).fields
-    return all(it.optional or it.field_name in exclude or hasattr(obj, it.field_name) for it in fields)
+    return all(field.optional or field.field_name in exclude or hasattr(obj, field.field_name) for field in fields)
 
 
 def validate_concat_etl_persistence(data: Sequence[Any], field_check: Sequence[str] | None = None) -> None:
-    """Check that *data*, results of several imaging planes, belong together.
+    """Check that the results in *data*, one for each imaging plane, can be combined.
 
-    All must have an integer ``plane_index``, one ``exp_date`` and one ``animal``, and agree in the fields *field_check*
-    (arrays, sequences and dicts as a whole, NaN like NaN).
+    All results must have an integer ``plane_index``, and the same ``exp_date``, ``animal`` and fields *field_check*.
+    Arrays, sequences and dicts are compared as a whole, and NaN equals NaN.
 
-    :raises PersistenceConcatError: they do not (a :class:`ValueError`); it names the field and the values
-    :raises RuntimeError: they have no ``exp_date`` or ``animal``
-    :raises AttributeError: one has no ``plane_index``
+    :raises PersistenceConcatError: *data* is empty, or the results differ. The message names the field and the values.
+        This is a :class:`ValueError`.
+    :raises RuntimeError: a result has no ``exp_date`` or no ``animal``
+    :raises AttributeError: a result has no ``plane_index``
     :raises TypeError: a ``plane_index`` is not an int
     """
     if len(data) == 0:
-        raise PersistenceConcatError("there are no results to put together")
+        raise PersistenceConcatError("there are no results to combine")
     first = data[0]
-    for it in data:
-        _check_plane(it)
+    for result in data:
+        _check_plane(result)
     for name in ("exp_date", "animal", *(field_check or ())):
         expected = getattr(first, name)
-        for it in data[1:]:
-            found = getattr(it, name)
+        for result in data[1:]:
+            found = getattr(result, name)
             if not same_value(expected, found):
                 raise PersistenceConcatError(
-                    f"results of different {name} can't be put together: {shown(expected)} and {shown(found)}"
+                    f"results of different {name} can't be combined: {shown(expected)} and {shown(found)}"
                 )
 
 
-def _check_plane(it: Any) -> None:
+def _check_plane(result: Any) -> None:
     for name in ("exp_date", "animal"):
-        if not hasattr(it, name):
-            raise RuntimeError(f"results of {type(it).__name__} can't be put together: they have no {name}")
-    if not hasattr(it, "plane_index"):
-        raise AttributeError(f"{shown(it)} has no plane_index")
-    if not isinstance(it.plane_index, int):
-        raise TypeError(f"{type(it).__name__}.plane_index must be an int, not {shown(it.plane_index)}")
+        if not hasattr(result, name):
+            raise RuntimeError(f"results of {type(result).__name__} can't be combined: they have no {name}")
+    if not hasattr(result, "plane_index"):
+        raise AttributeError(f"{shown(result)} has no plane_index")
+    if not isinstance(result.plane_index, int):
+        raise TypeError(f"{type(result).__name__}.plane_index must be an int, not {shown(result.plane_index)}")

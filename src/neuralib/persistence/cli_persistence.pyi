@@ -1,7 +1,7 @@
-from neuralib.persistence._computing.missing import Computed as Computed, Failure as Failure
+from neuralib.persistence._computing.missing import BatchReport as BatchReport, Failure as Failure
 from neuralib.persistence._computing.options import (
     PersistenceOptions as PersistenceOptions,
     get_options_and_cache as get_options_and_cache,
 )
 
-__all__ = ["Computed", "Failure", "PersistenceOptions", "get_options_and_cache"]
+__all__ = ["BatchReport", "Failure", "PersistenceOptions", "get_options_and_cache"]

@@ -1,8 +1,8 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Load a result, or compute and save it: a mix-in for command-line programs."""
+"""A mix-in for command-line programs that load a result, or compute and save it."""
 
-from neuralib.persistence._computing.missing import Computed, Failure
+from neuralib.persistence._computing.missing import BatchReport, Failure
 from neuralib.persistence._computing.options import PersistenceOptions, get_options_and_cache
 
-__all__ = ["Computed", "Failure", "PersistenceOptions", "get_options_and_cache"]
+__all__ = ["BatchReport", "Failure", "PersistenceOptions", "get_options_and_cache"]

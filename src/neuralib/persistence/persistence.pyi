@@ -17,11 +17,12 @@ from neuralib.persistence._classes.schema import (
     PersistentClass as PersistentClass,
     ensure_persistence_class as ensure_persistence_class,
 )
-from neuralib.persistence._codecs.heads import FileHead as FileHead, read_head as read_head
 from neuralib.persistence._core import filename as filename
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
+    ContractError as ContractError,
     CorruptResultError as CorruptResultError,
+    DataNotSetError as DataNotSetError,
     FieldDefinitionError as FieldDefinitionError,
     KeyMismatchError as KeyMismatchError,
     KeyNotSetError as KeyNotSetError,
@@ -31,11 +32,14 @@ from neuralib.persistence._errors import (
     NotAResultError as NotAResultError,
     NothingFoundError as NothingFoundError,
     NotPersistenceClassError as NotPersistenceClassError,
+    OtherClassError as OtherClassError,
     PersistenceError as PersistenceError,
     StackError as StackError,
+    UndeclaredAttributeError as UndeclaredAttributeError,
     UnknownFieldError as UnknownFieldError,
     UnsafeNameError as UnsafeNameError,
     UntrustedTypeError as UntrustedTypeError,
+    WildcardKeyError as WildcardKeyError,
     WrongResultClassError as WrongResultClassError,
 )
 from neuralib.persistence._finding.checking import FileCheck as FileCheck
@@ -43,13 +47,20 @@ from neuralib.persistence._finding.found import Found as Found, Hit as Hit
 from neuralib.persistence._handlers.base import PersistenceHandler as PersistenceHandler
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
-from neuralib.persistence._handlers.pickles import GzipHandler as GzipHandler, PickleHandler as PickleHandler
+from neuralib.persistence._handlers.heads import FileHead as FileHead, read_head as read_head
+from neuralib.persistence._handlers.pickles import (
+    GzipHandler as GzipHandler,
+    PickleHandler as PickleHandler,
+    ZstdHandler as ZstdHandler,
+)
 from neuralib.persistence._trust.stand_ins import ArrayHead as ArrayHead, ObjectHead as ObjectHead
 
 __all__ = [
     "ArrayHead",
     "AutoIncFieldNotResolvedError",
+    "ContractError",
     "CorruptResultError",
+    "DataNotSetError",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
@@ -66,16 +77,20 @@ __all__ = [
     "NotPersistenceClassError",
     "NothingFoundError",
     "ObjectHead",
+    "OtherClassError",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UndeclaredAttributeError",
     "UnknownFieldError",
     "UnsafeNameError",
     "UntrustedTypeError",
+    "WildcardKeyError",
     "WrongResultClassError",
+    "ZstdHandler",
     "as_dict",
     "auto_generated_content",
     "autoinc_field",

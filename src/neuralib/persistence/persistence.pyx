@@ -1,8 +1,8 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Persistence classes: a class decorator that makes an annotated class a result that can be saved and found again.
+"""Persistence classes, and handlers that save, load and find their results.
 
-Its key fields make its file name, its data fields are the payload.
+The key fields of a persistence class form the file name of a result. Its other fields are the data.
 """
 
 from neuralib.persistence._classes.convert import as_dict, from_dict, results_equal
@@ -10,7 +10,9 @@ from neuralib.persistence._core import filename
 from neuralib.persistence._classes.decorator import auto_generated_content, persistence_class
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
+    ContractError,
     CorruptResultError,
+    DataNotSetError,
     FieldDefinitionError,
     KeyMismatchError,
     KeyNotSetError,
@@ -20,11 +22,14 @@ from neuralib.persistence._errors import (
     NotAResultError,
     NotPersistenceClassError,
     NothingFoundError,
+    OtherClassError,
     PersistenceError,
     StackError,
+    UndeclaredAttributeError,
     UnknownFieldError,
     UnsafeNameError,
     UntrustedTypeError,
+    WildcardKeyError,
     WrongResultClassError,
 )
 from neuralib.persistence._classes.field import PersistentField, autoinc_field, field, missing
@@ -33,15 +38,17 @@ from neuralib.persistence._finding.checking import FileCheck
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._finding.found import Found, Hit
-from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler
-from neuralib.persistence._codecs.heads import FileHead, read_head
+from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler, ZstdHandler
+from neuralib.persistence._handlers.heads import FileHead, read_head
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
 
 __all__ = [
     "ArrayHead",
     "AutoIncFieldNotResolvedError",
+    "ContractError",
     "CorruptResultError",
+    "DataNotSetError",
     "FieldDefinitionError",
     "FileCheck",
     "FileHandler",
@@ -58,16 +65,20 @@ __all__ = [
     "NotPersistenceClassError",
     "ObjectHead",
     "NothingFoundError",
+    "OtherClassError",
     "PersistenceError",
     "PersistenceHandler",
     "PersistentClass",
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UndeclaredAttributeError",
     "UnknownFieldError",
     "UnsafeNameError",
     "UntrustedTypeError",
+    "WildcardKeyError",
     "WrongResultClassError",
+    "ZstdHandler",
     "as_dict",
     "auto_generated_content",
     "autoinc_field",

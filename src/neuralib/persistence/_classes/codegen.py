@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.convert import replaced
 from neuralib.persistence._classes.field import missing
-from neuralib.persistence._classes.schema import default_maker
+from neuralib.persistence._classes.schema import GENERATED, default_maker, ensure_persistence_class
 from neuralib.persistence._classes.sources import keep_source, new_source_name
-from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._errors import PersistenceError, UndeclaredAttributeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +109,44 @@ def make_replace(info: PersistentClass[Any]) -> Callable[..., Any]:
     annotations["return"] = info.persistence_cls
     doc = "Return a copy with the given fields changed; the number of the copy is open unless it is given."
     return _compiled(info, names, "_replace", parameters, body, annotations, doc)
+
+
+def make_setattr(info: PersistentClass[Any]) -> Callable[..., None]:
+    """Return ``__setattr__`` of a strict class, which refuses names that the class does not declare."""
+    cls = info.persistence_cls
+    names = _Names([])
+    inherited = written_setattr(cls)
+    set_it, declared = names.bind("set_attribute", inherited), names.bind("declared", frozenset(info.fields_name()))
+    refuse = names.bind("refuse", _refuse_undeclared)
+    body = [
+        f"if name not in {declared} and name[:1] != '_' and not hasattr(type(self), name):",
+        f"    {refuse}(self, name)",
+        f"{set_it}(self, name, value)",
+    ]
+    annotations = {"name": str, "value": object, "return": None}
+    doc = "Set an attribute that the class declares."
+    method = _compiled(info, names, "__setattr__", ["self", "name", "value"], body, annotations, doc)
+    method.__wrapped__ = inherited  # type: ignore[attr-defined]
+    return method
+
+
+def written_setattr(cls: type) -> Callable[..., None]:
+    """Return the ``__setattr__`` of *cls* that is not generated: its author's, a base's, or that of ``object``."""
+    found: Callable[..., None] = cls.__setattr__
+    while hasattr(found, GENERATED):
+        found = found.__wrapped__  # type: ignore[attr-defined]
+    return found
+
+
+def _refuse_undeclared(result: object, name: str) -> None:
+    """Raise an error, unless the class of *result* is a subclass that declares more, or is not strict."""
+    info: PersistentClass[Any] = ensure_persistence_class(result)
+    if not info.strict or info.get_field(name) is not None:
+        return
+    from neuralib.persistence._classes.losses import close_name  # only for the message
+
+    meant = close_name(name, info.fields_name())
+    raise UndeclaredAttributeError(info.persistence_cls.__qualname__, name, meant or "")
 
 
 def _repr_html_(self: object) -> str:  # pyright: ignore[reportUnusedFunction] - attached to classes

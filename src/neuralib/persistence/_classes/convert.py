@@ -19,7 +19,7 @@ T = TypeVar("T")
 as_dict = _core.as_dict
 
 
-def from_dict(data_cls: type[T], d: Mapping[str, Any], /) -> T:
+def from_dict(data_cls: type[T], d: Mapping[str, Any]) -> T:
     """Return a result of *data_cls* with the values of *d*.
 
     Keys need a value in *d* or a default; data fields that *d* lacks stay absent; what *d* has beyond the fields is

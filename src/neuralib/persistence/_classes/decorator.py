@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from typing import Any, NoReturn, TypeVar
 
 from neuralib.persistence import _core
-from neuralib.persistence._classes import codegen
-from neuralib.persistence._classes.field import autoinc_field, field, missing
-from neuralib.persistence._classes.name_texts import AnyText
+from neuralib.persistence._classes import checks, codegen
+from neuralib.persistence._classes.field import PersistentField, autoinc_field, field, missing
+from neuralib.persistence._classes.name_texts import AnyText, made_text, text_of
 from neuralib.persistence._classes.schema import GENERATED, INFO, LAYOUT, PersistentClass, default_maker, read_class
+from neuralib.persistence._classes.value_texts import FIXED_KINDS
 from neuralib.persistence._errors import FieldDefinitionError, shown
 
 if typing.TYPE_CHECKING:
@@ -24,10 +26,24 @@ def persistence_class(cls: type[T], /) -> type[T]: ...
 @typing.overload
 @typing.dataclass_transform(eq_default=False, field_specifiers=(field, autoinc_field))
 def persistence_class(
-    cls: None = None, /, *, name: str | None = None, filename_field_splitter: str = "-"
+    cls: None = None,
+    /,
+    *,
+    name: str | None = None,
+    filename_field_splitter: str = "-",
+    portable: bool | None = None,
+    strict: bool | None = None,
+    version: int | None = None,
 ) -> Callable[[type[T]], type[T]]: ...
 def persistence_class(
-    cls: type[Any] | None = None, /, *, name: str | None = None, filename_field_splitter: str = "-"
+    cls: type[Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    filename_field_splitter: str = "-",
+    portable: bool | None = None,
+    strict: bool | None = None,
+    version: int | None = None,
 ) -> Any:
     """Make an annotated class a result that can be persisted.
 
@@ -45,13 +61,20 @@ def persistence_class(
 
     :param name: the class's part of the file name, where it is not to be the class's own name
     :param filename_field_splitter: the text between the parts of the file name
+    :param portable: encode characters that Windows, SMB shares or cloud folders refuse in file names, as in URLs: ``:``
+        becomes ``%3A``. None: as the base class, or False
+    :param strict: refuse attributes that are not declared when they are set, and results whose data are not complete
+        when they are saved. None: as the base class, or False
+    :param version: the version of the fields, which files note. The classmethod ``upgrade(cls, fields, version)`` is given
+        the fields of older files and returns today's; files without a version are of version 0. None: as the base
+        class, or 0
     :raises FieldDefinitionError: the class is declared in a way that can't work
     """
 
     def decorate(cls: type[T]) -> type[T]:
         if not isinstance(cls, type):
             raise FieldDefinitionError(shown(cls), "", "@persistence_class decorates a class")
-        return _decorated(cls, name, filename_field_splitter)
+        return _decorated(cls, PersistentClass(cls, name, filename_field_splitter, portable, strict, version))
 
     return decorate if cls is None else decorate(cls)
 
@@ -66,12 +89,14 @@ def auto_generated_content(**kwargs: object) -> NoReturn:  # noqa: ARG001 - the 
     )
 
 
-def _decorated(cls: type[T], name: str | None, splitter: str) -> type[T]:
-    if "__slots__" in cls.__dict__ and "__dict__" not in dir(cls):
-        raise FieldDefinitionError(cls.__qualname__, "__slots__", "a result needs a __dict__: leave __slots__ out")
-    info = read_class(cls, name, splitter)
+def _decorated(cls: type[T], info: PersistentClass[T]) -> type[T]:
+    checks.refuse_unfit_class(cls)
+    read_class(info)
     if _has_default(cls, "__init__"):
+        checks.refuse_post_init(cls)
         _attach(cls, codegen.make_init(info))
+    elif info.key_fields():
+        checks.refuse_inherited_init(cls)
     if _has_default(cls, "__str__"):
         _attach(cls, codegen.make_str(info))
     if _has_default(cls, "__repr__"):
@@ -83,6 +108,10 @@ def _decorated(cls: type[T], name: str | None, splitter: str) -> type[T]:
         _attach(cls, codegen.make_replace(info))
     if "__match_args__" not in cls.__dict__:
         setattr(cls, "__match_args__", tuple(info.fields_name()))  # noqa: B010 - a type has no such attribute for checkers
+    if info.strict:
+        _attach(cls, codegen.make_setattr(info))
+    elif hasattr(cls.__setattr__, GENERATED):  # of a strict base
+        setattr(cls, "__setattr__", codegen.written_setattr(cls))  # noqa: B010 - no method of a type for checkers
     info._layout = _layout(info)
     setattr(cls, INFO, info)
     setattr(cls, LAYOUT, info._layout)
@@ -92,6 +121,8 @@ def _decorated(cls: type[T], name: str | None, splitter: str) -> type[T]:
 def _has_default(cls: type, method: str) -> bool:
     """Whether *method* is the one of ``object``, or one that was generated for a base with other fields."""
     found = getattr(cls, method)
+    if method == "__init__" and getattr(found, "__module__", "") == "typing":
+        return True  # of a base that is a Protocol
     return found is getattr(object, method) or hasattr(found, GENERATED)
 
 
@@ -118,9 +149,8 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
         fallbacks=fallbacks,
         head=f"cache{splitter}{info.cls_name}",
         parts=tuple(
-            (it.field_name, splitter + it.filename_prefix, it.filename if callable(it.filename) else None)
-            for it in fields
-            if it.filename
+            (declared.field_name, splitter + declared.filename_prefix, _text_maker(declared))
+            for declared in info.named_fields
         ),
         autoinc=None if autoinc is None else autoinc.field_name,
         # The instance's own dict is the whole truth only where no property or hook of the class stands before it.
@@ -130,7 +160,26 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
         wildcard=missing,
         any_text=AnyText,
         check=info.check_name,
+        make_text=_made_already
+        if info.portable
+        else functools.partial(_made_text, {declared.field_name: declared for declared in fields}),
+        fixed_kinds=FIXED_KINDS,
     )
+
+
+def _text_maker(declared: PersistentField[Any]) -> Callable[..., str | None] | None:
+    """Return the function that makes the texts of the key *declared*; None where the core does, as ``str`` does."""
+    if declared.portable and not declared.autoinc:
+        return functools.partial(text_of, declared)
+    return declared.filename if callable(declared.filename) else None
+
+
+def _made_text(fields: dict[str, PersistentField[Any]], name: str, value: object) -> str:
+    return made_text(fields[name], value)
+
+
+def _made_already(_name: str, text: Any) -> str:
+    return str(text)
 
 
 def _no_number() -> None:

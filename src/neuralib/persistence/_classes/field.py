@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 
+from neuralib.persistence._classes.value_texts import composed
 from neuralib.persistence._equality import same_value
 
 T = TypeVar("T")
@@ -22,6 +24,9 @@ def field(
     default: Any = missing,
     default_factory: Callable[[], Any] | None = None,
     init: bool = True,
+    renamed_from: str | tuple[str, ...] = (),
+    unit: str = "",
+    description: str = "",
 ) -> Any:
     """Declare a key field: an argument of ``__init__`` by which a result is found again.
 
@@ -34,6 +39,9 @@ def field(
     :param default_factory: function without arguments that makes the value where none is given
     :param init: False makes it a data field, which is no argument of ``__init__`` and never part of the name:
         ``field(init=False, default_factory=list)``
+    :param renamed_from: the former name of the field, or names, under which older files hold it
+    :param unit: the unit of the values, as ``"Hz"``, which files note
+    :param description: what the field is, which files note
     :raises TypeError: both *default* and *default_factory* are given, or a data field is to show in the name
     """
     return PersistentField(
@@ -44,6 +52,9 @@ def field(
         optional=default is not missing or default_factory is not None,
         default=default,
         default_factory=default_factory,
+        renamed_from=renamed_from,
+        unit=unit,
+        description=description,
     )
 
 
@@ -51,23 +62,47 @@ if TYPE_CHECKING:
     # For type checkers: saving sets the number, so it is no argument of the __init__ that they work out. Such an
     # implicit init is read from overloads only, of which there must be two.
     @overload
-    def autoinc_field(filename_prefix: str = "", *, init: Literal[False] = False) -> Any: ...
+    def autoinc_field(
+        filename_prefix: str = "",
+        *,
+        renamed_from: str | tuple[str, ...] = (),
+        description: str = "",
+        init: Literal[False] = False,
+    ) -> Any: ...
     @overload
     def autoinc_field(filename_prefix: bytes, *, init: Literal[True]) -> NoReturn: ...
 
-    def autoinc_field(filename_prefix: Any = "", *, init: bool = False) -> Any: ...
+    def autoinc_field(
+        filename_prefix: Any = "",
+        *,
+        renamed_from: str | tuple[str, ...] = (),
+        description: str = "",
+        init: bool = False,
+    ) -> Any: ...
 
 else:
 
-    def autoinc_field(filename_prefix: str = "") -> Any:
+    def autoinc_field(
+        filename_prefix: str = "", *, renamed_from: str | tuple[str, ...] = (), description: str = ""
+    ) -> Any:
         """Declare the auto-increment key, which numbers results of the same keys: repeated random or shuffled runs.
 
         The annotation must be ``int``, and a class has at most one such field. It is None until the result is saved; saving
         gives it the highest number found plus one, starting at 0.
 
         :param filename_prefix: text before the number in the file name
+        :param renamed_from: the former name of the field, or names, under which older files hold it
+        :param description: what the number is, which files note
         """
-        return PersistentField(validator=True, filename_prefix=filename_prefix, filename=True, init=True, autoinc=True)
+        return PersistentField(
+            validator=True,
+            filename_prefix=filename_prefix,
+            filename=True,
+            init=True,
+            autoinc=True,
+            renamed_from=renamed_from,
+            description=description,
+        )
 
 
 class PersistentField(Generic[T]):
@@ -79,11 +114,16 @@ class PersistentField(Generic[T]):
         "autoinc",
         "default",
         "default_factory",
+        "description",
         "field_name",
         "filename",
         "filename_prefix",
         "init",
         "optional",
+        "owner",
+        "portable",
+        "renamed_from",
+        "unit",
         "validator",
     )
 
@@ -97,6 +137,9 @@ class PersistentField(Generic[T]):
         optional: bool = False,
         default: Any = missing,
         default_factory: Callable[[], Any] | None = None,
+        renamed_from: str | tuple[str, ...] = (),
+        unit: str = "",
+        description: str = "",
     ) -> None:
         if default is not missing and default_factory is not None:
             raise TypeError("field(): give default or default_factory, not both")
@@ -105,8 +148,9 @@ class PersistentField(Generic[T]):
         for name, value in (("validator", validator), ("filename", filename)):
             if not isinstance(value, bool) and not callable(value):
                 raise TypeError(f"field(): {name} must be True, False or a function, not {value!r}")
-        if not isinstance(filename_prefix, str):
-            raise TypeError(f"field(): filename_prefix must be a str, not {filename_prefix!r}")
+        for name, text in (("filename_prefix", filename_prefix), ("unit", unit), ("description", description)):
+            if not isinstance(text, str):
+                raise TypeError(f"field(): {name} must be a str, not {text!r}")
         self.field_name = ""
         self.validator = validator
         """Does this field have to agree when a result is loaded, and how is that decided?"""
@@ -124,6 +168,16 @@ class PersistentField(Generic[T]):
         """The default value, or :data:`missing`."""
         self.default_factory = default_factory
         """The function that makes the default value, or None."""
+        self.renamed_from = _names_of(renamed_from)
+        """The former names of this field."""
+        self.unit = unit
+        """The unit of the values, or ''."""
+        self.description = description
+        """What this field is, or ''."""
+        self.owner: type | None = None
+        """The class whose field this is."""
+        self.portable = False
+        """Are characters encoded that some systems refuse in file names?"""
         self._annotation: Any = Any
         self._resolve: Callable[[Any], Any] | None = None
 
@@ -142,24 +196,25 @@ class PersistentField(Generic[T]):
             self._annotation = self._resolve(self._annotation)
         return self._annotation
 
+    @property
+    def annotation(self) -> Any:
+        """The annotation as it was written: a str, where annotations are postponed."""
+        return self._annotation
+
     def annotate(self, annotation: Any, resolve: Callable[[Any], Any] | None = None) -> None:
         """Set the annotation, and how to resolve it where it is text."""
         self._annotation, self._resolve = annotation, resolve
 
     def bound_to(self, name: str) -> PersistentField[T]:
         """Return a copy of this declaration under *name*: one declaration may stand under two names."""
-        copy = PersistentField[T](
-            self.validator,
-            self.filename_prefix,
-            self.filename,
-            self.init,
-            self.autoinc,
-            self.optional,
-            self.default,
-            self.default_factory,
-        )
-        copy.field_name = name
-        return copy
+        twin = copy.copy(self)
+        twin.field_name = name
+        return twin
+
+    @property
+    def owner_name(self) -> str:
+        """The name of the class whose field this is, for messages."""
+        return "" if self.owner is None else self.owner.__qualname__
 
     @property
     def required(self) -> bool:
@@ -171,5 +226,19 @@ class PersistentField(Generic[T]):
         if self.validator is False:
             return True
         if self.validator is True:
-            return same_value(v, u)
+            return same_key(v, u)
         return bool(self.validator(v, u))
+
+
+def same_key(a: Any, b: Any) -> bool:
+    """Return whether *a* and *b* are one value of a key: equal as data, texts whether their accents are composed or not."""
+    if isinstance(a, str) and isinstance(b, str) and not (a.isascii() and b.isascii()):
+        return composed(a) == composed(b)
+    return same_value(a, b)
+
+
+def _names_of(renamed_from: Any) -> tuple[str, ...]:
+    names: Any = (renamed_from,) if isinstance(renamed_from, str) else renamed_from
+    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"field(): renamed_from must be a name or a tuple of names, not {renamed_from!r}")
+    return tuple(names)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._classes import value_texts
 from neuralib.persistence._classes.field import missing
 from neuralib.persistence._errors import FieldDefinitionError, UnsafeNameError, is_brief, shown
 
@@ -19,7 +22,6 @@ MAX_NAME_BYTES = 255
 """The longest file name that common file systems take, in bytes (in UTF-16 units on Windows)."""
 
 _WINDOWS = sys.platform == "win32"
-_WINDOWS_FORBIDDEN = '<>:"\\|?*'
 _WINDOWS_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
@@ -58,36 +60,102 @@ def problem_of(text: str) -> str | None:
         return "it contains a NUL character"
     if _WINDOWS:
         for character in text:
-            if character in _WINDOWS_FORBIDDEN or character < " ":
+            if character in value_texts.UNPORTABLE or character < " ":
                 return f"Windows file names can't contain {character!r}"
     return None
 
 
-def refuse_fixed_text(owner: type, what: str, text: Any) -> None:
-    """Raise an error where *text*, which the class itself gives to every name, can't be part of one."""
+def refuse_fixed_text(owner: type, what: str, text: Any, *, portable: bool) -> None:
+    """Raise an error where *text*, which the class itself gives to every name, can't be part of one.
+
+    :param portable: of a portable one
+    """
     if not isinstance(text, str):
         raise FieldDefinitionError(owner.__qualname__, "", f"{what} must be a str, not {shown(text)}")
     problem = problem_of(text)
+    if problem is None and portable:
+        refused = next(
+            (character for character in text if value_texts.portable_text(character + "x")[0] != character), None
+        )
+        if refused is not None:
+            problem = f"with portable=True, no name can contain {refused!r}"
     if problem is not None:
         raise FieldDefinitionError(owner.__qualname__, "", f"{what}{text!r} can't be part of a file name: {problem}")
 
 
 def text_of(declared: PersistentField[Any], value: object) -> str | None:
-    """Return the text that stands for *value* in a name, without prefix; None where the key is left out."""
+    """Return the text that stands for *value* in a name, without prefix; None where the key is left out.
+
+    :raises UnsafeNameError: it has no text that depends on the value alone
+    """
     if value is missing:
         return "*"
     if callable(declared.filename):
-        text = declared.filename(value)
-        return None if text is None else str(text)
-    return str(value)
+        value = declared.filename(value)
+        if value is None:
+            return None
+    return made_text(declared, value)
+
+
+def made_text(declared: PersistentField[Any], value: object) -> str:
+    """Return the text in a name of *value*: the key's, or what the ``filename=`` function of the key made of it.
+
+    This decides for all: see :mod:`value_texts`.
+
+    :raises UnsafeNameError: it has no text that depends on the value alone
+    """
+    try:
+        text = value_texts.value_text(value)
+    except value_texts.NoFixedTextError as error:
+        raise UnsafeNameError(declared.owner_name, declared.field_name, shown(value), str(error)) from error
+    if declared.portable:
+        return value_texts.portable_text(text)
+    if type(value) is not str and not _WINDOWS and not value_texts.UNPORTABLE.isdisjoint(text):
+        _tell_unportable(declared, text)
+    return text
+
+
+_told: weakref.WeakSet[type] = weakref.WeakSet()
+_log = logging.getLogger("neuralib.persistence")
+
+
+def _tell_unportable(declared: PersistentField[Any], text: str) -> None:
+    """Log, once for each class, that *text* makes names which other systems refuse."""
+    owner = declared.owner
+    if owner is None or owner in _told:
+        return
+    _told.add(owner)
+    refused = ", ".join(repr(character) for character in sorted(value_texts.UNPORTABLE.intersection(text)))
+    _log.warning(
+        "%s.%s = %s: Windows, SMB shares and cloud folders refuse file names with %s; "
+        "@persistence_class(portable=True) encodes such characters, and filename= gives the key another text",
+        owner.__qualname__,
+        declared.field_name,
+        text,
+        refused,
+    )
 
 
 def has_text(declared: PersistentField[Any], value: object) -> bool:
     """Return whether *value*, which a file holds, can be asked for its text in a name.
 
-    It may refer to itself so often that its text would fill the memory; what is in a name is short.
+    It may refer to itself so often that its text would fill the memory; what is in a name is short. And it may be of a
+    kind that no name can have.
     """
-    return callable(declared.filename) or is_brief(value)
+    if callable(declared.filename):
+        return True
+    if isinstance(value, (str, float)) or (isinstance(value, int) and value.bit_length() < _MAX_BITS):
+        return True  # as most are, of many thousand results
+    if not is_brief(value):
+        return False
+    try:
+        made_text(declared, value)
+    except UnsafeNameError:
+        return False
+    return True
+
+
+_MAX_BITS = 8 * MAX_NAME_BYTES  # of an int whose digits are surely written: Python's own limit is higher
 
 
 def problem_of_whole(name: str) -> str | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 import keyword
-import sys
 import typing
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from neuralib.persistence import _core
-from neuralib.persistence._classes import name_texts
+from neuralib.persistence._classes import checks, hints, name_texts
 from neuralib.persistence._classes.field import PersistentField, missing
 from neuralib.persistence._errors import (
+    DataNotSetError,
     FieldDefinitionError,
     KeyMismatchError,
     NotPersistenceClassError,
@@ -35,6 +35,9 @@ class PersistentClass(Generic[T]):
     :param persistence_cls: the decorated class
     :param persistence_name: the class's part of the file name; the class's own name by default
     :param filename_field_splitter: the text between the parts of the file name
+    :param portable: encode what some systems refuse in file names; None: as the base class, or False
+    :param strict: refuse undeclared attributes and incomplete data; None: as the base class, or False
+    :param version: the version of the fields; None: as the base class, or 0
     """
 
     __slots__ = (
@@ -43,13 +46,23 @@ class PersistentClass(Generic[T]):
         "_own_fields",
         "cls_name",
         "filename_field_splitter",
+        "former_names",
         "named_fields",
         "numbered",
         "persistence_cls",
+        "portable",
+        "strict",
+        "version",
     )
 
     def __init__(
-        self, persistence_cls: type[T], persistence_name: str | None = None, filename_field_splitter: str = "-"
+        self,
+        persistence_cls: type[T],
+        persistence_name: str | None = None,
+        filename_field_splitter: str = "-",
+        portable: bool | None = None,
+        strict: bool | None = None,
+        version: int | None = None,
     ) -> None:
         self.persistence_cls = persistence_cls
         self.cls_name = persistence_cls.__name__ if persistence_name is None else persistence_name
@@ -61,8 +74,18 @@ class PersistentClass(Generic[T]):
         """The key fields that show in the file name."""
         self.numbered = False
         """Whether it has an auto-increment field."""
-        name_texts.refuse_fixed_text(persistence_cls, "name=", self.cls_name)
-        name_texts.refuse_fixed_text(persistence_cls, "filename_field_splitter=", filename_field_splitter)
+        self.former_names: dict[str, str] = {}
+        """Today's name of each field that was renamed, by its former names."""
+        base: PersistentClass[Any] | None = getattr(persistence_cls, INFO, None)
+        self.portable: bool = (base is not None and base.portable) if portable is None else portable
+        """Whether characters are encoded that some systems refuse in file names."""
+        self.strict: bool = (base is not None and base.strict) if strict is None else strict
+        """Whether undeclared attributes and incomplete data are refused."""
+        self.version: int = (0 if base is None else base.version) if version is None else version
+        """The version of the fields; files of older versions go through the classmethod ``upgrade``."""
+        _check_options(self)
+        for what, text in (("name=", self.cls_name), ("filename_field_splitter=", filename_field_splitter)):
+            name_texts.refuse_fixed_text(persistence_cls, what, text, portable=self.portable)
 
     def __repr__(self) -> str:
         return f"<PersistentClass {self.cls_name}: {', '.join(self.fields_name())}>"
@@ -130,6 +153,20 @@ class PersistentClass(Generic[T]):
             self.check_name(name, data, kwargs)
         return name
 
+    def refuse_unsaved(self, result: T) -> None:
+        """Raise an error where a strict class's *result* lacks data that has no default; do nothing for other classes.
+
+        :raises DataNotSetError: it names the fields
+        """
+        if self.strict:
+            absent = tuple(
+                declared.field_name
+                for declared in self._fields
+                if not declared.init and not declared.optional and not hasattr(result, declared.field_name)
+            )
+            if absent:
+                raise DataNotSetError(self.persistence_cls.__qualname__, absent)
+
     def check_name(self, name: str, data: T | None, overrides: dict[str, Any]) -> None:
         """Raise an error where *name*, made of these keys, can't be a file name.
 
@@ -154,67 +191,82 @@ def ensure_persistence_class(data: Any) -> PersistentClass[Any]:
     return info
 
 
-def read_class(cls: type[T], name: str | None, splitter: str) -> PersistentClass[T]:
-    """Read the annotations of *cls* and its persistence bases, and set aside its declarations.
+def read_class(info: PersistentClass[T]) -> None:
+    """Read the annotations of the class and its persistence bases into *info*, and set aside its declarations.
 
     :raises FieldDefinitionError: the class is declared in a way that can't work
     """
-    info = PersistentClass(cls, name, splitter)
+    cls = info.persistence_cls
     found: dict[str, PersistentField[Any]] = {}
     for base in reversed(cls.__mro__[1:]):
         base_info = base.__dict__.get(INFO)
         if isinstance(base_info, PersistentClass):
-            found.update((it.field_name, it) for it in base_info._own_fields)
+            found.update(
+                (declared.field_name, declared.bound_to(declared.field_name)) for declared in base_info._own_fields
+            )
         else:
             _refuse_lost_declarations(cls, base)
     own = _own_fields(cls)
     found.update(own)
+    for declared in found.values():
+        declared.owner, declared.portable = cls, info.portable
+        what = f"{declared.field_name}: filename_prefix="
+        name_texts.refuse_fixed_text(cls, what, declared.filename_prefix, portable=info.portable)
     info._own_fields = tuple(own.values())
     info._fields = tuple(found.values())
-    info.named_fields = tuple(it for it in info._fields if it.filename)
+    info.named_fields = tuple(declared for declared in info._fields if declared.filename)
+    info.former_names = _former_names(cls, info._fields)
     _refuse_second_autoinc(cls, info)
     info.numbered = info.autoinc_field() is not None
-    for it in own.values():
-        _set_class_default(cls, it)
-    return info
+    for declared in own.values():
+        _set_class_default(cls, declared)
 
 
-def _annotations_of(cls: type) -> dict[str, Any]:
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    return dict(inspect.get_annotations(cls))
-
-
-def _resolver(cls: type) -> Callable[[Any], Any]:
-    def resolve(text: Any) -> Any:
-        module = sys.modules.get(cls.__module__)
-        try:
-            return eval(text, dict(vars(module)) if module else {}, {**vars(cls), cls.__name__: cls})  # noqa: S307
-        except Exception:  # an import under TYPE_CHECKING, a name of an enclosing function, ...: the text must do
-            return text
-
-    return resolve
+def _check_options(info: PersistentClass[Any]) -> None:
+    cls = info.persistence_cls
+    for option in ("portable", "strict"):
+        if not isinstance(getattr(info, option), bool):
+            raise FieldDefinitionError(cls.__qualname__, "", f"{option}= must be True or False")
+    version: Any = info.version
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise FieldDefinitionError(cls.__qualname__, "", f"version= must be an int from 0 on, not {shown(version)}")
+    upgrade = inspect.getattr_static(cls, "upgrade", None)
+    if version and upgrade is not None and not isinstance(upgrade, (classmethod, staticmethod)):
+        raise FieldDefinitionError(
+            cls.__qualname__,
+            "upgrade",
+            "must be a classmethod, as there is no result yet: write '@classmethod def upgrade(cls, fields, version)'",
+        )
 
 
-def _is_class_var(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        head = annotation.split("[", 1)[0].strip()
-        return head in {"ClassVar", "typing.ClassVar", "t.ClassVar"}
-    return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
+def _former_names(cls: type, fields: tuple[PersistentField[Any], ...]) -> dict[str, str]:
+    names = {declared.field_name for declared in fields}
+    found: dict[str, str] = {}
+    for declared in fields:
+        for former in declared.renamed_from:
+            taken = former if former in names else found.get(former)
+            if taken is not None:
+                raise FieldDefinitionError(
+                    cls.__qualname__,
+                    declared.field_name,
+                    f"renamed_from={former!r} is the name, or a former name, of the field {taken}: "
+                    f"each name can stand for one field only",
+                )
+            found[former] = declared.field_name
+    return found
 
 
 def _own_fields(cls: type) -> dict[str, PersistentField[Any]]:
-    resolve = _resolver(cls)
-    annotations = _annotations_of(cls)
+    resolve = hints.resolver(cls)
     fields: dict[str, PersistentField[Any]] = {}
-    for name, annotation in annotations.items():
+    for name, annotation in hints.annotations_of(cls).items():
         value = cls.__dict__.get(name, missing)
-        if _is_class_var(annotation) and not isinstance(value, PersistentField):
+        if hints.is_class_var(cls, annotation) and not isinstance(value, PersistentField):
             continue
         if not name.isidentifier() or keyword.iskeyword(name):
             raise FieldDefinitionError(cls.__qualname__, name, "is no name that an attribute can have")
+        checks.refuse_foreign_field(cls, name, annotation, value)
+        checks.refuse_lost_field(cls, name, annotation, value)
         declared = (
             value.bound_to(name)
             if isinstance(value, PersistentField)
@@ -224,13 +276,15 @@ def _own_fields(cls: type) -> dict[str, PersistentField[Any]]:
         declared.annotate(annotation, resolve)
         if declared.autoinc:
             _refuse_wrong_autoinc_type(cls, declared)
-        name_texts.refuse_fixed_text(cls, f"{name}: filename_prefix=", declared.filename_prefix)
         fields[name] = declared
     for name, value in cls.__dict__.items():
-        if isinstance(value, PersistentField) and name not in fields:
+        if name in fields:
+            continue
+        if isinstance(value, PersistentField):
             raise FieldDefinitionError(
                 cls.__qualname__, name, f"has no annotation: write '{name}: <type> = field(...)'"
             )
+        checks.refuse_foreign_field(cls, name, None, value)
     return fields
 
 
@@ -298,5 +352,5 @@ class _OwnDefault:
             if self.default is missing:
                 raise AttributeError(f"type object {owner.__name__!r} has no attribute {self.name!r}")
             return self.default
-        value = result.__dict__[self.name] = self.make()
-        return value
+        # In one step, so that threads which look at the same moment get the same value.
+        return result.__dict__.setdefault(self.name, self.make())

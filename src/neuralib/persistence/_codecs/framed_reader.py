@@ -1,35 +1,37 @@
-"""Reading the files of :mod:`~neuralib.persistence._codecs.frames`: from frame to frame, checked.
+"""Reading the files that :mod:`~neuralib.persistence._codecs.frames` writes, checked.
 
-Large arrays go straight into memory of their own, or are mapped, while the rest is unpickled from a few hundred bytes. Files
-without a trailer, written by others, are read as any pickle is.
+Large arrays go straight into memory of their own, or are mapped, while the rest is unpickled from a few hundred bytes.
+Files without a card, written by others, are read as any pickle is.
 """
 
 from __future__ import annotations
 
 import io
-import mmap
-import os
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._codecs import checksums
-from neuralib.persistence._codecs.checksums import BY_PARTS, checksum
-from neuralib.persistence._codecs.frames import MAGIC, TRAILER, trailer_of
-from neuralib.persistence._codecs.layout import arrays_in, between, peek_into
-from neuralib.persistence._codecs.pread import read_at, read_into
+from neuralib.persistence._bytes import checksums
+from neuralib.persistence._bytes.checksums import checksum, read_by_parts
+from neuralib.persistence._codecs.base import Decoded
+from neuralib.persistence._codecs.card import LARGEST_CARD, Card, parse_card
+from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced, quick_end
+from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from neuralib.persistence._codecs.frames import Trailer
-    from neuralib.persistence._codecs.layout import LargeValue
+    from typing_extensions import Buffer
+
+    from neuralib.persistence._bytes.sources import Source
+    from neuralib.persistence._codecs.card import ArrayPlace
 
     Unpickle = Callable[[Any, Iterable[Any]], Any]
 
 _PIECE = 1 << 20  # bytes that are read and go through the checksum together, while they are in the processor's cache
 _TOGETHER = 64  # pieces of memory that are filled by one call, at most
-_AHEAD = 1 << 10  # bytes: the frame before an array and what announces it are within them, mostly
+_LAST = 1 << 12  # bytes at the end of a file that are read at once: they hold the card of nearly all
 _MISMATCH = "its checksum is not that of what was saved"
+_NEXT_BUFFER, _READONLY_BUFFER = b"\x97", b"\x98"
 
 
 def unpickled(data: Any, buffers: Iterable[Any]) -> Any:
@@ -38,186 +40,306 @@ def unpickled(data: Any, buffers: Iterable[Any]) -> Any:
     return load(data, buffers=buffers)
 
 
-def read_bytes(data: bytes | memoryview, unpickle: Unpickle = unpickled) -> Any:
-    """Return what the whole file *data* holds.
+class Tail(NamedTuple):
+    """What stands after a pickle."""
+
+    end: End
+    card: Card
+    data: bytes
+    """The card and the end, without the checksums."""
+
+
+# ---------------------------------------------------------------------------------------------- what is in memory
+
+
+def load_bytes(data: Buffer, own: tuple[bytes, Card], unpickle: Unpickle | None) -> Decoded:
+    """Return what the whole content *data* holds, and its card.
+
+    :param own: the card that is expected, which then need not be parsed: as bytes, and parsed
+    :raises ValueError: the checksum says that it is damaged
+    """
+    card = checked_card(data, own)
+    if unpickle is None:
+        return Decoded(pickle.loads(data), card)
+    return Decoded(unpickle(bytes(data), ()), card)
+
+
+def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | None:
+    """Return the card of the whole content *data*, checked to its last byte; None where it has none.
 
     :raises ValueError: the checksum says that it is damaged
     """
-    refuse_damage(data)
-    return pickle.loads(data) if unpickle is unpickled else unpickle(data, ())
-
-
-def refuse_damage(data: bytes | memoryview) -> None:
-    """Raise an error where the whole file *data* is empty, or its checksum says that it is damaged.
-
-    :raises ValueError: the checksum says so
-    """
-    if not data:
+    size = len(data)
+    if size > END_BYTES:  # every file of ours: quickly
+        magic, pickle_bytes, card_bytes, whole, _ = quick_end(data, size)
+        if magic == MAGIC and pickle_bytes + card_bytes + END_BYTES == size and own is not None:
+            if checksum(memoryview(data)[: size - 8]) != whole:
+                raise ValueError(_MISMATCH)
+            card = data[pickle_bytes : size - END_BYTES]
+            return own[1] if card == own[0] else parse_card(bytes(card), pickle_bytes)
+    if not size:
         raise EOFError("it is empty")
-    length = len(data) - TRAILER.size
-    if length > 0 and data[length : length + len(MAGIC)] == MAGIC:  # every file of ours: quickly
-        _, said, whole, _ = TRAILER.unpack_from(data, length)
-        if said == length and checksum(memoryview(data)[:length]) == whole:
-            return
-    trailer = trailer_of(data, len(data))
-    if trailer is not None and checksum(memoryview(data)[: trailer.length]) != trailer.checksum:
+    end = end_of(data, size)
+    if end is None:
+        return None
+    view = memoryview(data)
+    if checksum(view[: size - 8]) != end.whole:
         raise ValueError(_MISMATCH)
+    card = bytes(view[end.pickle_bytes : end.pickle_bytes + end.card_bytes])
+    if own is not None and card == own[0]:
+        return own[1]
+    return parse_card(bytes(card), end.pickle_bytes)
 
 
-def read_file(fd: int, unpickle: Unpickle = unpickled) -> Any:
-    """Return what the file that is open as *fd*, at its start, holds; its large arrays have memory of their own.
+# ---------------------------------------------------------------------------------------------- what is somewhere else
+
+
+def read_tail(source: Source) -> Tail | None:
+    """Return what stands after the pickle in *source*; None where it has no card. The checksum is not compared.
+
+    :raises ValueError: it is damaged
+    """
+    size = source.size
+    last = source.read_at(min(_LAST, size), max(0, size - _LAST))
+    end = end_of(last, size)
+    if end is None:
+        return None
+    wanted = end.card_bytes + END_BYTES
+    if wanted > len(last):
+        most = max(LARGEST_CARD, size >> 8)  # very many large arrays make a long card
+        if end.card_bytes > most:
+            raise ValueError(f"its card has {end.card_bytes} bytes, and may have {most}")
+        last = source.read_at(wanted, size - wanted)
+    data = last[len(last) - wanted : len(last) - 8]
+    return Tail(end, parse_card(data[: end.card_bytes], end.pickle_bytes), data)
+
+
+def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
+    """Return what *source* holds; its large arrays have memory of their own.
 
     :raises ValueError: the checksum says that it is damaged
     """
-    trailer = _trailer_in(fd)
-    if trailer is None:
-        with io.FileIO(fd, closefd=False) as file, io.BufferedReader(file) as buffered:
-            found = unpickle(buffered, ())  # not ours: read as it comes, which takes the least memory
+    tail = read_tail(source)
+    if tail is None:
+        with source.file() as buffered:  # not ours: read as it comes, which takes the least memory
+            found = unpickle(buffered, ())
             if buffered.read(len(MAGIC)) == MAGIC:  # it is: a network file system told the size of another file
                 raise ValueError("something else follows its end")
-            return found
-    arrays = arrays_in(_Ahead(fd, trailer.length).peek, trailer.length)
-    structure, memory, targets = _memory_for(arrays, trailer.length)
-    if _fill(fd, targets) != trailer.checksum:
+            return Decoded(found, None)
+    structure, memory, targets, announced = _memory_for(tail.card.arrays, tail.end.pickle_bytes)
+    if checksum(tail.data, _fill(source, targets)) != tail.end.whole:
         raise ValueError(_MISMATCH)
-    del targets  # so that whoever unpickles may give the structure's memory back
-    return unpickle(structure, memory)
+    _refuse_unannounced(tail.card.arrays, announced)
+    del targets, announced  # so that whoever unpickles may give the structure's memory back
+    return Decoded(_unpickled_with(unpickle, structure, memory), tail.card)
 
 
-def map_file(fd: int, mode: str, unpickle: Unpickle = unpickled) -> Any:
-    """Return what the file that is open as *fd* holds; its large arrays are the file, mapped into memory.
+def map_source(source: Source, mode: str, unpickle: Unpickle = unpickled) -> Decoded:
+    """Return what *source*, a local file, holds; its large arrays are the file, mapped into memory.
 
     :param mode: ``'r'``: they can't be written; ``'c'``: what is written stays in memory
     :raises ValueError: the checksum says that it is damaged outside of the arrays, which are not read
     """
-    size = os.fstat(fd).st_size
-    if size == 0:
+    if source.size == 0:
         raise EOFError("it is empty")
-    mapped = memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ if mode == "r" else mmap.ACCESS_COPY))
-    trailer = trailer_of(mapped[-TRAILER.size :], size)
-    if trailer is None:
-        return unpickle(mapped, ())
-    structure, arrays, found = _structure_of(mapped[: trailer.length])
-    if found != trailer.structure:
-        raise ValueError(_MISMATCH)
-    return unpickle(
-        structure,
-        [mapped[it.start : it.end] if it.writable else mapped[it.start : it.end].toreadonly() for it in arrays],
-    )
+    tail = read_tail(source)
+    mapped = source.map(mode)
+    if tail is None:
+        return Decoded(unpickle(mapped, ()), None)
+    structure = _structure(source, tail)
+    memory = [mapped[place.start : place.end] for place in tail.card.arrays]
+    buffers = [
+        view if place.writable else view.toreadonly() for view, place in zip(memory, tail.card.arrays, strict=True)
+    ]
+    return Decoded(_unpickled_with(unpickle, structure, buffers), tail.card)
 
 
-def outline_of(fd: int) -> tuple[bytes, list[int]] | None:
-    """Return the pickle in the file that is open as *fd* without its large arrays, and the sizes of these in bytes.
+def outline_of(source: Source) -> tuple[bytes, list[int], Card] | None:
+    """Return the pickle in *source* without its large arrays, the sizes of these in bytes, and the card.
 
-    They are stepped over, not read. None where the file has no trailer that would vouch for the rest.
+    The arrays are stepped over, not read. None where there is no card that would vouch for the rest.
 
     :raises ValueError: the checksum says that the rest is damaged
     """
-    trailer = _trailer_in(fd)
-    if trailer is None:
+    tail = read_tail(source)
+    if tail is None:
         return None
-    arrays = arrays_in(_Ahead(fd, trailer.length).peek, trailer.length)
-
-    def part(begin: int, end: int) -> memoryview:
-        memory = memoryview(bytearray(end - begin))
-        read_into(fd, [memory], begin)
-        return memory
-
-    structure, found = _without(arrays, part, trailer.length)
-    if found != trailer.structure:
-        raise ValueError(_MISMATCH)
-    return structure, [it.end - it.start for it in arrays]
+    return _structure(source, tail), [place.size for place in tail.card.arrays], tail.card
 
 
-def check_file(fd: int) -> bool:
-    """Read the file that is open as *fd* to its end, and make nothing of it.
+def check_source(source: Source) -> bool:
+    """Read *source* to its end, and make nothing of it.
 
     :return: True where a checksum says that it is what was saved; False where it has none, but is a whole pickle
     :raises ValueError: it is damaged
     """
-    trailer = _trailer_in(fd)
-    if trailer is None:
-        return _check_pickle(fd)
-    arrays = arrays_in(_Ahead(fd, trailer.length).peek, trailer.length)
+    if source.size == 0:
+        raise EOFError("it is empty")
+    tail = read_tail(source)
+    if tail is None:
+        return _check_pickle(source)
     whole = structure = at = 0
-    for begin, end, _, aligning in between(arrays, trailer.length):
-        for piece in _pieces(fd, at, begin):  # an array
+    announced = []
+    for begin, end, _, announcing in _between(tail.card.arrays, tail.end.pickle_bytes):
+        for piece in _pieces(source, at, begin):  # an array
             whole = checksum(piece, whole)
-        at = end + aligning
-        for piece in _pieces(fd, begin, at):
+        at = end + announcing
+        for piece in _pieces(source, begin, at):
             whole, structure = checksum(piece, whole), checksum(piece, structure)
-    if (whole, structure) != (trailer.checksum, trailer.structure):
+        if announcing:
+            announced.append(source.read_at(announcing, end))
+    sums = (checksum(tail.data, whole), checksum(tail.data, structure))
+    if sums != (tail.end.whole, tail.end.structure):
         raise ValueError(_MISMATCH)
+    _refuse_unannounced(tail.card.arrays, announced)
+    if tail.card.arrays:
+        _refuse_unused(tail.card.arrays, _structure(source, tail))
     return True
 
 
-def _check_pickle(fd: int) -> bool:
-    """Return False where what is open as *fd* is a pickle, and nothing else; raise an error where it is not."""
-    import pickletools
-
-    if os.fstat(fd).st_size == 0:
-        raise EOFError("it is empty")
-    # Not closed, but left to whoever holds it last: an error on the way, whose traceback holds parts of it, is to be seen.
-    mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-    for _ in pickletools.genops(mapped):  # type: ignore[arg-type]  # it reads as a file does
-        pass
-    left = len(mapped) - mapped.tell()
+def _check_pickle(source: Source) -> bool:
+    """Return False where *source* is a pickle, and nothing else; raise an error where it is not."""
+    left = source.size - pickle_bytes(source)
+    if left < 0:
+        raise EOFError("it ends too early")
     if left:
         raise ValueError(f"{left} bytes follow the end of the pickle, and are no checksum")
     return False
 
 
-def _pieces(fd: int, at: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes of the file that is open as *fd* between two places, not too many at once."""
+def pickle_bytes(source: Source) -> int:
+    """Return the length of the pickle at the start of *source*; its large values are stepped over.
+
+    :raises ValueError: there is none, or it has two meanings
+    :raises EOFError: it ends too early
+    """
+    with source.file() as file:
+        steps = Instructions(file, LONGEST_KEPT)
+        for _ in steps:
+            pass
+        return steps.size_bytes
+
+
+def _refuse_unused(arrays: tuple[ArrayPlace, ...], structure: bytes) -> None:
+    """Raise an error where the pickle without its *arrays* does not use each of them once.
+
+    An array that begins within another value would be something else to who reads straight through.
+    """
+    if arrays and sum(opcode == _NEXT_BUFFER[0] for opcode, _ in Instructions(structure, LONGEST_KEPT)) != len(arrays):
+        raise ValueError("its card says that an array begins within another value")
+
+
+def _unpickled_with(unpickle: Unpickle, structure: Any, memory: list[Any]) -> Any:
+    """Return what the pickle *structure* holds with the arrays in *memory*, each of which it must use."""
+    buffers = iter(memory)
+    found = unpickle(structure, buffers)
+    if next(buffers, None) is not None:
+        raise ValueError("its card says that an array begins within another value")
+    return found
+
+
+def _structure(source: Source, tail: Tail) -> bytes:
+    """Return the pickle in *source* without its large arrays, checked.
+
+    :raises ValueError: it is damaged
+    """
+    parts: list[bytes] = []
+    announced: list[bytes] = []
+    found = 0
+    for begin, end, opcodes, announcing in _between(tail.card.arrays, tail.end.pickle_bytes):
+        data = _read_exactly(source, end + announcing - begin, begin)
+        found = checksum(data, found)
+        parts += [data[: end - begin], opcodes]
+        if announcing:
+            announced.append(data[end - begin :])
+    if checksum(tail.data, found) != tail.end.structure:
+        raise ValueError(_MISMATCH)
+    _refuse_unannounced(tail.card.arrays, announced)
+    return b"".join(parts)
+
+
+def _refuse_unannounced(places: Iterable[ArrayPlace], announced: Iterable[Buffer]) -> None:
+    for place, data in zip(places, announced, strict=True):
+        if not is_announced(place, bytes(data)):
+            raise ValueError(f"its card says that an array begins at {place.start}, where none is announced")
+
+
+def _between(arrays: tuple[ArrayPlace, ...], length: int) -> Iterator[tuple[int, int, bytes, int]]:
+    """Yield where each part of a pickle that is no array begins and ends, and what follows it.
+
+    That is the opcodes that stand for the array in a pickle without it, and how many bytes in its place announce and align it.
+    """
+    at = 0
+    for place in arrays:
+        opcodes = _NEXT_BUFFER if place.writable else _NEXT_BUFFER + _READONLY_BUFFER
+        yield at, place.begin, opcodes, place.start - place.begin
+        at = place.end
+    yield at, length, b"", 0
+
+
+def _read_exactly(source: Source, count: int, at: int) -> bytes:
+    data = source.read_at(count, at)
+    if len(data) < count:
+        raise EOFError("it ends too early")
+    return data
+
+
+def _pieces(source: Source, at: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes of *source* between two places, not too many at once."""
     while at < end:
-        piece = read_at(fd, min(_PIECE, end - at), at)
+        piece = source.read_at(min(_PIECE, end - at), at)
         if not piece:
             raise EOFError("it ends too early")
         yield piece
         at += len(piece)
 
 
-def _memory_for(arrays: list[LargeValue], length: int) -> tuple[bytearray, list[Any], list[memoryview]]:
+def _memory_for(
+    arrays: tuple[ArrayPlace, ...], length: int
+) -> tuple[bytearray, list[Any], list[memoryview], list[memoryview]]:
     """Return memory for the pickle without its *arrays*, for each of these, and all of it in the order of the file.
 
-    The first unpickles to the whole, given the second as out-of-band buffers.
+    The first unpickles to the whole, given the second as out-of-band buffers. The last is what announces each array.
     """
-    parts = list(between(arrays, length))
+    parts = list(_between(arrays, length))
     structure = bytearray(sum(end - begin + len(opcodes) for begin, end, opcodes, _ in parts))
     view = memoryview(structure)
     memory: list[Any] = []
     if arrays:
         import numpy as np
 
-        memory = [np.empty(it.end - it.start, np.uint8) for it in arrays]  # in large pages, unlike a bytearray's
+        memory = [np.empty(place.size, np.uint8) for place in arrays]  # in large pages, unlike a bytearray's
     targets = []
+    announced = []
     at = 0
-    for number, (begin, end, opcodes, aligning) in enumerate(parts):
+    for number, (begin, end, opcodes, announcing) in enumerate(parts):
         size = end - begin
         targets.append(view[at : at + size])
         view[at + size : at + size + len(opcodes)] = opcodes
         at += size + len(opcodes)
-        if aligning:
-            targets += [memoryview(bytearray(aligning)), memoryview(memory[number])]
-    return structure, memory, targets
+        if announcing:
+            announced.append(memoryview(bytearray(announcing)))
+            targets += [announced[-1], memoryview(memory[number])]
+    return structure, memory, targets, announced
 
 
-def _fill(fd: int, targets: list[memoryview]) -> int:
-    """Fill *targets*, one after the other, from the start of the file open as *fd*; return the checksum."""
+def _fill(source: Source, targets: list[memoryview]) -> int:
+    """Fill *targets*, one after the other, from the start of *source*; return the checksum."""
     found = at = size = 0
     together: list[memoryview] = []
 
     def fill() -> None:
         nonlocal found, at, size, together
-        read_into(fd, together, at)
-        for it in together:
-            found = checksum(it, found)
+        source.read_into(together, at)
+        for target in together:
+            found = checksum(target, found)
         at, size, together = at + size, 0, []
 
+    parallel = source.parallel()
     for target in targets:
-        if BY_PARTS is not None and len(target) >= checksums.ASIDE_FROM:
+        if parallel and len(target) >= checksums.BACKGROUND_FROM:
             fill()
-            found = BY_PARTS(fd, target, at, found)
+            found = read_by_parts(source, target, at, found)
             at += len(target)
             continue
         for start in range(0, len(target), _PIECE):
@@ -228,54 +350,3 @@ def _fill(fd: int, targets: list[memoryview]) -> int:
                 fill()
     fill()
     return found
-
-
-def _structure_of(pickled: memoryview) -> tuple[bytes, list[LargeValue], int]:
-    """Return the mapped pickle *pickled* without its large arrays, where these are, and the checksum without them."""
-    arrays = arrays_in(peek_into(pickled), len(pickled))
-    structure, found = _without(arrays, lambda begin, end: pickled[begin:end], len(pickled))
-    return structure, arrays, found
-
-
-def _without(arrays: list[LargeValue], part: Callable[[int, int], memoryview], length: int) -> tuple[bytes, int]:
-    """Return the pickle of *length* bytes without its *arrays*, and its checksum without them.
-
-    :param part: returns what is between two places
-    """
-    structure: list[bytes | memoryview] = []
-    found = 0
-    for begin, end, opcodes, aligning in between(arrays, length):
-        data = part(begin, end + aligning)
-        found = checksum(data, found)
-        structure += [data[: end - begin], opcodes]
-    return b"".join(structure), found
-
-
-def _trailer_in(fd: int) -> Trailer | None:
-    """Return the trailer of the file that is open as *fd*, or None."""
-    size = os.fstat(fd).st_size
-    return trailer_of(read_at(fd, TRAILER.size, max(0, size - TRAILER.size)), size)
-
-
-class _Ahead:
-    """The bytes of a file from a place on, of which a few more than asked for are read.
-
-    :param length: where the file ends for whoever asks
-    """
-
-    def __init__(self, fd: int, length: int) -> None:
-        self._fd = fd
-        self._length = length
-        self._have = b""
-        self._start = 0
-
-    def peek(self, at: int, count: int) -> bytes:
-        """Return *count* bytes from the place *at* on, or what is left."""
-        count = min(count, self._length - at)
-        begin = at - self._start
-        if begin < 0 or begin + count > len(self._have):
-            begin, self._start = 0, at
-            self._have = read_at(self._fd, min(_AHEAD, self._length - at), at)
-            if len(self._have) < count:
-                raise EOFError("it ends too early")
-        return self._have[begin : begin + count]

@@ -1,11 +1,9 @@
-"""The file of a result: a plain pickle, in which large arrays can be found without interpreting it, and a checksum.
+"""Writing the file of a result: a plain pickle whose large arrays can be mapped, a card, and checksums.
 
-A pickler writes what is small in frames and what is large between them. Before the memory of a large array this module
-puts a push and a pop, which mean nothing to a reader of pickles, so that the memory lies at a multiple of 64 bytes; that
-also tells it apart from other large values. After the end of the pickle, where every reader stops, follow a magic
-number, the length, and checksums of everything and of everything but the arrays.
-
-So a reader can hop from frame to frame, which is what :mod:`~neuralib.persistence._codecs.framed_reader` does.
+A pickler writes what is small in frames, and what is large between them. Before the memory of a large array this module
+puts a push and a pop, which mean nothing to a reader of pickles, so that the memory begins at a multiple of 64 bytes. After
+the end of the pickle, where every reader stops, follow the card, which says where these arrays lie, and the end: a magic
+number, the lengths of pickle and card, and checksums of everything and of everything but the arrays.
 """
 
 from __future__ import annotations
@@ -14,35 +12,38 @@ import operator
 import pickle
 import struct
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._codecs import checksums
-from neuralib.persistence._codecs.checksums import Aside, checksum
+from neuralib.persistence._bytes import checksums
+from neuralib.persistence._bytes.checksums import BackgroundCrc, checksum
+from neuralib.persistence._codecs.card import ArrayPlace, with_arrays
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
-    from neuralib.persistence._stores.base import Draft
+    from neuralib.persistence._bytes.sources import Sink
 
 MAGIC = b"\x89NLP\r\n\x1a\n"
-"""Begins the last 24 bytes of a file."""
+"""Begins the last 28 bytes of a file."""
 ALIGNMENT = 64
 """Bytes: the memory of a large array begins at a multiple of it."""
 AT_ONCE = 1 << 16
-"""Bytes: a file that is smaller is read in one call, and has no large array."""
+"""Bytes: a smaller result is written in one call, and has no large array."""
 
-TRAILER = struct.Struct("<8sQII")
-"""The last bytes of a file: the magic number, the length of the pickle, and the checksums."""
-FRAME = 0x95
-"""The opcode that begins a frame: its length follows, in eight bytes."""
-LONG_HEADERS = {0x96: 9, 0x8E: 9, 0x8D: 9, 0x42: 5, 0x58: 5}
-"""The opcodes of large values, and the sizes of their headers in bytes: opcode and length."""
+_MARK = struct.Struct("<8sQI")  # magic, length of the pickle, length of the card
+_SUMS = struct.Struct("<II")  # checksums: of all before them, and of all but the memory of large arrays
+_END = struct.Struct("<8sQIII")  # both
+END_BYTES = _END.size
+"""The size of the end."""
+
 WRITABLE, READ_ONLY = (0x96,), (0x8E, 0x42)
-"""Those of the memory of arrays: bytearray8; binbytes8 and binbytes."""
-LONGEST_PAD = 3 + ALIGNMENT
-"""Bytes: what is put before the memory of an array is at most as long."""
-U64 = struct.Struct("<Q")
-U32 = struct.Struct("<I")
+"""The opcodes that announce the memory of arrays: bytearray8; binbytes8 and binbytes."""
+_HEADER_SIZES = {0x96: 9, 0x8E: 9, 0x42: 5}
+_U64 = struct.Struct("<Q")
+_U32 = struct.Struct("<I")
+_PUSH, _POP = 0x43, 0x30  # short_binbytes, pop
 
 _ALIKE = 5  # bytes of a magic number that is meant to be ours
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
@@ -50,16 +51,24 @@ _LARGE_PIECE = 1 << 24  # the same, where another thread computes the checksum, 
 
 
 class PickleWriter:
-    """What a pickler writes to: puts large arrays where they can be mapped, and adds up the checksums."""
+    """What a pickler writes to: aligns large arrays, notes where they are, and adds up the checksums.
 
-    __slots__ = ("_checksum", "_held", "_length", "_structure", "draft")
+    :param target: gets the bytes of the file
+    :param card: the class's card
+    :param before_card: called between pickle and card
+    """
 
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
+    __slots__ = ("_arrays", "_before_card", "_card", "_checksum", "_held", "_length", "_structure", "_target")
+
+    def __init__(self, target: Sink, card: bytes, before_card: Callable[[], object] | None = None) -> None:
+        self._target = target
+        self._card = card
+        self._before_card = before_card
         self._held: bytes | None = None  # the last chunk: its end may be the header of an array
         self._length = 0
         self._checksum = 0
-        self._structure: int | None = None  # the same without arrays, from the first array on
+        self._structure: int | None = None  # the checksum without arrays, from the first array on
+        self._arrays: list[ArrayPlace] = []
 
     def write(self, data: Buffer, /) -> None:
         """Take what the pickler gives: its own bytes, or a large value as it is."""
@@ -67,12 +76,7 @@ class PickleWriter:
         if held is not None:
             header = _array_header(held, data) if isinstance(data, pickle.PickleBuffer) else b""
             if header:
-                before = held[: -len(header)]
-                filling = -(self._length + len(before) + 3 + len(header)) % ALIGNMENT
-                self._put(b"%bC%c%b0%b" % (before, filling, bytes(filling), header))
-                if self._structure is None:
-                    self._structure = self._checksum
-                self._put(data.raw(), array=True)  # type: ignore[attr-defined]
+                self._put_array(held[: -len(header)], header, data)  # type: ignore[arg-type]
                 return
             self._put(held)
         if type(data) is bytes:
@@ -80,28 +84,47 @@ class PickleWriter:
         else:
             self._put(data.raw() if isinstance(data, pickle.PickleBuffer) else memoryview(data).cast("B"))
 
+    def _put_array(self, before: bytes, header: bytes, data: pickle.PickleBuffer) -> None:
+        self._put(before)
+        begin = self._length
+        filling = -(begin + 3 + len(header)) % ALIGNMENT
+        self._put(b"C%c%b0%b" % (filling, bytes(filling), header))
+        if self._structure is None:
+            self._structure = self._checksum
+        array: Any = memoryview(data).obj
+        memory = data.raw()
+        place = ArrayPlace(begin, self._length, memory.nbytes, header[0] in WRITABLE, array.shape, array.dtype.str)
+        self._arrays.append(place)
+        self._put(memory, array=True)
+
     def finish(self) -> None:
-        """Write what is left, and the trailer."""
+        """Write what is left, the card, and the end."""
         held, self._held = self._held, None
         if held is not None:
             self._put(held)
-        structure = self._checksum if self._structure is None else self._structure
-        self.draft.write(TRAILER.pack(MAGIC, self._length, self._checksum, structure))
+        length = self._length
+        card = with_arrays(self._card, self._arrays) if self._arrays else self._card
+        if self._before_card is not None:
+            self._before_card()
+        tail = card + _MARK.pack(MAGIC, length, len(card))
+        whole = checksum(tail, self._checksum)
+        structure = whole if self._structure is None else checksum(tail, self._structure)
+        self._target.write(tail + _SUMS.pack(whole, structure))
 
     def _put(self, data: Buffer, *, array: bool = False) -> None:
         view = memoryview(data)
         self._length += view.nbytes
-        write = self.draft.write
-        if array and view.nbytes >= checksums.ASIDE_FROM:
-            self.draft.reserve(view.nbytes)
-            aside = Aside(self._checksum)
+        write = self._target.write
+        if array and view.nbytes >= checksums.BACKGROUND_FROM:
+            self._target.reserve(view.nbytes)
+            background = BackgroundCrc(self._checksum)
             try:
                 for start in range(0, view.nbytes, _LARGE_PIECE):
                     part = view[start : start + _LARGE_PIECE]
-                    aside.add(part)
+                    background.add(part)
                     write(part)
             finally:
-                self._checksum = aside.result()
+                self._checksum = background.result()
             return
         for start in range(0, view.nbytes, _PIECE):
             piece = view[start : start + _PIECE] if view.nbytes > _PIECE else data
@@ -111,10 +134,11 @@ class PickleWriter:
             write(piece)
 
 
-def with_trailer(pickled: bytes) -> bytes:
+def small_file(pickled: bytes, card: bytes) -> bytes:
     """Return the whole file for *pickled*, which is small and so has no large array."""
-    found = checksum(pickled)
-    return pickled + TRAILER.pack(MAGIC, len(pickled), found, found)
+    tail = card + _MARK.pack(MAGIC, len(pickled), len(card))
+    found = checksum(tail, checksum(pickled))
+    return b"".join((pickled, tail, _SUMS.pack(found, found)))
 
 
 def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
@@ -124,46 +148,86 @@ def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
     if numpy is None or type(memoryview(data).obj) is not numpy.ndarray:
         return b""
     for opcode in (*WRITABLE, *READ_ONLY):
-        size = LONG_HEADERS[opcode]
-        number = (U64 if size == 9 else U32).pack(view.nbytes) if view.nbytes < 1 << 32 or size == 9 else b"-"
-        header = bytes([opcode]) + number
-        if chunk.endswith(header):
+        header = _header(opcode, view.nbytes)
+        if header and chunk.endswith(header):
             return header
     return b""
+
+
+def _header(opcode: int, size: int) -> bytes:
+    """Return the instruction that announces *size* bytes; nothing where they are too many for it."""
+    if _HEADER_SIZES[opcode] == 9:
+        return bytes([opcode]) + _U64.pack(size)
+    return bytes([opcode]) + _U32.pack(size) if size < 1 << 32 else b""
 
 
 # ------------------------------------------------------------------------------------------ what a reader looks for
 
 
-class Trailer(NamedTuple):
-    """What the end of a file says of it."""
+class End(NamedTuple):
+    """What the end of a file says."""
 
-    length: int
-    checksum: int
+    pickle_bytes: int
+    card_bytes: int
+    whole: int
+    """The checksum of all that stands before it."""
     structure: int
+    """The same without the memory of large arrays."""
 
 
-def trailer_of(end: Buffer, size: int) -> Trailer | None:
-    """Return the trailer that *end*, the last bytes of a file of *size* bytes, has, or None.
+def end_of(last: Buffer, size: int) -> End | None:
+    """Return the end that a file of *size* bytes has, or None where it has none.
 
-    :raises ValueError: its length is not that of the file
+    :param last: its last bytes, :data:`END_BYTES` of them where there are so many
+    :raises ValueError: it is damaged
     """
-    if len(memoryview(end)) < TRAILER.size:
+    if len(memoryview(last)) < END_BYTES:
         return None
-    magic, length, whole, structure = TRAILER.unpack(end[-TRAILER.size :])  # type: ignore[index]
+    at = len(memoryview(last)) - END_BYTES
+    magic, pickle_bytes, card_bytes = _MARK.unpack_from(last, at)
     if magic != MAGIC:
         # Most of it alike is no accident: damage to it must not hide damage to the rest.
-        if length == size - TRAILER.size or sum(map(operator.eq, magic, MAGIC)) >= _ALIKE:
+        if pickle_bytes + card_bytes + END_BYTES == size or sum(map(operator.eq, magic, MAGIC)) >= _ALIKE:
             raise ValueError("the end of it that says what was saved is damaged")
         return None
-    if length != size - TRAILER.size:
-        raise ValueError(f"it has {size} bytes, but says of itself that it has {length + TRAILER.size}")
-    return Trailer(length, whole, structure)
+    if pickle_bytes + card_bytes + END_BYTES != size:
+        raise ValueError(f"it has {size} bytes, but says of itself that it has {pickle_bytes + card_bytes + END_BYTES}")
+    return End(pickle_bytes, card_bytes, *_SUMS.unpack_from(last, at + _MARK.size))
 
 
-def pad_size(ahead: bytes) -> int:
-    """Return the size of the push and pop at the start of *ahead*, or 0."""
-    if ahead[0] != 0x43 or len(ahead) < 3:  # short_binbytes
-        return 0
-    size = 3 + ahead[1]
-    return size if len(ahead) > size and ahead[size - 1] == 0x30 else 0  # pop
+def quick_end(data: Buffer, size: int) -> tuple[bytes, int, int, int, int]:
+    """Return what stands in the last bytes of the content *data*, which has at least :data:`END_BYTES`: see :class:`End`.
+
+    Before the numbers stands the magic number, which the caller compares.
+    """
+    return _END.unpack_from(data, size - END_BYTES)
+
+
+def is_announced(place: ArrayPlace, data: bytes) -> bool:
+    """Return whether *data*, the bytes of a pickle before the memory of an array, align and announce exactly that memory.
+
+    Only then does a reader that goes straight through the pickle meet the same array.
+    """
+    if len(data) != place.start - place.begin or data[0] != _PUSH or len(data) < 3 + data[1]:
+        return False
+    filling = data[1]
+    header = data[3 + filling :]
+    opcodes = WRITABLE if place.writable else READ_ONLY
+    return (
+        not any(data[2 : 2 + filling])
+        and data[2 + filling] == _POP
+        and any(header == _header(opcode, place.size) for opcode in opcodes)
+    )
+
+
+def lengths_of(last: bytes) -> tuple[int, int]:
+    """Return the lengths of pickle and card that the end *last* of a file says.
+
+    :raises ValueError: it is no end
+    """
+    if len(last) < END_BYTES:
+        raise ValueError("it is too short")
+    magic, pickle_bytes, card_bytes = _MARK.unpack_from(last, len(last) - END_BYTES)
+    if magic != MAGIC:
+        raise ValueError("it has no card")
+    return pickle_bytes, card_bytes

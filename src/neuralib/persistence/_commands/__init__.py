@@ -1,1 +1,1 @@
-"""The command ``neuralib-persistence``: what is in a folder of results, from a terminal."""
+"""The command ``neuralib-persistence``: works with folders of results from a terminal."""

@@ -1,4 +1,4 @@
-"""The class that a user names, as ``module:Class`` or ``file.py:Class``, and what it says that files don't: units."""
+"""The class of the option ``--class``, given as ``module:Class`` or ``file.py:Class``."""
 
 from __future__ import annotations
 
@@ -6,54 +6,59 @@ import importlib
 import importlib.util
 import os
 import sys
-import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.schema import INFO, PersistentClass, ensure_persistence_class
-from neuralib.persistence._commands.entries import UsageError
+from neuralib.persistence._commands.entries import UsageError, targets
+
+if TYPE_CHECKING:
+    import argparse
 
 
-def class_info(name: str) -> PersistentClass[Any]:
-    """Return what is known of the persistence class *name*, which is imported: from here too, as ``python -m`` does.
+def class_asked_for(options: argparse.Namespace) -> PersistentClass[Any] | None:
+    """Import the class of ``--class``, and return its description; None if the option is not given.
 
-    :raises UsageError: it can't be had
+    Modules in the current folder can be imported, unless it is one of the folders that the command lists.
+
+    :raises UsageError: the class can't be imported, or is not a persistence class
     """
+    name = options.class_
+    if not name:
+        return None
     module_name, sign, class_name = name.rpartition(":")
     if not sign or not module_name or not class_name:
-        raise UsageError(f"--class {name}: give it as module:Class (lab.results:Shuffle) or file.py:Class")
+        raise UsageError(f"--class {name}: expected module:Class, such as lab.results:Shuffle, or file.py:Class")
+    here = os.path.realpath(os.curdir)
+    paths = targets(options.paths)[0] or [os.curdir]
+    importable = not any(_is_in(here, path, recursive=options.recursive) for path in paths)
+    if importable and here not in sys.path:
+        sys.path.append(here)  # last: a csv.py in it must not replace Python's own
     try:
         found: Any = _module(module_name)
-        for part in class_name.split("."):
-            found = getattr(found, part)
+        for attribute in class_name.split("."):
+            found = getattr(found, attribute)
     except Exception as error:
-        raise UsageError(f"--class {name}: {type(error).__name__}: {error}") from error
+        hint = "" if importable else "; modules in a folder that is listed are not imported: pass file.py:Class"
+        raise UsageError(f"--class {name}: {type(error).__name__}: {error}{hint}") from error
     if not isinstance(found, type) or not hasattr(found, INFO):
-        raise UsageError(f"--class {name}: it is no persistence class: decorate it with @persistence_class")
+        raise UsageError(f"--class {name}: not a persistence class: decorate it with @persistence_class")
     return ensure_persistence_class(found)
+
+
+def _is_in(here: str, path: str, *, recursive: bool) -> bool:
+    """Return whether the folder *here* is the folder of *path*, or with *recursive* a subfolder of it."""
+    folder = os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path) or os.curdir)
+    return here == folder or (recursive and here.startswith(os.path.join(folder, "")))
 
 
 def _module(name: str) -> Any:
     if not name.endswith(".py"):
-        if os.getcwd() not in sys.path and "" not in sys.path:
-            sys.path.insert(0, os.getcwd())
         return importlib.import_module(name)
     own_name = os.path.splitext(os.path.basename(name))[0]
     spec = importlib.util.spec_from_file_location(own_name, name)
     if spec is None or spec.loader is None or not os.path.isfile(name):
-        raise FileNotFoundError(f"there is no file {name}")
+        raise FileNotFoundError(f"{name} does not exist")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(own_name, module)
     spec.loader.exec_module(module)
     return module
-
-
-def units_of(info: PersistentClass[Any] | None) -> dict[str, str]:
-    """Return by field what its annotation says beside the type: ``"Hz"`` for ``Annotated[np.ndarray, "Hz"]``."""
-    units = {}
-    for it in info.fields if info is not None else ():
-        kind = it.field_type
-        if typing.get_origin(kind) is typing.Annotated:
-            texts = [part for part in typing.get_args(kind)[1:] if isinstance(part, str)]
-            if texts:
-                units[it.field_name] = ", ".join(texts)
-    return units

@@ -1,4 +1,4 @@
-"""``completion``: what makes a shell complete the command, made from the parser itself."""
+"""``completion``: a script for shell completion, generated from the argument parser."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 _BASH = """\
 # Completion of neuralib-persistence for bash: eval "$(neuralib-persistence completion bash)"
 _neuralib_persistence() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} command= it
-    for it in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        case $it in
-            {names}) command=$it; break ;;
+    local word=${{COMP_WORDS[COMP_CWORD]}} command= earlier
+    for earlier in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        case $earlier in
+            {names}) command=$earlier; break ;;
         esac
     done
     local words="{top}"
@@ -34,19 +34,21 @@ autoload -U +X bashcompinit && bashcompinit
 
 
 def completion(options: argparse.Namespace, screen: Screen) -> int:
-    """Write the completion script of a shell."""
+    """Write the completion script for a shell."""
     parser: argparse.ArgumentParser = options.parser
-    commands = next(it.choices for it in parser._actions if isinstance(it.choices, dict))
-    cases = "\n".join(f'        {name}) words="{" ".join(_words(it))}" ;;' for name, it in commands.items())
+    commands = next(action.choices for action in parser._actions if isinstance(action.choices, dict))
+    cases = "\n".join(
+        f'        {name}) words="{" ".join(_words(subparser))}" ;;' for name, subparser in commands.items()
+    )
     script = _BASH.format(names="|".join(commands), top=" ".join([*commands, *_words(parser)]), cases=cases)
     screen.stream.write(_ZSH + script if options.shell == "zsh" else script)
     return 0
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
-    """Return the options of *parser*, and what its arguments may be."""
-    found = [it for action in parser._actions for it in action.option_strings if it.startswith("--")]
+    """Return the long options of *parser* and the choices of its positional arguments."""
+    words = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
     for action in parser._actions:
         if isinstance(action.choices, (list, tuple)) and not action.option_strings:
-            found += [str(it) for it in action.choices]
-    return found
+            words += [str(choice) for choice in action.choices]
+    return words

@@ -1,25 +1,50 @@
-"""What is in a file: its head without trust; its values by the closed list, or as they are where the user trusts it."""
+"""What is in a file: whether it is whole, and its values, by the closed list or as they are where the user trusts it."""
 
 from __future__ import annotations
 
-import os
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._classes.decorator import persistence_class
 from neuralib.persistence._classes.schema import INFO
-from neuralib.persistence._codecs.reading import FAILURES, opened, raise_explained
+from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._handlers.pickles import PickleHandler
+from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._stores.paths import PATHS
+from neuralib.persistence._trust.untrusted import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from neuralib.persistence._bytes.sources import Source
 
 
-@persistence_class
-class _Any:
-    """Stands for the class of a result, where what is asked of a file needs none."""
+@contextlib.contextmanager
+def opened(path: str) -> Generator[Source, None, None]:
+    """Open the file *path*; what goes wrong while it is read is said as everywhere.
+
+    :raises PersistenceError: it is damaged, or no result
+    """
+    try:
+        with PATHS.open(path) as source:
+            yield source
+    except FAILURES as error:
+        raise_explained(error, PATHS, path)
 
 
-def checker() -> PickleHandler[Any]:
-    """Return a handler for files of any class: it can check them, and read what is in them."""
-    return PickleHandler(_Any, os.curdir)
+def check(path: str) -> bool:
+    """Read the file *path* to its end; return whether a checksum says that it is what was saved.
+
+    :raises PersistenceError: it is damaged, or no result
+    """
+    with opened(path) as source:
+        return PickleCodec().check(source)
+
+
+def compression_name(path: str) -> str:
+    """Return how the file *path* is compressed; an empty text where it is not."""
+    with opened(path) as source:
+        compression = compression_of(source.read_at(4, 0))
+    return "" if compression is None else compression.name
 
 
 def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
@@ -29,12 +54,9 @@ def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
     :raises UntrustedTypeError: it holds something else, and is not trusted
     :raises PersistenceError: it is damaged, or no result
     """
-    handler = PickleHandler(_Any, os.curdir, trusted=trusted)
-    try:
-        found = opened(path, handler._read_open)
-    except FAILURES as error:
-        raise_explained(error, path)
-    if isinstance(found, dict) and all(isinstance(it, str) for it in found):
+    with opened(path) as source:
+        found = PickleCodec().decode(source, trust=None if trusted else Reader([]))
+    if isinstance(found, dict) and all(isinstance(name, str) for name in found):
         return found
     if hasattr(type(found), INFO):
         return dict(vars(found))

@@ -1,4 +1,4 @@
-"""Result files from plain to compressed and back: the same pickle, byte for byte, and no object is made.
+"""Result files from one compression to another, or to none: the same content, byte for byte, and no object is made.
 
 So no class is needed, nothing runs, and what is loaded afterwards is the same to the bit.
 """
@@ -6,166 +6,91 @@ So no class is needed, nothing runs, and what is loaded afterwards is the same t
 from __future__ import annotations
 
 import errno
-import io
-import itertools
 import os
-import pickle
-from typing import TYPE_CHECKING, Any, NamedTuple
+import stat
+from typing import TYPE_CHECKING
 
-from neuralib.persistence._codecs import framed_reader, frames, layout
-from neuralib.persistence._codecs.reading import FAILURES, opened, raise_explained, refuse_special_file
+from neuralib.persistence._bytes.checksums import checksum
+from neuralib.persistence._codecs.compression import CompressingSink, content_parts, pieces_of
+from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
+from neuralib.persistence._commands.content import opened
 from neuralib.persistence._errors import CorruptResultError
-from neuralib.persistence._handlers.pickles import DEFAULT_LEVEL, GZIP_MAGIC, Compressor, decompressed_parts, parts_of
 from neuralib.persistence._stores.folder import FolderStore
-from neuralib.persistence._trust.instructions import Left, instructions
-from neuralib.persistence._trust.outline import Outline
-from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TAKE_MEMORY = {"numpy.ndarray", "numpy._core.numeric._frombuffer"}
+    from neuralib.persistence._bytes.sources import Sink, Source
+    from neuralib.persistence._codecs.compression import Compression
 
 
-class _Section(NamedTuple):
-    """A part of a pickle: some bytes, or the memory of a large array, which may be aligned in a file."""
-
-    data: memoryview
-    is_array: bool
-
-
-def convert_file(path: str, target: str, *, compress: bool, level: int | None = None, keep: bool = False) -> None:
-    """Write the result in the file *path* into the new file *target*, and remove *path* when that is known to be the same.
+def convert_file(
+    path: str, target: str, *, compression: Compression | None, level: int | None = None, keep: bool = False
+) -> None:
+    """Write the content of the file *path* into the new file *target*, and remove *path* when that is known to be the same.
 
     The time of the last change and the permissions stay. A failure leaves *path* as it was, and nothing under *target*.
 
-    :param compress: whether *target* is to be a gzip file, or a plain one
-    :param level: of the compression, from 0 to 9
+    :param compression: of *target*; None for a plain file
+    :param level: of the compression
     :param keep: leave *path* there
     :raises FileExistsError: *target* is there already
     :raises CorruptResultError: *path* is damaged
     """
-    if os.path.islink(path):
-        raise OSError(errno.EINVAL, "is a link: convert the file that it leads to", path)
-    status = os.stat(path)
-    sections = _sections_of(path)
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is a link or no file: convert the file that it leads to", path)
     folder, name = os.path.split(target)
     draft = FolderStore(folder).draft(durable=True)
     try:
-        if compress:
-            compressor = Compressor(draft, DEFAULT_LEVEL if level is None else level)
-            for it in sections:
-                compressor.write(it.data)
-            compressor.finish()
-        else:
-            _write_plain(sections, frames.PickleWriter(draft))
+        with opened(path) as source:
+            PickleCodec().check(source)
+            before = _copied(source, draft, compression, level)
+        # Before it has a name: somebody else's link may have that by the time it could be changed by its path.
+        draft.set_status(status.st_mode, (status.st_atime_ns, status.st_mtime_ns))
         draft.publish_new(name)
     finally:
         draft.discard()
     try:
-        os.chmod(target, status.st_mode & 0o7777)
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-        if not _same(sections, _sections_of(target)):
+        if _sum_of(target) != before:
             raise CorruptResultError(target, "what was written is not what was read")
     except BaseException:
         os.unlink(target)
         raise
     if not keep:
+        if _identity(os.lstat(path)) != _identity(status):
+            raise OSError(errno.EBUSY, f"was replaced meanwhile, and stays beside {target}", path)
         os.unlink(path)
 
 
-def _write_plain(sections: list[_Section], writer: frames.PickleWriter) -> None:
-    for it in sections:
-        if it.is_array:
-            import numpy as np
-
-            writer.write(pickle.PickleBuffer(np.frombuffer(it.data, np.uint8)))  # type: ignore[arg-type]  # see _Source
-        else:
-            writer.write(bytes(it.data))
-    writer.finish()
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _same(a: list[_Section], b: list[_Section]) -> bool:
-    return b"".join(it.data for it in a) == b"".join(it.data for it in b)
+def _content(source: Source) -> Iterator[bytes]:
+    """Yield the content of *source*, decompressed."""
+    compression = compression_of(source.read_at(4, 0))
+    pieces = pieces_of(source)
+    return pieces if compression is None else content_parts(compression, pieces)
 
 
-def _sections_of(path: str) -> list[_Section]:
-    """Return the pickle in the file *path*, checked to its end, without what aligns arrays.
-
-    :raises CorruptResultError: it is damaged
-    """
-    try:
-        return list(_sections(opened(path, _pickle_in)))
-    except FAILURES as error:
-        raise_explained(error, path)
-
-
-def _pickle_in(fd: int) -> memoryview:
-    refuse_special_file(fd)
-    start = os.read(fd, len(GZIP_MAGIC))
-    parts = itertools.chain([start], parts_of(fd))
-    if start == GZIP_MAGIC:
-        return memoryview(b"".join(decompressed_parts(parts)))
-    data = b"".join(parts)
-    framed_reader.refuse_damage(data)
-    trailer = frames.trailer_of(data, len(data))
-    return memoryview(data)[: len(data) if trailer is None else trailer.length]
+def _copied(source: Source, target: Sink, compression: Compression | None, level: int | None) -> tuple[int, int]:
+    """Write the content of *source* to *target*; return its size in bytes and its checksum."""
+    sink = None
+    if compression is not None:
+        sink = CompressingSink(compression, compression.level if level is None else level, target)
+    size = total = 0
+    for piece in _content(source):
+        size, total = size + len(piece), checksum(piece, total)
+        (target if sink is None else sink).write(piece)
+    if sink is not None:
+        sink.finish()
+    return size, total
 
 
-def _sections(data: memoryview) -> Iterator[_Section]:
-    places, end = _arrays_in(data)
-    between = {it.start: (it.begin, it.header) for it in layout.large_values(layout.peek_into(data), len(data))}
-    at = 0
-    for place, size in places:
-        if place in between:  # inside a frame there is nothing to align
-            start, header = between[place]
-            yield _Section(data[at:start], is_array=False)
-            yield _Section(data[place - header : place], is_array=False)
-            at = place + size
-            yield _Section(data[place:at], is_array=True)
-    yield _Section(data[at:end], is_array=False)
-
-
-def _arrays_in(data: memoryview) -> tuple[list[tuple[int, int]], int]:
-    """Return where the memory of each large array begins, its size, and where the pickle ends."""
-    tape = io.BytesIO(data)
-    outline: _Arrays | None = _Arrays(iter(()))
-    found: list[tuple[int, int]] = []
-    for name, arg in instructions(tape):
-        if outline is not None:
-            outline.place = tape.tell()
-            try:
-                outline.step(name, arg)
-            except Exception:  # it goes beyond what can be followed: what comes after is copied as it is
-                outline = None
-            else:
-                found = outline.found
-    if tape.tell() > len(data):
-        raise EOFError("it ends too early")
-    return sorted(found), tape.tell()
-
-
-class _Arrays(Outline):
-    """Finds the memory of arrays: the large values that are given to a function that makes an array of them."""
-
-    def __init__(self, buffers: Iterator[Left]) -> None:
-        super().__init__(buffers)
-        self.place = 0
-        self.found: list[tuple[int, int]] = []
-        self._large: dict[int, tuple[ObjectHead, int, int]] = {}
-
-    def step(self, name: str, arg: Any) -> None:
-        """Run the instruction *name*."""
-        super().step(name, arg)
-        if type(arg) is Left and arg.kind != "str":
-            value = self._stack[-1]
-            self._large[id(value)] = value, self.place, arg.size_bytes
-
-    def _called(self, callee: Any, arguments: Any) -> Any:
-        made = super()._called(callee, arguments)
-        if isinstance(made, ArrayHead) and callee.type_name in _TAKE_MEMORY:
-            for it in arguments:
-                if id(it) in self._large:
-                    _, place, size = self._large.pop(id(it))
-                    self.found.append((place, size))
-        return made
+def _sum_of(path: str) -> tuple[int, int]:
+    size = total = 0
+    with opened(path) as source:
+        for piece in _content(source):
+            size, total = size + len(piece), checksum(piece, total)
+    return size, total

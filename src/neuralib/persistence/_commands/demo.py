@@ -1,4 +1,4 @@
-"""``demo``: saves, finds and loads a few results in a folder of its own, and shows the code that does it."""
+"""``demo``: saves, finds and loads a few results in a temporary folder, and shows the code for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Shuffle:
 
 
 def demo(_options: argparse.Namespace, screen: Screen) -> int:
-    """Show what the library does, in a temporary folder."""
+    """Run a short demonstration in a temporary folder."""
     import numpy as np
 
     from neuralib.persistence._commands.entry import main
@@ -37,7 +37,7 @@ def demo(_options: argparse.Namespace, screen: Screen) -> int:
             screen.line(f">>> {line}", "cyan")
 
     with tempfile.TemporaryDirectory(prefix="neuralib-demo-") as folder:
-        screen.line("A result is an annotated class: its keys make its name, the rest is data.", "bold")
+        screen.line("A result is an instance of an annotated class. Its keys form its file name.", "bold")
         code(
             "@persistence_class\nclass Shuffle:\n    animal: str = field(validator=True, filename=True)\n"
             "    session: str = field(validator=True, filename=True)\n"
@@ -56,15 +56,15 @@ def demo(_options: argparse.Namespace, screen: Screen) -> int:
                 handler.save_persistence(result)
                 screen.line(handler.filepath(result).name)
         code('for path, result in handler.load_all(animal="A01", session=missing): ...')
-        for path, found in handler.load_all(animal="A01", session=missing):
-            screen.line(f"{path.name}: run {found.run}, mean weight {found.weights.mean():+.3f}")
+        for path, result in handler.load_all(animal="A01", session=missing):
+            screen.line(f"{path.name}: run {result.run}, mean weight {result.weights.mean():+.3f}")
         color = "always" if screen.colored else "never"
-        one = str(handler.filepath(None, animal="A01", session="20230101", run=0))
-        for words in (["ls", folder, "animal=A00"], ["show", one], ["verify", folder]):
+        first_file = str(handler.filepath(None, animal="A01", session="20230101", run=0))
+        for arguments in (["ls", folder, "animal=A00"], ["show", first_file], ["verify", folder]):
             screen.line()
-            screen.line(f"$ neuralib-persistence {' '.join(words)}", "cyan")
+            screen.line(f"$ neuralib-persistence {' '.join(arguments)}", "cyan")
             screen.stream.flush()
-            main(["--color", color, *words])
+            main(["--color", color, *arguments])
     screen.line()
-    screen.line("The folder is removed again.", "dim")
+    screen.line("The temporary folder was removed.", "dim")
     return 0

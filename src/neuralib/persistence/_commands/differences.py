@@ -1,4 +1,4 @@
-"""How two results differ, field by field, arrays by how far they are apart."""
+"""Comparison of two results field by field. Differences of arrays are given as numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from neuralib.persistence._equality import same_value
 from neuralib.persistence._showing.previews import is_array
 
-_PIECE = 1 << 20  # elements that are compared at a time: the difference of two large arrays would be a third
+_CHUNK = 1 << 20  # elements compared at a time; the difference of whole arrays would need as much memory as one of them
 
 
 class Difference(NamedTuple):
@@ -19,42 +19,43 @@ class Difference(NamedTuple):
     a: Any
     b: Any
     figures: dict[str, Any]
-    """Of arrays of numbers: ``max_abs``, the largest difference, and ``count``, of how many elements."""
+    """For arrays: ``count``, how many of the ``of`` elements differ, and for numbers ``max_abs``, the largest difference."""
 
 
 _ABSENT = object()
 
 
 def differences(a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
-    """Return the fields in which the results with the fields *a* and *b* differ, in their order."""
+    """Return the differences between two results, given as dicts of their fields, in the order of the fields."""
     found = []
     for name in dict.fromkeys([*a, *b]):
-        mine, theirs = a.get(name, _ABSENT), b.get(name, _ABSENT)
-        if mine is _ABSENT or theirs is _ABSENT:
-            found.append(Difference(name, "only in b" if mine is _ABSENT else "only in a", mine, theirs, {}))
-        elif is_array(mine) and is_array(theirs):
-            found += _of_arrays(name, mine, theirs)
-        elif not _same(mine, theirs):
-            found.append(Difference(name, "values", mine, theirs, {}))
+        in_a, in_b = a.get(name, _ABSENT), b.get(name, _ABSENT)
+        if in_a is _ABSENT or in_b is _ABSENT:
+            found.append(Difference(name, "only in b" if in_a is _ABSENT else "only in a", in_a, in_b, {}))
+        elif is_array(in_a) and is_array(in_b):
+            found += _array_differences(name, in_a, in_b)
+        elif not _same(in_a, in_b):
+            found.append(Difference(name, "values", in_a, in_b, {}))
     return found
 
 
-def difference_text(found: Difference) -> str:
-    """Return what differs, for people."""
-    if "max_abs" in found.figures:
-        return f"max |a-b| {found.figures['max_abs']:.4g}, {found.figures['count']:,} of {found.figures['of']:,} differ"
-    if "count" in found.figures:
-        return f"{found.figures['count']:,} of {found.figures['of']:,} differ"
-    return found.kind
+def difference_text(difference: Difference) -> str:
+    """Return a short description of *difference*."""
+    figures = difference.figures
+    if "max_abs" in figures:
+        return f"max |a-b| {figures['max_abs']:.4g}, {figures['count']:,} of {figures['of']:,} differ"
+    if "count" in figures:
+        return f"{figures['count']:,} of {figures['of']:,} differ"
+    return difference.kind
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Return whether two values are the same; of objects that are only named, whether all that is said of them is."""
+    """Return whether two values are equal. ``ObjectHead`` values are compared by their descriptions."""
     if hasattr(a, "type_name") and hasattr(b, "type_name"):
-        parts = ("type_name", "size_bytes", "arguments", "state", "content")
+        attributes = ("type_name", "size_bytes", "arguments", "state", "content")
         try:
-            return all(_same(getattr(a, it), getattr(b, it)) for it in parts)
-        except RecursionError:  # it contains itself
+            return all(_same(getattr(a, name), getattr(b, name)) for name in attributes)
+        except RecursionError:  # an object that contains itself
             return False
     try:
         return same_value(a, b)
@@ -62,20 +63,20 @@ def _same(a: Any, b: Any) -> bool:
         return False
 
 
-def _of_arrays(name: str, a: Any, b: Any) -> list[Difference]:
+def _array_differences(name: str, a: Any, b: Any) -> list[Difference]:
     if a.shape != b.shape:
         return [Difference(name, "shape", a, b, {})]
     if str(a.dtype) != str(b.dtype):
         return [Difference(name, "dtype", a, b, {})]
-    values = [it.to_array() if hasattr(it, "to_array") else it for it in (a, b)]
-    if any(it is None for it in values):
+    arrays = [array.to_array() if hasattr(array, "to_array") else array for array in (a, b)]
+    if any(array is None for array in arrays):
         return [Difference(name, "not compared", a, b, {})]
-    figures = _distance(*values)
+    figures = _figures(*arrays)
     return [Difference(name, "values", a, b, figures)] if figures["count"] else []
 
 
-def _distance(a: Any, b: Any) -> dict[str, Any]:
-    """Return in how many elements two arrays of one shape and dtype differ; of numbers, by how much at the most."""
+def _figures(a: Any, b: Any) -> dict[str, Any]:
+    """Return how many elements of two arrays with the same shape and dtype differ, and by how much if they are numbers."""
     import numpy as np
 
     if a.dtype.kind not in "biufc":
@@ -87,13 +88,13 @@ def _distance(a: Any, b: Any) -> dict[str, Any]:
             return {"count": a.size, "of": a.size}
     largest, count = 0.0, 0
     a, b = a.ravel(), b.ravel()
-    for start in range(0, a.size, _PIECE):
-        mine, theirs = a[start : start + _PIECE], b[start : start + _PIECE]
-        differ = (mine != theirs) & ~((mine != mine) & (theirs != theirs))  # noqa: PLR0124 - NaN differs from itself
+    for start in range(0, a.size, _CHUNK):
+        in_a, in_b = a[start : start + _CHUNK], b[start : start + _CHUNK]
+        differ = (in_a != in_b) & ~((in_a != in_a) & (in_b != in_b))  # noqa: PLR0124 - NaN differs from itself
         count += int(differ.sum())
         if differ.any():
             wide = complex if a.dtype.kind == "c" else np.longdouble
-            apart = np.abs(mine[differ].astype(wide) - theirs[differ].astype(wide))
-            worst = float(apart.max())
-            largest = max(largest, worst if worst == worst else float("inf"))  # noqa: PLR0124 - a NaN on one side
+            distances = np.abs(in_a[differ].astype(wide) - in_b[differ].astype(wide))
+            chunk_max = float(distances.max())
+            largest = max(largest, chunk_max if chunk_max == chunk_max else float("inf"))  # noqa: PLR0124 - one is NaN
     return {"max_abs": largest, "count": count, "of": a.size}

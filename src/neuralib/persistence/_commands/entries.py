@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._codecs.heads import read_head
-from neuralib.persistence._commands import names
-from neuralib.persistence._commands.schemes import Reader, Scheme, SchemeError, scheme_of_all, scheme_of_most
+from neuralib.persistence._codecs.card import card_of
+from neuralib.persistence._commands.naming import (
+    START,
+    SUFFIXES,
+    NameReader,
+    compare,
+    key_value,
+    text_in_name,
+)
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
+from neuralib.persistence._naming.typed import UNDECIDED
 from neuralib.persistence._showing.previews import is_array
 from neuralib.persistence._stores.system import LEFTOVER_PREFIX, joined
 
@@ -19,81 +29,129 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._codecs.card import Card
     from neuralib.persistence._finding.found import Hit
 
-SUFFIXES = (".pkl", ".pkl.gz")
-"""Of the files that can be looked into."""
 _DIGITS = re.compile(r"(\d{1,18})")
-_MANY = 50  # files of one class: of fewer, each is looked into
+_MANY = 50  # files whose names begin alike: of fewer, each is opened
+_SAMPLE = 25  # of these that are opened for their cards
+_MOST_CLASSES = 8  # whose names begin alike: of more, each file is opened
+_MOST_CARDS = 1000  # that are shared
 
 
 class UsageError(Exception):
     """The command was called in a way that can't work; the message says what to do."""
 
 
+_cards: dict[bytes, Card] = {}
+"""By what stands in files: many have the same card."""
+
+
 class Entry:
     """One file.
 
     :param path: as it is to be shown
+    :raises FileNotFoundError: there is nothing
     """
 
     __slots__ = (
-        "bare",
-        "class_name",
-        "fields",
-        "keys",
-        "misnamed",
-        "modified",
-        "name",
-        "opened",
-        "path",
-        "problem",
-        "size_bytes",
-    )
+        "card", "fields", "keys", "known_fields", "label", "misnamed", "modified", "name",
+        "opened", "path", "problem", "readable_name", "size_bytes", "type_name",
+    )  # fmt: skip
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.name = os.path.basename(path)
-        status = os.stat(path)
-        self.size_bytes = status.st_size
-        self.modified = status.st_mtime
-        self.class_name = ""
+        self.card: Card | None = None
+        self.label = ""
+        """The class, as it is shown."""
+        self.type_name = ""
+        """Of a file without a card: the class, where its pickle says it."""
         self.keys: dict[str, Any] = {}
         """Those that show in the name."""
         self.fields: dict[str, Any] = {}
-        """All that is known of the content; nothing where the name was enough."""
+        """Those in the file that were asked for."""
+        self.known_fields: Collection[str] = ()
+        """The names of the fields that the file may have, as far as they are known."""
         self.problem: Exception | None = None
         self.misnamed = False
         """Whether it is known that the keys in the file are not those of its name."""
+        self.readable_name = True
+        """Whether the card tells how the name is read."""
         self.opened = False
-        self.bare = True
-        """Whether the file holds the fields alone, as all but the oldest do, which name their class."""
+        try:
+            status = os.stat(path)
+            if stat.S_ISDIR(status.st_mode):
+                os.scandir(path).close()
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", path)
+        except OSError as error:
+            self.problem, self.opened = error, True
+            status = os.lstat(path)
+        self.size_bytes = status.st_size
+        self.modified = status.st_mtime
 
-    def look(self) -> bool:
-        """Look into the file, if that was not done yet; return whether it can be read."""
-        if not self.opened:
-            self.opened = True
-            try:
-                head = read_head(self.path)
-            except (PersistenceError, OSError) as error:
-                self.problem = error
-            else:
-                self.fields = head.fields
-                self.bare = head.type_name is None
-                if head.type_name is not None:
-                    self.class_name = head.type_name.rpartition(".")[2]
-        return self.problem is None
+    @property
+    def class_name(self) -> str:
+        """The class's part of the name; nothing where that is not known."""
+        return self.type_name.rpartition(".")[2] if self.card is None else self.card.name
 
-    def take_keys(self, reading: names.Reading | Scheme) -> None:
-        """Take those of the fields in the file for its keys that *reading* says."""
-        self.keys = {key: self.fields[key] for key in reading.keys if key in self.fields}
-        if isinstance(reading, Scheme) and self.problem is None:
-            self.misnamed = reading.agrees(self.name, self.fields) is False
+    @property
+    def is_result(self) -> bool:
+        """Whether this is a result, whole or damaged, and not a file of another program."""
+        return bool(self.class_name) or (self.name.startswith(START) and self.name.endswith(SUFFIXES))
+
+    def look(self, needed: Collection[str] = ()) -> None:
+        """Look into the file, if that was not done yet.
+
+        :param needed: the fields to be kept, beside the keys
+        """
+        if self.opened:
+            return
+        self.opened = True
+        self.card, self.keys = None, {}  # what the name told
+        try:
+            head = read_head(self.path)
+        except (PersistenceError, OSError, ImportError) as error:
+            self.problem = error
+            return
+        self.fields = {name: head.fields[name] for name in needed if name in head.fields}
+        if head.card is None:
+            self.known_fields, self.type_name = tuple(head.fields), head.type_name or ""
+            return
+        self.card = card = _shared(head.card)
+        self.known_fields = card.fields
+        verdict, texts = compare(self.name, card, head.fields)
+        self.misnamed = verdict is False
+        self.readable_name = self.misnamed or texts is not None
+        self.keys = dict(_keys_of(card, head.fields, texts or {}))
 
     def matches(self, wanted: dict[str, list[str]]) -> bool:
         """Return whether each key has one of the values that are *wanted*."""
         values = self.fields | self.keys
-        return all(key in values and any(_is_text_of(it, values[key]) for it in texts) for key, texts in wanted.items())
+        return all(
+            key in values and any(_is_text_of(text, values[key]) for text in texts) for key, texts in wanted.items()
+        )
+
+
+def _shared(card: Card) -> Card:
+    if len(_cards) >= _MOST_CARDS:
+        _cards.clear()
+    return _cards.setdefault(card.to_bytes(), card._replace(arrays=()))
+
+
+def _keys_of(card: Card, fields: dict[str, Any], texts: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a file that holds *fields*, as its name shows them.
+
+    :param texts: those in the name, which stand for values that only the class can make
+    """
+    for key, _ in card.keys:
+        text = text_in_name(fields[key]) if key in fields else None
+        if text is not None:
+            value = key_value(card, key, text)
+            yield key, fields[key] if value is UNDECIDED else value
+        elif key in texts:
+            yield key, texts[key]
 
 
 def _is_text_of(text: str, value: Any) -> bool:
@@ -107,7 +165,7 @@ def _is_text_of(text: str, value: Any) -> bool:
         return False
 
 
-def parsed_keys(words: Iterable[str]) -> dict[str, list[str]]:
+def _parsed_keys(words: Iterable[str]) -> dict[str, list[str]]:
     """Return the values that ``key=value`` words ask for; a key that comes twice may have either value.
 
     :raises UsageError: a word is something else
@@ -124,28 +182,48 @@ def parsed_keys(words: Iterable[str]) -> dict[str, list[str]]:
 def paths_in(folder: str, *, recursive: bool) -> Iterator[str]:
     """Yield the paths of the results in *folder*, in the order of their names, numbers by size (2 before 10).
 
+    Links to nothing, pipes, and folders inside that can't be read are among them: whoever looks finds what is wrong.
+
     :raises OSError: there is no such folder
     """
     below = []
     found = []
     with os.scandir(folder) as entries:
-        for it in entries:
-            if recursive and it.is_dir(follow_symlinks=False) and not it.name.startswith("."):
-                below.append(it.name)
-            elif it.name.endswith(SUFFIXES) and not it.name.startswith(LEFTOVER_PREFIX) and it.is_file():
-                found.append(it.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if recursive and not entry.name.startswith("."):
+                    below.append(entry.name)
+            elif (
+                entry.name.endswith(SUFFIXES)
+                and not entry.name.startswith(LEFTOVER_PREFIX)
+                and not os.path.isdir(entry.path)
+            ):
+                found.append(entry.name)
     prefix = "" if folder == os.curdir else joined(folder, "")
     for name in sorted(found, key=natural):
         yield prefix + name
     for name in sorted(below, key=natural):
-        yield from paths_in(prefix + name, recursive=True)
+        try:
+            yield from paths_in(prefix + name, recursive=True)
+        except OSError:
+            yield prefix + name
 
 
 def natural(text: str) -> tuple[list[str | int], str]:
-    """Return what sorts *text* as people count."""
+    """Return a natural sort key."""
     parts: list[str | int] = _DIGITS.split(text)  # texts and numbers in turn
     parts[1::2] = map(int, parts[1::2])
     return parts, text
+
+
+def _existing(paths: Iterable[str]) -> list[Entry]:
+    found = []
+    for path in paths:
+        try:
+            found.append(Entry(path))
+        except FileNotFoundError:  # removed just now
+            continue
+    return found
 
 
 def entries_in(
@@ -166,102 +244,91 @@ def entries_in(
     :raises UsageError: *alone*, and there are results, none of which has a field that is *wanted*
     """
     if info is not None:
-        return [it for it in _of_class(folder, info, wanted, recursive=recursive) if it.matches(wanted)]
-    found = [it for path in paths_in(folder, recursive=recursive) if (it := _entry(path)) is not None]
-    for group in _groups(found):
-        if heads or not _read_by_names(group, {*wanted, *by}):
-            for it in progress([it for it in group if not it.opened], "looking at file"):
-                it.look()
-            _read_names(group)
-    matching = [it for it in found if it.matches(wanted)]
+        return [entry for entry in _of_class(folder, info, wanted, recursive=recursive) if entry.matches(wanted)]
+    found = _existing(paths_in(folder, recursive=recursive))
+    groups: dict[tuple[str, str], list[Entry]] = {}
+    for entry in found:
+        groups.setdefault((entry.path[: -len(entry.name)], _start_of(entry.name)), []).append(entry)
+    needed = {*wanted, *by}
+    for group in groups.values():
+        if heads or not _read_names(group, needed):
+            for entry in progress([entry for entry in group if not entry.opened], "looking at file"):
+                entry.look(needed)
+    matching = [entry for entry in found if entry.matches(wanted)]
     if alone and not matching:
         _refuse_unknown(found, wanted)
     return matching
 
 
+def _start_of(name: str) -> str:
+    """Return how the names of one class begin: up to the second splitter, which is whatever follows the first word."""
+    splitter = name[len(START) : len(START) + 1]
+    return splitter + name[len(START) + 1 :].split(splitter, 1)[0] if splitter and name.startswith(START) else ""
+
+
 def _refuse_unknown(entries: list[Entry], wanted: dict[str, list[str]]) -> None:
-    """Raise an error where a field is asked for that none of *entries*, whose files were looked into, has.
+    """Raise an error where a field is asked for that none of *entries* has.
 
     :raises UsageError: there is such a field
     """
-    known = {key for it in entries for key in it.fields | it.keys}
+    known = {name for entry in entries for name in entry.known_fields}
     for key in wanted:
-        if known and key not in known and not any(it.problem is not None for it in entries):
+        if known and key not in known and not any(entry.problem is not None for entry in entries):
             raise UsageError(f"{key}= asks for a field that no result here has; there are {', '.join(sorted(known))}")
 
 
-def _entry(path: str) -> Entry | None:
-    try:
-        return Entry(path)
-    except FileNotFoundError:  # removed just now
-        return None
-
-
-def _groups(entries: list[Entry]) -> Collection[list[Entry]]:
-    """Return *entries* by what their names have in common, which are of one class as a rule."""
-    groups: dict[tuple[str, tuple[str, str]], list[Entry]] = {}
-    for it in entries:
-        groups.setdefault((it.path[: -len(it.name)], names.group_of(it.name)), []).append(it)
-    return groups.values()
-
-
-def _read_by_names(group: list[Entry], needed: set[str]) -> bool:
-    """Set class and keys of *group*, of which as few files as possible are opened; return whether that could be done.
+def _read_names(group: list[Entry], needed: set[str]) -> bool:
+    """Set class and keys of *group*, whose names begin alike; a few files are opened for their cards.
 
     :param needed: the fields that have to be known
+    :return: whether that could be done; else all files have to be opened
     """
     if len(group) < _MANY:
         return False
-    sample = [it for it in group[:: len(group) // names.SAMPLE] if it.look() and it.bare]
-    shown = [(it.name, it.fields) for it in sample]
-    scheme = (scheme_of_all(shown) or scheme_of_most(shown, 0.9)) if sample else None
-    if scheme is None or not needed.issubset(scheme.keys):
-        return False
-    by_name = {it.name: it for it in group}
-
-    def look(name: str) -> dict[str, Any] | None:
-        return by_name[name].fields if by_name[name].look() else None
-
-    suffixes = [it for it in SUFFIXES if any(name.endswith(it) for name in by_name)]
-    try:
-        keys = Reader(scheme, suffixes, dict(shown), look).keys_of(list(by_name))
-    except SchemeError:
-        return False
-    for it in group:
-        if it.size_bytes and it.name in keys and not it.opened:
-            it.keys = keys[it.name]
-        else:
-            it.look()
-            it.take_keys(scheme)
-        it.class_name = it.class_name or scheme.class_name
+    readers: dict[int, NameReader] = {}
+    left, opening = group, _SAMPLE
+    while left:
+        opened = left[:: max(1, len(left) // opening)]
+        for entry in progress(opened, "looking at file"):
+            entry.look(needed)
+            if entry.problem is not None:
+                continue
+            card = entry.card
+            if card is None or not entry.readable_name or not needed <= {key for key, _ in card.keys}:
+                return False  # of another program, as others may be; or a field is needed that is in no name
+            reader = readers.setdefault(id(card), NameReader(card))
+            if not entry.misnamed:
+                reader.note({key: str(value) for key, value in entry.keys.items()})
+        if len(readers) > _MOST_CLASSES or any(reader.card.function_keys for reader in readers.values()):
+            return False
+        left = _undetermined(readers.values(), [entry for entry in group if not entry.opened])
+        opening *= 2
     return True
 
 
-def _read_names(group: list[Entry]) -> None:
-    """Set class and keys of *group*, whose files were looked into."""
-    whole = [it for it in group if it.problem is None]
-    reading: names.Reading | Scheme = names.Reading(names.group_of(group[0].name)[1], ())
-    if whole:
-        found = [it.name for it in whole], [it.fields for it in whole]
-        most = names.agreed_reading_of(*found) or scheme_of_most(list(zip(*found, strict=True)))
-        reading = most or names.reading_of(*found)
-    for it in group:
-        it.class_name = it.class_name or reading.class_name
-        it.take_keys(reading)
-
-
-class _Careful(PickleHandler[Any]):
-    """Finds without trust: what names don't tell is read from heads."""
-
-    def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
-        return read_head(path).fields
+def _undetermined(readers: Collection[NameReader], entries: list[Entry]) -> list[Entry]:
+    """Set class and keys of those *entries* whose names tell them; return the others."""
+    found: dict[str, list[tuple[Card, dict[str, Any] | None]]] = {entry.name: [] for entry in entries}
+    for reader in readers:
+        for name, keys in reader.read(found):
+            found[name].append((reader.card, keys))
+    left = []
+    for entry in entries:
+        readings = found[entry.name]
+        if len(readings) == 1 and readings[0][1] is not None and entry.size_bytes:
+            entry.card, entry.keys = readings[0]  # type: ignore[assignment]  # the keys are not None
+            entry.known_fields = readings[0][0].fields
+        else:
+            left.append(entry)
+    return left
 
 
 def hits_in(folder: str, info: PersistentClass[Any], *, recursive: bool) -> Iterator[tuple[str, Hit[Any]]]:
     """Yield the files in *folder* of the class *info*, with their paths; no file is opened whose name says enough."""
-    for place in [it for it, _, _ in os.walk(folder)] if recursive else [folder]:
+    for place in [place for place, _, _ in os.walk(folder)] if recursive else [folder]:
         for suffix in SUFFIXES:
-            for hit in progress(_Careful(info.persistence_cls, place, ext=suffix).find(), "looking at file"):
+            handler = PickleHandler(info.persistence_cls, place, ext=suffix, trusted=False)
+            for hit in progress(handler.find(), "looking at file"):
                 yield hit.name if place == os.curdir else joined(place, hit.name), hit
 
 
@@ -269,16 +336,15 @@ def _of_class(
     folder: str, info: PersistentClass[Any], wanted: dict[str, list[str]], *, recursive: bool
 ) -> Iterator[Entry]:
     """Yield the entries for them."""
-    named = {it.field_name for it in info.named_fields}
-    for path, hit in hits_in(folder, info, recursive=recursive):
-        entry = _entry(path)
-        if entry is None:
-            continue
-        entry.class_name = info.cls_name
+    hits = dict(hits_in(folder, info, recursive=recursive))
+    named = {field.field_name for field in info.named_fields}
+    for entry in _existing(hits):
+        if not named.issuperset(wanted):
+            entry.look(wanted)
+        entry.card = card = card_of(info)
+        entry.known_fields = card.fields
         try:
-            entry.keys = hit.keys
-            if not named.issuperset(wanted):
-                entry.fields = read_head(entry.path).fields
+            entry.keys = dict(_keys_of(card, hits[entry.path].keys, {}))
         except (PersistenceError, OSError) as error:
             entry.problem = error
         yield entry
@@ -289,12 +355,12 @@ def targets(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 
     :raises UsageError: a word is neither
     """
-    split = next((i for i, it in enumerate(words) if "=" in it and not os.path.lexists(it)), len(words))
-    paths = words[:split]
-    for it in paths:
-        if not os.path.lexists(it):
-            raise UsageError(f"there is no {it!r} here")
-    return paths, parsed_keys(words[split:])
+    first_key = (place for place, word in enumerate(words) if "=" in word and not os.path.lexists(word))
+    split = next(first_key, len(words))
+    for path in words[:split]:
+        if not os.path.lexists(path):
+            raise UsageError(f"there is no {path!r} here")
+    return words[:split], _parsed_keys(words[split:])
 
 
 def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | None) -> list[Entry]:
@@ -308,9 +374,7 @@ def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | 
         if os.path.isdir(path):
             found += entries_in(path, recursive=recursive, info=info, wanted=wanted, heads=True, alone=len(paths) == 1)
         else:
-            entry = _entry(path)
-            if entry is not None:
-                entry.look()
-                _read_names([entry])
+            for entry in _existing([path]):
+                entry.look(wanted)
                 found += [entry] if entry.matches(wanted) else []
     return found

@@ -1,4 +1,4 @@
-"""Where the command begins: its arguments, its exit status, and what it says when something is wrong."""
+"""The entry point of the command: its arguments, its exit status and its error messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import PersistenceError
 
@@ -15,133 +15,141 @@ if TYPE_CHECKING:
 
 PROGRAM = "neuralib-persistence"
 _DESCRIPTION = """\
-See, check and tidy folders of results, without their classes and without trusting a file:
-nothing in a file is run unless --trust is given."""
+List, check and clean up folders of results. The classes of the results are not needed.
+No code from a file is run unless you pass --trust."""
 _EPILOG = """\
 examples:
-  neuralib-persistence ls results                    what is there
-  neuralib-persistence ls results animal=A00         of one animal
+  neuralib-persistence ls results                    list all results
+  neuralib-persistence ls results animal=A00         list the results of one animal
   neuralib-persistence show results/cache-Shuffle-A00-20230101-#0.pkl
-  neuralib-persistence verify -r results             is every file whole?
-  neuralib-persistence demo                          see it work, in a second
+  neuralib-persistence verify -r results             check that every file is intact
+  neuralib-persistence demo                          run a demonstration
 
-exit status: 0 all is well; 1 a file is damaged, results differ, or something failed; 2 wrong use.
-`neuralib-persistence COMMAND --help` has the options and examples of each command."""
+exit status: 0 success; 1 a file is damaged, results differ, or an operation failed; 2 usage error.
+Run `neuralib-persistence COMMAND --help` for the options and examples of a command."""
 
-# By command: the module with the function of that name, one line about it, and examples.
+# For each command: the module with the function of the same name, a one-line description, and examples.
 _COMMANDS = {
-    "ls": ("listing", "list results: classes, keys, counts, sizes", "ls results animal=A00 animal=A01\nls -r --csv . > results.csv\nls results --class lab.results:Shuffle     # by names alone, which opens no file"),
-    "show": ("looking", "show what is in files: fields, shapes, dtypes, sizes", 'show results/cache-Shuffle-A00-20230101-#0.pkl\nshow --json FILE\nshow --class lab/results.py:Shuffle FILE    # with units: Annotated[np.ndarray, "Hz"]'),
-    "verify": ("keeping", "read files to their end and say which are damaged, or have another name than their keys say", "verify results && echo all whole\nverify -r --json . > report.json\nverify results --class lab.results:Shuffle   # names held against keys exactly"),
+    "ls": ("listing", "list results: classes, keys, counts, sizes", "ls results animal=A00 animal=A01\nls -r --csv . > results.csv\nls results --class lab.results:Shuffle     # reads names, opens few files"),
+    "show": ("looking", "show the fields of files: shapes, dtypes, sizes, values", "show results/cache-Shuffle-A00-20230101-#0.pkl\nshow --json FILE"),
+    "verify": ("keeping", "check that files are not damaged and that their names match their keys", "verify results && echo all intact\nverify -r --json . > report.json\nverify results --class lab.results:Shuffle   # also checks names that need the class"),
     "du": ("listing", "add up sizes by class or key", "du -r results\ndu results --by animal"),
-    "rm": ("keeping", "remove results, after a question", "rm results animal=A00 --dry-run\nrm results animal=A00 --yes"),
-    "convert": ("keeping", "compress results, or make them plain again", "convert results --all --to gzip\nconvert FILE.pkl.gz --to pickle --keep"),
-    "diff": ("looking", "show how two results differ", "diff old/cache-Mean-A00.pkl new/cache-Mean-A00.pkl"),
+    "rm": ("keeping", "remove results, after a confirmation prompt", "rm results animal=A00 --dry-run\nrm results animal=A00 --yes"),
+    "convert": ("keeping", "compress or decompress results", "convert results --all --to zstd\nconvert FILE.pkl.gz --to plain --keep"),
+    "diff": ("looking", "show the differences between two results", "diff old/cache-Mean-A00.pkl new/cache-Mean-A00.pkl"),
     "demo": ("demo", "save, find and load a few results in a temporary folder", "demo"),
-    "completion": ("completion", "write what makes a shell complete this command", 'eval "$(neuralib-persistence completion bash)"'),
+    "completion": ("completion", "write a script for shell completion", 'eval "$(neuralib-persistence completion bash)"'),
 }  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Return the argument parser with all commands."""
     form = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
-    made.add_argument("--version", action="store_true", help="show the version and exit")
-    made.add_argument(
-        "--color", choices=["auto", "always", "never"], default="auto", help="NO_COLOR and FORCE_COLOR count too"
+    result = argparse.ArgumentParser(PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
+    result.add_argument("--version", action="store_true", help="show the version and exit")
+    result.add_argument(
+        "--color",
+        choices=["auto", "always", "never"],
+        default="auto",
+        help="when to use colours; auto respects NO_COLOR and FORCE_COLOR",
     )
-    commands = made.add_subparsers(metavar="COMMAND", dest="command")
-    parts = {}
+    commands = result.add_subparsers(metavar="COMMAND", dest="command")
+    subparsers = {}
     for name, (_, text, examples) in _COMMANDS.items():
-        lines = "\n".join(f"  {it if it.startswith('eval') else f'{PROGRAM} {it}'}" for it in examples.splitlines())
-        parts[name] = commands.add_parser(
+        lines = "\n".join(
+            f"  {example if example.startswith('eval') else f'{PROGRAM} {example}'}"
+            for example in examples.splitlines()
+        )
+        subparsers[name] = commands.add_parser(
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=f"examples:\n{lines}",
             formatter_class=form,
         )
-    _add_arguments(parts)
-    return made
-
-
-def _add_arguments(parts: dict[str, argparse.ArgumentParser]) -> None:
-    for name in ("ls", "du"):
-        parts[name].add_argument(
-            "paths", nargs="*", metavar="FOLDER|key=value", help="the folder here by default; a key twice: either value"
-        )
-        _add_output(parts[name], "--json", "--csv")
-    parts["ls"].add_argument("--limit", type=_count, metavar="N", help="show the first N of each class")
-    parts["ls"].add_argument("--heads", action="store_true", help="look into each file: also tells which can't be read")
-    parts["ls"].add_argument("-s", "--summary", action="store_true", help="one line for each class")
-    parts["du"].add_argument("--by", action="append", metavar="KEY", help="by the values of this key too")
-    parts["show"].add_argument("files", nargs="+", metavar="FILE")
-    parts["verify"].add_argument("paths", nargs="+", metavar="FOLDER|FILE")
-    parts["verify"].add_argument("-q", "--quiet", action="store_true", help="name damaged files only")
-    for name in ("rm", "convert"):
-        parts[name].add_argument("paths", nargs="+", metavar="FOLDER|FILE|key=value")
-        parts[name].add_argument("-n", "--dry-run", action="store_true", help="only say what would be done")
-        parts[name].add_argument("--all", action="store_true", help="all results of a folder")
-    parts["rm"].add_argument("-y", "--yes", action="store_true", help="don't ask")
-    parts["convert"].add_argument("--to", choices=["gzip", "pickle"], required=True)
-    parts["convert"].add_argument("--keep", action="store_true", help="keep the source")
-    parts["convert"].add_argument("--level", type=int, choices=range(10), metavar="0-9", help="of compression")
-    parts["diff"].add_argument("a", metavar="A")
-    parts["diff"].add_argument("b", metavar="B")
-    parts["completion"].add_argument("shell", choices=["bash", "zsh"])
-    for name in ("show", "verify", "diff"):
-        _add_output(parts[name], "--json")
-    for name in ("show", "diff"):
-        parts[name].add_argument("--trust", action="store_true", help="load all objects: code in the file is run")
-    for name in ("ls", "du", "show", "verify", "rm", "convert"):
-        parts[name].add_argument(
-            "--class", dest="class_", metavar="MODULE:CLASS", help="of this class, which is imported"
-        )
-    for name in ("ls", "du", "verify", "rm", "convert"):
-        parts[name].add_argument("-r", "--recursive", action="store_true", help="folders inside too")
-
-
-def _add_output(part: argparse.ArgumentParser, *names: str) -> None:
-    group = part.add_mutually_exclusive_group()
-    for it in names:
-        group.add_argument(it, action="store_true", help=f"write {it[2:].upper()}")
+    _add_arguments(subparsers)
+    return result
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of results")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of results")
     return int(text)
 
 
-def _parsed(made: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options that *words* give; files and keys may stand before, between and after them."""
-    options, rest = made.parse_known_args(words)
-    places = [getattr(options, it) for it in ("paths", "files") if hasattr(options, it)]
-    unknown = [it for it in rest if it.startswith("-") or not places]
+# For each argument: its commands, its names, and the options of argparse's add_argument.
+_ARGUMENTS: list[tuple[str, list[str], dict[str, Any]]] = [
+    ("ls du", ["paths"], {"nargs": "*", "metavar": "FOLDER|key=value", "help": "folders (default: the current folder) and conditions; the same key twice matches either value"}),
+    ("ls", ["--limit"], {"type": _count, "metavar": "N", "help": "show only the first N results of each class"}),
+    ("ls", ["--heads"], {"action": "store_true", "help": "read the head of every file, and mark unreadable files"}),
+    ("ls", ["-s", "--summary"], {"action": "store_true", "help": "print one line for each class"}),
+    ("du", ["--by"], {"action": "append", "metavar": "KEY", "help": "also group by this key"}),
+    ("show", ["files"], {"nargs": "+", "metavar": "FILE", "help": "result files"}),
+    ("verify", ["paths"], {"nargs": "+", "metavar": "FOLDER|FILE", "help": "folders and files to check"}),
+    ("verify", ["-q", "--quiet"], {"action": "store_true", "help": "print only damaged and misnamed files"}),
+    ("rm convert", ["paths"], {"nargs": "+", "metavar": "FOLDER|FILE|key=value", "help": "files, or folders with conditions"}),
+    ("rm convert", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
+    ("rm convert", ["--all"], {"action": "store_true", "help": "select all results of a folder"}),
+    ("rm", ["-y", "--yes"], {"action": "store_true", "help": "skip the confirmation prompt"}),
+    ("rm", ["--force"], {"action": "store_true", "help": "also remove files that are not results"}),
+    ("convert", ["--to"], {"choices": ["plain", "gzip", "zstd"], "required": True, "help": "format of the new files"}),
+    ("convert", ["--keep"], {"action": "store_true", "help": "keep the original files"}),
+    ("convert", ["--level"], {"type": int, "metavar": "N", "help": "compression level: gzip 0 to 9, zstd 1 to 22"}),
+    ("diff", ["a"], {"metavar": "A", "help": "first result file"}),
+    ("diff", ["b"], {"metavar": "B", "help": "second result file"}),
+    ("completion", ["shell"], {"choices": ["bash", "zsh"], "help": "shell to write the script for"}),
+    ("show diff", ["--trust"], {"action": "store_true", "help": "load all objects; this can run code from the file"}),
+    ("ls du verify rm convert", ["--class"], {"dest": "class_", "metavar": "MODULE:CLASS", "help": "import this class, and use only its results"}),
+    ("ls du verify rm convert", ["-r", "--recursive"], {"action": "store_true", "help": "include subfolders"}),
+    ("ls du show verify diff", ["--json"], {"action": "store_true", "help": "write the output as JSON"}),
+    ("ls du", ["--csv"], {"action": "store_true", "help": "write the output as CSV"}),
+]  # fmt: skip
+
+
+def _add_arguments(subparsers: dict[str, argparse.ArgumentParser]) -> None:
+    outputs: dict[str, Any] = {}
+    for commands, names, options in _ARGUMENTS:
+        for command in commands.split():
+            target: Any = subparsers[command]
+            if names[0] in {"--json", "--csv"}:  # one of them at most
+                if command not in outputs:
+                    outputs[command] = target.add_mutually_exclusive_group()
+                target = outputs[command]
+            target.add_argument(*names, **options)
+
+
+def _parsed(command_parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse *arguments*. Files and conditions may come before, between and after the options."""
+    options, rest = command_parser.parse_known_args(arguments)
+    positionals = [getattr(options, name) for name in ("paths", "files") if hasattr(options, name)]
+    unknown = [argument for argument in rest if argument.startswith("-") or not positionals]
     if unknown:
-        made.error(f"unrecognized arguments: {' '.join(unknown)}")
+        command_parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if rest:
-        places[0].extend(rest)
+        positionals[0].extend(rest)
     return options
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
-    made = parser()
-    options = _parsed(made, words)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status.
+
+    :param arguments: the arguments without the name of the program, ``sys.argv[1:]`` by default
+    """
+    command_parser = parser()
+    options = _parsed(command_parser, arguments)
     if options.version:
         from importlib import metadata
 
-        print(f"{PROGRAM} {metadata.version(PROGRAM)}")  # noqa: T201 - what was asked for
+        print(f"{PROGRAM} {metadata.version(PROGRAM)}")  # noqa: T201 - the requested output
         return 0
     if options.command is None:
-        made.print_help()
+        command_parser.print_help()
         return 2
-    options.parser = made
+    options.parser = command_parser
     try:
         return _run(options)
     except BrokenPipeError:
-        # Whoever read has seen enough. What is left in the buffer must not fail once more at exit.
+        # The reader closed the pipe. Without the redirection, flushing the buffer at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
@@ -155,7 +163,7 @@ def _run(options: argparse.Namespace) -> int:
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # Names of any origin, on a terminal of any encoding.
+            # A file name may contain characters that the terminal's encoding does not have.
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     module = importlib.import_module(f"neuralib.persistence._commands.{_COMMANDS[options.command][0]}")
     try:
@@ -165,6 +173,8 @@ def _run(options: argparse.Namespace) -> int:
         raise
     except (UsageError, PersistenceError) as error:
         return _failed(str(error))
+    except ImportError as error:  # what reads zstd, before Python 3.14
+        return _failed("; ".join([str(error), *getattr(error, "__notes__", ())]))
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     return status

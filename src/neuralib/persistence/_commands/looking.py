@@ -1,4 +1,4 @@
-"""``show`` and ``diff``: what is in a file, and how two differ."""
+"""``show`` and ``diff``: the fields of a file, and the differences between two files."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._codecs.heads import FileHead, read_head
-from neuralib.persistence._commands.classes import class_info, units_of
-from neuralib.persistence._commands.content import fields_of
+from neuralib.persistence._commands.content import compression_name, fields_of
 from neuralib.persistence._commands.differences import difference_text, differences
 from neuralib.persistence._commands.entries import UsageError
 from neuralib.persistence._commands.plain import as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_json
 from neuralib.persistence._errors import UntrustedTypeError
+from neuralib.persistence._handlers.heads import FileHead, read_head
 from neuralib.persistence._showing.previews import is_array, shape_text, size_of, size_text, type_text, value_text
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-_MOST_PARTS = 20  # of a dict or list in a field, shown in rows of their own
+_MAX_ITEMS = 20  # of a dict or list in a field that get rows of their own
 _COLUMNS = [
     Column("field", style="cyan"),
     Column("type"),
@@ -28,54 +27,49 @@ _COLUMNS = [
     Column("size", right=True, spare=True),
     Column("unit"),
     Column("value", spare=True),
+    Column("description", spare=True),
 ]
 
 
 def show(options: argparse.Namespace, screen: Screen) -> int:
-    """Show what is in result files."""
-    info = class_info(options.class_) if options.class_ else None
-    shown = []
+    """Show the fields of result files."""
+    reports = []
     for i, path in enumerate(options.files):
         if os.path.isdir(path):
-            raise UsageError(f"{path} is a folder: see what is in it by `neuralib-persistence ls`")
+            raise UsageError(f"{path} is a folder: run `neuralib-persistence ls` to list its results")
         head = read_head(path)
         fields = fields_of(path, trusted=True) if options.trust else head.fields
-        units = units_of(info or (_own_class(head) if options.trust else None))
         if options.json:
-            shown.append(_as_dict(path, head, fields, units))
+            reports.append(_as_dict(path, head, fields))
             continue
         if i:
             screen.line()
-        _show(path, head, fields, units, screen)
+        _show(path, head, fields, screen)
     if options.json:
-        write_json(screen, shown if len(shown) > 1 else shown[0])
+        write_json(screen, reports if len(reports) > 1 else reports[0])
     return 0
 
 
-def _own_class(head: FileHead) -> Any:
-    """Return what is known of the class that the file names, which is trusted."""
-    if head.type_name is None:
-        return None
-    module, _, name = head.type_name.rpartition(".")
-    return class_info(f"{module}:{name}")
-
-
-def _show(path: str, head: FileHead, fields: dict[str, Any], units: dict[str, str], screen: Screen) -> None:
+def _show(path: str, head: FileHead, fields: dict[str, Any], screen: Screen) -> None:
     screen.line(path, "bold")
-    facts = [size_text(head.size_bytes), "gzip" if head.compressed else "pickle"]
-    if head.type_name is not None:
-        facts.insert(0, f"an instance of {head.type_name}")
-    screen.line(", ".join(facts), "dim")
+    about = [size_text(head.size_bytes), compression_name(path) or "pickle"]
+    card = head.card
+    if card is not None:
+        about = [card.class_name, *([f"version {card.version}"] if card.version else []), *about]
+    elif head.type_name is not None:
+        about.insert(0, f"an instance of {head.type_name}")
+    screen.line(", ".join(about), "dim")
     rows = []
     for name, value in fields.items():
-        rows.append(_row(name, value, units.get(name, "")))
-        rows += [_row(f"  {label}", part) for label, part in _parts(value)]
+        notes = ("", "") if card is None else (card.units.get(name, ""), card.descriptions.get(name, ""))
+        rows.append(_row(name, value, *notes))
+        rows += [_row(f"  {label}", item) for label, item in _items(value)]
     screen.table(_COLUMNS, rows)
     if not head.complete:
-        screen.line("… and more: the file has too much in it to be shown without trust (--trust shows all)", "yellow")
+        screen.line("… and more: the file is too complex to show in full without --trust", "yellow")
 
 
-def _row(name: str, value: Any, unit: str = "") -> list[str]:
+def _row(name: str, value: Any, unit: str = "", description: str = "") -> list[str]:
     size = size_of(value)
     return [
         name,
@@ -84,75 +78,87 @@ def _row(name: str, value: Any, unit: str = "") -> list[str]:
         "" if size is None else size_text(size),
         unit,
         value_text(value),
+        description,
     ]
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the parts of a field that has arrays in it, each with what it is reached by."""
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the items of a field that contains arrays, each after its label, such as ``.name`` or ``[0]``."""
     inner = getattr(value, "fields", None) or getattr(value, "content", None) or value
     if isinstance(inner, dict):
-        pairs = [(f".{it}" if isinstance(it, str) else f"[{value_text(it, 20)}]", part) for it, part in inner.items()]
+        pairs = [
+            (f".{key}" if isinstance(key, str) else f"[{value_text(key, 20)}]", item) for key, item in inner.items()
+        ]
     elif isinstance(inner, (list, tuple)):
-        pairs = [(f"[{i}]", part) for i, part in enumerate(itertools.islice(inner, _MOST_PARTS + 1))]
+        pairs = [(f"[{i}]", item) for i, item in enumerate(itertools.islice(inner, _MAX_ITEMS + 1))]
     else:
         return
-    if any(is_array(part) and part.shape for _, part in pairs):
-        yield from pairs[:_MOST_PARTS]
+    if any(is_array(item) and item.shape for _, item in pairs):
+        yield from pairs[:_MAX_ITEMS]
 
 
-def _as_dict(path: str, head: FileHead, fields: dict[str, Any], units: dict[str, str]) -> dict[str, Any]:
-    return {
+def _as_dict(path: str, head: FileHead, fields: dict[str, Any]) -> dict[str, Any]:
+    report = {
         "path": path,
-        "class": head.type_name,
+        "class": head.type_name if head.card is None else head.card.class_name,
         "size_bytes": head.size_bytes,
         "compressed": head.compressed,
         "complete": head.complete,
         "fields": {name: as_json(value) for name, value in fields.items()},
-        **({"units": units} if units else {}),
     }
+    if head.card is not None:
+        notes: dict[str, Any] = {
+            "version": head.card.version,
+            "units": head.card.units,
+            "descriptions": head.card.descriptions,
+        }
+        report.update({name: note for name, note in notes.items() if note})
+    return report
 
 
 # ------------------------------------------------------------------------------------------ diff
 
 
 def diff(options: argparse.Namespace, screen: Screen) -> int:
-    """Show how two results differ; return 1 where they do."""
+    """Show the differences between two results, and return 1 if there are any."""
     notes = []
-    sides = []
+    results = []
     for path in (options.a, options.b):
         if os.path.isdir(path):
             raise UsageError(f"{path} is a folder: give the paths of two files")
         try:
-            sides.append(fields_of(path, trusted=options.trust))
+            results.append(fields_of(path, trusted=options.trust))
         except UntrustedTypeError as error:
-            notes.append(f"{path} holds {error.kind}: its large arrays are not compared, but for --trust")
-            sides.append(read_head(path).fields)
-    found = differences(*sides)
+            notes.append(f"{path} contains {error.kind}: pass --trust to compare its large arrays")
+            results.append(read_head(path).fields)
+    found = differences(*results)
     if options.json:
         rows = [
             {
-                "field": it.field,
-                "kind": it.kind,
-                "a": as_json(it.a) if it.kind != "only in b" else None,
-                "b": as_json(it.b) if it.kind != "only in a" else None,
-                **as_json(it.figures),
+                "field": difference.field,
+                "kind": difference.kind,
+                "a": as_json(difference.a) if difference.kind != "only in b" else None,
+                "b": as_json(difference.b) if difference.kind != "only in a" else None,
+                **as_json(difference.figures),
             }
-            for it in found
+            for difference in found
         ]
         write_json(screen, {"a": options.a, "b": options.b, "differences": rows, "notes": notes})
         return 1 if found else 0
     columns = [Column("field", style="cyan"), Column("difference"), Column("a"), Column("b")]
     if found:
-        screen.table(columns, [[it.field, difference_text(it), _side(it, "a"), _side(it, "b")] for it in found])
+        table = [[each.field, difference_text(each), _value_in(each, "a"), _value_in(each, "b")] for each in found]
+        screen.table(columns, table)
     else:
-        screen.line("no field differs", "green" if not notes else "yellow")
+        screen.line("no differences", "green" if not notes else "yellow")
     for note in notes:
         screen.line(note, "yellow")
     return 1 if found else 0
 
 
-def _side(found: Any, side: str) -> str:
-    if found.kind == f"only in {'b' if side == 'a' else 'a'}":
+def _value_in(difference: Any, side: str) -> str:
+    """Return a short text of the value in the result *side*, which is ``a`` or ``b``."""
+    if difference.kind == f"only in {'b' if side == 'a' else 'a'}":
         return ""
-    value = getattr(found, side)
+    value = getattr(difference, side)
     return f"{shape_text(value)} {type_text(value)}" if is_array(value) else value_text(value, 30)

@@ -1,4 +1,4 @@
-"""Values as JSON has them: bounded, and never more than the head of a file tells."""
+"""Conversion of field values to JSON, with a limit on the number of values."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Any
 
 from neuralib.persistence._showing.previews import is_array, size_of, type_text, value_text
 
-_MOST_VALUES = 10_000  # in one field: a file may refer to one list a thousand times
-_DEEPEST = 20
-_LARGEST_EXACT = 1 << 63
+_MAX_VALUES = 10_000  # in one field; a file can contain the same list a thousand times
+_MAX_DEPTH = 20
+_MAX_INT = 1 << 63  # many JSON readers can't represent larger integers
 
 
 class _Budget:
-    """How many values may still be written."""
+    """Counts how many more values may be written."""
 
     def __init__(self) -> None:
-        self.left = _MOST_VALUES
+        self.left = _MAX_VALUES
 
 
 def as_json(value: Any) -> Any:
-    """Return *value* as plain JSON: arrays by shape and dtype, objects by their class, texts for what has no form of its own.
+    """Return *value* as a JSON value.
 
-    What is not a number in JSON (NaN, infinities) becomes a text.
+    Arrays become their shape and dtype, and objects become their class name and a short text. NaN, infinities and any
+    other value that JSON does not have become text.
     """
     return _plain(value, _Budget(), 0)
 
@@ -32,7 +33,7 @@ def _plain(value: Any, budget: _Budget, depth: int) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return _scalar(value)
     if is_array(value) and value.shape == () and hasattr(value, "item"):
-        item = value.item()  # a number of numpy's
+        item = value.item()  # numpy scalar
         return value_text(item) if is_array(item) else _plain(item, budget, depth + 1)
     if is_array(value):
         return {"array": list(value.shape), "dtype": str(value.dtype), "size_bytes": size_of(value)}
@@ -45,19 +46,20 @@ def _scalar(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
-        return int(value) if abs(value) < _LARGEST_EXACT else value_text(value)
+        return int(value) if abs(value) < _MAX_INT else value_text(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     return str(value)
 
 
 def _container(value: Any, budget: _Budget, depth: int) -> Any:
-    if depth >= _DEEPEST or budget.left < 0:
+    if depth >= _MAX_DEPTH or budget.left < 0:
         return value_text(value)
     if isinstance(value, dict):
-        return {_key(name): _plain(it, budget, depth + 1) for name, it in _some(value.items(), budget)}
+        pairs = _within(budget, value.items())
+        return {_key(key): _plain(item, budget, depth + 1) for key, item in pairs}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(it, budget, depth + 1) for it in _some(value, budget)]
+        return [_plain(item, budget, depth + 1) for item in _within(budget, value)]
     return value_text(value, 1000)
 
 
@@ -65,8 +67,9 @@ def _key(name: Any) -> str:
     return name if isinstance(name, str) else value_text(name)
 
 
-def _some(values: Any, budget: _Budget) -> Any:
-    for it in values:
+def _within(budget: _Budget, values: Any) -> Any:
+    """Yield *values* until the budget is used up."""
+    for value in values:
         if budget.left < 0:
             return
-        yield it
+        yield value

@@ -1,4 +1,4 @@
-"""What the command writes to: a terminal with its width and colours, or a pipe that gets plain text."""
+"""Output of the command: coloured tables that fit the terminal, or plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_LEGIBLE = 10  # columns: with less room for each, what is spare goes
-_NARROWEST = 6  # columns: no table column is cut below
-_MOST_ROWS_FOR_RICH = 300  # it takes a millisecond or so for each
+_COMFORTABLE_WIDTH = 10  # characters; optional columns are dropped to leave this much for each of the others
+_MIN_WIDTH = 6  # characters; no column is made narrower
+_MAX_ROWS_FOR_RICH = 300  # rich takes about a millisecond for each row
 
 
 class Column(NamedTuple):
@@ -29,87 +29,88 @@ class Column(NamedTuple):
 
     title: str
     right: bool = False
-    """Whether its texts stand at the right, as numbers do."""
+    """Whether the texts are aligned to the right, as numbers are."""
     style: str = ""
     spare: bool = False
-    """Whether a narrow terminal does without it."""
+    """Whether the column is dropped if the terminal is too narrow."""
 
 
 class Screen:
-    """Where the output goes.
+    """Writes lines and tables to a stream.
 
-    :param color: ``always``, ``never``, or ``auto``: where it is a terminal; ``NO_COLOR`` and ``FORCE_COLOR`` count
-    :param stream: where to write
+    :param color: ``always``, ``never``, or ``auto``. ``auto`` uses colours in a terminal, and respects ``NO_COLOR`` and
+        ``FORCE_COLOR``.
+    :param stream: the stream to write to, standard output by default
     """
 
     def __init__(self, color: str = "auto", stream: TextIO | None = None) -> None:
         self.stream = sys.stdout if stream is None else stream
         terminal = self.stream.isatty()
         self.colored = color == "always" or (color == "auto" and _wants_color(terminal=terminal))
-        follows = terminal or self.colored
-        self.width = shutil.get_terminal_size((80, 24)).columns if follows and (terminal or _columns_given()) else None
+        limited = terminal or (self.colored and _columns_given())
+        self.width = shutil.get_terminal_size((80, 24)).columns if limited else None
 
     def styled(self, text: str, style: str) -> str:
-        """Return *text* in *style*, where there are colours."""
+        """Return *text* in *style* if colours are on, and unchanged otherwise."""
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colored and style and text else text
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Write a line; where it is long it goes on in the next row."""
+        """Write a line of text, without cutting it."""
         self.stream.write(self.styled(printable(text), style) + "\n")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table, cut to the width of the terminal; whole where there is none."""
-        by_rich = self.colored and len(rows) <= _MOST_ROWS_FOR_RICH and importlib.util.find_spec("rich") is not None
-        gap = 3 if by_rich else 2
+        """Write a table. In a terminal, cut its columns to the width of the terminal."""
+        use_rich = self.colored and len(rows) <= _MAX_ROWS_FOR_RICH and importlib.util.find_spec("rich") is not None
+        gap = 3 if use_rich else 2
         used = [i for i, _ in enumerate(columns) if any(row[i] for row in rows)]
         titles = {i: columns[i].title for i in used}
         texts = {i: _printable_all([row[i] for row in rows]) for i in used}
         widths = {i: max(_widths([titles[i], *texts[i]])) for i in used}
-        used = self._with_room(used, widths, columns, gap)
-        fitted = dict(zip(used, self._fitted([widths[i] for i in used], gap), strict=True))
+        used = self._without_spare(used, widths, columns, gap)
+        fitted = dict(zip(used, self._narrowed([widths[i] for i in used], gap), strict=True))
         kept = [columns[i] for i in used]
         for i, width in fitted.items():
             if width < widths[i]:
-                texts[i] = [_cut(it, width) for it in texts[i]]
+                texts[i] = [_cut(text, width) for text in texts[i]]
                 titles[i] = _cut(titles[i], width)
-        if by_rich:
+        if use_rich:
             self._rich_table(kept, [titles[i] for i in used], list(zip(*(texts[i] for i in used), strict=True)))
             return
         cells = [
-            self._filled([titles[i]], fitted[i], "bold", right=columns[i].right)
-            + self._filled(texts[i], fitted[i], columns[i].style, right=columns[i].right)
+            self._padded([titles[i]], fitted[i], "bold", right=columns[i].right)
+            + self._padded(texts[i], fitted[i], columns[i].style, right=columns[i].right)
             for i in used
         ]
         self.stream.write("".join("  ".join(row).rstrip() + "\n" for row in zip(*cells, strict=True)))
 
-    def _with_room(self, used: list[int], widths: dict[int, int], columns: Sequence[Column], gap: int) -> list[int]:
-        """Return those of the columns *used* that have room, the spare ones left out as far as needed."""
+    def _without_spare(self, used: list[int], widths: dict[int, int], columns: Sequence[Column], gap: int) -> list[int]:
+        """Return the column indices *used* without the spare columns that do not fit, dropped from the right."""
         kept = list(used)
         for i in reversed(used):
-            least = sum(min(widths[it], _LEGIBLE) for it in kept) + gap * len(kept)
-            if self.width is not None and least > self.width and columns[i].spare:
+            needed = sum(min(widths[column], _COMFORTABLE_WIDTH) for column in kept) + gap * len(kept)
+            if self.width is not None and needed > self.width and columns[i].spare:
                 kept.remove(i)
         return kept
 
-    def _fitted(self, widths: list[int], gap: int) -> list[int]:
-        """Return *widths*, the widest made narrower until all have room."""
+    def _narrowed(self, widths: list[int], gap: int) -> list[int]:
+        """Return *widths* with the widest columns made narrower until the table fits."""
         if self.width is None:
             return widths
-        over = sum(widths) + gap * len(widths) - self.width
-        while over > 0 and max(widths) > _NARROWEST:
-            at = widths.index(max(widths))
-            others = [it for i, it in enumerate(widths) if i != at]
-            step = max(1, min(over, widths[at] - max([_NARROWEST, *others])))
-            widths[at] -= step
-            over -= step
+        excess = sum(widths) + gap * len(widths) - self.width
+        while excess > 0 and max(widths) > _MIN_WIDTH:
+            widest = widths.index(max(widths))
+            others = [width for i, width in enumerate(widths) if i != widest]
+            step = max(1, min(excess, widths[widest] - max([_MIN_WIDTH, *others])))
+            widths[widest] -= step
+            excess -= step
         return widths
 
-    def _filled(self, texts: list[str], width: int, style: str, *, right: bool) -> list[str]:
-        """Return *texts* in *style*, filled up to *width*."""
-        fillings = [" " * (width - it) for it in _widths(texts)]
-        marked = [self.styled(it, style) for it in texts] if self.colored else texts
-        pairs = zip(fillings, marked, strict=True) if right else zip(marked, fillings, strict=True)
-        return [a + b for a, b in pairs]
+    def _padded(self, texts: list[str], width: int, style: str, *, right: bool) -> list[str]:
+        """Return *texts* in *style*, padded with spaces to *width*."""
+        paddings = [" " * (width - used) for used in _widths(texts)]
+        styled = [self.styled(text, style) for text in texts] if self.colored else texts
+        pairs = zip(paddings, styled, strict=True) if right else zip(styled, paddings, strict=True)
+        return [left + right_part for left, right_part in pairs]
 
     def _rich_table(self, columns: Sequence[Column], titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.box import SIMPLE_HEAD
@@ -119,9 +120,10 @@ class Screen:
 
         console = Console(file=self.stream, force_terminal=True, width=self.width, highlight=False)
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-        for it, title in zip(columns, titles, strict=True):
-            justify: Any = "right" if it.right else "left"
-            table.add_column(Text(title), justify=justify, style=it.style or None, no_wrap=True, overflow="ellipsis")
+        for column, title in zip(columns, titles, strict=True):
+            justify: Any = "right" if column.right else "left"
+            style = column.style or None
+            table.add_column(Text(title), justify=justify, style=style, no_wrap=True, overflow="ellipsis")
         for row in rows:
             table.add_row(*map(Text, row))
         console.print(table)
@@ -140,7 +142,7 @@ def _columns_given() -> bool:
 
 
 def _printable_all(texts: list[str]) -> list[str]:
-    return texts if "".join(texts).isprintable() else [printable(it) for it in texts]
+    return texts if "".join(texts).isprintable() else [printable(text) for text in texts]
 
 
 def _widths(texts: list[str]) -> list[int]:
@@ -148,14 +150,17 @@ def _widths(texts: list[str]) -> list[int]:
 
 
 def text_width(text: str) -> int:
-    """Return how many columns of a terminal *text* takes."""
+    """Return the width of *text* in a terminal, in columns."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(it) else 1 + (unicodedata.east_asian_width(it) in "WF") for it in text)
+    return sum(
+        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )
 
 
 def _cut(text: str, width: int) -> str:
-    """Return *text*, with dots in place of its middle where it has no room: names differ at their ends."""
+    """Return *text* cut to *width*, with an ellipsis in the middle, because file names differ at their ends."""
     if text_width(text) <= width:
         return text
     head = (width - 1) // 2
@@ -166,22 +171,22 @@ def _cut(text: str, width: int) -> str:
 
 
 def progress(items: Sequence[T], doing: str) -> Iterator[T]:
-    """Yield *items*; tell on a terminal how far it is, where it takes longer than half a second."""
+    """Yield *items*. After half a second, show in the terminal how many are done, as in "*doing* 12 of 100"."""
     out = sys.stderr
     if not out.isatty():
         yield from items
         return
-    due = time.monotonic() + 0.5
-    told = False
+    due_s = time.monotonic() + 0.5
+    shown = False
     try:
-        for done, it in enumerate(items):
-            if time.monotonic() > due:
+        for done, item in enumerate(items):
+            if time.monotonic() > due_s:
                 out.write(f"\r\x1b[K{doing} {done:,} of {len(items):,}")
                 out.flush()
-                told, due = True, time.monotonic() + 0.1
-            yield it
+                shown, due_s = True, time.monotonic() + 0.1
+            yield item
     finally:
-        if told:
+        if shown:
             out.write("\r\x1b[K")
             out.flush()
 
@@ -199,5 +204,5 @@ def write_csv(screen: Screen, titles: Sequence[str], rows: Iterable[Sequence[Any
     import csv
 
     writer = csv.writer(screen.stream, lineterminator="\n")
-    writer.writerow([printable(it) for it in titles])
-    writer.writerows([printable(it) if isinstance(it, str) else it for it in row] for row in rows)
+    writer.writerow([printable(title) for title in titles])
+    writer.writerows([printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)

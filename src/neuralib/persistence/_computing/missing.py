@@ -49,17 +49,17 @@ class Failure(NamedTuple):
     """As Python would print it, from where it was raised."""
 
 
-class Computed(Sequence[Failure]):
-    """What became of a batch: how many results were saved, and, as a sequence, the failures."""
+class BatchReport(Sequence[Failure]):
+    """The outcome of a batch: a sequence of its failures, and the number of results that were saved."""
 
     def __init__(self, saved: int, failures: list[Failure]) -> None:
         self.saved = saved
-        """How many were computed and saved; what was there before is not counted."""
+        """The number of results that this batch computed and saved. Results that existed before are not counted."""
         self._failures = failures
 
     def __repr__(self) -> str:
         first = f", the first: {self[0].error}: {self[0].message}" if self else ""
-        return f"<Computed: {self.saved} saved, {len(self)} failed{first}>"
+        return f"<BatchReport: {self.saved} saved, {len(self)} failed{first}>"
 
     def __len__(self) -> int:
         return len(self._failures)
@@ -86,9 +86,9 @@ class Computed(Sequence[Failure]):
 
 def compute(
     options: Computing[T], templates: Iterable[T], executor: Executor | None, dest: Path | None, *, progress: bool
-) -> Computed:
+) -> BatchReport:
     """Compute *templates*, and save each result where it was computed: see ``PersistenceOptions.compute_missing``."""
-    report = Computed(0, [])
+    report = BatchReport(0, [])
     batch = os.urandom(8).hex()
     if progress:
         progress = importlib.util.find_spec("tqdm") is not None
@@ -122,7 +122,7 @@ class _Task:
         """Return whether it was computed and saved, and was not there by then; or what went wrong."""
         try:
             handler = _handler_of(self._batch, lambda: self._options.persistence_handler(self._dest))
-            if is_there(handler, template):
+            if is_there(handler._keeper, template):
                 return False  # somebody else was quicker
             result = self._options.compute_cache(template)
             if result is None:

@@ -31,7 +31,7 @@ if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Executor
 
-    from neuralib.persistence._computing.missing import Computed
+    from neuralib.persistence._computing.missing import BatchReport
     from neuralib.persistence._handlers.base import PersistenceHandler
 
 T = TypeVar("T")
@@ -115,9 +115,10 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         """
         handler = self._handler(dest)
         if not force and _core.is_numbered(ensure_persistence_class(result).layout, result, None):
-            path = handler.filepath(result)
-            if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, "there is a result already, and force is False", str(path))
+            store, name = handler._keeper.place_of(result)
+            if store.has(name):
+                problem = "there is a result already, and force is False"
+                raise FileExistsError(errno.EEXIST, problem, store.location(name))
         handler.save_persistence(result)
 
     def load_cache(
@@ -165,7 +166,7 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         dest: str | os.PathLike[str] | None = None,
         *,
         repeat: int = 1,
-    ) -> Computed:
+    ) -> BatchReport:
         """Compute and save those of *templates* that have no result yet; go on past those that fail, and report them.
 
         Each result is saved as soon as it is computed, by the process that computed it: arrays don't travel, and a kill
@@ -183,12 +184,12 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         :param repeat: how many results are wanted of each template whose auto-increment number is open
         :raises BrokenExecutor: a process of *executor* was killed, so that it computes no more; what was saved is there
         """
-        folder = None if dest is None else Path(dest)
+        folder = _place(dest)
         missing = self._handler(folder).todo(templates, repeat=repeat)
         return compute(self, missing, executor, folder, progress=progress)
 
     def _handler(self, dest: str | os.PathLike[str] | None) -> PersistenceHandler[T]:
-        return self.persistence_handler(None if dest is None else Path(dest))
+        return self.persistence_handler(_place(dest))
 
     def _template(self, result: T | None, overrides: dict[str, Any]) -> T:
         """Return the template with the overrides: what is validated and computed. They don't change the caller's result."""
@@ -263,6 +264,11 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
             time.perf_counter() - computed,
         )
         return result
+
+
+def _place(dest: Any) -> Any:
+    """Return *dest* as :meth:`PersistenceOptions.persistence_handler` gets it: None, a path, or a store."""
+    return Path(dest) if isinstance(dest, (str, os.PathLike)) else dest
 
 
 def _argument_of(cls: type) -> type | None:

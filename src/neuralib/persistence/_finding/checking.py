@@ -7,28 +7,31 @@ import logging
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from neuralib.persistence._classes.name_texts import has_text
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
+    ContractError,
     CorruptResultError,
     KeyMismatchError,
     MissingFieldError,
     NotAResultError,
+    OtherClassError,
     PersistenceError,
     UnsafeNameError,
     shown,
 )
-from neuralib.persistence._finding import listing
+from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._keeping import batches, identity
-from neuralib.persistence._stores import system
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from neuralib.persistence._finding.query import Conditions
+    from neuralib.persistence._keeping.keeper import Keeper
+    from neuralib.persistence._stores.base import Store
 
 T = TypeVar("T")
 
@@ -47,89 +50,81 @@ class FileCheck(NamedTuple):
     """Whether a checksum says that it is what was saved. False for files of other programs and formats without one."""
 
 
-class Checked(listing.Keeper, Protocol):
-    """What this needs of a handler."""
+def checked(keeper: Keeper[Any], store: Store, names: list[str], *, progress: bool, named: bool) -> Iterator[FileCheck]:
+    """Yield what becomes of each of *names*: see :meth:`PersistenceHandler.verify`.
 
-    threads: int
-
-    @property
-    def persistence_class(self) -> type[Any]: ...
-    def _load(self, path: str) -> Any: ...
-    def _check(self, path: str) -> bool: ...
-    def _head_of(self, path: str) -> dict[str, Any]: ...
-    def _is_named(self, result: Any, name: str) -> bool: ...
-
-
-def checked(handler: Checked, paths: list[str], *, progress: bool, given: bool) -> Iterator[FileCheck]:
-    """Yield what becomes of each of the files *paths*: see :meth:`PersistenceHandler.verify`."""
-    check_own_name = partial(check_name, handler)
-    with batches.bar(paths, progress, "files") as bar:
-        for path in bar:
+    :param named: whether each must have the name of the keys in it
+    """
+    with batches.bar(names, progress, "files") as bar:
+        for name in bar:
             problem: Exception | None = None
             checksummed = False
             try:
-                if given:  # it may have any name
-                    checksummed = handler._check(path)
+                if named:
+                    checksummed = _read_again(store, name, partial(keeper.records.check, store))
+                    _read_again(store, name, partial(check_name, keeper, store))
                 else:
-                    checksummed = _read_again(handler._check, path)
-                    _read_again(check_own_name, path)
+                    checksummed = keeper.records.check(store, name)
             except _GoneError:
                 continue
+            except ContractError:
+                raise
             except (PersistenceError, OSError) as error:
                 problem = error
-            yield FileCheck(Path(path), problem, checksummed)
+            yield FileCheck(store.path(name), problem, checksummed)  # type: ignore[arg-type]
 
 
 class _GoneError(Exception):
     """A file was removed since its name was listed."""
 
 
-def _read_again(read: Callable[[str], T], path: str) -> T:
-    """Return what *read* gives for *path*, also where the file was removed and its number given anew in between.
+def _read_again(store: Store, name: str, read: Callable[[str], T]) -> T:
+    """Return what *read* gives for *name*, also where the file was removed and its number given anew in between.
 
     :raises _GoneError: it was removed
     """
     tries = 0
     while True:
         try:
-            return read(path)
+            return read(name)
         except OSError as error:
             tries += 1
             if error.errno not in {errno.ENOENT, errno.ESTALE}:
                 raise
-            if not os.path.lexists(path):
+            if not store.has(name):
                 raise _GoneError from error
             if tries == _TRIES:  # a link to nothing
                 raise
 
 
-def check_name(handler: Checked, path: str) -> bool:
-    """Raise an error where the keys in the file at *path* give another name; return whether they could be read.
+def check_name(keeper: Keeper[Any], store: Store, name: str) -> bool:
+    """Raise an error where the keys in the file *name* give another name; return whether they could be read.
 
     :raises KeyMismatchError: they do
     """
-    fields = handler._head_of(path)
-    named = handler.persistence_info.named_fields
-    if not all(it.field_name in fields and has_text(it, fields[it.field_name]) for it in named):
+    named = keeper.info.named_fields
+    fields = keeper.records.plain_fields(store, name, [field.field_name for field in named])
+    if not all(field.field_name in fields and has_text(field, fields[field.field_name]) for field in named):
         return False
-    keys = {it.field_name: fields[it.field_name] for it in named}
+    keys = {field.field_name: fields[field.field_name] for field in named}
+    last = os.path.basename(name)
     try:
-        found = handler.filename(None, **keys)
+        found = keeper.names.name(None, keys)
     except UnsafeNameError as error:
-        raise _misplaced(handler, keys, os.path.basename(path), path) from error
-    if found != os.path.basename(path):
-        raise _misplaced(handler, keys, os.path.basename(path), path)
+        raise _misplaced(keeper, keys, last, store.location(name)) from error
+    if found != last:
+        raise _misplaced(keeper, keys, last, store.location(name))
     return True
 
 
-def _misplaced(handler: Checked, keys: dict[str, Any], name: str, path: str) -> KeyMismatchError:
-    """Return the error that the file at *path* holds the result of other *keys* than its *name* says."""
-    found = ", ".join(f"{it}={shown(value)}" for it, value in keys.items())
-    return KeyMismatchError(handler.persistence_class.__qualname__, "", name, found, path)
+def _misplaced(keeper: Keeper[Any], keys: dict[str, Any], name: str, place: str) -> KeyMismatchError:
+    """Return the error that the file at *place* holds the result of other *keys* than its *name* says."""
+    found = ", ".join(f"{key}={shown(value)}" for key, value in keys.items())
+    return KeyMismatchError(keeper.info.persistence_cls.__qualname__, "", name, found, place)
 
 
 def load_matching(
-    handler: Checked,
+    keeper: Keeper[T],
     conditions: Conditions,
     template: T | None,
     exact: dict[str, Any],
@@ -141,19 +136,26 @@ def load_matching(
 
     :param exact: what the keys in a file must be where its name can be read in more than one way
     """
-    info = handler.persistence_info
-    found = listing.Listing(handler, conditions, template)
-    root = Path(found.folder)
-    prefix = system.joined(found.folder, "")
-    rows = found.candidates(conditions)
-    names = [found.table.names[it] for it in rows]
-    table = found.table
-    doubtful = {table.names[it] for it in rows if table.doubtful(it)} if table.any_doubtful else frozenset[str]()
+    listing = Listing(keeper, conditions, template)
+    store, table = listing.store, listing.table
+    rows = listing.candidates(conditions)
+    names = [table.names[row] for row in rows]
+    doubtful = {table.names[row] for row in rows if table.doubtful(row)} if table.any_doubtful else frozenset[str]()
+
+    def read(name: str) -> T:
+        return _read_again(store, name, keeper.load)
+
     with batches.bar(names, progress, "results") as shown_names:
-        for name, load in read_ahead(handler.threads, lambda it: _read_again(handler._load, prefix + it), shown_names):
+        for name, load in read_ahead(keeper.threads, read, shown_names):
             try:
                 result = load()
-            except (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError) as error:
+            except (
+                CorruptResultError,
+                NotAResultError,
+                OtherClassError,
+                MissingFieldError,
+                AutoIncFieldNotResolvedError,
+            ) as error:
                 if on_corrupt is None:
                     raise
                 on_corrupt(error)
@@ -161,22 +163,18 @@ def load_matching(
             except _GoneError:
                 continue
             # A name can be read in more than one way where values contain the splitter; the keys inside decide.
-            if not handler._is_named(result, name):
-                _report_stranger(handler, result, name, str(root / name), on_corrupt)
-            elif name not in doubtful or identity.other_key(info, result, exact) is None:
-                yield root / name, result
+            if not keeper.is_named(result, name):
+                _report_mismatch(keeper, result, name, on_corrupt)
+            elif name not in doubtful or identity.other_key(keeper.info, result, exact) is None:
+                yield store.path(name), result  # type: ignore[misc]
 
 
-def _report_stranger(
-    handler: Checked,
-    result: object,
-    name: str,
-    path: str,
-    on_corrupt: Callable[[PersistenceError], object] | None,
+def _report_mismatch(
+    keeper: Keeper[T], result: T, name: str, on_corrupt: Callable[[PersistenceError], object] | None
 ) -> None:
-    """Report the file at *path*, whose content belongs under another name: it was renamed or copied."""
-    keys = {it.field_name: getattr(result, it.field_name, None) for it in handler.persistence_info.named_fields}
-    error = _misplaced(handler, keys, name, path)
+    """Report a file whose content belongs under another name: it was renamed or copied."""
+    keys = {field.field_name: getattr(result, field.field_name, None) for field in keeper.info.named_fields}
+    error = _misplaced(keeper, keys, name, keeper.store.location(name))
     if on_corrupt is None:
         _log.warning("left out: %s", error)
     else:

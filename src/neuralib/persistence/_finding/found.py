@@ -6,38 +6,35 @@ import datetime
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._errors import NothingFoundError, PersistenceError, UnknownFieldError
 from neuralib.persistence._finding import deleting, stacks, tables
-from neuralib.persistence._finding.listing import Keeper, Listing
+from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import Conditions, of_keys
 from neuralib.persistence._showing.previews import size_text, value_text
+from neuralib.persistence._stores.base import stat_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from neuralib.persistence._keeping.keeper import Keeper
+    from neuralib.persistence._stores.base import Stat
 
 _MOST_SHOWN = 10  # hits in a notebook
 _MOST_ADDED_UP = 10_000  # hits whose sizes are added up for it: each takes a system call
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Finder(Keeper, Protocol[T_co]):
-    """What a found set needs of a handler."""
-
-    def _load(self, path: str | os.PathLike[str]) -> T_co: ...
 
 
 class Hit(Generic[T]):
     """One result that was found: where it is and which keys it has. It is not loaded before :meth:`load`."""
 
-    __slots__ = ("_finder", "_listing", "_row")
+    __slots__ = ("_keeper", "_listing", "_row")
 
-    def __init__(self, listing: Listing, finder: Finder[T], row: int) -> None:
-        self._listing, self._finder, self._row = listing, finder, row
+    def __init__(self, listing: Listing, keeper: Keeper[T], row: int) -> None:
+        self._listing, self._keeper, self._row = listing, keeper, row
 
     def __repr__(self) -> str:
         return f"Hit({self.name!r})"
@@ -56,7 +53,7 @@ class Hit(Generic[T]):
     @property
     def path(self) -> Path:
         """The path of the file."""
-        return Path(self._listing.path(self._row))
+        return self._listing.store.path(self.name)  # type: ignore[return-value]  # of a folder, the only store with files
 
     @property
     def keys(self) -> dict[str, Any]:
@@ -76,9 +73,9 @@ class Hit(Generic[T]):
         :raises KeyMismatchError: the file holds a result that belongs under another name
         :raises CorruptResultError: the file is damaged, or no result file
         """
-        result = self._finder._load(self._listing.path(self._row))
-        if self._finder.filename(result) != self.name:
-            error = self._listing.stranger(self._row, as_dict(result))
+        result = self._keeper.load(self.name)
+        if self._keeper.names.name(result) != self.name:
+            error = self._listing.name_mismatch(self._row, as_dict(result))
             if error is not None:
                 raise error
         return result
@@ -95,21 +92,21 @@ class Hit(Generic[T]):
     @property
     def size_bytes(self) -> int:
         """The size of the file, now."""
-        return self._stat().st_size
+        return self._stat().size_bytes
 
     @property
     def time_modified(self) -> datetime.datetime:
         """When the file was saved, in local time."""
-        return datetime.datetime.fromtimestamp(self._stat().st_mtime).astimezone()
+        return datetime.datetime.fromtimestamp(self._stat().time_modified_s).astimezone()
 
     @property
     def time_created(self) -> datetime.datetime | None:
         """When the file was made, in local time; None where the system does not tell (Linux)."""
-        seconds = getattr(self._stat(), "st_birthtime", None)
+        seconds = self._stat().time_created_s
         return None if seconds is None else datetime.datetime.fromtimestamp(seconds).astimezone()
 
-    def _stat(self) -> os.stat_result:
-        return os.lstat(self._listing.path(self._row))
+    def _stat(self) -> Stat:
+        return stat_of(self._listing.store, self.name)
 
 
 class Found(Sequence[Hit[T]]):
@@ -119,29 +116,29 @@ class Found(Sequence[Hit[T]]):
     deleted. :meth:`refresh` looks anew.
     """
 
-    __slots__ = ("_again", "_choose", "_finder", "_known", "about")
+    __slots__ = ("_again", "_choose", "_keeper", "_known", "about")
 
     def __init__(
         self,
-        finder: Finder[T],
+        keeper: Keeper[T],
         choose: Callable[[], tuple[Listing, list[int]]],
         again: Callable[[], Found[T]],
         about: tuple[str, ...],
     ) -> None:
-        self._finder, self._choose, self._again = finder, choose, again
+        self._keeper, self._choose, self._again = keeper, choose, again
         self._known: tuple[Listing, list[int]] | None = None
         self.about = about
         """What was asked for, in words."""
 
     @classmethod
-    def by(cls, finder: Finder[T], conditions: Conditions, template: T | None = None) -> Found[T]:
-        """Return what *finder* has of *conditions*."""
+    def by(cls, keeper: Keeper[T], conditions: Conditions, template: T | None = None) -> Found[T]:
+        """Return what *keeper* has of *conditions*."""
 
         def choose() -> tuple[Listing, list[int]]:
-            listing = Listing(finder, conditions, template)
+            listing = Listing(keeper, conditions, template)
             return listing, listing.matching(conditions)
 
-        return cls(finder, choose, lambda: cls.by(finder, conditions, template), conditions.about)
+        return cls(keeper, choose, lambda: cls.by(keeper, conditions, template), conditions.about)
 
     def _some(self, about: tuple[str, ...], choose: Callable[[Listing, list[int]], list[int]]) -> Found[T]:
         """Return those of the rows that *choose* returns, when they are asked for."""
@@ -150,7 +147,7 @@ class Found(Sequence[Hit[T]]):
             listing, rows = self._state
             return listing, choose(listing, rows)
 
-        return Found(self._finder, chosen, lambda: self.refresh()._some(about, choose), (*self.about, *about))
+        return Found(self._keeper, chosen, lambda: self.refresh()._some(about, choose), (*self.about, *about))
 
     @property
     def _state(self) -> tuple[Listing, list[int]]:
@@ -166,17 +163,17 @@ class Found(Sequence[Hit[T]]):
     # ------------------------------------------------------------------------------------------ a sequence
 
     def __repr__(self) -> str:
-        owner = self._finder.persistence_info.persistence_cls.__qualname__
+        owner = self._keeper.info.persistence_cls.__qualname__
         about = f" with {', '.join(self.about)}" if self.about else ""
-        return f"<Found: {len(self)} {owner} in {os.fspath(self._finder.save_root)!r}{about}>"
+        return f"<Found: {len(self)} {owner} in {self._keeper.store.url!r}{about}>"
 
     def _repr_html_(self) -> str:
         """Return the first hits as a table, which notebooks show."""
         from neuralib.persistence._showing import html  # what only notebooks need
 
-        info = self._finder.persistence_info
+        info = self._keeper.info
         names = [it.field_name for it in info.named_fields]
-        about = f"{len(self):,} found in {os.fspath(self._finder.save_root)}"
+        about = f"{len(self):,} found in {self._keeper.store.url}"
         about += f", with {', '.join(self.about)}" if self.about else ""
         if 0 < len(self) <= _MOST_ADDED_UP:
             about += f", {size_text(sum(map(_size, self)))}"
@@ -191,9 +188,9 @@ class Found(Sequence[Hit[T]]):
 
     def __iter__(self) -> Iterator[Hit[T]]:
         listing, rows = self._state
-        finder = self._finder
+        keeper = self._keeper
         for row in rows:
-            yield Hit(listing, finder, row)
+            yield Hit(listing, keeper, row)
 
     @overload
     def __getitem__(self, index: int) -> Hit[T]: ...
@@ -203,20 +200,22 @@ class Found(Sequence[Hit[T]]):
         if isinstance(index, slice):
             return self._some((f"the slice {_shown(index)}",), lambda _, rows: rows[index])
         listing, rows = self._state
-        return Hit(listing, self._finder, rows[index])
+        return Hit(listing, self._keeper, rows[index])
 
     def __contains__(self, item: object) -> bool:
         """Return whether *item* is among them: a hit, a path, the name of a file, or a result with these keys."""
         names = self._names
         if isinstance(item, Hit):
-            return item.name in names and item.path.parent == Path(self._finder.save_root)
+            return item.name in names and item._listing.store.url == self._keeper.store.url
         if isinstance(item, str) and os.path.basename(item) == item:
             return item in names
         if isinstance(item, (str, os.PathLike)):
-            path = Path(item)
-            return path.name in names and path.parent == Path(self._finder.save_root)
-        mine = isinstance(item, self._finder.persistence_info.persistence_cls)
-        return mine and self._finder.filename(item) in names
+            name, store = os.path.basename(item), self._keeper.store
+            if store.local_folder() is None:
+                return name in names and os.fspath(item) in {store.location(name), str(store.path(name))}
+            return name in names and os.path.abspath(item) == store.location(name)
+        mine = isinstance(item, self._keeper.info.persistence_cls)
+        return mine and self._keeper.names.name(item) in names
 
     @property
     def _names(self) -> Collection[str]:
@@ -239,16 +238,15 @@ class Found(Sequence[Hit[T]]):
 
     def _one(self, index: int) -> Hit[T]:
         if not len(self):
-            owner = self._finder.persistence_info.persistence_cls.__qualname__
-            raise NothingFoundError(owner, os.fspath(self._finder.save_root), ", ".join(self.about))
+            owner = self._keeper.info.persistence_cls.__qualname__
+            raise NothingFoundError(owner, self._keeper.store.url, ", ".join(self.about))
         return self[index]
 
     @property
     def paths(self) -> list[Path]:
         """The paths of the files."""
-        root = Path(self._finder.save_root)
         listing, rows = self._state
-        return [root / listing.table.names[row] for row in rows]
+        return [listing.store.path(listing.name(row)) for row in rows]  # type: ignore[misc]
 
     def keys(self) -> list[dict[str, Any]]:
         """Return the keys of each: see :attr:`Hit.keys`."""
@@ -264,12 +262,12 @@ class Found(Sequence[Hit[T]]):
         """
         found = self
         if keys:
-            conditions = of_keys(self._finder.persistence_info, keys)
+            conditions = of_keys(self._keeper.info, keys)
             found = found._some(conditions.about, lambda listing, rows: listing.matching(conditions, rows))
         if test is not None:
-            finder = self._finder
+            keeper = self._keeper
             about = (getattr(test, "__name__", repr(test)),)
-            found = found._some(about, lambda listing, rows: [row for row in rows if test(Hit(listing, finder, row))])
+            found = found._some(about, lambda listing, rows: [row for row in rows if test(Hit(listing, keeper, row))])
         return found
 
     def latest(self) -> Found[T]:
@@ -336,7 +334,7 @@ class Found(Sequence[Hit[T]]):
         """
         self._refuse_unknown(fields)
         listing, rows = self._state
-        threads = getattr(self._finder, "threads", 1)
+        threads = self._keeper.threads
         return stacks.dataset(listing, rows, fields, dims, field_dims or {}, fill_value, threads, progress=progress)
 
     def stack(self, field: str, /, *, out: Any = None, progress: bool = False) -> Any:
@@ -351,17 +349,17 @@ class Found(Sequence[Hit[T]]):
         """
         self._refuse_unknown([field])
         listing, rows = self._state
-        return stacks.stacked(listing, rows, field, out, getattr(self._finder, "threads", 1), progress=progress)
+        return stacks.stacked(listing, rows, field, out, self._keeper.threads, progress=progress)
 
     @property
     def _declared(self) -> dict[str, Any]:
-        return {it.field_name: it for it in self._finder.persistence_info.fields}
+        return {it.field_name: it for it in self._keeper.info.fields}
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         known = self._declared
         for name in names:
             if name not in known:
-                raise UnknownFieldError(self._finder.persistence_info.persistence_cls.__qualname__, name, tuple(known))
+                raise UnknownFieldError(self._keeper.info.persistence_cls.__qualname__, name, tuple(known))
 
     # ------------------------------------------------------------------------------------------ keeping house
 
@@ -376,7 +374,9 @@ class Found(Sequence[Hit[T]]):
         :param damaged: delete files that are damaged too
         """
         listing, rows = self._state
-        return deleting.delete(listing, rows, dry_run=dry_run, damaged=damaged, progress=progress)
+        return deleting.delete(  # type: ignore[return-value]  # paths of files, in the only store that has some
+            listing, rows, dry_run=dry_run, damaged=damaged, progress=progress
+        )
 
 
 def _shown(index: slice) -> str:

@@ -4,88 +4,52 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _names
-from neuralib.persistence._classes.name_texts import AnyText, has_text, literals_of, text_of
+from neuralib.persistence._classes.name_texts import has_text, text_of
 from neuralib.persistence._classes.schema import default_maker
 from neuralib.persistence._errors import KeyMismatchError, shown
+from neuralib.persistence._naming.names import Pattern, patterns_of
 from neuralib.persistence._naming.typed import UNDECIDED, reader_of
-from neuralib.persistence._stores import system
-from neuralib.persistence._stores.folder import FolderStore
+from neuralib.persistence._stores.base import listed
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Collection, Iterator
 
     from neuralib.persistence._classes.field import PersistentField
-    from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._finding.query import Conditions
+    from neuralib.persistence._keeping.keeper import Keeper
 
 _MOST_READINGS = 256  # of one name: with more, only what is in the file can tell
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.ASCII)
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 
-class Keeper(Protocol):
-    """What finding needs of a handler."""
-
-    @property
-    def persistence_info(self) -> PersistentClass[Any]: ...
-    @property
-    def save_root(self) -> os.PathLike[str]: ...
-    def filename(self, result: Any, /, **kwargs: Any) -> str: ...
-    def _stored_fields(self, path: str) -> dict[str, Any]: ...
-    def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]: ...
-
-
 Series = tuple[int | str, ...]
 """Stands for the keys of a result but its number."""
 
 
-class Pattern(NamedTuple):
-    """The fixed texts of a name, and which key is between each two."""
-
-    literals: tuple[str, ...]
-    columns: tuple[int, ...]
-
-
-def patterns_of(keeper: Keeper, template: Any = None) -> list[Pattern]:
-    """Return the patterns of all names of the class: several where it may leave keys out of the name.
-
-    :param template: a result, for handlers whose names need more of it than its keys
-    """
-    variants: list[dict[str, AnyText]] = [{}]
-    for column, it in enumerate(keeper.persistence_info.named_fields):
-        # Only a class's own function leaves a key out.
-        kinds = [AnyText(column), AnyText(absent=True)] if callable(it.filename) else [AnyText(column)]
-        variants = [{**variant, it.field_name: kind} for variant in variants for kind in kinds]
-    found = (literals_of(keeper.filename(template, **variant)) for variant in variants)
-    return [Pattern(*it) for it in found]
-
-
 class Listing:
-    """The names in a handler's folder that belong to its class, at one time. Files are opened only to tell what names don't.
+    """The names in a store that belong to a class, at one time. Files are opened only to tell what names don't.
 
-    :param keeper: the handler
+    :param keeper: what keeps the results
     :param conditions: what the keys have to be; those that names tell are made use of here
     :param template: see :func:`patterns_of`
     """
 
-    def __init__(self, keeper: Keeper, conditions: Conditions, template: Any = None) -> None:
+    def __init__(self, keeper: Keeper[Any], conditions: Conditions, template: Any = None) -> None:
         self.keeper = keeper
-        self.folder = keeper.save_root.__fspath__() or "."
-        self.fields = keeper.persistence_info.named_fields
+        self.store = keeper.store
+        self.fields = keeper.info.named_fields
         self.columns = {it.field_name: column for column, it in enumerate(self.fields)}
         self.template = template
-        self.patterns = patterns_of(keeper, template)
+        self.patterns = patterns_of(keeper.names, keeper.info, template)
         asked = [conditions.texts.get(it.field_name) or () for it in self.fields]
         wanted = tuple(next(iter(texts)) if len(texts) == 1 else None for texts in asked)
-        store = FolderStore(self.folder)
-        # No name of a result begins as those of drafts do, and sorting these out takes time.
-        plain = all(not it.literals[0].startswith(".") and it.literals[0] for it in self.patterns)
-        self.table = _names.read_names(store.entries() if plain else store.names(), self.patterns, wanted)
+        self.table = _names.read_names(listed(self.store, _common_start(self.patterns)), self.patterns, wanted)
         self._readers = [reader_of(it) for it in self.fields]
         self._values: list[list[Any]] = [[_UNREAD] * len(it) for it in self.table.texts]
         self._stored: dict[int, dict[str, Any]] = {}
@@ -96,9 +60,13 @@ class Listing:
     def __len__(self) -> int:
         return len(self.table.names)
 
-    def path(self, row: int) -> str:
-        """Return the path of the file."""
-        return system.joined(self.folder, self.table.names[row])
+    def name(self, row: int) -> str:
+        """Return the name of the result."""
+        return self.table.names[row]
+
+    def location(self, row: int) -> str:
+        """Return where the result is, for messages."""
+        return self.store.location(self.table.names[row])
 
     # ------------------------------------------------------------------------------------------ which rows
 
@@ -161,9 +129,9 @@ class Listing:
             fields = self.stored(row, outside)
         except FileNotFoundError:  # deleted since the names were listed
             return False
-        stranger = self.stranger(row, fields)
-        if stranger is not None:
-            log.warning("left out: %s", stranger)
+        mismatch = self.name_mismatch(row, fields)
+        if mismatch is not None:
+            log.warning("left out: %s", mismatch)
             return False
         for name, texts in conditions.texts.items():
             if text_of(self.fields[self.columns[name]], fields.get(name)) not in texts:
@@ -199,7 +167,7 @@ class Listing:
 
     def latest(self, rows: list[int]) -> list[int]:
         """Return those of *rows* that have the highest number among those of the same other keys."""
-        if not self.keeper.persistence_info.numbered:
+        if not self.keeper.info.numbered:
             return rows
         highest: dict[Series, tuple[int, int]] = {}
         for place, (series, number) in enumerate(self.series(rows)):
@@ -259,11 +227,11 @@ class Listing:
                 found[self.fields[column].field_name] = value
             else:
                 return found
-        fields = self.looked_up(row, ())
+        fields = self.fields_from_file(row, ())
         return {it.field_name: fields[it.field_name] for it in self.fields if it.field_name in fields}
 
     def values(self, column: int, rows: list[int]) -> list[Any]:
-        """Return the values of one key as the names tell them; of :meth:`untold` rows, something."""
+        """Return the values of one key as the names tell them; of :meth:`undetermined_rows` rows, something."""
         values = self._values[column]
         codes = self.table.column(column, rows)
         for code in set(codes):
@@ -271,7 +239,7 @@ class Listing:
                 self._value(column, code)
         return [values[code] if code >= 0 else None for code in codes]
 
-    def untold(self, rows: list[int]) -> set[int]:
+    def undetermined_rows(self, rows: list[int]) -> set[int]:
         """Return the places in *rows* of names that do not tell all keys."""
         found: set[int] = set()
         if self.table.any_doubtful:
@@ -285,33 +253,33 @@ class Listing:
                 found.update(place for place, code in enumerate(codes) if code in unknown)
         return found
 
-    def looked_up(self, row: int, more: Collection[str]) -> dict[str, Any]:
+    def fields_from_file(self, row: int, more: Collection[str]) -> dict[str, Any]:
         """Return the keys in the name, and the fields *more*, from the file.
 
         :raises KeyMismatchError: the file holds a result of another name
         """
         found = self._stored.get(row)
         if found is None or any(it not in found for it in more):
-            read = self.keeper._some_fields(self.path(row), [*self.columns, *more])
+            read = self.keeper.fields(self.name(row), [*self.columns, *more])
             if self._agrees(row, read) and all(it in read for it in more):
                 return read  # nothing needs to be kept of it
             found = self._stored[row] = {**(found or {}), **self._completed(read, more)}
-        self.refuse_stranger(row, found)
+        self.refuse_name_mismatch(row, found)
         return found
 
     def _agrees(self, row: int, fields: dict[str, Any]) -> bool:
         """Return whether the keys in *fields* are surely those of the row's name, without making the name anew."""
         return not self._own_texts and self.table.agrees(row, self._names, fields)
 
-    def refuse_stranger(self, row: int, fields: dict[str, Any]) -> None:
+    def refuse_name_mismatch(self, row: int, fields: dict[str, Any]) -> None:
         """Raise an error where a result with the keys in *fields* does not belong under the name of the row.
 
         :raises KeyMismatchError: it does not
         """
         if not self._agrees(row, fields):
-            stranger = self.stranger(row, fields)
-            if stranger is not None:
-                raise stranger
+            mismatch = self.name_mismatch(row, fields)
+            if mismatch is not None:
+                raise mismatch
 
     def stored(self, row: int, more: Collection[str]) -> dict[str, Any]:
         """Return what the file says of the keys in its name, and of the fields *more*: those that it has."""
@@ -322,7 +290,7 @@ class Listing:
 
     def read(self, row: int, more: Collection[str]) -> dict[str, Any]:
         """Return the same as the file says now."""
-        return self._completed(self.keeper._some_fields(self.path(row), [*self.columns, *more]), more)
+        return self._completed(self.keeper.fields(self.name(row), [*self.columns, *more]), more)
 
     def _completed(self, read: dict[str, Any], more: Collection[str]) -> dict[str, Any]:
         """Return the keys in the name, and the fields *more*, of those that were *read*, or their defaults."""
@@ -330,29 +298,38 @@ class Listing:
         found = {it: read[it] for it in names if it in read}
         for name in names:
             if name not in found:
-                _take_default(found, self.keeper.persistence_info.get_field(name))
+                _take_default(found, self.keeper.info.get_field(name))
         return found
 
-    def stranger(self, row: int, fields: dict[str, Any]) -> KeyMismatchError | None:
+    def name_mismatch(self, row: int, fields: dict[str, Any]) -> KeyMismatchError | None:
         """Return the error to raise where a result with the keys in *fields* does not belong under the name of the row."""
         name = self.table.names[row]
         keys = {it.field_name: fields.get(it.field_name) for it in self.fields}
-        owner = self.keeper.persistence_info.persistence_cls.__qualname__
-        endless = [it.field_name for it in self.fields if not has_text(it, keys[it.field_name])]
-        if endless:
-            return KeyMismatchError(owner, endless[0], name, shown(keys[endless[0]]), self.path(row))
-        if self.keeper.filename(self.template, **keys) == name:
+        owner = self.keeper.info.persistence_cls.__qualname__
+        unprintable_keys = [it.field_name for it in self.fields if not has_text(it, keys[it.field_name])]
+        if unprintable_keys:
+            return KeyMismatchError(
+                owner, unprintable_keys[0], name, shown(keys[unprintable_keys[0]]), self.location(row)
+            )
+        if self.keeper.names.name(self.template, keys) == name:
             return None
         texts = self._texts_of(row)
         for column, it in enumerate(self.fields):
             text = text_of(it, keys[it.field_name])
             if texts.get(column) != text:
-                return KeyMismatchError(owner, it.field_name, shown(texts.get(column)), shown(text), self.path(row))
-        return KeyMismatchError(owner, "", name, self.keeper.filename(self.template, **keys), self.path(row))
+                return KeyMismatchError(owner, it.field_name, shown(texts.get(column)), shown(text), self.location(row))
+        return KeyMismatchError(owner, "", name, self.keeper.names.name(self.template, keys), self.location(row))
 
 
 _UNREAD: Any = object()
 log = logging.getLogger("neuralib.persistence")
+
+
+def _common_start(patterns: list[Pattern]) -> str:
+    """Return the text with which all names of *patterns* begin."""
+    return os.path.commonprefix(  # noqa: RUF071 - not of paths
+        [pattern.literals[0] for pattern in patterns]
+    )
 
 
 def _take_default(found: dict[str, Any], declared: PersistentField[Any] | None) -> None:

@@ -30,11 +30,11 @@ class _Fields:
         self._threads, self._progress = threads, progress
         self._as_array = importlib.import_module("numpy").asarray
         if not rows:
-            raise NothingFoundError(self._owner, listing.folder, "")
+            raise NothingFoundError(self._owner, listing.store.url, "")
 
     @property
     def _owner(self) -> str:
-        return self._listing.keeper.persistence_info.persistence_cls.__qualname__
+        return self._listing.keeper.info.persistence_cls.__qualname__
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the place of each result, and its fields as arrays. Only as many results are held as there are threads."""
@@ -48,16 +48,16 @@ class _Fields:
 
     def _read(self, row: int) -> dict[str, Any]:
         listing = self._listing
-        path = listing.path(row)
-        stored = listing.keeper._stored_fields(path)
-        listing.refuse_stranger(row, stored)
+        path = listing.location(row)
+        stored = listing.keeper.records.fields(listing.store, listing.name(row), None)
+        listing.refuse_name_mismatch(row, stored)
         for name in self._names:
             if name not in stored:
                 raise MissingFieldError(self._owner, name, path)
         return {it: self._as_array(stored[it]) for it in self._names}
 
     def path(self, place: int) -> str:
-        return self._listing.path(self._rows[place])
+        return self._listing.location(self._rows[place])
 
 
 class _Target:

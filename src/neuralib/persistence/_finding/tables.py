@@ -31,20 +31,20 @@ def columns_of(
     more = [it for it in fields if it not in listing.columns]
     columns = {name: listing.values(column, rows) for name, column in listing.columns.items()}
     columns.update((it, [None] * len(rows)) for it in more)
-    untold = listing.untold(rows)
+    undetermined = listing.undetermined_rows(rows)
     cells = [(name, columns[name]) for name in more]
-    with bar(range(len(rows)) if more else sorted(untold), progress, "results") as places:
+    with bar(range(len(rows)) if more else sorted(undetermined), progress, "results") as places:
         for place in places:
             row = rows[place]
-            found = listing.looked_up(row, more)
+            found = listing.fields_from_file(row, more)
             for name, column in cells:
                 value = found.get(name)
-                column[place] = value if type(value) in _SINGLE else _single(value, name, listing.path(row))
-            if place in untold:
+                column[place] = value if type(value) in _SINGLE else _single(value, name, listing.location(row))
+            if place in undetermined:
                 for name in listing.columns:
                     columns[name][place] = found.get(name)
     if path:
-        columns[PATH] = [listing.path(it) for it in rows]
+        columns[PATH] = [listing.location(it) for it in rows]
     return columns
 
 

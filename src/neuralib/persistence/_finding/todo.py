@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict, from_dict, replaced
 from neuralib.persistence._classes.name_texts import text_of
 from neuralib.persistence._classes.schema import GENERATED
 from neuralib.persistence._errors import UnknownFieldError
-from neuralib.persistence._finding.listing import Keeper, Listing
+from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import NOTHING_ASKED
-from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._keeping.keeper import Keeper
 
 T = TypeVar("T")
-
-
-class Wanting(Keeper, Protocol):
-    """What this needs of a handler."""
-
-    def _info_of(self, result: object) -> PersistentClass[Any]: ...
 
 
 def templates_of(info: PersistentClass[T], grid: Mapping[str, Any] | Iterable[T]) -> Iterator[T]:
@@ -50,12 +43,11 @@ def templates_of(info: PersistentClass[T], grid: Mapping[str, Any] | Iterable[T]
     return (from_dict(cls, it) if own_init else cls(**it) for it in combinations)
 
 
-def missing_of(handler: Wanting, templates: Iterable[T], repeat: int) -> Iterator[T]:
-    """Yield those of *templates* that have no result in the folder of *handler*, in their order: see ``todo``."""
-    there = _There(handler)
+def missing_of(keeper: Keeper[T], templates: Iterable[T], repeat: int) -> Iterator[T]:
+    """Yield those of *templates* that have no result in the store of *keeper*, in their order: see ``todo``."""
+    there = _There(keeper)
     for template in templates:
-        info = handler._info_of(template)
-        autoinc = info.layout.autoinc
+        autoinc = keeper.info.layout.autoinc
         if autoinc is None or getattr(template, autoinc, None) is not None:
             if not there.has(template):
                 yield template
@@ -69,9 +61,9 @@ def missing_of(handler: Wanting, templates: Iterable[T], repeat: int) -> Iterato
 class _There:
     """What is in the folder when the first template is asked for."""
 
-    def __init__(self, handler: Wanting) -> None:
-        self._handler = handler
-        self._listing = Listing(handler, NOTHING_ASKED)
+    def __init__(self, keeper: Keeper[Any]) -> None:
+        self._keeper = keeper
+        self._listing = Listing(keeper, NOTHING_ASKED)
         table = self._listing.table
         self._rows = {name: row for row, name in enumerate(table.names)}
         self._series: Counter[Any] | None = None
@@ -79,10 +71,10 @@ class _There:
     def has(self, template: Any) -> bool:
         """Return whether there is a result with the keys in the name of *template*, and its validated keys."""
         listing = self._listing
-        row = self._rows.get(self._handler.filename(template))
+        row = self._rows.get(self._keeper.names.name(template))
         if row is None:
             return False
-        info = self._handler.persistence_info
+        info = self._keeper.info
         outside = [it for it in info.key_fields() if it.validator is not False and it.field_name not in listing.columns]
         if not outside and not listing.table.doubtful(row):
             return True
@@ -117,12 +109,13 @@ def is_result_of(info: PersistentClass[Any], template: Any, stored: dict[str, An
     return True
 
 
-def is_there(handler: Wanting, template: Any) -> bool:
+def is_there(keeper: Keeper[Any], template: Any) -> bool:
     """Return whether there is a result of the keys of *template* by now; one with an open number never is."""
-    info = handler.persistence_info
+    info = keeper.info
     if not _core.is_numbered(info.layout, template, None):
         return False
-    path = system.joined(os.fspath(handler.save_root), handler.filename(template))
-    if not os.path.lexists(path):
+    store, name = keeper.place_of(template)
+    if not store.has(name):
         return False
-    return is_result_of(info, template, handler._some_fields(path, [it.field_name for it in info.key_fields()]))
+    keys = [field.field_name for field in info.key_fields()]
+    return is_result_of(info, template, keeper.records.fields(store, name, keys))

@@ -1,50 +1,43 @@
-"""What every format shares: names, numbers, publication, finding, and the checks on what is given and what is found."""
+"""What every handler offers, whatever its names, format and place: saving, loading, finding and keeping house."""
 
 from __future__ import annotations
 
 import abc
 import copy
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from neuralib.persistence import _core, _disk
 from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.field import missing
-from neuralib.persistence._classes.name_texts import AnyText, has_text
+from neuralib.persistence._classes.name_texts import AnyText
 from neuralib.persistence._classes.schema import INFO, PersistentClass, ensure_persistence_class
-from neuralib.persistence._errors import (
-    AutoIncFieldNotResolvedError,
-    CorruptResultError,
-    KeyMismatchError,
-    KeyNotSetError,
-    NotAResultError,
-    PersistenceError,
-    UnsafeNameError,
-    WrongResultClassError,
-    shown,
-)
+from neuralib.persistence._errors import AutoIncFieldNotResolvedError, PersistenceError, WrongResultClassError
 from neuralib.persistence._finding import checking, listing, todo
 from neuralib.persistence._finding.found import Found
 from neuralib.persistence._finding.query import of_keys, of_template
-from neuralib.persistence._keeping import batches, identity
-from neuralib.persistence._keeping.batches import PATIENCE
-from neuralib.persistence._keeping.numbering import Numbering, Series
-from neuralib.persistence._stores import system
+from neuralib.persistence._handlers.hooks import HookKeeper, HookRecords, refuse_open_number
+from neuralib.persistence._keeping import batches
 from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
+from neuralib.persistence._stores.paths import PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from neuralib.persistence._disk import Stamp
     from neuralib.persistence._finding.checking import FileCheck
     from neuralib.persistence._finding.query import Conditions
-    from neuralib.persistence._stores.base import Draft
+    from neuralib.persistence._keeping.keeper import Keeper
+    from neuralib.persistence._stores.base import Store
 
 T = TypeVar("T")
 
-_log = logging.getLogger("neuralib.persistence")
+
+class _ComposedKeeper:
+    """Composes a handler's keeper when it is first needed: a subclass need not call ``__init__``."""
+
+    def __get__(self, handler: Any, owner: type) -> Any:
+        made = handler._compose()
+        return vars(handler).setdefault("_keeper", made)
 
 
 class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
@@ -63,20 +56,18 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
     threads: int = 1
     """How many threads read files in :meth:`load_all`."""
 
-    _own_place = False
+    _keeper: Keeper[T] = _ComposedKeeper()  # type: ignore[assignment]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Note what the subclass does in its own way."""
-        super().__init_subclass__(**kwargs)
-        cls._note_own_ways(PersistenceHandler)
+    def __getstate__(self) -> object:
+        """Return what is copied and pickled: all but the keeper, which is composed anew where it is needed."""
+        state = super().__getstate__()
+        own, slots = state if isinstance(state, tuple) else (state, None)
+        if isinstance(own, dict):
+            own = {name: value for name, value in own.items() if name != "_keeper"}
+        return own if slots is None else (own, slots)
 
-    @classmethod
-    def _note_own_ways(cls, base: type) -> None:
-        """Note whether *cls* decides where results are in another way than *base*, which is quicker than asking it."""
-        cls._own_place = any(
-            getattr(cls, it) is not getattr(base, it)
-            for it in ("filepath", "filename", "save_root", "persistence_class")
-        )
+    def _compose(self) -> Keeper[T]:
+        return HookKeeper(self, HookRecords(self), durable=self.durable, threads=self.threads)
 
     @property
     @abc.abstractmethod
@@ -119,11 +110,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         :raises AutoIncFieldNotResolvedError: the auto-increment key has no number yet
         """
-        info = self.persistence_info
-        if not _core.is_numbered(info.layout, result, kwargs):
-            raise AutoIncFieldNotResolvedError(
-                self.persistence_class if result is None else result, info.layout.autoinc
-            )
+        refuse_open_number(self, result, kwargs)
         return Path(self.save_root) / self.filename(result, **kwargs)
 
     def validate(self, ref: T, res: T | dict[str, Any]) -> bool:
@@ -145,22 +132,29 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises UnsafeNameError: a key's value can't be part of a file name
         :raises OSError: the file can't be written; what was there before is left as it is
         """
-        info = self._info_of(result)
-        autoinc = info._layout.autoinc  # type: ignore[union-attr]
-        numbered = autoinc is None or getattr(result, autoinc, None) is not None
-        if path is not None:
-            if not numbered:
-                raise AutoIncFieldNotResolvedError(result, autoinc)
-            folder, name = os.path.split(os.fspath(path))
-            self._save_as(result, FolderStore(folder), name, None)
-        elif numbered:
-            store, name = self._place_of(result, info)
-            self._save_as(result, store, name, info)
-            if autoinc is not None:
-                self._note_number(result, info)
-        else:
-            self._save_with_new_number(result, info)
+        keeper = self._keeper
+        if getattr(type(result), INFO, None) is not keeper.info:
+            self._refuse_other(result)
+        if keeper.durable is not self.durable:
+            keeper.durable = self.durable  # which may be set at any time
+        if path is None:
+            keeper.save(result)
+            return result
+        autoinc = keeper.info.layout.autoinc
+        if autoinc is not None and getattr(result, autoinc, None) is None:
+            raise AutoIncFieldNotResolvedError(result, autoinc)
+        store, name = self._place_at(path)
+        content = keeper.records.content(result, store, name, durable=keeper.durable)
+        store.put(name, content, replace=True, durable=keeper.durable)
         return result
+
+    def _place_at(self, path: str | os.PathLike[str]) -> tuple[Store, str]:
+        """Return the store and the name that *path* is: a file, or a name in a store without files."""
+        store = self._keeper.store
+        if store.local_folder() is None:
+            return store, os.fspath(path)
+        folder, name = os.path.split(os.fspath(path))
+        return FolderStore(folder), name
 
     def save_all(self, results: Iterable[T], *, progress: bool = False, durable: bool | None = None) -> int:
         """Save many results, and return how many; their auto-increment numbers are set.
@@ -173,156 +167,36 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :param durable: whether they are to survive a loss of power; :attr:`durable` where nothing is given
         :raises Exception: whatever one of them raises; those before it are saved, and a note says how many
         """
-        handler = self
-        if durable is not None and durable is not self.durable:
-            _ = self._numbering  # which both share
-            handler = copy.copy(self)
-            handler.durable = durable
-        return batches.save_all(handler, results, progress=progress)
+        keeper = self._keeper
+        keeper.durable = self.durable
+        if durable is not None and durable is not keeper.durable:
+            keeper = copy.copy(keeper)  # which shares the numbers
+            keeper.durable = durable
+        return batches.save_all(keeper, self._checked(results), progress=progress)
 
-    def _batch_begins(self) -> None:
-        """Prepare for many results, whatever becomes of them."""
+    def _checked(self, results: Iterable[T]) -> Iterator[T]:
+        for result in results:
+            self._refuse_other(result)
+            yield result
 
-    def _batch_ends(self) -> None:
-        """Give up what was prepared."""
+    def _refuse_other(self, result: object) -> None:
+        """Raise an error where *result* is not of this handler's class.
 
-    def _info_of(self, result: object) -> PersistentClass[T]:
-        """Return what is known of this handler's class, of which *result* must be."""
-        info = self.persistence_info
+        :raises WrongResultClassError: it is not
+        """
+        info = self._keeper.info
         given = type(result)
         if getattr(given, INFO, None) is info:
-            return info  # type: ignore[no-any-return]
-        owner = self.persistence_class.__qualname__
+            return
+        owner = info.persistence_cls.__qualname__
         ensure_persistence_class(result)
-        same_name = (given.__module__, given.__qualname__) == (self.persistence_class.__module__, owner)
+        same_name = (given.__module__, given.__qualname__) == (info.persistence_cls.__module__, owner)
         hint = (
             f"{owner} was defined again after this result was made: convert it with from_dict({owner}, as_dict(result))"
             if same_name
             else ""
         )
         raise WrongResultClassError(owner, given.__qualname__, hint)
-
-    def _place_of(self, result: T, info: PersistentClass[T]) -> tuple[FolderStore, str]:
-        """Return the folder and the name of *result*."""
-        folder, name = os.path.split(os.fspath(self.filepath(result)))
-        return FolderStore(folder), name
-
-    def _draft(self, result: T, store: FolderStore, name: str, *, durable: bool) -> Draft:
-        """Return *result* as bytes that can be published under *name*."""
-        return store.draft_by_hook(lambda path: self._save_persistence(result, path), name, durable=durable)
-
-    def _publish_new(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | Stamp:
-        """Save *result* under *name*.
-
-        :param stamped: whether the store's stamp is asked for
-        :return: where the name is taken, what was to get it; else the store's stamp right after, as far as it is known
-        """
-        return stamp_or_draft(self._draft(result, store, name, durable=self.durable), name)
-
-    def _publish_then_sync(self, result: T, store: FolderStore, name: str, *, stamped: bool) -> Draft | Stamp:
-        """Do the same, but wait for the disk after the file has its name.
-
-        Who waits before it never wins against those who don't wait. A loss of power in between may leave a torn file, of
-        a result whose save has not returned, which is told when it is loaded.
-        """
-        draft = self._draft(result, store, name, durable=False)
-        outcome = stamp_or_draft(draft, name)
-        if isinstance(outcome, _disk.Stamp):
-            draft.sync()
-            system.sync_names(store.root)
-        return outcome
-
-    def _save_as(self, result: T, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
-        """Save *result* under *name*; with *info*, replace what is there only where it has the same keys."""
-        draft = self._publish_new(result, store, name, stamped=False)
-        if isinstance(draft, _disk.Stamp):
-            return
-        try:
-            self._replace(result, draft, store, name, info)
-        finally:
-            draft.discard()
-
-    def _replace(self, result: T, draft: Draft, store: FolderStore, name: str, info: PersistentClass[T] | None) -> None:
-        """Give *draft* the name *name*, in place of what has it; with *info*, only where that has the same keys."""
-        path = store.path(name)
-        system.refuse_special(path)
-        if info is not None:
-            self._refuse_other_keys(result, path, info)
-        draft.publish_over(name)
-
-    def _refuse_other_keys(self, result: T, path: str, info: PersistentClass[T]) -> None:
-        """Raise an error where the file at *path* holds a result whose keys in the name differ."""
-        try:
-            stored = self._stored_keys(path, info)
-        except (FileNotFoundError, IsADirectoryError):  # nothing, or a link to nothing or to a folder
-            return
-        except (CorruptResultError, NotAResultError) as error:
-            _log.warning("replacing a file that is no result any more: %s", error)
-            return
-        identity.refuse_taken(info, result, stored, path)
-
-    def _stored_keys(self, path: str, info: PersistentClass[T]) -> dict[str, Any]:
-        """Return at least the keys in the name of the result at *path*, without its large arrays where that can be done."""
-        try:
-            return self._some_fields(path, [it.field_name for it in info.named_fields])
-        except (CorruptResultError, NotAResultError):  # it may be a result all the same, for who reads all of it
-            return self._stored_fields(path)
-
-    def _stored_fields(self, path: str) -> dict[str, Any]:
-        """Return the fields of the result at *path*."""
-        return as_dict(self._load_by_hook(path))
-
-    @property
-    def _numbering(self) -> Numbering[FolderStore]:
-        # Not made in __init__: subclasses may not call it.
-        found: Numbering[FolderStore] | None = self.__dict__.get("_numbers")
-        if found is not None:
-            return found
-        made: Numbering[FolderStore] = vars(self).setdefault("_numbers", Numbering())
-        return made
-
-    def _save_with_new_number(self, result: T, info: PersistentClass[T]) -> None:
-        field: str = info._layout.autoinc  # type: ignore[union-attr, assignment]
-        self._save_in_series(result, self._series_of(result, info, field), field)
-
-    def _save_in_series(self, result: T, series: Series[FolderStore], field: str) -> None:
-        """Save *result* under the next number of *series*, which becomes the value of *field*."""
-        store, head, tail = series.store, series.head, series.tail
-        published = False
-        losses = least = 0
-        try:
-            while not published:
-                number = max(series.next(), least)
-                setattr(result, field, number)
-                publish = self._publish_new if losses < PATIENCE or not self.durable else self._publish_then_sync
-                draft = publish(result, store, f"{head}{number}{tail}", stamped=True)
-                if isinstance(draft, _disk.Stamp):
-                    published = True
-                    series.taken(number, draft)
-                else:  # somebody else was first: theirs stays, this one takes the next number
-                    draft.discard()
-                    series.lost(number)
-                    losses += 1
-                    least = number + 1  # also where theirs is not listed: 'a' and 'A' are one on some file systems
-        finally:
-            if not published:
-                setattr(result, field, None)  # so that saving it again gives it a number
-
-    def _note_number(self, result: T, info: PersistentClass[T]) -> None:
-        """Take into account that *result* was saved with a number that it had: the next one is after it."""
-        field: str = info.layout.autoinc  # type: ignore[assignment]
-        number = getattr(result, field, None)
-        # Nothing is remembered before a number was asked for; and what is no int is told by listing the names.
-        if type(number) is int and self._numbering.last is not None:
-            self._series_of(result, info, field).given(number)
-
-    def _series_of(self, result: T, info: PersistentClass[T], field: str) -> Series[FolderStore]:
-        """Return the series that *result* will be one of."""
-        plain = self.filename(result, **{field: 0})
-        mark = next(it for it in map(AnyText, range(AnyText.COUNT)) if str(it.text) not in plain)
-        folder, name = os.path.split(os.fspath(self.filepath(result, **{field: mark})))
-        head, tail = name.split(str(mark.text))
-        return self._numbering.series(FolderStore(folder), (head, tail))
 
     # ------------------------------------------------------------------------------------------ loading
 
@@ -337,56 +211,20 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises NotAResultError: the file holds something else
         :raises KeyMismatchError: the file holds a result with other keys than its name was asked for by
         """
+        keeper = self._keeper
         if isinstance(path, (str, os.PathLike)):
-            return self._load(path)
+            text = os.fspath(path)
+            return keeper.load(text) if keeper.store.local_folder() is None else keeper.load(text, PATHS)
         if isinstance(path, dict):
             keys: dict[str, Any] = path
-            target = self.filepath(None, **keys)
+            refuse_open_number(self, None, keys)
+            store, name = keeper.place_by(None, keys)
         else:
-            self._info_of(path)
+            self._refuse_other(path)
             keys = as_dict(path)
-            target = self.filepath(path)
-        result = self._load(target)
-        other = identity.other_key(self.persistence_info, result, keys)
-        if other is not None:
-            wanted, found = shown(keys[other]), shown(getattr(result, other, None))
-            raise KeyMismatchError(self.persistence_class.__qualname__, other, wanted, found, str(target))
-        return result
-
-    def _load(self, path: str | os.PathLike[str]) -> T:
-        result = self._load_by_hook(os.fspath(path))
-        self._refuse_open_number(result, path)
-        return result
-
-    def _load_by_hook(self, path: str) -> T:
-        """Return what :meth:`_load_persistence` makes of *path*; its errors say the path, and nobody waits for a pipe."""
-        endless = system.endless_kind(path)
-        if endless is not None:
-            raise CorruptResultError(path, endless)
-        try:
-            return self._load_persistence(Path(path))
-        except Exception as error:
-            told = system.explained_any(error, "reading a result", path)
-            if told is error:
-                raise
-            raise told from error
-
-    def _refuse_open_number(self, result: T, path: str | os.PathLike[str]) -> None:
-        layout = self.persistence_info.layout
-        if layout.autoinc is not None and not _core.is_numbered(layout, result, None):
-            message = f"{os.fspath(path)}: the result in it has no number in its auto-increment field {layout.autoinc}"
-            raise AutoIncFieldNotResolvedError(result, layout.autoinc, message)
-
-    def _is_named(self, result: T, name: str) -> bool:
-        """Return whether *name* is the file name of *result*."""
-        if not all(has_text(it, getattr(result, it.field_name, None)) for it in self.persistence_info.named_fields):
-            return False
-        try:
-            return self.filename(result) == name
-        except KeyNotSetError:  # of the oldest files, which may lack keys: nothing speaks against the name
-            return True
-        except UnsafeNameError:
-            return False
+            refuse_open_number(self, path, {})
+            store, name = keeper.place_by(path, {})
+        return keeper.load_by(name, keys, store)
 
     def load_all(
         self,
@@ -412,16 +250,18 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         conditions = self._like(result, kwargs)
         exact = {it: kwargs[it] if it in kwargs else getattr(result, it) for it in conditions.texts}
-        return checking.load_matching(self, conditions, result, exact, on_corrupt, progress=progress)
+        keeper = self._keeper
+        keeper.threads = self.threads
+        return checking.load_matching(keeper, conditions, result, exact, on_corrupt, progress=progress)
 
     def _like(self, result: T | None, overrides: dict[str, Any]) -> Conditions:
         """Return the conditions of the template *result*, its keys replaced by *overrides*."""
-        info = self.persistence_info
+        info = self._keeper.info
         if result is not None:
-            self._info_of(result)
+            self._refuse_other(result)
         conditions = of_template(info, result, overrides)
-        wild = {it.field_name: AnyText() for it in info.named_fields if it.field_name not in conditions.texts}
-        self.filename(result, **{**overrides, **wild})  # refuses values that can't be in a name
+        wild = {field.field_name: AnyText() for field in info.named_fields if field.field_name not in conditions.texts}
+        self._keeper.names.name(result, {**overrides, **wild})  # refuses values that can't be in a name
         return conditions
 
     # ------------------------------------------------------------------------------------------ finding
@@ -452,12 +292,14 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises UnknownFieldError: there is no such field
         :raises KeyNotSetError: a key in the name of *template* has no value
         """
-        info = self.persistence_info
+        info = self._keeper.info
         conditions = of_keys(info, keys)
         if template is not None:
-            self._info_of(template)
+            self._refuse_other(template)
             conditions = of_template(info, template, dict.fromkeys(keys, missing)).and_more(conditions)
-        return Found.by(self, conditions, template)
+        keeper = self._keeper
+        keeper.threads = self.threads
+        return Found.by(keeper, conditions, template)
 
     def todo(self, grid: Mapping[str, Any] | Iterable[T], /, *, repeat: int = 1) -> Iterator[T]:
         """Yield templates of the results that are wanted and not there yet, in order, so that a batch goes on where it stopped.
@@ -477,11 +319,8 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         if repeat < 0:
             raise ValueError(f"repeat must be 0 or more, not {repeat}")
-        return todo.missing_of(self, todo.templates_of(self.persistence_info, grid), repeat)
-
-    def _some_fields(self, path: str, names: Collection[str]) -> dict[str, Any]:
-        """Return fields of the result at *path*, those of *names* that it has among them; arrays need not be read."""
-        return self._stored_fields(path)
+        templates = todo.templates_of(self._keeper.info, grid)
+        return todo.missing_of(self._keeper, self._checked(templates), repeat)
 
     # ------------------------------------------------------------------------------------------ keeping house
 
@@ -500,25 +339,16 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             file; all of this handler's class where nothing is given
         :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
         """
-        given = isinstance(result, (str, os.PathLike))
+        keeper = self._keeper
         if isinstance(result, (str, os.PathLike)):
-            paths = [os.fspath(result)]
-        else:
-            if result is None:
-                kwargs = {it.field_name: missing for it in self.persistence_info.named_fields} | kwargs
-            conditions = self._like(result, kwargs)
-            found = listing.Listing(self, conditions, result)
-            paths = [found.path(it) for it in found.candidates(conditions)]
-        return checking.checked(self, paths, progress=progress, given=given)
-
-    def _head_of(self, path: str) -> dict[str, Any]:
-        """Return the fields at the start of the file at *path* that are plain data, without making anything else."""
-        return {}
-
-    def _check(self, path: str) -> bool:
-        """Read the file *path* to its end; return whether a checksum says that it is what was saved."""
-        self._load_by_hook(path)
-        return False
+            store, name = self._place_at(result)
+            return checking.checked(keeper, store, [name], progress=progress, named=False)
+        if result is None:
+            kwargs = {field.field_name: missing for field in keeper.info.named_fields} | kwargs
+        conditions = self._like(result, kwargs)
+        found = listing.Listing(keeper, conditions, result)
+        names = [found.table.names[row] for row in found.candidates(conditions)]
+        return checking.checked(keeper, keeper.store, names, progress=progress, named=True)
 
     def sweep(self, *, older_than_s: float = STALE_AFTER_S) -> list[Path]:
         """Remove the hidden files that killed processes left in :attr:`save_root`; return their paths.
@@ -527,18 +357,5 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         :param older_than_s: leave what was changed less than this many seconds ago: its process may be at work
         """
-        root = Path(self.save_root)
-        return [root / it for it in FolderStore(os.fspath(root)).sweep(older_than_s)]
-
-
-def stamp_or_draft(draft: Draft, name: str) -> Draft | Stamp:
-    """Publish *draft* under *name*, and return what that told of the folder: nothing; where the name is taken, the draft."""
-    try:
-        draft.publish_new(name)
-    except FileExistsError:
-        return draft
-    except BaseException:
-        draft.discard()
-        raise
-    draft.discard()
-    return _disk.UNKNOWN
+        store = self._keeper.store
+        return [store.path(name) for name in store.sweep(older_than_s)]  # type: ignore[misc]

@@ -43,7 +43,7 @@ def load(
     return handler.load_persistence(path)
 
 
-def load_by(data_cls: type[T], path: str | os.PathLike[str], /, **kwargs: Any) -> T:
+def load_by(data_cls: type[T], path: str | os.PathLike[str], **kwargs: Any) -> T:
     """Load the result of *data_cls* with the keys *kwargs* from the pickle files in the folder *path*.
 
     :raises FileNotFoundError: there is no such file

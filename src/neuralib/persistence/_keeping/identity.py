@@ -1,4 +1,8 @@
-"""Whether two results are the same one: by all keys of the file name, not by the name alone."""
+"""Whether two results are the same one: of the same class, and with the same keys in the file name.
+
+A name alone does not tell: keys that contain the splitter can give the same name, and two notebooks can each have a class
+``Result``.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._classes.field import missing
 from neuralib.persistence._classes.name_texts import has_text, text_of
 from neuralib.persistence._equality import same_value
-from neuralib.persistence._errors import NameTakenError, shown
+from neuralib.persistence._errors import NameTakenError, OtherClassError, shown
 
 if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._codecs.card import Card
 
 
 def refuse_taken(info: PersistentClass[Any], result: object, stored: dict[str, Any], path: str) -> None:
@@ -18,27 +23,59 @@ def refuse_taken(info: PersistentClass[Any], result: object, stored: dict[str, A
 
     :raises NameTakenError: with the keys of both
     """
-    names = [it.field_name for it in info.named_fields if it.field_name in stored]
-    mine = {it: getattr(result, it, None) for it in names}
-    theirs = {it: stored[it] for it in names}
-    if not all(same_value(mine[it], theirs[it]) for it in names):
+    names = [field.field_name for field in info.named_fields if field.field_name in stored]
+    mine = {name: getattr(result, name, None) for name in names}
+    theirs = {name: stored[name] for name in names}
+    if not all(same_value(mine[name], theirs[name]) for name in names):
         raise NameTakenError(
             info.persistence_cls.__qualname__,
             path,
-            {it: shown(value) for it, value in mine.items()},
-            {it: shown(value) for it, value in theirs.items()},
+            {name: shown(value) for name, value in mine.items()},
+            {name: shown(value) for name, value in theirs.items()},
         )
 
 
 def other_key(info: PersistentClass[Any], result: object, keys: dict[str, Any]) -> str | None:
     """Return the name of the first key in the file name that *result* has with another text than *keys*."""
-    for it in info.named_fields:
-        name = it.field_name
+    for field in info.named_fields:
+        name = field.field_name
         if name not in keys or (wanted := keys[name]) is missing:
             continue
         found = getattr(result, name, None)
         if wanted is found:
             continue
-        if not has_text(it, found) or text_of(it, wanted) != text_of(it, found):
+        if not has_text(field, found) or text_of(field, wanted) != text_of(field, found):
             return name
     return None
+
+
+def is_same_class(mine: Card, theirs: Card) -> bool:
+    """Return whether two cards are of one class, which may have changed in between.
+
+    - In one importable module, a qualified name means one class, whatever its fields are: it changed.
+    - ``__main__`` is any script or notebook, and classes are renamed and moved between modules. There, the part of the file
+      name that stands for the class must be the same, the keys in the file name of one class must be among those of the
+      other, and at least one data field must be in both, unless one class has none.
+    """
+    if mine.name != theirs.name:
+        return False
+    if (mine.module, mine.qualname) == (theirs.module, theirs.qualname) and mine.module != "__main__":
+        return True
+    my_keys, their_keys = ({name for name, _ in card.keys} for card in (mine, theirs))
+    if not (my_keys <= their_keys or their_keys <= my_keys):
+        return False
+    my_data = set(mine.fields) - set(mine.key_names)
+    their_data = set(theirs.fields) - set(theirs.key_names)
+    return not my_data or not their_data or not my_data.isdisjoint(their_data)
+
+
+def refuse_other_class(mine: Card, theirs: Card | None, path: str) -> None:
+    """Raise an error where the file at *path* has the card *theirs*, which is of another class.
+
+    A codec that is used alone writes a card of no class, against which nothing speaks.
+
+    :raises OtherClassError: with the fields of both
+    """
+    # A codec that was not made for a class writes a card without one.
+    if theirs is not None and theirs is not mine and theirs.qualname and not is_same_class(mine, theirs):
+        raise OtherClassError(mine.class_name, path, theirs.class_name, tuple(mine.fields), tuple(theirs.fields))

@@ -1,158 +1,174 @@
 """The next number of an auto-increment key: the highest in the store plus one, shared by no two writers.
 
-Names are listed once, then the highest number is remembered. That each number has one owner rests on the store's
-exclusive publication alone; what is remembered only saves work. What says whether it still holds is the folder's time of
-change, and its size. On Linux from 6.13 on, a look sees to it that the next change shows, on disks. Before, and in memory
-where one name comes for another, they may stay the same for some milliseconds in which others save, rename and delete: then a
-number may be tried that is taken, or be one that leaves a gap or is below another's, but none is given twice.
+Names are listed once; then the highest number of each series is remembered. That each number has one owner rests on the
+store's exclusive puts alone; what is remembered only saves work. Whether it still holds is told by the store's state: what
+this handler saves itself is noted, and is no change by others, in whichever series it is.
+
+A folder's state is its time of change and its size. On Linux from 6.13 on, the next change shows on disks. Before, and in
+memory where one name comes for another, the state may stay the same for some milliseconds in which others save, rename and
+delete: then a number may be tried that is taken, or be one that leaves a gap or is below another's, but none is given twice.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Any
 
-from neuralib.persistence._disk import UNKNOWN
+from neuralib.persistence import _names
+from neuralib.persistence._errors import ContractError, shown
+from neuralib.persistence._stores.base import Store, listed
 
-if TYPE_CHECKING:
-    from neuralib.persistence._disk import Stamp
-    from neuralib.persistence._stores.base import Store
-
-S = TypeVar("S", bound="Store")
-
-_REMEMBERED_SERIES = 256  # per handler: a series is one set of keys in one store
+_MOST_SERIES = 1 << 14  # remembered: a series is one set of keys, and takes about 200 bytes
 _SCAN_SHARE = 2  # listing a folder that others keep writing into may take this share of the time: 1/(2 + 1)
+_LOST = -1  # in place of a value of _seen: the number is somebody else's, and whether it is the highest is not known
 _MOST_CREDIT_S = 0.1  # and so much time besides, for changes that come once in a while
 
 
-class Numbering(Generic[S]):
-    """The series that one handler has numbered.
+class Numbering:
+    """The numbers of one handler's results in one store.
 
-    Shared by the threads that share the handler, without a lock: two of them at worst make a series twice, and list names
-    twice.
-    """
+    Threads share it without a lock. What they leave in it may be a mixture of what two of them saw, which costs a lost race
+    or a listing, as what another process did in between would.
 
-    __slots__ = ("_known", "last")
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, str], Series[S]] = {}
-        self.last: Series[S] | None = None
-        """The series that was asked for last."""
-
-    def series(self, store: S, around: tuple[str, str]) -> Series[S]:
-        """Return the series of names in *store* that have *around* before and after the number."""
-        last = self.last
-        if last is not None and last.around == around and last.store.root == store.root:
-            return last  # comparing texts takes less time than hashing new ones
-        head, tail = around
-        key = (store.root, head, tail)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = Series(store, head, tail)
-            while len(self._known) > _REMEMBERED_SERIES:
-                self._known.pop(list(self._known)[0], None)  # noqa: RUF015  # one step: other threads add at the same time
-        self.last = found
-        return found
-
-
-class Series(Generic[S]):
-    """One set of keys in one store: its names differ in the number alone.
-
-    Threads share it without a lock. What they leave in it may be a mixture of what two of them saw, which costs a lost
-    race or a listing, as what another process did in between would.
+    :param store: where the results are
+    :param marks: the texts right before and after each number, by which one listing serves all series; None where they
+        are not known
     """
 
     __slots__ = (
+        "_absent",
+        "_complete",
         "_credit_s",
         "_highest",
-        "_lost",
+        "_marks",
         "_scanned_at_s",
-        "_stamp",
-        "around",
-        "expected",
-        "head",
+        "_seen",
+        "_state",
+        "_tells",
         "store",
-        "tail",
     )
 
-    def __init__(self, store: S, head: str, tail: str) -> None:
-        self.store, self.head, self.tail = store, head, tail
-        self.around = (head, tail)
-        self._highest: int | None = None  # None until the names were listed
-        self._stamp: Stamp | None = None  # the store's, right after that was known
-        self.expected: tuple[int, Stamp] | None = None
-        """The next number, and the store's stamp while it is that, by the last publication; None where it did not tell."""
-        self._lost = -1  # the number that somebody else was first with
+    def __init__(self, store: Store, marks: tuple[str, str] | None) -> None:
+        self.store = store
+        self._marks = marks
+        self._state: Any = None  # of the store, for which what is remembered holds; None where that has to be looked up
+        self._tells = type(store).state is not Store.state  # then no state means that the place is not there
+        self._absent = False  # whether it told none when it was looked at last, and nothing was saved since
+        self._seen = 0  # how often the store was found changed by others
+        self._highest: dict[tuple[str, str], tuple[int, int]] = {}  # by series: its highest number, and _seen by then
+        self._complete = -1  # the value of _seen for which all series are remembered that there are
         self._scanned_at_s = 0.0
         self._credit_s = _MOST_CREDIT_S  # what listing may take
 
-    def next(self) -> int:
-        """Return the number after the highest."""
-        self.forget_expected()
-        highest, stamp = self._highest, self._stamp
-        if highest is None:
-            return self._listed()
-        if stamp is not None and (now := self.store.stamp()) is not None and stamp.is_unchanged(now):
-            return highest + 1
+    @property
+    def was_asked(self) -> bool:
+        """Whether a number was asked for: before, nothing is remembered."""
+        return self._seen > 0
+
+    def next(self, series: tuple[str, str], *, look: bool) -> tuple[int, Any]:
+        """Return the number after the highest of *series*, and the state of the store for which it is that.
+
+        :param series: what stands before and after the number in the names
+        :param look: look at the store first, where its state would otherwise be compared when the result is put
+        """
+        state = self._state
+        if state is None or look:
+            now = self.store.state()
+            if state is None or now is None or not state.is_unchanged(now):
+                if self._seen == 0 or (self._tells and not (now is None and self._absent)):
+                    self._seen += 1
+                self._absent = now is None
+                self._state = state = now
+        known = self._highest.get(series)
+        if known is not None and known[1] == self._seen:
+            return known[0] + 1, state
+        if known is None and self._complete == self._seen:
+            return 0, state
+        return self._looked_up(series, known) + 1, state
+
+    def _looked_up(self, series: tuple[str, str], known: tuple[int, int] | None) -> int:
+        """Return the highest number of *series*, which is not known, or no longer."""
         # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
         # results, so while that takes too large a share of the time, look upwards from where the series ended.
-        if self._credit_at(time.monotonic()) > 0 or highest < 0:
-            return self._listed()
-        if not self.store.has(f"{self.head}{highest}{self.tail}"):
-            return self._listed()
-        highest = _end_of_series(self.store, self.head, self.tail, highest)
-        self._highest, self._stamp = highest, None
-        return highest + 1
+        seen = self._seen  # before looking: what others do meanwhile is not seen
+        if known is not None and known[0] >= 0 and self._credit_at(time.monotonic()) <= 0:
+            head, tail = series
+            if self.store.has(f"{head}{known[0]}{tail}"):
+                highest = _end_of_series(self.store, head, tail, known[0])
+                self._note(series, highest, seen)
+                return highest
+        start_s = time.monotonic()
+        highest = self._listed(series, seen)
+        end_s = time.monotonic()
+        self._credit_s = self._credit_at(start_s) - (end_s - start_s)
+        self._scanned_at_s = end_s
+        if known is not None and known[1] == _LOST and known[0] > highest:
+            head, tail = series
+            if self.store.has(f"{head}{known[0]}{tail}"):  # the listing was made before that one came
+                highest = _end_of_series(self.store, head, tail, known[0])
+        self._note(series, highest, seen)
+        return highest
 
-    def taken(self, number: int, stamp: Stamp = UNKNOWN) -> None:
-        """Note that *number* was published, by this process.
+    def _listed(self, series: tuple[str, str], seen: int) -> int:
+        """Return the highest number of *series* by listing the names; where there are more series, of all at once."""
+        if self._marks is not None and self._highest and self._complete != seen:
+            found = _names.index_series(listed(self.store), *self._marks, _MOST_SERIES)
+            if found is not None:
+                self._highest = {each: (number, seen) for each, number in found.items()}
+                self._complete = seen
+                return found.get(series, -1)
+        highest: Any = self.store.highest(*series)
+        if not isinstance(highest, int):
+            raise ContractError(type(self.store).__qualname__, "highest", "an int", shown(highest))
+        return highest
 
-        :param stamp: the store's right after, as far as publishing it told
-        """
-        if stamp.known:
-            self.expected = (number + 1, stamp)
-        else:
-            self.expected = None
-            self._highest, self._stamp = number, self.store.stamp()
-
-    def given(self, number: int) -> None:
-        """Note that this process published *number* without asking for it, which the store's stamp may not tell so soon."""
-        self.forget_expected()
-        if self._highest is not None and number > self._highest:
-            self._highest, self._stamp = number, None
-
-    def forget_expected(self) -> None:
-        """Ask the store before the next publication, not with it."""
-        expected = self.expected
-        if expected is not None:
-            self._highest, self._stamp = expected[0] - 1, expected[1]
-            self.expected = None
-
-    def lost(self, number: int) -> None:
-        """Note that somebody else was first with *number*.
-
-        It counts at once, whatever a listing says: network file systems list names as they were some seconds ago.
-        """
-        self.forget_expected()
-        self._stamp = None
-        self._lost = number
+    def _note(self, series: tuple[str, str], highest: int, seen: int) -> None:
+        known = self._highest
+        if len(known) >= _MOST_SERIES and series not in known:
+            known.pop(next(iter(list(known)), series), None)  # in one step: other threads add at the same time
+            self._complete = -1
+        known[series] = (highest, seen)
 
     def _credit_at(self, now_s: float) -> float:
         """Return how many seconds listing the names may take at the time *now_s*; less than 0 while it has taken too many."""
         return min(self._credit_s + (now_s - self._scanned_at_s) / _SCAN_SHARE, _MOST_CREDIT_S)
 
-    def _listed(self) -> int:
-        stamp = self.store.stamp()  # before the names: what comes in between changes it
-        start = time.monotonic()
-        highest = self.store.highest(self.head, self.tail)
-        end = time.monotonic()
-        self._credit_s = self._credit_at(start) - (end - start)
-        self._scanned_at_s = end
-        if highest < self._lost and self.store.has(f"{self.head}{self._lost}{self.tail}"):
-            highest = _end_of_series(self.store, self.head, self.tail, self._lost)
-        self._lost = -1
-        self._highest, self._stamp = highest, stamp
-        return highest + 1
+    def published(self, series: tuple[str, str], number: int, state: Any) -> None:
+        """Note that *number* was saved by this handler.
+
+        :param state: the store's right after, or None
+        """
+        known = self._highest
+        if series in known or len(known) < _MOST_SERIES:
+            known[series] = (number, self._seen)
+        else:
+            self._note(series, number, self._seen)
+        self._state = state
+        self._absent = False
+
+    def given(self, series: tuple[str, str], number: int) -> None:
+        """Note that this handler saved *number* without asking for it, which the store's state may not tell so soon."""
+        self._absent = False
+        known = self._highest.get(series)
+        if known is not None:
+            if number > known[0]:
+                self._highest[series] = (number, known[1])
+        elif number >= 0 and self._complete == self._seen:  # which says that there is no other of this series
+            self._note(series, number, self._seen)
+
+    def changed(self) -> None:
+        """Note that the store was changed by others."""
+        self._state = None
+
+    def lost(self, series: tuple[str, str], number: int) -> None:
+        """Note that somebody else was first with *number*.
+
+        It counts at once, whatever a listing says: network file systems list names as they were some seconds ago.
+        """
+        self._state = None
+        self._absent = False
+        highest = self._highest.get(series, (-1, _LOST))[0]
+        self._note(series, max(highest, number), _LOST)
 
 
 def _end_of_series(store: Store, head: str, tail: str, known: int) -> int:

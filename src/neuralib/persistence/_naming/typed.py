@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import datetime
 import enum
+import itertools
+import math
 import pathlib
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Final
+
+from neuralib.persistence._classes import value_texts
+from neuralib.persistence._classes.name_texts import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +44,10 @@ def reader_of(declared: PersistentField[Any]) -> Callable[[str], Any]:
     where the annotation has no value of that text, or more than one (``None`` and ``'None'`` for an optional str), where
     it is no type known here, and where the class makes the text by a function of its own, which can't be inverted.
     """
-    return (lambda _: UNDECIDED) if callable(declared.filename) else reader_of_kind(declared.field_type)
+    if callable(declared.filename):
+        return lambda _: UNDECIDED
+    read = reader_of_kind(declared.field_type)
+    return (lambda text: read(value_texts.from_portable_text(text))) if declared.portable else read
 
 
 def reader_of_kind(kind: Any) -> Callable[[str], Any]:
@@ -64,11 +73,97 @@ def _one_of(candidates: Iterator[Any], text: str) -> Any:
     for value in candidates:
         if value is UNDECIDED:
             return UNDECIDED
-        if str(value) == text and not any(type(it) is type(value) and it == value for it in found):
+        if _shows_as(value, text) and not any(type(it) is type(value) and it == value for it in found):
             found.append(value)
     if len(found) != 1 or (text == "None" and found[0] is not None):
         return UNDECIDED
     return found[0]
+
+
+def _shows_as(value: Any, text: str) -> bool:
+    if isinstance(value, (float, int)):  # as most are
+        return str(value) == text
+    try:
+        return value_texts.value_text(value) == value_texts.composed(text)
+    except value_texts.NoFixedTextError:
+        return False
+
+
+def texts_matching(declared: PersistentField[Any], value: object) -> frozenset[str | None]:
+    """Return all texts in a name that stand for *value*, or one that is equal to it, of the key *declared*.
+
+    Of the annotation ``float``, these are ``1`` and ``1.0`` for both 1 and 1.0; accents are composed or not; texts are
+    as they are today and, where that can be told, as they were in the names of earlier files. None stands for a key that
+    is left out of the name.
+
+    :raises UnsafeNameError: *value* has no text that depends on it alone
+    """
+    texts = {text_of(declared, value)}
+    for equal in _equal_values(declared.field_type, value):
+        with contextlib.suppress(Exception):  # of a function of the class that takes values of the annotation alone
+            texts.add(text_of(declared, equal))
+    if not callable(declared.filename) and not isinstance(value, str):
+        former = value_texts.former_texts(value)
+        texts.update(map(value_texts.portable_text, former) if declared.portable else former)
+    if declared.portable:  # files from before the class was; but no text that stands for another value today
+        plain = {value_texts.from_portable_text(text) for text in texts if text is not None}
+        texts = {text for text in texts if text is None or _is_portable(text)}
+        texts.update(text for text in plain if not _is_portable(text) and "/" not in text and "\0" not in text)
+    texts.update([value_texts.decomposed(text) for text in texts if text is not None])
+    return frozenset(texts)
+
+
+def _is_portable(text: str) -> bool:
+    return value_texts.portable_text(value_texts.from_portable_text(text)) == text
+
+
+_MOST_COMBINATIONS = 64
+
+
+def _equal_values(annotation: Any, value: Any) -> Iterator[Any]:
+    """Yield values of *annotation* that are equal to *value*, and have other texts: numbers, also in tuples and lists."""
+    for kind in _alternatives(annotation):
+        origin = typing.get_origin(kind)
+        if origin is typing.Literal or origin is None:
+            kinds = [type(choice) for choice in typing.get_args(kind)] if origin else [kind]
+            if any(_is_number_type(choice) for choice in kinds):
+                yield from _equal_numbers(kinds, value)
+        elif origin in {tuple, list} and type(value) is origin:
+            yield from _equal_sequences(origin, typing.get_args(kind), value)
+
+
+def _equal_sequences(origin: type, kinds: tuple[Any, ...], value: Any) -> Iterator[Any]:
+    if origin is list or (len(kinds) == 2 and kinds[1] is Ellipsis):
+        kinds = kinds[:1] * len(value)
+    if len(kinds) != len(value):
+        return
+    choices = [list(_equal_values(kind, part)) or [part] for kind, part in zip(kinds, value, strict=True)]
+    if math.prod(len(parts) for parts in choices) <= _MOST_COMBINATIONS:
+        yield from (origin(parts) for parts in itertools.product(*choices))
+    else:
+        for place in range(max(len(parts) for parts in choices)):
+            yield origin(parts[min(place, len(parts) - 1)] for parts in choices)
+
+
+def _equal_numbers(kinds: list[Any], value: Any) -> Iterator[Any]:
+    number = value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    if not isinstance(number, (int, float, complex)):
+        return
+    makers: list[Callable[[Any], Any]] = [int, float, *(make for make in (bool, complex) if make in kinds)]
+    candidates = [number]
+    for make in makers:
+        try:
+            candidates.append(make(number))
+        except (TypeError, ValueError, OverflowError):  # NaN, infinity, complex numbers, very large ones
+            continue
+    if number == 0:
+        candidates.append(-0.0)
+    equal = [candidate for candidate in candidates if candidate == number or candidate is number]
+    yield from {str(candidate): candidate for candidate in equal}.values()
+
+
+def _is_number_type(kind: Any) -> bool:
+    return isinstance(kind, type) and (kind in {bool, int, float, complex} or _is_numpy_number(kind))
 
 
 def admits(annotation: Any, kind: type) -> bool | None:
@@ -135,10 +230,19 @@ def _reader(kind: Any) -> Callable[[str], Any] | None:
     if kind in {datetime.date, datetime.datetime, datetime.time}:
         return kind.fromisoformat
     if kind in _CONTAINERS:
-        return lambda text: _instance(kind, ast.literal_eval(text))
+        return lambda text: _instance(kind, _literal(kind, text))
     made_of_text = f"{kind.__module__}.{kind.__qualname__}" in _MADE_OF_TEXT
     is_path = issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib")
     return kind if made_of_text or is_path or _is_numpy_number(kind) else None
+
+
+def _literal(kind: type, text: str) -> Any:
+    if kind is not frozenset:
+        return ast.literal_eval(text)
+    if not (text.startswith("frozenset(") and text.endswith(")")):
+        raise ValueError(text)
+    inner = text[len("frozenset(") : -1]
+    return frozenset(_instance(set, ast.literal_eval(inner)) if inner else ())
 
 
 def _bool(text: str) -> bool:

@@ -1,1 +1,1 @@
-"""Values as text, HTML and small pictures."""
+"""Values as short texts, HTML and small pictures."""

@@ -1,7 +1,7 @@
-"""Results as HTML, for notebooks: fields, shapes, sizes, small previews. Whatever a field holds, it is shown as text.
+"""HTML for notebooks: the fields of a result, with shapes, sizes and small previews. All values are escaped.
 
-Colours are those of the page around it, so that dark themes are readable: text and lines take its colour, and what is
-tinted asks JupyterLab's variables first.
+The HTML uses the colours of the page, so that it is readable in dark themes. The accent colour comes from JupyterLab's
+CSS variables if they are defined.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from neuralib.persistence._showing.thumbnails import thumbnail
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_MOST_PARTS = 50  # of a dict or list in a field
-_MOST_THUMBNAILS = 12
-_LONGEST_VALUE = 120
+_MAX_ITEMS = 50  # shown of a dict or list in a field
+_MAX_THUMBNAILS = 12  # in one table
+_MAX_VALUE_CHARS = 120
 
 _STYLE = """<style>
 .neuralib-p {
@@ -59,100 +59,102 @@ _STYLE = """<style>
 
 
 def result_html(result: object) -> str:
-    """Return the fields of *result* as a table that can be folded."""
+    """Return the fields of *result* as a collapsible table."""
     info = ensure_persistence_class(result)
     fields = _core.as_dict(result)
-    keys = {it.field_name for it in info.key_fields()}
-    absent = [name for name in info.fields_name() if name not in fields]
-    body = _Table(keys).of(fields.items())
-    if absent:
-        body += f'<div class="d">not set: {_text(", ".join(absent))}</div>'
+    keys = {key_field.field_name for key_field in info.key_fields()}
+    unset = [name for name in info.fields_name() if name not in fields]
+    body = _FieldTables(keys).render(fields.items())
+    if unset:
+        body += f'<div class="d">not set: {_escaped(", ".join(unset))}</div>'
     try:
-        name = f" {_text(_core.filename(result))}"
-    except PersistenceError:  # keys that don't make a name yet
+        name = f" {_escaped(_core.filename(result))}"
+    except PersistenceError:  # a key has no valid value yet
         name = ""
-    total = sum(size_of(it) or 0 for it in fields.values())
+    total = sum(size_of(value) or 0 for value in fields.values())
     size = f", {size_text(total)} of arrays" if total else ""
     about = f'<span class="d">{name} · {count_text(len(fields), "field")}{size}</span>'
-    return _folded(f"<b>{_text(info.cls_name)}</b>{about}", body, outermost=True)
+    return _collapsible(f"<b>{_escaped(info.cls_name)}</b>{about}", body, outermost=True)
 
 
 def rows_html(
     title: str, about: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Iterable[int]
 ) -> str:
-    """Return a table of texts that can be folded.
+    """Return *rows* as a collapsible table.
 
-    :param numeric: which columns are numbers, by their places
+    :param numeric: the indices of the columns that hold numbers, which are aligned to the right
     """
     right = set(numeric)
-    kinds = ['class="n"' if i in right else "" for i in range(len(columns))]
-    head = "".join(f"<th {kind}>{_text(it)}</th>" for it, kind in zip(columns, kinds, strict=True))
-    lines = "".join(
-        f"<tr>{''.join(f'<td {kind}>{_text(str(it))}</td>' for it, kind in zip(row, kinds, strict=True))}</tr>"
-        for row in rows
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-    return _folded(f'<b>{_text(title)}</b> <span class="d">{_text(about)}</span>', table, outermost=True)
+    classes = ['class="n"' if i in right else "" for i in range(len(columns))]
+
+    def line(tag: str, cells: Iterable[object]) -> str:
+        return "".join(
+            f"<{tag} {kind}>{_escaped(str(cell))}</{tag}>" for cell, kind in zip(cells, classes, strict=True)
+        )
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    table = f"<table><thead><tr>{line('th', columns)}</tr></thead><tbody>{body}</tbody></table>"
+    return _collapsible(f'<b>{_escaped(title)}</b> <span class="d">{_escaped(about)}</span>', table, outermost=True)
 
 
-def _text(value: str) -> str:
+def _escaped(value: str) -> str:
     return html.escape(printable(value))
 
 
-def _folded(summary: str, body: str, *, outermost: bool = False) -> str:
+def _collapsible(summary: str, body: str, *, outermost: bool = False) -> str:
     if outermost:
         return f'<div class="neuralib-p">{_STYLE}<details open><summary>{summary}</summary>{body}</details></div>'
     return f"<details><summary>{summary}</summary>{body}</details>"
 
 
-class _Table:
-    """Tables of fields, with no more thumbnails in all than a page can bear."""
+class _FieldTables:
+    """Renders nested tables of fields, with a limited number of thumbnails in all of them together."""
 
     def __init__(self, keys: set[str]) -> None:
         self._keys = keys
-        self._thumbnails_left = _MOST_THUMBNAILS
+        self._thumbnails_left = _MAX_THUMBNAILS
 
-    def of(self, fields: Iterable[tuple[Any, Any]], depth: int = 0) -> str:
-        """Return the table of *fields*."""
+    def render(self, fields: Iterable[tuple[Any, Any]], depth: int = 0) -> str:
+        """Return *fields* as a table."""
         rows = "".join(self._row(name, value, depth) for name, value in fields)
         titles = '<th>field</th><th>type</th><th>shape</th><th class="n">size</th><th>value</th>'
         head = f"<thead><tr>{titles}</tr></thead>" if depth == 0 else ""
         return f"<table>{head}<tbody>{rows}</tbody></table>"
 
     def _row(self, name: Any, value: Any, depth: int) -> str:
-        label = _text(name if isinstance(name, str) else f"[{value_text(name, 30)}]")
+        label = _escaped(name if isinstance(name, str) else f"[{value_text(name, 30)}]")
         marked = f'<span class="k">{label}</span>' if depth == 0 and name in self._keys else label
         size = size_of(value)
         return (
-            f"<tr><td>{marked}</td><td>{_text(type_text(value))}</td><td>{_text(shape_text(value))}</td>"
+            f"<tr><td>{marked}</td><td>{_escaped(type_text(value))}</td><td>{_escaped(shape_text(value))}</td>"
             f'<td class="n">{"" if size is None else size_text(size)}</td><td class="v">{self._value(value, depth)}</td></tr>'
         )
 
     def _value(self, value: Any, depth: int) -> str:
         if value is missing:
             return '<span class="d">any</span>'
-        brief = _text(value_text(value, _LONGEST_VALUE))
+        brief = _escaped(value_text(value, _MAX_VALUE_CHARS))
         if is_array(value):
             return self._thumbnail(value) + brief
-        parts = _parts(value)
-        if depth >= 2 or not parts:
+        items = _items_to_show(value)
+        if depth >= 2 or not items:
             return brief
-        more = f'<div class="d">{len(value) - len(parts):,} more</div>' if len(value) > len(parts) else ""
-        return _folded(brief, self.of(parts, depth + 1) + more)
+        more = f'<div class="d">{len(value) - len(items):,} more</div>' if len(value) > len(items) else ""
+        return _collapsible(brief, self.render(items, depth + 1) + more)
 
     def _thumbnail(self, value: Any) -> str:
         if self._thumbnails_left <= 0:
             return ""
-        made = thumbnail(value)
-        self._thumbnails_left -= bool(made)
-        return made
+        picture = thumbnail(value)
+        self._thumbnails_left -= bool(picture)
+        return picture
 
 
-def _parts(value: Any) -> list[tuple[Any, Any]]:
-    """Return the parts of a container that are worth rows of their own; those of a list only where arrays are among them."""
+def _items_to_show(value: Any) -> list[tuple[Any, Any]]:
+    """Return the items of a container that get rows of their own: those of a dict, and those of a list with arrays."""
     if type(value) is dict:
-        return list(itertools.islice(value.items(), _MOST_PARTS))
+        return list(itertools.islice(value.items(), _MAX_ITEMS))
     if type(value) in {list, tuple}:
-        parts = list(enumerate(value[:_MOST_PARTS]))
-        return parts if any(is_array(it) and it.shape for _, it in parts) else []
+        items = list(enumerate(value[:_MAX_ITEMS]))
+        return items if any(is_array(item) and item.shape for _, item in items) else []
     return []

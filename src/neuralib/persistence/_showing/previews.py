@@ -1,4 +1,4 @@
-"""Values as short texts, for people: bounded in length and work, whatever the value, its class or its origin."""
+"""Short texts that describe values. Length and computing time are bounded for any value, also from untrusted files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from neuralib.persistence._errors import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_MOST_ITEMS = 6
-_DEEPEST = 3
-_LONGEST_TEXT = 60
-_LARGEST_INT = 1 << 256
-_PLAIN = (bool, float, complex, type(None))
+_MAX_ITEMS = 6
+_MAX_DEPTH = 3
+_MAX_CHARS = 60
+_MAX_INT = 1 << 256
+_PLAIN_TYPES = (bool, float, complex, type(None))
 
 
 def size_text(size_bytes: float) -> str:
-    """Return a size for people.
+    """Return a size in a readable unit.
 
     >>> size_text(999), size_text(1500), size_text(256_000_000)
     ('999 B', '1.5 kB', '256 MB')
@@ -32,7 +32,7 @@ def size_text(size_bytes: float) -> str:
 
 
 def count_text(count: int, what: str) -> str:
-    """Return how many there are of something.
+    """Return *count* and the noun *what*, in the plural if needed.
 
     >>> count_text(1, "result"), count_text(12000, "result")
     ('1 result', '12,000 results')
@@ -41,87 +41,89 @@ def count_text(count: int, what: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return *text* with what a terminal would obey, or could not show, in escaped form."""
+    """Return *text* with control characters and unprintable characters escaped, so that a terminal can show it."""
     if text.isprintable():
         return text
-    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 def is_array(value: object) -> bool:
-    """Return whether *value* is an array, or tells of one."""
+    """Return whether *value* is an array or an ``ArrayHead``, which describes one."""
     return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
 
 
 def shape_text(value: Any) -> str:
-    """Return the shape of an array, nothing for what is none."""
+    """Return the shape of an array, or an empty text for other values."""
     if not is_array(value):
         return ""
-    shape = " × ".join(f"{it}" for it in value.shape[:9]) or "scalar"  # noqa: RUF001 - a sign of multiplication is meant
+    shape = " × ".join(str(size) for size in value.shape[:9]) or "scalar"  # noqa: RUF001 - the multiplication sign
     return f"{shape} …" if len(value.shape) > 9 else shape
 
 
 def type_text(value: Any) -> str:
-    """Return what kind of value *value* is: the dtype of an array, the class of all else."""
+    """Return the dtype of an array, or the name of the class of any other value."""
     if is_array(value):
         text = str(value.dtype)
-        return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+        return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
     name: str = getattr(value, "type_name", None) or type(value).__qualname__
     return name.removeprefix("builtins.")
 
 
 def size_of(value: Any) -> int | None:
-    """Return the size of an array, or of what is too large to be shown, in bytes; None for all else."""
+    """Return the size in bytes of an array or of an object head that knows its size, or None for other values."""
     size = getattr(value, "size_bytes", None)
     if size is None and is_array(value):
         size = getattr(value, "nbytes", None)
     return size if isinstance(size, int) else None
 
 
-def value_text(value: Any, longest: int = _LONGEST_TEXT) -> str:
-    """Return *value* as a text of about *longest* characters at the most, on one line."""
+def value_text(value: Any, max_chars: int = _MAX_CHARS) -> str:
+    """Return *value* as one line of text with at most *max_chars* characters."""
     text = re.sub(r"\s+", " ", printable(_brief(value, 0).replace("\n", " ")))
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
-def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one answer for each kind
+def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one return for each kind of value
     kind = type(value)
     if kind is int:
-        return repr(value) if abs(value) < _LARGEST_INT else f"an integer of {value.bit_length()} bits"
-    if kind in _PLAIN:
+        return repr(value) if abs(value) < _MAX_INT else f"an integer of {value.bit_length()} bits"
+    if kind in _PLAIN_TYPES:
         return repr(value)
     if isinstance(value, (str, bytes, bytearray)):
-        start = value[: 2 * _LONGEST_TEXT]
+        start = value[: 2 * _MAX_CHARS]
         return _guarded(start) + ("…" if len(value) > len(start) else "")
     if is_array(value):
         if value.shape == () and hasattr(value, "item"):
-            return str(value.item())[: 2 * _LONGEST_TEXT]
+            return str(value.item())[: 2 * _MAX_CHARS]
         return _array_text(value) or (f"<{shape_text(value)} {type_text(value)}>" if depth else "")
     if hasattr(value, "type_name"):
         return _object_text(value, depth)
     if isinstance(value, dict):
-        return _items(
-            value.items(), len(value), depth, "{}", lambda it: f"{_part(it[0], depth)}: {_part(it[1], depth)}"
+        return _items_text(
+            value.items(),
+            len(value),
+            depth,
+            "{}",
+            lambda pair: f"{_brief(pair[0], depth + 1)}: {_brief(pair[1], depth + 1)}",
         )
-    for base, ends in ((list, "[]"), (tuple, "()"), (set, "{}"), (frozenset, "{}")):
+    for base, brackets in ((list, "[]"), (tuple, "()"), (set, "{}"), (frozenset, "{}")):
         if isinstance(value, base):
-            return _items(value, len(value), depth, ends, lambda it: _part(it, depth))
-    # Dates as they are in a name.
+            return _items_text(value, len(value), depth, brackets, lambda item: _brief(item, depth + 1))
+    # Dates look the same here as in file names.
     return str(value) if kind.__module__ == "datetime" else _guarded(value)
 
 
-def _part(value: Any, depth: int) -> str:
-    return _brief(value, depth + 1)
-
-
-def _items(values: Iterable[Any], count: int, depth: int, ends: str, text: Callable[[Any], str]) -> str:
+def _items_text(values: Iterable[Any], count: int, depth: int, brackets: str, text: Callable[[Any], str]) -> str:
     if not count:
-        return ends
-    if depth >= _DEEPEST:
-        return f"{ends[0]}…{ends[1]}"
-    parts = [text(it) for it in itertools.islice(values, _MOST_ITEMS)]
-    if count > _MOST_ITEMS:
-        parts.append(f"… {count:,} in all")
-    return f"{ends[0]}{', '.join(parts)}{',' if ends == '()' and count == 1 else ''}{ends[1]}"
+        return brackets
+    if depth >= _MAX_DEPTH:
+        return f"{brackets[0]}…{brackets[1]}"
+    items = [text(value) for value in itertools.islice(values, _MAX_ITEMS)]
+    if count > _MAX_ITEMS:
+        items.append(f"… {count:,} in all")
+    return f"{brackets[0]}{', '.join(items)}{',' if brackets == '()' and count == 1 else ''}{brackets[1]}"
 
 
 def _object_text(value: Any, depth: int) -> str:
@@ -136,20 +138,20 @@ def _object_text(value: Any, depth: int) -> str:
 
 
 def _array_text(value: Any) -> str:
-    read = getattr(value, "to_array", None)
+    to_array = getattr(value, "to_array", None)
     try:
-        array = value if read is None else read()
+        array = value if to_array is None else to_array()
         if array is None:
             return ""
-        first = list(itertools.islice(array.flat, _MOST_ITEMS))
-        parts = [_number(it) for it in first]
+        first = list(itertools.islice(array.flat, _MAX_ITEMS))
+        items = [_element_text(element) for element in first]
         more = " …" if array.size > len(first) else ""
-    except Exception:  # a class or dtype that can't be looked at so
+    except Exception:  # array classes and dtypes of other libraries may raise anything
         return ""
-    return f"[{' '.join(parts)}{more}]"
+    return f"[{' '.join(items)}{more}]"
 
 
-def _number(value: Any) -> str:
+def _element_text(value: Any) -> str:
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if kind == "f":
         return f"{value:.4g}"
@@ -157,4 +159,4 @@ def _number(value: Any) -> str:
 
 
 def _guarded(value: Any, text: Callable[[Any], str] = repr) -> str:
-    return shown(value) if text is repr else text(value)[:_LONGEST_TEXT]
+    return shown(value) if text is repr else text(value)[:_MAX_CHARS]

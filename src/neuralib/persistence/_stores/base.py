@@ -1,69 +1,307 @@
-"""The few verbs that a store needs. Numbering and finding are written once, on these."""
-# pyright: reportReturnType=false
-# (a method of a protocol has a docstring for a body)
+"""What a store is: named bytes in one place, behind a few verbs.
+
+Saving, numbering, finding and checking are written once on these verbs. A store of your own subclasses :class:`Store`,
+defines the abstract methods, and is tried out with :func:`neuralib.persistence.testing.check_store`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import abc
+from collections.abc import Callable
+from pickle import PickleBuffer
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from neuralib.persistence._errors import ContractError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import PurePath
 
     from typing_extensions import Buffer
 
-    from neuralib.persistence._disk import Stamp
+    from neuralib.persistence._bytes.sources import Sink, Source
 
 
 class Draft(Protocol):
-    """Bytes on their way to a name. Nobody sees them before they are published, and never a part of them."""
+    """Content on its way to a name: what a store's :meth:`Store.draft` returns, and its :meth:`Store.put` takes.
 
-    def write(self, data: Buffer, /) -> int:
-        """Add *data*; return its size in bytes."""
-
-    def reserve(self, size: int) -> None:
-        """Prepare for *size* more bytes: a hint, for large values."""
+    Nobody sees it before it is put, and never a part of it.
+    """
 
     @property
     def size(self) -> int:
         """How many bytes there are."""
+        ...
 
-    def finish(self) -> None:
-        """Complete the bytes, so that publishing them only gives the name."""
+    def write(self, data: Buffer, /) -> object:
+        """Add *data*, which must not change before the draft is put."""
 
-    def sync(self) -> None:
-        """Write the finished bytes, published or not, through to the disk."""
-
-    def publish_new(self, name: str) -> None:
-        """Give the bytes *name*; of any number of writers exactly one succeeds.
-
-        :raises FileExistsError: the name is taken
-        """
-
-    def publish_over(self, name: str) -> None:
-        """Give the bytes *name*, in place of what has that name now, in one step."""
+    def reserve(self, size_bytes: int, /) -> object:
+        """Prepare for *size_bytes* more bytes: a hint, for large values."""
 
     def discard(self) -> None:
-        """Forget the bytes, published or not: what is published stays. May be called more than once."""
+        """Forget the draft. What was put stays. May be called more than once."""
 
 
-class Store(Protocol):
-    """Named bytes in one place."""
+Content = Any
+"""What is put under a name: ``bytes``, or a :class:`Draft` of the same store."""
 
-    @property
-    def root(self) -> str:
-        """The place."""
+Replace = bool | Callable[["Source"], object]
+"""Whether content may be put under a name that is taken: True, False, or a function that is given what is there, and
+raises an error where that must stay."""
 
-    def draft(self) -> Draft:
-        """Return a new draft."""
 
-    def names(self) -> Sequence[str]:
-        """Return the names that there are, in no order; none where the place is not there."""
+class Put(NamedTuple):
+    """One of several puts: see :meth:`Store.put_many`."""
 
-    def highest(self, head: str, tail: str) -> int:
-        """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1; opens nothing."""
+    name: str
+    content: Content
+    replace: Replace = False
 
-    def stamp(self) -> Stamp | None:
-        """Return what tells whether names come or go later; None where the place is not there."""
 
-    def has(self, name: str) -> bool:
+class Stat(NamedTuple):
+    """What a store knows of a name without reading it."""
+
+    size_bytes: int
+    time_modified_s: float
+    """Seconds since 1970."""
+    version: object = None
+    """Differs where the content was replaced since."""
+    regular: bool = True
+    """False for what is no stored content: a folder or a link that somebody put there."""
+    time_created_s: float | None = None
+
+
+class State:
+    """A store's state at one time: see :meth:`Store.state`. Two states are compared by :meth:`is_unchanged`."""
+
+    __slots__ = ()
+
+    def is_unchanged(self, now: Any, /) -> bool:
+        """Return whether no name came or went between this state and the later one *now*."""
+        raise NotImplementedError
+
+
+class MemoryDraft:
+    """A draft that is kept in memory."""
+
+    __slots__ = ("_parts", "size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self.size = 0
+
+    def write(self, data: Buffer, /) -> None:
+        """Add *data*."""
+        # A pickler passes large arrays uncopied, in whatever order their memory has. A number is no data: bytes(3) is 3 zeros.
+        part = (
+            data if type(data) is bytes else bytes(data.raw() if isinstance(data, PickleBuffer) else memoryview(data))
+        )
+        self._parts.append(part)
+        self.size += len(part)
+
+    def reserve(self, size_bytes: int, /) -> None:
+        """Nothing to prepare."""
+
+    def content(self) -> bytes:
+        """Return all that was written."""
+        if len(self._parts) != 1:
+            self._parts = [b"".join(self._parts)]
+        return self._parts[0]
+
+    def discard(self) -> None:
+        """Forget the content."""
+        self._parts.clear()
+
+
+class Store(abc.ABC):
+    """Named bytes in one place.
+
+    A name is a text without ``/`` that does not begin with ``.``; content is there whole or not at all.
+    """
+
+    url: str
+    """Where it is, for messages: a path, or a URL."""
+
+    # ------------------------------------------------------------------------------------------ what each store defines
+
+    @abc.abstractmethod
+    def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
+        """Store *content* under *name*, whole or not at all; of any number of writers of a new name exactly one wins.
+
+        :param content: ``bytes``, or what :meth:`draft` returned
+        :param replace: see :data:`Replace`
+        :param durable: return only when the content would survive a loss of power
+        :raises FileExistsError: the name is taken, and *replace* is False
+        :raises OSError: it can't be stored; what was there is as it was
+        """
+
+    @abc.abstractmethod
+    def open(self, name: str, /) -> Source:
+        """Return the content of *name*, to be closed after use.
+
+        :raises FileNotFoundError: there is no such name
+        """
+
+    @abc.abstractmethod
+    def names(self, prefix: str = "", /) -> Iterable[str]:
+        """Return the names that begin with *prefix*, in any order; none where the place does not exist yet."""
+
+    @abc.abstractmethod
+    def stat(self, name: str, /) -> Stat:
+        """Return what is known of *name* without reading it.
+
+        :raises FileNotFoundError: there is no such name
+        """
+
+    @abc.abstractmethod
+    def delete(self, name: str, /) -> None:
+        """Remove *name*.
+
+        :raises FileNotFoundError: there is no such name
+        """
+
+    # ------------------------------------------------------------------------------------------ what it may do better
+
+    def draft(self) -> Any:
+        """Return a new draft, which :meth:`put` takes. Large results are written into one piece by piece."""
+        return MemoryDraft()
+
+    shares_puts: ClassVar[bool] = False
+    """Whether :meth:`put_many` shares the cost of many puts even where they are not durable."""
+
+    def put_many(
+        self, puts: Sequence[Put], outcomes: list[OSError | None] | None = None, /, *, durable: bool = False
+    ) -> list[OSError | None]:
+        """Store several contents in order, and return for each None, or the error that its name is taken.
+
+        A store that can share the cost of many does so here: a wait for the disk, a transaction.
+
+        :param outcomes: a list to be filled as puts succeed, which tells how far it came where an error ends it
+        :raises Exception: any error but that a name is taken by others
+        """
+        outcomes = [] if outcomes is None else outcomes
+        for put in puts:
+            try:
+                self.put(put.name, put.content, replace=put.replace, durable=durable)
+            except FileExistsError as error:
+                if put.replace:
+                    raise
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        return outcomes
+
+    def put_if(self, name: str, content: Content, expected: Any, /, *, durable: bool = False) -> Any:
+        """Store *content* under the new name *name*, unless the store is no longer in the state *expected*.
+
+        :param expected: what :meth:`state` or this method returned, or None for any state
+        :return: the state right after; None where the store can't tell, or others changed it meanwhile; :data:`CHANGED` where it is not as expected, and
+            nothing was stored
+        :raises FileExistsError: the name is taken
+        """
+        if expected is not None:
+            now = self.state()
+            if now is None or not expected.is_unchanged(now):
+                return CHANGED
+        self.put(name, content, durable=durable)
+        return self.state()
+
+    def state(self) -> Any:
+        """Return a :class:`State` that tells whether names came or went since; None where that can't be told cheaply.
+
+        Numbers are given without looking for those of others while the state stays the same. Where there is no state, the
+        highest number is found once, and then remembered.
+        """
+        return None
+
+    def highest(self, head: str, tail: str, /) -> int:
+        """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1. Nothing is opened."""
+        highest = -1
+        for name in listed(self, head):
+            if len(name) > len(head) + len(tail) and name.startswith(head) and name.endswith(tail):
+                text = name[len(head) : len(name) - len(tail)]
+                if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0"):
+                    highest = max(highest, int(text))
+        return highest
+
+    def has(self, name: str, /) -> bool:
         """Return whether there is something under *name*."""
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def location(self, name: str, /) -> str:
+        """Return where *name* is, for messages: its path or URL."""
+        return f"{self.url.rstrip('/')}/{name}"
+
+    def path(self, name: str, /) -> PurePath:
+        """Return the path of *name*: of a file where there is one, else the name alone."""
+        from pathlib import PurePosixPath
+
+        return PurePosixPath(name)
+
+    def local_folder(self) -> str | None:
+        """Return the folder whose files the names are, or None: then what needs a local file is refused."""
+        return None
+
+    def sync(self, names: Iterable[str], /) -> None:  # noqa: B027 - what is put may be durable at once
+        """Make what was put under *names* without ``durable`` survive a loss of power."""
+
+    def sweep(self, older_than_s: float = 0.0, /) -> list[str]:
+        """Remove what killed writers left behind, and return its names.
+
+        :param older_than_s: leave what was changed less than this many seconds ago: its writer may be alive
+        """
+        return []
+
+    def hold(self) -> None:  # noqa: B027 - a hint
+        """Prepare for many puts in a row."""
+
+    def release(self) -> None:  # noqa: B027 - a hint
+        """Give up what :meth:`hold` prepared."""
+
+    def group_size(self) -> int:
+        """Return how many drafts may be written at a time."""
+        return 500
+
+
+def listed(store: Store, prefix: str = "") -> list[str]:
+    """Return the names in *store* that begin with *prefix*.
+
+    :raises ContractError: they are no texts
+    """
+    names: Any = store.names(prefix)
+    if store.local_folder() is None and type(names) is not list:
+        if not hasattr(names, "__iter__"):
+            raise ContractError(type(store).__qualname__, "names", "an iterable of names", shown(names))
+        names = list(names)
+    if store.local_folder() is None and not set(map(type, names)) <= {str}:
+        others = [name for name in names if not isinstance(name, str)]
+        if others:
+            raise ContractError(type(store).__qualname__, "names", "texts", shown(others[0]))
+        return [str(name) for name in names]  # of classes derived from str
+    return names if type(names) is list else list(names)
+
+
+def stat_of(store: Store, name: str) -> Stat:
+    """Return what *store* knows of *name*.
+
+    :raises ContractError: it is no :class:`Stat`
+    :raises FileNotFoundError: there is no such name
+    """
+    found: Any = store.stat(name)
+    if not isinstance(found, Stat):
+        raise ContractError(type(store).__qualname__, "stat", "a Stat", shown(found))
+    return found
+
+
+CHANGED: Any = object()
+"""What :meth:`Store.put_if` returns where the store is not in the expected state."""
+
+
+def write_content(content: Content, sink: Sink) -> None:
+    """Write *content*, bytes or a draft in memory, to *sink*."""
+    sink.write(content if isinstance(content, bytes) else content.content())

@@ -15,6 +15,7 @@ from pickle import PickleBuffer
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _disk
+from neuralib.persistence._os_errors import explained, explained_any
 from neuralib.persistence._stores import exclusive, system
 
 if TYPE_CHECKING:
@@ -32,11 +33,22 @@ class FolderDraft:
     :param durable: write it through to the disk before it is published
     """
 
-    __slots__ = ("_chunks", "_durable", "_file", "_finished", "_folder", "_hidden", "_pending", "_published", "size")
+    __slots__ = (
+        "_chunks",
+        "_file",
+        "_finished",
+        "_folder",
+        "_hidden",
+        "_pending",
+        "_published",
+        "_status",
+        "durable",
+        "size",
+    )
 
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
-        self._durable = durable
+        self.durable = durable
         self._chunks: list[Buffer] = []
         self._pending = 0  # bytes in _chunks
         self.size = 0
@@ -44,6 +56,12 @@ class FolderDraft:
         self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
         self._published: str | None = None  # the path under which it was published
+        self._status: tuple[int, tuple[int, int]] | None = None  # see set_status
+
+    @property
+    def has_hidden_name(self) -> bool:
+        """Whether it is seen in the folder: making it changed the folder's state."""
+        return self._hidden is not None
 
     def write(self, data: Buffer, /) -> int:
         """Add *data*, which must not change before the draft is published; return its size in bytes."""
@@ -77,7 +95,7 @@ class FolderDraft:
                 for chunk in self._chunks if as_they_are else [self._joined()]:
                     system.write_all(fd, chunk)
         except OSError as error:
-            raise system.explained(error, "writing a result into the folder", self._folder) from error
+            raise explained(error, "writing a result into the folder", self._folder) from error
         self._chunks.clear()
         self._pending = 0
 
@@ -92,7 +110,7 @@ class FolderDraft:
         try:
             self._file = self._in_folder(self._open_here)
         except OSError as error:
-            raise system.explained(error, "making a file in the folder", self._folder) from error
+            raise explained(error, "making a file in the folder", self._folder) from error
         return self._file
 
     def _in_folder(self, opening: Callable[[], _disk.OpenFile]) -> _disk.OpenFile:
@@ -100,7 +118,7 @@ class FolderDraft:
         try:
             return opening()
         except FileNotFoundError:
-            system.make_folder(self._folder, durable=self._durable)
+            system.make_folder(self._folder, durable=self.durable)
             return opening()
 
     def _open_here(self) -> _disk.OpenFile:
@@ -111,6 +129,26 @@ class FolderDraft:
         self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
         return system.create(self._hidden)
 
+    def set_status(self, mode: int, times_ns: tuple[int, int]) -> None:
+        """Give the file the permissions of *mode*, and times, before it has a name. Nothing may be written afterwards.
+
+        :param times_ns: of the last access and the last change, in nanoseconds since 1970
+        """
+        self._status = mode, times_ns
+        if self._chunks:
+            self._flush()
+        self._keep_status()
+
+    def _keep_status(self) -> None:
+        if self._status is not None:
+            mode, times_ns = self._status
+            fd = self._opened().fd
+            try:
+                os.chmod(fd if os.chmod in os.supports_fd else self._hidden or fd, mode & 0o777)
+            except OSError:
+                pass  # a file system without modes
+            os.utime(fd if os.utime in os.supports_fd else self._hidden or fd, ns=times_ns)
+
     def finish(self) -> None:
         """Write what is pending, and through to the disk where the draft is durable."""
         if self._finished:
@@ -119,7 +157,7 @@ class FolderDraft:
             if not self._chunks:
                 self._chunks.append(b"")
             self._flush()
-        if self._durable:
+        if self.durable:
             self.sync()
         if self._hidden is not None:
             self._close()  # network file systems report a full disk only now
@@ -135,7 +173,7 @@ class FolderDraft:
             elif self._published is not None:
                 system.sync_file(self._published)
         except OSError as error:
-            raise system.explained(error, "writing a result through to the disk", self._folder) from error
+            raise explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
@@ -143,7 +181,7 @@ class FolderDraft:
         :raises FileExistsError: the name is taken: nothing was changed
         """
         target = system.joined(self._folder, name)
-        is_small = self._file is None and not self._finished and not self._durable  # nothing was written yet
+        is_small = self._file is None and not self._finished and not self.durable  # nothing was written yet
         if is_small and system.publish_whole(self._folder, target, self._joined()) is not None:
             self._published = target
             return
@@ -158,7 +196,7 @@ class FolderDraft:
         if self._hidden is not None:
             self._publish_hidden(target)
         self._published = target
-        if self._durable:
+        if self.durable:
             system.sync_names(self._folder)
 
     def publish_over(self, name: str) -> None:
@@ -168,7 +206,7 @@ class FolderDraft:
         if not self._finished:
             self.finish()
         if found is not None and stat.S_ISREG(found.st_mode):
-            self._keep_mode(found.st_mode)
+            self._keep_mode(found)
         if self._file is not None and self._hidden is None:
             self._hidden = system.hidden_path(self._folder)
             if not self._linked(self._hidden):
@@ -178,10 +216,10 @@ class FolderDraft:
         try:
             exclusive.rename_over(self._hidden, target)
         except OSError as error:
-            raise system.explained(error, "giving the result its name", target) from error
+            raise explained(error, "giving the result its name", target) from error
         self._hidden = None
         self._published = target
-        if self._durable:
+        if self.durable:
             system.sync_names(self._folder)
 
     def _linked(self, path: str) -> bool:
@@ -192,7 +230,7 @@ class FolderDraft:
         except FileExistsError:
             raise
         except OSError as error:
-            raise system.explained(error, "giving the result its name", path) from error
+            raise explained(error, "giving the result its name", path) from error
 
     def _copy_to_hidden(self) -> None:
         """Write what is in the file without name, which can't get one here, into a file with a hidden one."""
@@ -203,11 +241,12 @@ class FolderDraft:
             os.lseek(unnamed.fd, 0, os.SEEK_SET)
             while part := os.read(unnamed.fd, _SPILL_BYTES):
                 system.write_all(self._file.fd, part)
+            self._keep_status()
         except OSError as error:
-            raise system.explained(error, "writing a result into the folder", self._folder) from error
+            raise explained(error, "writing a result into the folder", self._folder) from error
         finally:
             unnamed.close()
-        if self._durable:
+        if self.durable:
             self.sync()
         self._close()
 
@@ -237,15 +276,12 @@ class FolderDraft:
         except InterruptedError:
             pass  # the descriptor is gone all the same
         except OSError as error:
-            raise system.explained(error, "closing a result in the folder", self._folder) from error
+            raise explained(error, "closing a result in the folder", self._folder) from error
 
-    def _keep_mode(self, mode: int) -> None:
+    def _keep_mode(self, found: os.stat_result) -> None:
         file = self._file.fd if self._file is not None else self._hidden
         assert file is not None
-        try:
-            os.chmod(file, stat.S_IMODE(mode))
-        except OSError:
-            pass  # a file system without modes
+        keep_mode(file, found)
 
     def _publish_hidden(self, target: str) -> None:
         hidden = self._hidden
@@ -255,8 +291,44 @@ class FolderDraft:
         except FileExistsError:
             raise
         except OSError as error:
-            raise system.explained(error, "giving the result its name", target) from error
+            raise explained(error, "giving the result its name", target) from error
         self._hidden = None
+
+
+def keep_mode(file: int | str, found: os.stat_result) -> None:
+    """Give *file* the permissions of the user's own file *found*, which it replaces; nothing of a stranger's."""
+    if not hasattr(os, "geteuid") or found.st_uid == os.geteuid():
+        try:
+            os.chmod(file, found.st_mode & 0o777)
+        except OSError:
+            pass  # a file system without modes
+
+
+def replace_whole(folder: str, target: str, data: bytes, found: os.stat_result | None) -> None:
+    """Give the small content *data* the name *target* in *folder*, in place of what has it, in one step.
+
+    :param found: what has the name
+    :raises OSError: it can't be written; what is there is as it was
+    """
+    hidden = system.hidden_path(folder)
+    try:
+        try:
+            file = system.create(hidden)
+            try:
+                system.write_all(file.fd, data)
+                if found is not None and stat.S_ISREG(found.st_mode):
+                    keep_mode(file.fd, found)
+            finally:
+                file.close()
+        except OSError as error:
+            raise explained(error, "writing a result into the folder", folder) from error
+        try:
+            exclusive.rename_over(hidden, target)
+        except OSError as error:
+            raise explained(error, "giving the result its name", target) from error
+    except BaseException:
+        system.remove(hidden)
+        raise
 
 
 class HookDraft:
@@ -266,11 +338,11 @@ class HookDraft:
     published under their own names, once the one that counts is.
     """
 
-    __slots__ = ("_durable", "_folder", "_hidden", "_published")
+    __slots__ = ("_folder", "_hidden", "_published", "durable")
 
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
-        self._durable = durable
+        self.durable = durable
         self._published: list[str] = []
         self._hidden = hidden = system.hidden_path(folder)  # noted before it is there: Ctrl-C may come in between
         target = system.joined(folder, name)
@@ -278,7 +350,7 @@ class HookDraft:
         try:
             os.mkdir(hidden)
         except OSError as error:
-            raise system.explained(error, "making a folder for it in the folder", folder) from error
+            raise explained(error, "making a folder for it in the folder", folder) from error
         try:
             write(Path(hidden, name))
             if not os.path.lexists(f"{hidden}/{name}"):
@@ -287,13 +359,15 @@ class HookDraft:
                 raise FileNotFoundError(errno.ENOENT, f"{problem}, while saving a result as", target)
         except Exception as error:
             self.discard()
-            told = system.explained_any(error, "writing a result by _save_persistence", target)
+            told = explained_any(error, "writing a result by _save_persistence", target)
             if told is error:
                 raise
             raise told from error
         except BaseException:
             self.discard()
             raise
+
+    has_hidden_name = True
 
     def write(self, data: Buffer, /) -> int:
         """Not for this kind of draft: its function wrote it."""
@@ -310,28 +384,25 @@ class HookDraft:
                 os.lstat(f"{folder}/{it}").st_size for folder, files in system.walked(self._hidden) for it in files
             )
         except OSError as error:
-            raise system.explained(
-                error, "looking at what _save_persistence wrote for the folder", self._folder
-            ) from error
+            raise explained(error, "looking at what _save_persistence wrote for the folder", self._folder) from error
+
+    @property
+    def names(self) -> list[str]:
+        """The names under which its files were published."""
+        return [os.path.basename(path) for path in self._published]
 
     def finish(self) -> None:
         """Write the files through to the disk where the draft is durable."""
-        if self._durable:
+        if self.durable:
             self.sync()
 
     def sync(self) -> None:
         """Write the files, published or not, through to the disk."""
         try:
             for top in self._published or [self._hidden]:
-                if not os.path.isdir(top):
-                    system.sync_file(top)
-                    continue
-                for folder, files in system.walked(top):
-                    for file in files:
-                        system.sync_file(f"{folder}/{file}")
-                    system.sync_folder(folder)
+                system.sync_all(top)
         except OSError as error:
-            raise system.explained(error, "writing a result through to the disk", self._folder) from error
+            raise explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
@@ -355,21 +426,21 @@ class HookDraft:
                     beside[f"{self._hidden}/{it}"] = place = system.joined(self._folder, it)
                     system.refuse_special(place)
         except OSError as error:
-            raise system.explained(error, "looking at what _save_persistence wrote for", target) from error
+            raise explained(error, "looking at what _save_persistence wrote for", target) from error
         try:
             rename(f"{self._hidden}/{name}", target)
         except FileExistsError:
             raise
         except OSError as error:
-            raise system.explained(error, "giving the result its name", target) from error
+            raise explained(error, "giving the result its name", target) from error
         self._published.append(target)
         for source, place in beside.items():
             try:
                 os.replace(source, place)
             except OSError as error:
-                raise system.explained(error, "giving a file beside the result its name", place) from error
+                raise explained(error, "giving a file beside the result its name", place) from error
             self._published.append(place)
-        if self._durable:
+        if self.durable:
             system.sync_names(self._folder)
 
     def discard(self) -> None:

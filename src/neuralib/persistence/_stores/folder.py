@@ -1,40 +1,227 @@
-"""A folder of files as a store: what is there, and drafts of what will be."""
+"""A folder of files as a store: the only writer of files."""
 
 from __future__ import annotations
 
-import functools
+import errno
 import os
 import stat
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk, _scan
+from neuralib.persistence._bytes.sources import BytesSource, FileSource, PooledSource, Source
+from neuralib.persistence._os_errors import explained
 from neuralib.persistence._stores import system
-from neuralib.persistence._stores.drafts import FolderDraft, HookDraft
+from neuralib.persistence._stores.base import CHANGED, Content, Put, Replace, Stat, Store
+from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Sequence
 
 STALE_AFTER_S = 24 * 3600.0
 """From this age on, a leftover is taken for a killed process's: a live one's draft is seconds old, or is being written."""
 
+SMALL_BYTES = 1 << 16
+"""A smaller file is read in one step."""
 
-class FolderStore:
+_GROUP_RESULTS = 500  # drafts that wait for the disk together: each is an open file until it is put
+_ROOM = 8  # open files that are left for others
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_MORE_FILES = {errno.EMFILE, errno.ENFILE}
+
+_buffer_pool: list[bytearray] = []
+"""Memory that files are read into. Threads take it and put it back, which lists allow without a lock."""
+
+
+class FolderStore(Store):
     """The files of one folder, which is made when the first result is saved.
 
-    :param root: the folder
+    :param root: the folder; ``~`` is the home folder. A relative one is that of the current folder when this is made
     """
 
-    __slots__ = ("held", "prefix", "root", "stamp")
-
-    def __init__(self, root: str) -> None:
-        self.root = root or os.curdir
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        given = os.fspath(root) or os.curdir
+        self.root = os.path.abspath(os.path.expanduser(given) if given.startswith("~") else given)
+        self.url = self.root
+        self._folder = Path(self.root)
         self.prefix = system.joined(self.root, "")  # of the path of every name
         self.held: _disk.OpenFile | None = None
         """The folder itself while it is kept open: see :meth:`hold`."""
-        self.stamp: functools.partial[_disk.Stamp | None] = functools.partial(_disk.folder_stamp, self.root)
-        """Returns what tells whether names come or go later, or None where the folder is not there."""
+
+    def __repr__(self) -> str:
+        return f"FolderStore({self.root!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "held": None}
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
+        """Store *content* under *name*: see :class:`~neuralib.persistence.stores.Store`."""
+        if type(content) is bytes and not durable:
+            try:
+                if system.publish_whole(self.root, self.prefix + name, content) is not None:
+                    return
+            except FileExistsError:
+                if not replace:
+                    raise
+                found = self._allow_replacing(name, replace)
+                replace_whole(self.root, self.prefix + name, content, found)
+                return
+        self._publish(name, self._draft_of(content, durable=durable), replace)
+
+    def put_if(self, name: str, content: Content, expected: Any, /, *, durable: bool = False) -> Any:
+        """Store *content* under the new name *name*, unless the folder has changed: in one step where it is small."""
+        if type(content) is bytes and not durable:
+            stamp = system.publish_whole(self.root, self.prefix + name, content, True, expected, self.held)
+            if stamp is not None:
+                if stamp is _disk.CHANGED:
+                    self.release()  # another folder may have the path by now
+                    return CHANGED
+                return stamp if stamp.known else self.state()
+        if expected is not None and type(content) is bytes:
+            now = self.state()
+            if now is None or not expected.is_unchanged(now):
+                return CHANGED
+        draft = self._draft_of(content, durable=durable)
+        is_known = True  # whether nobody else saved since the state was the expected one
+        try:
+            if (
+                expected is not None
+            ):  # what took its time is put all the same, lest others that save keep it from that for ever
+                if durable:
+                    draft.finish()
+                now = self.state()
+                is_known = draft.has_hidden_name or (now is not None and expected.is_unchanged(now))
+            draft.publish_new(name)
+        finally:
+            draft.discard()
+        return self.state() if is_known else None
+
+    def _draft_of(self, content: Content, *, durable: bool = False) -> FolderDraft | HookDraft:
+        if type(content) is not bytes:
+            if durable:
+                content.durable = True
+            return content  # type: ignore[no-any-return]
+        draft = self.draft(durable=durable)
+        draft.write(content)
+        return draft
+
+    def _publish(self, name: str, draft: FolderDraft | HookDraft, replace: Replace) -> None:
+        try:
+            try:
+                draft.publish_new(name)
+            except FileExistsError:
+                if not replace:
+                    raise
+                self._replace(name, draft, replace)
+        finally:
+            draft.discard()
+
+    def _replace(self, name: str, draft: FolderDraft | HookDraft, replace: Replace) -> None:
+        """Give *draft* the name *name* in place of what has it, unless *replace*, given what is there, raises an error."""
+        try:
+            self._allow_replacing(name, replace)
+            draft.publish_over(name)
+        finally:
+            draft.discard()
+
+    def _allow_replacing(self, name: str, replace: Replace) -> os.stat_result | None:
+        """Raise an error where *name* is no file, or where *replace*, given what is there, raises one.
+
+        :return: what is there
+        """
+        found = system.refuse_special(self.prefix + name)
+        if callable(replace):
+            there = self._former(name)
+            if there is not None:
+                try:
+                    replace(there)
+                finally:
+                    _close_after_reading(there)
+        return found
+
+    def _former(self, name: str) -> Source | None:
+        """Return the content of the file *name*; None where there is none by now, or a link to none."""
+        path = self.prefix + name
+        try:
+            return self.open(name)
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno == errno.EINVAL and system.endless_kind(path):
+                return None  # a link to a pipe or a device
+            raise explained(error, "looking at the former result", path) from error
+
+    def put_many(
+        self, puts: Sequence[Put], outcomes: list[OSError | None] | None = None, /, *, durable: bool = False
+    ) -> list[OSError | None]:
+        """Store several contents; where they are *durable*, they wait for the disk together."""
+        outcomes = [] if outcomes is None else outcomes
+        if not durable:
+            return super().put_many(puts, outcomes)
+        while len(outcomes) < len(puts):
+            self._put_together(puts[len(outcomes) :], outcomes)
+        return outcomes
+
+    def _put_together(self, puts: Sequence[Put], outcomes: list[OSError | None]) -> None:
+        """Write as many of *puts* as may be open files at a time, wait for the disk once, and give them their names."""
+        drafts: list[FolderDraft | HookDraft] = []
+        before = len(outcomes)
+        try:
+            for put in puts[: self.group_size()]:
+                try:
+                    drafts.append(self._draft_of(put.content))
+                    drafts[-1].finish()
+                except OSError as error:
+                    if error.errno not in _NO_MORE_FILES or not _make_room(drafts, puts):
+                        raise
+                    break
+            sync_drafts(self.root, drafts)
+            for put, draft in zip(puts, drafts, strict=False):
+                outcomes.append(self._named(put, draft))
+        finally:
+            try:
+                if len(outcomes) > before:
+                    system.sync_names(self.root)
+            finally:
+                for draft in drafts:
+                    draft.discard()
+
+    def _named(self, put: Put, draft: FolderDraft | HookDraft) -> OSError | None:
+        """Give *draft* its name; return the error where others have it."""
+        try:
+            draft.publish_new(put.name)
+        except FileExistsError as error:
+            if not put.replace:
+                return error
+            self._replace(put.name, draft, put.replace)
+        return None
+
+    def draft(self, *, durable: bool = False) -> FolderDraft:
+        """Return a new draft; the disk is not touched before it has a megabyte, or is put.
+
+        :param durable: let its publication return only when it would survive a loss of power
+        """
+        return FolderDraft(self.root, durable=durable)
+
+    def draft_by_hook(self, write: Callable[[Path], None], name: str, *, durable: bool = False) -> HookDraft:
+        """Return the draft that *write* makes at the path that it is given, whose last part is *name*."""
+        return HookDraft(self.root, write, name, durable=durable)
+
+    def sync(self, names: Iterable[str], /) -> None:
+        """Write the files *names*, and their names, through to the disk."""
+        for name in names:
+            system.sync_all(self.prefix + name)
+        system.sync_names(self.root)
+
+    def delete(self, name: str, /) -> None:
+        """Remove the file *name*."""
+        try:
+            os.unlink(self.prefix + name)
+        except OSError as error:
+            raise explained(error, "deleting a result", self.prefix + name) from error
 
     def hold(self) -> None:
         """Keep the folder open, if it is there, so that saving into it takes less time.
@@ -56,35 +243,48 @@ class FolderStore:
             except OSError:
                 pass  # nothing was written by it
 
-    def path(self, name: str) -> str:
+    def group_size(self) -> int:
+        """Return how many drafts may be open files at a time."""
+        return min(_GROUP_RESULTS, max(_open_files() // 2, 1))
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def open(self, name: str, /) -> Source:
+        """Return the content of the file *name*."""
+        return open_file(self.prefix + name)
+
+    def path(self, name: str, /) -> Path:
+        """Return the path of *name*."""
+        return self._folder / name
+
+    def location(self, name: str, /) -> str:
         """Return the path of *name*."""
         return self.prefix + name
 
-    def draft(self, *, durable: bool = False) -> FolderDraft:
-        """Return a new draft; the disk is not touched before it has a megabyte, or is published.
+    def local_folder(self) -> str:
+        """Return the folder."""
+        return self.root
 
-        :param durable: let its publication return only when it would survive a loss of power
-        """
-        return FolderDraft(self.root, durable=durable)
-
-    def draft_by_hook(self, write: Callable[[Path], None], name: str, *, durable: bool = False) -> HookDraft:
-        """Return the draft that *write* makes at the path that it is given, whose last part is *name*."""
-        return HookDraft(self.root, write, name, durable=durable)
-
-    def names(self) -> list[str]:
+    def names(self, prefix: str = "", /) -> list[str]:
         """Return the names of all files, leftovers of killed processes excluded."""
-        return [it for it in self.entries() if not it.startswith(system.LEFTOVER_PREFIX)]
-
-    def entries(self) -> list[str]:
-        """Return the names of all that is in the folder, leftovers too."""
         try:
-            return os.listdir(self.root)
+            found = os.listdir(self.root)
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise system.explained(error, "listing the folder", self.root) from error
+            raise explained(error, "listing the folder", self.root) from error
+        if prefix:
+            return [name for name in found if name.startswith(prefix) and not name.startswith(system.LEFTOVER_PREFIX)]
+        return [name for name in found if not name.startswith(system.LEFTOVER_PREFIX)]
 
-    def highest(self, head: str, tail: str) -> int:
+    def stat(self, name: str, /) -> Stat:
+        """Return what is known of the file *name*; a link is not followed."""
+        found = os.lstat(self.prefix + name)
+        created = getattr(found, "st_birthtime", None)
+        version = (found.st_ino, found.st_mtime_ns)
+        return Stat(found.st_size, found.st_mtime, version, stat.S_ISREG(found.st_mode), created)
+
+    def highest(self, head: str, tail: str, /) -> int:
         """Return the highest number between *head* and *tail* in the names of the folder, or -1.
 
         Sweeps stale leftovers where it comes across some.
@@ -94,7 +294,7 @@ class FolderStore:
         except FileNotFoundError:
             return -1
         except OSError as error:
-            raise system.explained(error, "listing the folder for its highest number", self.root) from error
+            raise explained(error, "listing the folder for its highest number", self.root) from error
         if leftovers:
             try:
                 self.sweep()
@@ -102,11 +302,15 @@ class FolderStore:
                 pass  # another save comes across them
         return number
 
-    def has(self, name: str) -> bool:
-        """Return whether there is something under *name*, a broken link included."""
-        return os.path.lexists(self.path(name))
+    def state(self) -> _disk.Stamp | None:
+        """Return what tells whether names come or go later; None where the folder is not there."""
+        return _disk.folder_stamp(self.root)
 
-    def sweep(self, older_than_s: float = STALE_AFTER_S) -> list[str]:
+    def has(self, name: str, /) -> bool:
+        """Return whether there is something under *name*, a broken link included."""
+        return os.path.lexists(self.prefix + name)
+
+    def sweep(self, older_than_s: float = STALE_AFTER_S, /) -> list[str]:
         """Remove what killed processes left behind; return the names.
 
         :param older_than_s: leave what was changed less than this many seconds ago: its process may be alive
@@ -117,17 +321,80 @@ class FolderStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise system.explained(error, "listing the folder for leftovers", self.root) from error
+            raise explained(error, "listing the folder for leftovers", self.root) from error
         for name in names:
             if name.startswith(system.LEFTOVER_PREFIX):
-                path = self.path(name)
                 try:
-                    if not _removed(path, time.time() - older_than_s):
+                    if not _removed(self.prefix + name, time.time() - older_than_s):
                         continue
                 except OSError:
                     continue  # somebody else swept it, or may do it
                 swept.append(name)
         return swept
+
+
+def open_file(path: str) -> Source:
+    """Return the content of the file *path*: read already where it is small.
+
+    :raises OSError: there is none, it can't be read, or it is no regular file
+    """
+    data = _disk.read_small(path, SMALL_BYTES, _buffer_pool)
+    if data is not None:
+        return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
+    return open_to_map(path)
+
+
+def open_to_map(path: str) -> FileSource:
+    """Return the content of the file *path*, of which nothing is read yet, so that it can be mapped into memory.
+
+    :raises OSError: there is none, or it is no regular file
+    """
+    file = _disk.OpenFile(path, _READ)
+    try:
+        source = FileSource(file.fd, file)
+        mode = os.fstat(file.fd).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file", path)
+    except BaseException:
+        file.close()
+        raise
+    return source
+
+
+def _close_after_reading(source: Source) -> None:
+    """Close *source*. Where the system fails at that, nothing is lost: all that was asked for was read."""
+    try:
+        source.close()
+    except OSError:
+        pass
+
+
+def _make_room(drafts: list[FolderDraft | HookDraft], puts: Sequence[Put]) -> bool:
+    """Discard the last drafts, which can be written again, since waiting for the disk takes an open file too.
+
+    :return: whether some drafts are left
+    """
+    for _ in range(_ROOM):
+        if drafts and type(puts[len(drafts) - 1].content) is bytes:
+            drafts.pop().discard()
+    return bool(drafts)
+
+
+def sync_drafts(root: str, drafts: Sequence[FolderDraft | HookDraft]) -> None:
+    """Write what *drafts* hold through to the disk: the whole file system at once, where the system can."""
+    if drafts and not system.sync_file_system(root):
+        for draft in drafts:
+            draft.sync()
+
+
+def _open_files() -> int:
+    """Return how many files this process may have open."""
+    try:
+        import resource
+    except ImportError:
+        return 512  # as Windows has it by default
+    limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if limit != resource.RLIM_INFINITY else 2 * _GROUP_RESULTS
 
 
 def _removed(path: str, before: float) -> bool:
@@ -143,11 +410,11 @@ def _removed(path: str, before: float) -> bool:
         os.unlink(path)
         return True
     inside = system.walked(path)
-    files = [f"{folder}/{it}" for folder, names in inside for it in names]
+    files = [f"{folder}/{name}" for folder, names in inside for name in names]
     if max(os.lstat(it).st_mtime for it in [path, *files]) > before:
         return False
-    for it in files:
-        os.unlink(it)
+    for file in files:
+        os.unlink(file)
     for folder, _ in inside:
         os.rmdir(folder)
     return True

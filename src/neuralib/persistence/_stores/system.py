@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _disk
+from neuralib.persistence._os_errors import explained
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -35,23 +36,6 @@ _CREATE = (
 _UNNAMED = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 _UNNAMED_LACK = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS}
 _SYNCFS_TELLS_SINCE = (5, 8)  # of Linux: before, syncfs(2) succeeded even where writing had failed
-
-
-def explained(error: OSError, doing: str, path: str) -> OSError:
-    """Return *error* with the path and the operation, of the same class, unless it has them already."""
-    if error.errno is None:
-        return error
-    if ", while " in str(error.strerror):
-        return OSError(error.errno, error.strerror, error.filename)
-    return OSError(error.errno, f"{os.strerror(error.errno)}, while {doing}", path)
-
-
-def explained_any(error: Exception, doing: str, path: str) -> Exception:
-    """Return *error*, which a user's function raised, with the path and the operation: a note where it is not the system's."""
-    if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.errno is not None:
-        return explained(error, doing, path)
-    error.add_note(f"while {doing}: {path}")
-    return error
 
 
 def joined(folder: str, name: str) -> str:
@@ -205,6 +189,17 @@ def sync_file(path: str) -> None:
     """Write the content of the file *path* through to the disk."""
     how = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_CLOEXEC  # files may be read-only
     _sync(path, how, "writing a result through to the disk")
+
+
+def sync_all(path: str) -> None:
+    """Write the file *path*, or the folder and all that is in it, through to the disk."""
+    if not os.path.isdir(path):
+        sync_file(path)
+        return
+    for folder, files in walked(path):
+        for file in files:
+            sync_file(f"{folder}/{file}")
+        sync_folder(folder)
 
 
 def sync_folder(path: str) -> os.stat_result | None:

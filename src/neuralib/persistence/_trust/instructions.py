@@ -1,20 +1,20 @@
-"""The instructions of a pickle one by one, without its large values: they are stepped over, and only their size is told.
+"""The decoder: the instructions of a pickle one by one, with their arguments.
 
-For looking into files of any origin and size: what is read into memory at a time is bounded by this module, never by a
-number in the file.
+It takes them as they stand, straight through, and refuses what other readers could take for another program: a value
+that crosses the end of its frame, and frames that overlap. It takes no more memory than there are bytes.
 """
 # pyright: reportReturnType=false
 # (a method of a protocol has a docstring for a body)
 
 from __future__ import annotations
 
-import functools
+import codecs
 import io
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Protocol
 
     class Tape(Protocol):
@@ -23,30 +23,18 @@ if TYPE_CHECKING:
         def read(self, size: int, /) -> bytes:
             """Return the next *size* bytes, or what is left."""
 
-        def readline(self) -> bytes:
-            """Return the bytes up to the next newline, or to the limit of a line."""
-
         def seek(self, offset: int, whence: int, /) -> int:
             """Step over *offset* bytes."""
 
 
 LONGEST_KEPT = (1 << 16) - 1
-"""Bytes: a larger text, array or bytes object is stepped over."""
-_LONGEST_READ = 1 << 20  # bytes of one argument: of a line, or of a large integer
-_PIECE = 1 << 16
-_GZIP_WBITS = 31
-
-# Instructions of values that may be large: the format of their length, and the type of the value.
-_LARGE = {
-    "BINSTRING": ("<i", "str"),
-    "BINUNICODE": ("<I", "str"),
-    "BINUNICODE8": ("<Q", "str"),
-    "BINBYTES": ("<I", "bytes"),
-    "BINBYTES8": ("<Q", "bytes"),
-    "BYTEARRAY8": ("<Q", "bytearray"),
-    "LONG4": ("<i", "int"),
-}
-_LINES = {"UNICODE", "STRING"}
+"""Bytes: for a head, a larger text, array or bytes object is stepped over."""
+STOP = ord(".")
+_WINDOW = 1 << 14  # bytes that are read at a time
+_PIECE = 1 << 20  # bytes of a large value that are read at a time, where it is not known how many there are
+_LONGEST_NUMBER = 20_000  # characters of a number that is written as text
+_LONGEST_FLOAT = 100
+_NO_LIMIT = 1 << 70
 
 
 class Left(NamedTuple):
@@ -54,159 +42,283 @@ class Left(NamedTuple):
 
     kind: str
     size_bytes: int
-    over: bool = False
-    """Whether the tape is at its end already."""
+    place: int | None = None
+    """Where its content begins in the pickle, in bytes."""
 
 
-class File(io.BufferedReader):
-    """An open file, of which no more than a bounded part is read at a time."""
+class Memory:
+    """A pickle in memory, as a tape that copies no more than is asked for."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next *size* bytes."""
-        return super().read(_bounded(size))
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """Return the next line, or the start of a long one."""
-        return super().readline(_LONGEST_READ)
-
-
-class Inflated:
-    """The content of a gzip file, decompressed as it is read.
-
-    :param parts: the file's bytes
-    """
-
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = iter(parts)
-        self._reader: Any = None
-        self._compressed = b""
-        self._ahead = b""
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._at = 0
 
     def read(self, size: int, /) -> bytes:
         """Return the next *size* bytes, or what is left."""
-        self._look_ahead(_bounded(size))
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
-        return data
-
-    def readline(self) -> bytes:
-        """Return the bytes up to the next newline, or to the limit of a line."""
-        size = _PIECE
-        while b"\n" not in self._ahead and len(self._ahead) >= size // 2 and size <= _LONGEST_READ:
-            self._look_ahead(size)
-            size *= 2
-        return self.read(self._ahead.find(b"\n") + 1 or min(len(self._ahead), _LONGEST_READ))
+        found = bytes(self._view[self._at : self._at + size])
+        self._at += len(found)
+        return found
 
     def seek(self, offset: int, _whence: int, /) -> int:
-        """Step over *offset* bytes."""
-        while offset:
-            self._look_ahead(1)
-            step = min(len(self._ahead), offset)
-            if not step:
-                raise EOFError("a value goes beyond the end")
-            self._ahead = self._ahead[step:]
-            offset -= step
-        return 0
+        """Step over *offset* bytes, or back."""
+        self._at += offset
+        return self._at
 
-    def _look_ahead(self, size: int) -> None:
-        while len(self._ahead) < size and (more := self._more()):
-            self._ahead += more
-
-    def _more(self) -> bytes:
-        from zlib_ng import zlib_ng
-
-        while True:
-            if not self._compressed:
-                self._compressed = next(self._parts, b"")
-            if self._reader is None:
-                if not self._compressed:
-                    return b""
-                self._reader = zlib_ng.decompressobj(_GZIP_WBITS)
-            try:
-                found: bytes = self._reader.decompress(self._compressed, _PIECE)
-            except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
-                raise ValueError(str(error)) from error
-            ended = not self._compressed
-            self._compressed = self._reader.unconsumed_tail
-            if self._reader.eof:
-                self._compressed, self._reader = self._reader.unused_data, None
-            if found:
-                return found
-            if ended and self._reader is not None:
-                raise EOFError("the compressed data ends too early")
+    def left(self) -> int:
+        """Return how many bytes follow."""
+        return len(self._view) - self._at
 
 
-def instructions(tape: Tape) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the argument of each instruction, up to STOP; large values are :class:`Left`.
+class Opened:
+    """An open file, as a tape that knows how much of it is left."""
 
-    :raises ValueError: it is no pickle
-    :raises EOFError: it ends too early
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
+        self.read, self.seek, self._tell = file.read, file.seek, file.tell
+        self._size = size
+
+    def left(self) -> int:
+        """Return how many bytes follow."""
+        return self._size - self._tell()
+
+
+class Instructions:
+    """The opcode and the argument of each instruction of a pickle, up to STOP.
+
+    :param source: its bytes, or a tape
+    :param longest: bytes: what is larger is stepped over, and :class:`Left` in its place
+    :raises ValueError: while iterating: it is no pickle, or one that has two meanings
+    :raises EOFError: while iterating: it ends too early
     """
-    read = tape.read
-    table = _table()
-    name = ""
-    while name != "STOP":
-        code = read(1)
-        try:
-            name, reader = table[code]
-        except KeyError:
-            if not code:
-                raise EOFError("it ends too early") from None
-            raise ValueError(f"{code!r} is no instruction of a pickle") from None
-        if reader is None:
-            yield name, None
-            continue
-        arg = reader(tape)
-        yield name, arg
-        if type(arg) is Left and not arg.over:  # stepped over only if somebody asks for what follows
-            tape.seek(arg.size_bytes, io.SEEK_CUR)
+
+    def __init__(self, source: bytes | Tape, longest: int = _NO_LIMIT) -> None:
+        # The window: bytes of the pickle, of which those up to _end are within the frame.
+        self._data = source if isinstance(source, bytes) else b""
+        self._tape: Any = Memory(memoryview(b"")) if isinstance(source, bytes) else source
+        self._at, self._end = 0, len(self._data)
+        self._start = 0  # of the window, in the pickle
+        self._frame_end = _NO_LIMIT
+        self._longest = longest
+        self.size_bytes = 0
+        """How long the pickle is, known after its last instruction."""
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:  # noqa: C901 - one loop, for its speed
+        data, at, end = self._data, 0, self._end
+        longest = self._longest
+        while True:
+            if at >= end:
+                if self._start + at == self._frame_end:
+                    self._frame_end = _NO_LIMIT
+                at = self._more(at, 1)
+                data, end = self._data, self._end
+            code = data[at]
+            at += 1
+            form = _FORMS[code]
+            if form is None:
+                yield code, None
+                continue
+            how, size, unpack, convert = form
+            if at + size > end:
+                at = self._more(at, size)
+                data, end = self._data, self._end
+            number = unpack(data, at)[0] if unpack is not None else data[at] if size else 0
+            if how == _PLAIN:
+                at += size
+                yield code, number
+            elif how == _COUNTED:
+                at += size
+                if 0 <= number <= longest and at + number <= end:
+                    yield code, convert(data[at : at + number])
+                    at += number
+                    continue
+                del data  # whoever takes the value is to have it alone
+                yield code, self._large(code, at, number, convert)
+                # A value is stepped over only if somebody asks for what follows.
+                at = self._at if number <= longest else self._skip(at + number)
+                data, end = self._data, self._end
+            elif how == _LINES:
+                value, at = self._lines(code, at, convert)
+                data, end = self._data, self._end
+                yield code, value
+            elif how == _FRAME:
+                at += size
+                self._begin_frame(at, number)
+                end = self._end
+            else:
+                self._finish(code, at)
+                yield code, None
+                return
+
+    def _more(self, at: int, need: int) -> int:
+        """Have *need* bytes from the place *at* on in the window, and return what that place is now."""
+        self._refuse_crossing(at + need)
+        if at + need > len(self._data):
+            parts = [self._data[at:]]
+            have = len(parts[0])
+            while have < need:
+                parts.append(self._tape.read(max(_WINDOW, have)))
+                if not parts[-1]:
+                    raise EOFError("it ends too early")
+                have += len(parts[-1])
+            self._data = b"".join(parts)
+            self._start += at
+            at = 0
+        self._end = min(len(self._data), self._frame_end - self._start)
+        return at
+
+    def _refuse_crossing(self, at: int) -> None:
+        if self._start + at > self._frame_end:
+            raise ValueError("a value in it crosses the end of its frame")
+
+    def _skip(self, at: int) -> int:
+        """Go to the place *at*, and return what that is in the window."""
+        if at > len(self._data):
+            self._tape.seek(at - len(self._data), io.SEEK_CUR)
+            self._start += at
+            self._data = b""
+            at = 0
+        self._end = min(len(self._data), self._frame_end - self._start)
+        return at
+
+    def _large(self, code: int, at: int, size: int, convert: Any) -> Any:
+        """Return the value of *size* bytes at the place *at* that goes beyond the window, or what is said of it."""
+        if size < 0:
+            raise ValueError(f"its instruction {code:#x} has a negative length")
+        self._refuse_crossing(at + size)
+        if size > self._longest:
+            return Left(_KINDS[convert], size, self._start + at)
+        if size <= _WINDOW:
+            at = self._more(at, size)
+            self._at = at + size
+            return convert(self._data[at : self._at])
+        rest, tape = self._data[at:], self._tape
+        raw: Any
+        if not hasattr(tape, "left"):  # a length is not believed before the bytes are there
+            raw = bytearray(rest)
+            while len(raw) < size and (piece := tape.read(min(_PIECE, size - len(raw)))):
+                raw += piece
+        elif size - len(rest) > tape.left():
+            raw = b""
+        else:
+            tape.seek(-len(rest), io.SEEK_CUR)
+            raw = tape.read(size)
+        if len(raw) != size:
+            raise EOFError("it ends too early")
+        self._start += at + size
+        self._data, self._at, self._end = b"", 0, 0
+        return raw if convert is type(raw) else convert(raw)
+
+    def _lines(self, code: int, at: int, convert: Callable[[Any], Any]) -> tuple[Any, int]:
+        """Return the value of the line at the place *at*, or those of two, and the place after it."""
+        value, at = self._line(at, convert)
+        if code not in _TWO_LINES:
+            return value, at
+        second, at = self._line(at, convert)
+        return (value, second), at
+
+    def _line(self, at: int, convert: Callable[[Any], Any]) -> tuple[Any, int]:
+        dropped, seen = 0, at
+        while (found := self._data.find(b"\n", seen, self._end)) < 0:
+            have = self._end - at
+            if have > self._longest:
+                dropped, at, have = dropped + have, self._end, 0
+            at = self._more(at, have + 1)
+            seen = at + have
+        line = self._data[at:found]
+        return (Left("str", dropped + len(line)) if dropped else convert(line)), found + 1
+
+    def _begin_frame(self, at: int, size: int) -> None:
+        if self._frame_end != _NO_LIMIT:
+            raise ValueError("its frames overlap")
+        self._frame_end = self._start + at + size
+        self._end = min(len(self._data), at + size)
+
+    def _finish(self, code: int, at: int) -> None:
+        if code != STOP:
+            raise ValueError(f"{bytes([code])!r} is no instruction of a pickle")
+        self.size_bytes = self._start + at
+        if self._frame_end not in {_NO_LIMIT, self.size_bytes}:
+            raise ValueError("it ends before the end of its frame")
+        if isinstance(self._tape, Opened):  # whoever reads on begins after the pickle
+            self._tape.seek(at - len(self._data), io.SEEK_CUR)
 
 
-@functools.cache
-def _table() -> dict[bytes, tuple[str, Callable[[Any], Any] | None]]:
-    """Return the name of each instruction, and what reads its argument."""
-    import pickletools
+# ------------------------------------------------------------------------------------------ the table of instructions
 
-    known = {code.encode("latin-1"): it for code, it in pickletools.code2op.items()}  # type: ignore[attr-defined]
-    readers: dict[str, Any] = {it.name: it.arg.reader if it.arg else None for it in known.values()}
-    readers |= {name: functools.partial(_large, name) for name in _LARGE}
-    readers |= {name: functools.partial(_line, reader) for name, reader in readers.items() if name in _LINES}
-    return {code: (it.name, readers[it.name]) for code, it in known.items()}
+_PLAIN, _COUNTED, _LINES, _FRAME, _STOP, _UNKNOWN = range(6)
+_U16, _U32, _U64, _I32, _DOUBLE = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<Q", "<i", ">d"))
+_TWO_LINES = b"ci"
 
 
-def _large(name: str, tape: Tape) -> Any:
-    form, kind = _LARGE[name]
-    (size,) = struct.unpack(form, tape.read(struct.calcsize(form)))
-    if size < 0:
-        raise ValueError(f"its instruction {name} has a negative length")
-    if size > LONGEST_KEPT:
-        return Left(kind, size)
-    data = tape.read(size)
-    if len(data) < size:
-        raise EOFError("it ends too early")
-    if kind == "str":
-        return data.decode("latin-1") if name == "BINSTRING" else data.decode("utf-8", "surrogatepass")
-    return (
-        int.from_bytes(data, "little", signed=True)
-        if kind == "int"
-        else bytearray(data)
-        if kind == "bytearray"
-        else data
-    )
+def _text(raw: bytes | bytearray) -> str:
+    return str(raw, "utf-8", "surrogatepass")
 
 
-def _line(reader: Callable[[Any], Any], tape: Tape) -> Any:
-    """Return the text that stands in a line of its own, as the oldest protocols have it."""
-    line = tape.readline()
-    if len(line) <= LONGEST_KEPT:
-        return reader(io.BytesIO(line))
-    size = len(line)
-    while line and not line.endswith(b"\n"):
-        line = tape.readline()
-        size += len(line)
-    return Left("str", size, over=True)
+def _latin_text(raw: bytes | bytearray) -> str:
+    return str(raw, "latin-1")
 
 
-def _bounded(size: int | None) -> int:
-    if size is None or not 0 <= size <= _LONGEST_READ:
-        raise ValueError(f"a value of {size} bytes in it is too large to be looked at")
-    return size
+def _integer(raw: bytes | bytearray) -> int:
+    return int.from_bytes(raw, "little", signed=True)
+
+
+def _number(line: bytes, longest: int = _LONGEST_NUMBER) -> bytes:
+    if len(line) > longest:
+        raise ValueError(f"it has a number of {len(line)} characters")
+    return line
+
+
+def _short_line(line: bytes) -> int:
+    return line == b"01" if line in {b"00", b"01"} else int(_number(line))
+
+
+def _long_line(line: bytes) -> int:
+    return int(_number(line).removesuffix(b"L"))
+
+
+def _float_line(line: bytes) -> float:
+    return float(_number(line, _LONGEST_FLOAT))
+
+
+def _quoted_line(line: bytes) -> str:
+    if len(line) < 2 or line[:1] not in {b"'", b'"'} or line[:1] != line[-1:]:
+        raise ValueError("it has a text without quotes")
+    return str(codecs.escape_decode(line[1:-1])[0], "ascii")
+
+
+def _escaped_line(line: bytes) -> str:
+    return str(line, "raw-unicode-escape")
+
+
+_KINDS: dict[Any, str] = {_text: "str", _latin_text: "str", bytes: "bytes", bytearray: "bytearray", _integer: "int"}
+_FORMS: list[tuple[int, int, Any, Any] | None] = [(_UNKNOWN, 0, None, None)] * 256
+"""By opcode: how its argument is written, of how many bytes that or its length is, and what makes the value of it."""
+
+
+def _fill_table() -> None:
+    none = b"(012NQRabdlstuo]})e\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98"
+    _FORMS[STOP] = _STOP, 0, None, None
+    _FORMS[0x95] = _FRAME, 8, _U64, None
+    plain = {b"Khq\x80\x82": (1, None), b"M\x83": (2, _U16), b"jr": (4, _U32), b"J\x84": (4, _I32), b"G": (8, _DOUBLE)}
+    lines = {b"I": _short_line, b"L": _long_line, b"F": _float_line, b"S": _quoted_line, b"V": _escaped_line,
+             b"gp": _short_line, b"ciP": _text}  # fmt: skip
+    counted: dict[Any, dict[bytes, tuple[int, Any]]] = {
+        _text: {b"\x8c": (1, None), b"X": (4, _U32), b"\x8d": (8, _U64)},
+        _latin_text: {b"U": (1, None), b"T": (4, _I32)},
+        bytes: {b"C": (1, None), b"B": (4, _U32), b"\x8e": (8, _U64)},
+        bytearray: {b"\x96": (8, _U64)},
+        _integer: {b"\x8a": (1, None), b"\x8b": (4, _I32)},
+    }
+    for code in none:
+        _FORMS[code] = None
+    for codes, (size, unpack) in plain.items():
+        for code in codes:
+            _FORMS[code] = _PLAIN, size, unpack, None
+    for codes, convert in lines.items():
+        for code in codes:
+            _FORMS[code] = _LINES, 0, None, convert
+    for kind, forms in counted.items():
+        for codes, (size, unpack) in forms.items():
+            _FORMS[codes[0]] = _COUNTED, size, unpack, kind
+
+
+_fill_table()

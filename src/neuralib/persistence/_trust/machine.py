@@ -1,30 +1,38 @@
-"""The instructions of pickles, run on a stack of its own: see :mod:`untrusted` for what this is for."""
+"""The machine: runs the instructions of a pickle on a stack of its own. See :mod:`untrusted` for what this is for.
+
+It runs in two ways that differ in their table alone. A reader admits some classes, and refuses what is neither of these
+nor in the table; a head has a table whose makers of arrays tell of them only, and tells of everything else.
+"""
 
 from __future__ import annotations
 
+import collections
 import enum
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._errors import UntrustedTypeError, shown
+from neuralib.persistence._errors import PersistenceError, UntrustedTypeError
 from neuralib.persistence._trust import allowance, plain_data
-from neuralib.persistence._trust.plain_values import Settled, Unbuilt
+from neuralib.persistence._trust.allowance import AllowanceError
+from neuralib.persistence._trust.instructions import STOP, Left
+from neuralib.persistence._trust.plain_values import Buffer, Function, Settled, Unbuilt, class_of, told
+from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-_DEEPEST_KEY = 500  # hashing deeper tuples could overflow the stack of C
-_EXACT_HASH_BITS = 61  # of integers: different ones with fewer bits have different hashes
-_LONGEST_NAME = 100
+    from neuralib.persistence._trust.plain_data import Maker
 
+    Method = Callable[["Machine", Any], None]
 
-class _Call(Unbuilt):
-    """A function of the table, on the stack."""
-
-    __slots__ = ("make", "name")
-
-    def __init__(self, name: str, make: Callable[..., Any]) -> None:
-        self.name, self.make = name, make
+_MARK = 88  # bytes for a list on the stack of lists
+_MOST_FLAGS = 64
+_DEEPEST = 10_000  # levels of values within each other
+_DEEPEST_FRAGILE = 50  # the same, of those that Python takes apart on the stack of C, level by level
+_FRAGILE = {"deque", "defaultdict", "ndarray"}
+_SIMPLE = frozenset({str, int, float, bool, type(None), bytes, bytearray, complex})
+_CONTAINERS = {list, tuple, set, frozenset, collections.deque, *plain_data.DICTS}
 
 
 class _Class(Unbuilt):
@@ -48,69 +56,85 @@ class _Arguments(Unbuilt):
 class Machine:
     """One run through one pickle.
 
-    :param admitted: by full name, the classes that may be made beside plain data
+    :param table: by full name, what makes the values that are no instructions
+    :param admitted: by full name, the classes that may be made beside these; None to tell of everything else
     :param buffers: the large arrays, which stand elsewhere
-    :param left: what the pickle may cost
+    :param account: what the pickle may cost
     """
 
     # What the instructions do is in methods of their own, named for it; the table at the end says which is whose.
 
-    def __init__(self, admitted: dict[str, type], buffers: Iterator[Any], left: allowance.Allowance) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, Maker],
+        admitted: Mapping[str, type] | None,
+        buffers: Iterable[Any],
+        account: allowance.Allowance,
+    ) -> None:
+        self._table = table
         self._admitted = admitted
-        self._buffers = buffers
+        self._buffers = iter(buffers)
+        self._account = account
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: list[Any] = []
         self._far_memo: dict[int, Any] = {}  # what is put at places that the list does not reach
         self._places: dict[int, list[int]] = {}  # by the identity of what is not built yet: where the memo has it
-        self._left = left
-        self._default_dicts = 0  # that are in another
-        self._object_arrays: dict[int, tuple[Any, int]] = {}  # by identity: each, and how many levels of them are in it
+        self._depths: dict[int, int] = {}  # by identity: how many levels are in it, where these are more than one
+        self._fragile: dict[int, int] = {}  # the same, of levels of fragile values
+        self._within: set[int] = set()  # the identities of fragile values that are in others
 
-    def run(self, data: Any) -> Any:
-        """Return the value that the pickle *data* makes.
+    def run(self, steps: Iterable[tuple[int, Any]]) -> bool:
+        """Run the instructions *steps*; return whether that was all of them.
 
-        :raises UntrustedTypeError: it needs something beyond the closed list
-        :raises ValueError: it is damaged, or costs too much
+        :raises UntrustedTypeError: the pickle needs something beyond the table
+        :raises AllowanceError: it costs too much
+        :raises ValueError: it is damaged
+        :raises EOFError: it ends too early
         """
-        import pickletools
-
-        for opcode, arg, _ in pickletools.genops(data):
-            if opcode.name == "STOP":
-                break
-            self.step(opcode.name, arg)
-        return self.result()
-
-    def step(self, name: str, arg: Any) -> None:
-        """Run the instruction *name*."""
-        if name in _LITERALS:
-            self._left.spend(sys.getsizeof(arg) + allowance.SLOT)
-            self._stack.append(arg)
-            return
-        method: Callable[[Machine, Any], None] | None = _METHODS.get(name)
-        if method is None:
-            raise UntrustedTypeError("", _UNKNOWN.get(name, f"the instruction {name}"))
+        account = self._account
+        step, code = account.step, 0
         try:
-            method(self, arg)
+            for code, arg in steps:
+                account.left -= step
+                if account.left < 0:
+                    account.spend(0)
+                method = _METHODS[code]
+                if method is not None:
+                    method(self, arg)
+                elif type(arg) is Left:
+                    self._stack.append(_left_out(arg))
+                else:
+                    account.left -= sys.getsizeof(arg)
+                    self._stack.append(arg)
+        except (PersistenceError, ValueError, EOFError, OSError, MemoryError):
+            raise
         except (IndexError, StopIteration) as error:
-            raise ValueError(f"its instruction {name} finds no value to work on") from error
+            raise ValueError(f"its instruction {code:#x} finds no value to work on") from error
+        except Exception as error:  # of a function of the table, or a class, that got what it does not take
+            problem = told(error.args[0]) if error.args else ""
+            raise ValueError(f"its instruction {code:#x} fails: {type(error).__name__} {problem}") from error
+        return code == STOP
 
     def result(self) -> Any:
         """Return the one value that is there after the last instruction."""
         if len(self._stack) != 1 or self._marks:
             raise ValueError(f"it ends with {len(self._stack)} values in place of one")
-        self._refuse_unbuilt(self._stack)
-        return self._stack[0]
+        return self.value(self._stack[0])
+
+    def bottom(self) -> list[list[Any]]:
+        """Return what is on the stack below the first mark, and between that and the next."""
+        return [*self._marks[:2], self._stack][:2]
 
     # ---------------------------------------------------------------------------------------- stack and memo
 
     def _pop_mark(self) -> list[Any]:
         items, self._stack = self._stack, self._marks.pop()
-        self._left.left += _MARK
+        self._account.left += _MARK
         return items
 
     def mark(self, _: Any) -> None:
-        self._left.spend(_MARK)
+        self._account.spend(_MARK)
         self._marks.append(self._stack)
         self._stack = []
 
@@ -124,10 +148,14 @@ class Machine:
         self._pop_mark()
 
     def dup(self, _: Any) -> None:
-        self._push(self._stack[-1], 0)
+        self._stack.append(self._stack[-1])
 
     def memoize(self, _: Any) -> None:
-        self.put(len(self._memo) + len(self._far_memo))
+        value = self._stack[-1]
+        if self._far_memo or isinstance(value, Unbuilt):
+            self.put(len(self._memo) + len(self._far_memo))
+        else:
+            self._memo.append(value)
 
     def put(self, place: int) -> None:
         value = self._stack[-1]
@@ -136,11 +164,10 @@ class Machine:
         if place < len(self._memo):
             self._memo[place] = value
         elif place == len(self._memo):
-            self._left.spend(allowance.SLOT)
             self._memo.append(value)
             self._far_memo.pop(place, None)
         else:
-            self._left.spend(_FAR_PLACE)
+            self._account.spend(allowance.ENTRY)
             self._far_memo[place] = value
         if isinstance(value, Unbuilt):
             self._places.setdefault(id(value), []).append(place)
@@ -150,38 +177,45 @@ class Machine:
 
     def get(self, place: int) -> None:
         try:
-            value = self._remembered(place)
+            self._stack.append(self._memo[place] if 0 <= place < len(self._memo) else self._far_memo[place])
         except KeyError:
             raise ValueError(f"it refers to value {place}, which it does not have") from None
-        self._push(value, 0)
-
-    def _push(self, value: Any, size: int) -> None:
-        self._left.spend(size + allowance.SLOT)
-        self._stack.append(value)
 
     def _push_new(self, value: Any) -> None:
-        self._push(value, sys.getsizeof(value))
+        """Push what is an object of its own."""
+        self._account.spend(sys.getsizeof(value))
+        self._forget(value)
+        self._stack.append(value)
+
+    def _forget(self, value: Any) -> None:
+        """Forget what was noted of an object that was where *value* is now."""
+        if self._depths:
+            self._depths.pop(id(value), None)
+            self._fragile.pop(id(value), None)
+            self._within.discard(id(value))
 
     # ---------------------------------------------------------------------------------------- values
 
     def nothing(self, _: Any) -> None:
         pass
 
-    def constant(self, value: Any) -> None:
-        self._push(value, 0)
-
-    def new(self, kind: Callable[[], Any]) -> None:
-        self._push_new(kind())
+    def protocol(self, version: int) -> None:
+        if version > _LATEST_PROTOCOL:
+            raise ValueError(f"it is of protocol {version}, which is not known")
 
     def next_buffer(self, _: Any) -> None:
+        found = next(self._buffers)
         # A view: what can be told from the arrays that the pickle makes, whose memory can't be that of others.
-        self._push_new(memoryview(next(self._buffers)))
+        self._push_new(_left_out(found) if type(found) is Left else Buffer(memoryview(found)))
 
     def readonly_buffer(self, _: Any) -> None:
-        value = self._stack.pop()
-        if type(value) not in plain_data.BUFFERS:
+        value = self._stack[-1]
+        if isinstance(value, Buffer):
+            self._stack[-1] = Buffer(value.memory.toreadonly())
+        elif not isinstance(value, ObjectHead) and type(value) not in {bytes, bytearray}:
             raise ValueError(f"it takes a {type(value).__name__} for a buffer")
-        self._push_new(memoryview(value).toreadonly())
+        elif type(value) is bytearray:
+            self._stack[-1] = Buffer(memoryview(value).toreadonly())
 
     def tuple_of(self, count: int) -> None:
         if len(self._stack) < count:
@@ -194,13 +228,20 @@ class Machine:
         self._push_tuple(tuple(self._pop_mark()))
 
     def _push_tuple(self, items: tuple[Any, ...]) -> None:
-        unbuilt = any(isinstance(it, Unbuilt) for it in items)
-        self._push(_Arguments(items) if unbuilt else items, sys.getsizeof(items))
+        if _SIMPLE.issuperset(map(type, items)):
+            self._push_new(items)
+        elif any([isinstance(item, Unbuilt) for item in items]):  # noqa: C419 - quicker for few
+            inner = [self.value(item) if isinstance(item, _Arguments) else item for item in items]
+            self._push_new(_Arguments(tuple(inner)))
+            self._account.spend(sys.getsizeof(items))
+        else:
+            self._push_new(items)
+            self._nest(items, items)
 
     def list_from_mark(self, _: Any) -> None:
         items = self._pop_mark()
-        self._refuse_unbuilt(items)
-        self._push_new(items)
+        self._push_new([])
+        self._append(items)
 
     def dict_from_mark(self, _: Any) -> None:
         items = self._pop_mark()
@@ -209,8 +250,9 @@ class Machine:
 
     def frozenset_from_mark(self, _: Any) -> None:
         items = self._pop_mark()
-        self._check_keys(items, items)
-        self._push_new(frozenset(items))
+        made = frozenset(self._account.set_of(self._values(items)))
+        self._push_new(made)
+        self._nest(made, items)
 
     def append(self, _: Any) -> None:
         item = self._stack.pop()
@@ -221,12 +263,18 @@ class Machine:
 
     def _append(self, items: list[Any]) -> None:
         target = self._stack[-1]
-        if type(target) not in plain_data.LISTS:
+        if isinstance(target, ObjectHead):
+            if type(target.content) is not list:
+                target.content = []
+            added: Any = target.content
+        elif type(target) in plain_data.LISTS:
+            added = target
+        else:
             raise ValueError(f"it adds to a {type(target).__name__} as to a list")
-        self._refuse_unbuilt(items)
-        before = sys.getsizeof(target)
-        target.extend(items)
-        self._left.spend(sys.getsizeof(target) - before)
+        items = self._values(items, target)
+        before = sys.getsizeof(added)
+        added.extend(items)
+        self._account.spend(sys.getsizeof(added) - before)
 
     def set_item(self, _: Any) -> None:
         value = self._stack.pop()
@@ -238,113 +286,120 @@ class Machine:
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._stack[-1]
+        if isinstance(target, ObjectHead):
+            if type(target.content) is not dict:
+                target.content = {}
+            target = target.content
         if type(target) not in plain_data.DICTS or len(items) % 2:
             raise ValueError(f"it adds to a {type(target).__name__} as to a dict")
-        keys, values = items[::2], items[1::2]
-        self._check_keys(keys, target)
-        self._refuse_unbuilt(values)
-        if type(target) is plain_data.DEFAULTDICT:
-            self._refuse_deep(values)
-        before = sys.getsizeof(target)
-        target.update(zip(keys, values, strict=True))
-        self._left.spend(sys.getsizeof(target) - before)
+        items = self._values(items, self._stack[-1])
+        keys = items[::2]
+        pairs = list(zip(keys, items[1::2], strict=True))
+        counts = type(target) is collections.Counter  # which would add them up
+        self._account.fill(target, functools.partial(dict.update, target) if counts else target.update, pairs, keys)
 
     def add_items(self, _: Any) -> None:
         items = self._pop_mark()
         target = self._stack[-1]
-        if type(target) is not set:
+        if isinstance(target, ObjectHead):
+            self._append(items)
+        elif type(target) is not set:
             raise ValueError(f"it adds to a {type(target).__name__} as to a set")
-        self._check_keys(items, target)
-        before = sys.getsizeof(target)
-        target.update(items)
-        self._left.spend(sys.getsizeof(target) - before)
+        else:
+            items = self._values(items, target)
+            self._account.fill(target, target.update, items, items)
 
-    def _refuse_unbuilt(self, items: list[Any] | tuple[Any, ...]) -> None:
-        for it in items:
-            if isinstance(it, Unbuilt):
-                raise UntrustedTypeError("", _what(it))
+    def _values(self, items: Any, container: object = None) -> Any:
+        """Return *items* as values that *container* may hold."""
+        if _SIMPLE.issuperset(map(type, items)):
+            return items
+        if any([isinstance(item, Unbuilt) for item in items]):  # noqa: C419 - quicker for few
+            items = [self.value(item) for item in items]
+        if container is not None:
+            self._nest(container, items)
+        return items
 
-    def _refuse_deep(self, values: list[Any]) -> None:
-        """Refuse many levels of what Python takes apart level by level, on the stack of C."""
-        self._default_dicts += sum(type(it) is plain_data.DEFAULTDICT or hasattr(it, "dtype") for it in values)
-        if self._default_dicts > _MOST_DEFAULT_DICTS and any(type(it) is plain_data.DEFAULTDICT for it in values):
-            raise ValueError(f"it has more than {_MOST_DEFAULT_DICTS} defaultdicts in defaultdicts")
+    def value(self, item: Any) -> Any:
+        """Return *item* as a value.
 
-    def _refuse_deep_array(self, array: Any) -> None:
-        inner = (self._object_arrays.get(id(it), (None, 0))[1] for it in array.flat)
-        depth = 1 + max(inner, default=0)
-        if depth > _DEEPEST_ARRAY:
-            raise ValueError(f"it has more than {_DEEPEST_ARRAY} arrays within each other")
-        self._left.spend(_FAR_PLACE)
-        self._object_arrays[id(array)] = (array, depth)
+        :raises UntrustedTypeError: it is none, and this is no head
+        """
+        if not isinstance(item, Unbuilt):
+            return item
+        if self._admitted is None:  # shown as far as it goes
+            return tuple(map(self.value, item.items)) if isinstance(item, _Arguments) else ObjectHead(item.type_name)
+        is_call = isinstance(item, (Function, _Class, _Arguments))
+        raise UntrustedTypeError(
+            "", "a function or class as a value" if is_call else "an array or object that contains itself"
+        )
 
-    def _check_keys(self, keys: list[Any], container: object) -> None:
-        """Refuse keys that can't be hashed, or would take ages or a deep stack to hash."""
-        for key in keys:
-            kind = type(key)
-            if kind is str or (kind is int and key.bit_length() <= _EXACT_HASH_BITS):
-                continue
-            self._check_key(key)
-            self._left.spend_on_hash(container, key)
-
-    def _check_key(self, key: Any) -> None:
-        todo = [(key, 0)]
-        while todo:
-            value, depth = todo.pop()
-            self._left.spend(allowance.SLOT)
-            if depth > _DEEPEST_KEY:
-                raise ValueError("its keys are nested too deeply")
-            self._refuse_unbuilt((value,))
-            if isinstance(value, (list, dict, set, bytearray)):
-                raise TypeError(f"it has a {type(value).__name__} as a key")
-            if isinstance(value, (tuple, frozenset)):
-                todo.extend((it, depth + 1) for it in value)
-            elif isinstance(value, int):
-                self._left.spend(value.bit_length() >> 3)
+    def _nest(self, container: object, items: Sequence[Any]) -> None:
+        """Note how many levels are in *container* when it has *items* in it, and refuse too many."""
+        found, key = self._depths, id(container)
+        depth = 1 + max([found[inner] for inner in map(id, items) if inner in found], default=1)
+        if depth > _DEEPEST:
+            raise ValueError(f"it has more than {_DEEPEST} values within each other")
+        if depth > found.get(key, 0):
+            self._account.spend(allowance.ENTRY)
+            found[key] = depth
+        if _is_fragile(container) and (fragile := [id(item) for item in items if _is_fragile(item)]):
+            depth = 1 + max(self._fragile.get(inner, 1) for inner in fragile)
+            # One that is in another already would make that deeper too: no pickler writes it in this order.
+            if depth > _DEEPEST_FRAGILE or key in self._within:
+                kind = type(container).__name__
+                raise ValueError(f"it has more than {_DEEPEST_FRAGILE} values like a {kind} within each other")
+            self._account.spend(allowance.ENTRY * (1 + len(fragile)))
+            self._fragile[key] = max(depth, self._fragile.get(key, 1))
+            self._within.update(fragile)
 
     # ---------------------------------------------------------------------------------------- what makes objects
 
-    def named(self, arg: str) -> None:
-        module, _, name = arg.partition(" ")
-        self._push_new(self._looked_up(module, name))
+    def named(self, names: tuple[Any, Any]) -> None:
+        module, name = names
+        if type(name) is not str or type(module) is not str:
+            raise ValueError("it names a type by something that is no text")
+        full = f"{plain_data.RENAMED_MODULES.get(module, module)}.{name}"
+        if full in self._table:
+            self._push_new(Function(full, self._table[full]))
+        elif self._admitted is None:
+            self._push_new(ObjectHead(told(full)))
+        elif full in self._admitted:
+            self._push_new(_Class(self._admitted[full]))
+        else:
+            raise UntrustedTypeError("", told(f"{module}.{name}"))
 
     def named_by_stack(self, _: Any) -> None:
         name = self._stack.pop()
-        module = self._stack.pop()
-        if type(name) is not str or type(module) is not str:
-            raise ValueError("it names a type by something that is no text")
-        self._push_new(self._looked_up(module, name))
+        self.named((self._stack.pop(), name))
 
-    def _looked_up(self, module: str, name: str) -> Any:
-        full = f"{plain_data.RENAMED_MODULES.get(module, module)}.{name}"
-        make = plain_data.TABLE.get(full)
-        if make is not None:
-            return _Call(full, make)
-        found = self._admitted.get(full)
-        if found is None:
-            full = f"{module}.{name}"
-            raise UntrustedTypeError("", full if len(full) <= _LONGEST_NAME else f"{full[:_LONGEST_NAME]}...")
-        return _Class(found)
+    def foreign(self, arg: Any) -> None:
+        """Tell of an object that the writer's program keeps elsewhere."""
+        if self._admitted is not None:
+            raise UntrustedTypeError("", "a persistent id")
+        self._push_new(ObjectHead("a persistent id", (self.value(self._stack.pop() if arg is None else arg),)))
+
+    def registered(self, arg: Any) -> None:
+        """Tell of a class that only the writer's registry knows."""
+        if self._admitted is not None:
+            raise UntrustedTypeError("", "the extension registry")
+        self._push_new(ObjectHead(f"a class of the extension registry, number {arg}"))
 
     def reduce(self, _: Any) -> None:
         arguments = self._stack.pop()
-        callee = self._stack.pop()
-        self._push_made(self._called(callee, arguments))
-
-    def new_object(self, _: Any) -> None:
-        arguments = self._stack.pop()
-        self._push_made(self._made(self._stack.pop(), arguments, {}))
+        self._call(self._stack.pop(), arguments)
 
     def new_object_with_names(self, _: Any) -> None:
         named = self._stack.pop()
         arguments = self._stack.pop()
-        if type(named) is not dict or not all(type(it) is str for it in named):
+        if type(named) is not dict:
             raise ValueError("it makes an object of arguments that are none")
-        self._push_made(self._made(self._stack.pop(), arguments, named))
+        if named and self._admitted is not None:
+            raise UntrustedTypeError("", "a new object of arguments with names")
+        self._call(self._stack.pop(), (*_items_of(arguments), named) if named else arguments)
 
-    def instance(self, arg: str) -> None:
+    def instance(self, names: tuple[Any, Any]) -> None:
         arguments = self._pop_mark()
-        self.named(arg)
+        self.named(names)
         self._call_with(self._stack.pop(), arguments)
 
     def instance_by_stack(self, _: Any) -> None:
@@ -353,78 +408,124 @@ class Machine:
 
     def _call_with(self, callee: Any, arguments: list[Any]) -> None:
         self._push_tuple(tuple(arguments))
-        self._push_made(self._called(callee, self._stack.pop()))
+        self._call(callee, self._stack.pop())
 
-    def _push_made(self, value: Any) -> None:
-        self._push(value, sys.getsizeof(value) + allowance.CALL)
+    def _call(self, callee: Any, given: Any) -> None:
+        arguments = _items_of(given)
+        views = isinstance(callee, Function) and callee.type_name in plain_data.VIEWS
+        if not views:
+            self._account.spend_on_call(arguments)
+        made = self._made(callee, arguments)
+        self._account.spend(allowance.CALL)
+        self._push_new(made)
+        self._nest_made(made)
 
-    def _called(self, callee: Any, given: Any) -> Any:
-        arguments = given.items if isinstance(given, _Arguments) else given
-        if type(arguments) is not tuple:
-            raise ValueError("it calls with arguments that are none")
-        if not (isinstance(callee, _Call) and callee.name in plain_data.VIEWS):
-            self._left.spend_on_call(arguments)
-        if isinstance(callee, _Call):
-            return self._called_from_table(callee, arguments)
-        self._refuse_unbuilt(arguments)
+    def _nest_made(self, made: Any) -> None:
+        if type(made) in _CONTAINERS:
+            self._values(made.values() if isinstance(made, dict) else made, made)
+        elif getattr(getattr(made, "dtype", None), "kind", "") == "O" and type(made).__name__ == "ndarray":
+            self._nest(made, made.ravel().tolist())
+
+    def _made(self, callee: Any, arguments: tuple[Any, ...]) -> Any:
+        """Return what a call of *callee* with *arguments* makes."""
+        if isinstance(callee, Function):
+            first, name = arguments[0] if arguments else None, callee.type_name
+            if name in _TAKE_CLASSES and isinstance(first, _Class):
+                return self._made_by(name, first.kind, arguments[1:])
+            if name in _TAKE_CLASSES and isinstance(first, ObjectHead) and first.arguments is None:
+                return self._told_by(name, first, arguments[1:])
+            arguments = self._settled(arguments)
+            return self._or_told(name, arguments, lambda: callee.make(self._account, *arguments))
+        arguments = tuple(map(self.value, arguments))
         if isinstance(callee, _Class):
-            if issubclass(callee.kind, enum.Enum):
-                for it in arguments:
-                    self._check_key(it)  # it looks its members up by value
-            return callee.kind(*arguments)
-        raise UntrustedTypeError("", f"a call of {shown(callee)}")
+            return self._instance(callee.kind, arguments)
+        if isinstance(callee, ObjectHead):
+            return ObjectHead(callee.type_name, arguments)
+        if self._admitted is None:
+            raise ValueError(f"it calls a {type(callee).__name__}")
+        raise UntrustedTypeError("", f"a call of {told(callee)}")
 
-    def _called_from_table(self, callee: _Call, arguments: tuple[Any, ...]) -> Any:
-        if callee.name in plain_data.FIRST_IS_CLASS:
-            if arguments and isinstance(arguments[0], _Class):
-                return self._made_by(callee.name, arguments[0].kind, arguments[1:])
-            arguments = tuple(it.name if isinstance(it, _Call) else it for it in arguments)
-        self._refuse_unbuilt([it for it in arguments if not isinstance(it, Settled)])
-        if callee.name in plain_data.SETS and arguments:
-            items = arguments[0]
-            if type(items) in {list, tuple}:
-                self._check_keys([it for it in items if not isinstance(it, Unbuilt)], items)
+    def _settled(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(item if isinstance(item, Settled) else self.value(item) for item in items)
+
+    def _or_told(self, name: str, arguments: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """Return what *make* makes; for a head, what the table does not make of these arguments is told of only."""
+        if self._admitted is not None:
+            return make()
         try:
-            return callee.make(*arguments)
-        except UntrustedTypeError:
+            return make()
+        except (MemoryError, AllowanceError):
             raise
-        except TypeError as error:
-            raise ValueError(f"it calls {callee.name} with arguments that don't fit: {error}") from error
+        except Exception:
+            return ObjectHead(name, tuple(map(self.value, arguments)))
+
+    def _told_by(self, name: str, kind: ObjectHead, arguments: tuple[Any, ...]) -> Any:
+        """Tell of what the function *name* of the table makes of the class *kind*."""
+        arguments = tuple(map(self.value, arguments))
+        if name == "builtins.getattr" and len(arguments) == 1 and type(arguments[0]) is str:
+            return ObjectHead(told(f"{kind.type_name}.{arguments[0]}"))
+        if name == "copyreg._reconstructor":
+            return ObjectHead(kind.type_name, ())
+        if name == "copyreg.__newobj__":
+            return ObjectHead(kind.type_name, arguments)
+        if name in _ARRAY_CLASSES:
+            return self._table[name](self._account)
+        return ObjectHead(name, (kind, *arguments))
 
     def _made_by(self, name: str, kind: type, arguments: tuple[Any, ...]) -> Any:
-        """Return what the function *name* of the standard library makes of the admitted class *kind*."""
+        """Return what the function *name* of the table makes of the admitted class *kind*."""
         if name == "copyreg._reconstructor" and len(arguments) == 2:
             base, state = arguments
-            base = base.name if isinstance(base, _Call) else base
-            if state is None:
-                return object.__new__(kind)
-            if base == "builtins.tuple" and issubclass(kind, tuple) and type(state) is tuple:
-                return tuple.__new__(kind, state)
-        self._refuse_unbuilt(arguments)
+            of_tuple = class_of(base, {"builtins.tuple"}) and type(state) is tuple
+            if of_tuple or state is None:
+                return self._instance(kind, state if of_tuple and state is not None else ())
         if name == "copyreg.__newobj__":
-            return kind.__new__(kind, *arguments)
-        if name == "builtins.getattr" and issubclass(kind, enum.Enum) and all(type(it) is str for it in arguments):
-            return kind.__members__[arguments[0]]
+            return self._instance(kind, tuple(map(self.value, arguments)))
+        if name == "builtins.getattr" and issubclass(kind, enum.Enum) and len(arguments) == 1:
+            member = kind.__members__.get(arguments[0]) if type(arguments[0]) is str else None
+            if member is None:
+                raise ValueError(f"it has a member of {kind.__qualname__} that there is not")
+            return member
         raise UntrustedTypeError("", f"a call of {name} on {kind.__qualname__}")
 
-    def _made(self, callee: Any, arguments: Any, named: dict[str, Any]) -> Any:
-        if isinstance(callee, _Class):
-            if type(arguments) is not tuple:
-                raise ValueError("it makes an object of arguments that are none")
-            self._left.spend_on_call((arguments, named))
-            return callee.kind.__new__(callee.kind, *arguments, **named)
-        if isinstance(callee, _Call) and not named:
-            return self._called(callee, arguments)
-        raise UntrustedTypeError("", f"a new object of {shown(callee)}")
+    def _instance(self, kind: type, arguments: tuple[Any, ...]) -> Any:
+        """Return a new object of the admitted class *kind*: without its state, and without calling what makes one of *arguments*."""
+        if issubclass(kind, enum.Enum):
+            return self._member(kind, arguments)
+        named: Any = kind
+        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            if len(arguments) != len(named._fields):
+                raise ValueError(f"it makes a {kind.__qualname__} of {len(arguments)} values")
+            made: Any = tuple.__new__(named, arguments)
+            self._values(arguments, made)
+            return made
+        if arguments:
+            raise UntrustedTypeError("", f"a {kind.__module__}.{kind.__qualname__} that is made of arguments")
+        return named.__new__(named)
+
+    def _member(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
+        if len(arguments) != 1:
+            raise ValueError(f"it makes a {kind.__qualname__} of {len(arguments)} values")
+        self._account.spend_on_key(arguments[0])
+        found = kind._value2member_map_.get(arguments[0])
+        value = arguments[0]
+        if found is None and issubclass(kind, enum.Flag) and type(value) is int and value.bit_length() <= _MOST_FLAGS:
+            found = kind(value)  # several of them
+        if found is None:
+            raise ValueError(f"it has a member of {kind.__qualname__} that there is not")
+        return found
 
     def build(self, _: Any) -> None:
         state = self._stack.pop()
         value = self._stack.pop()
-        self._left.spend_on_call((state.items if isinstance(state, _Arguments) else state,))
+        self._account.spend_on_call(state.items if isinstance(state, _Arguments) else (state,))
         built = self._built(value, state)
-        if getattr(getattr(built, "dtype", None), "hasobject", False):
-            self._refuse_deep_array(built)
-        self._push_made(built)
+        self._account.spend(allowance.CALL)
+        if built is value:
+            self._stack.append(built)
+            return
+        self._push_new(built)
+        self._nest_made(built)
         for place in self._places.pop(id(value), ()) if isinstance(value, Unbuilt) else ():
             if self._remembered(place) is value:
                 (self._memo if place < len(self._memo) else self._far_memo)[place] = built
@@ -432,92 +533,91 @@ class Machine:
     def _built(self, value: Any, state: Any) -> Any:
         if isinstance(value, Unbuilt):
             if isinstance(state, _Arguments):  # an array's, whose dtype came without a state of its own
-                self._refuse_unbuilt([it for it in state.items if not isinstance(it, Settled)])
-                state = state.items
-            return value.built(state)
-        self._refuse_unbuilt([state])
-        if type(value) not in self._admitted.values():
+                state = self._settled(state.items)
+            built = self._or_told(value.type_name, (), lambda: value.built(self._account, state))
+            if not isinstance(built, ObjectHead):
+                return built
+            value = built
+        state = self.value(state)
+        self._values((state,), value)
+        if isinstance(value, ObjectHead):
+            value.state = state
+        elif type(value) in (self._admitted or {}).values() and not isinstance(value, enum.Enum):
+            _set_state(value, state)
+        else:
             raise UntrustedTypeError("", f"the state of a {type(value).__qualname__}")
-        set_state = getattr(value, "__setstate__", None)
-        if set_state is not None:
-            set_state(state)
-            return value
-        attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
-        for it in (attributes or {}, slots or {}):
-            if type(it) is not dict or not all(type(name) is str and not name.startswith("__") for name in it):
-                raise ValueError(f"the state of a {type(value).__qualname__} in it is none")
-        if attributes:
-            vars(value).update(attributes)
-        for name, it in (slots or {}).items():
-            setattr(value, name, it)
         return value
 
 
-def _what(value: Unbuilt) -> str:
-    """Return what to call *value* in an error, where it was to be a value like others."""
-    if isinstance(value, (_Call, _Class, _Arguments)):
-        return "a function or class as a value"
-    return "an array or object that contains itself"
+def _set_state(value: Any, state: Any) -> None:
+    """Give *value*, of an admitted class, its attributes."""
+    set_state = getattr(value, "__setstate__", None)
+    if set_state is not None:
+        set_state(state)
+        return
+    attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+    for part in (attributes or {}, slots or {}):
+        if type(part) is not dict or not all(type(name) is str and not name.startswith("__") for name in part):
+            raise ValueError(f"the state of a {type(value).__qualname__} in it is none")
+    if attributes:
+        vars(value).update(attributes)
+    for name, attribute in (slots or {}).items():
+        setattr(value, name, attribute)
 
 
-_MARK = 56 + 2 * allowance.SLOT
-_FAR_PLACE = 128
-_MOST_DEFAULT_DICTS = 1000
-_DEEPEST_ARRAY = 50
+def _items_of(arguments: Any) -> tuple[Any, ...]:
+    items = arguments.items if isinstance(arguments, _Arguments) else arguments
+    if type(items) is not tuple:
+        raise ValueError("it calls with arguments that are none")
+    return items
 
-_LITERALS = {
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
-    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
-    "BINBYTES8", "BYTEARRAY8",
+
+def _is_fragile(value: object) -> bool:
+    return type(value).__name__ in _FRAGILE
+
+
+def _left_out(left: Left) -> ObjectHead:
+    found = ObjectHead(f"builtins.{left.kind}", (), left.size_bytes)
+    found.place = left.place
+    return found
+
+
+_LATEST_PROTOCOL = 5
+_TAKE_CLASSES = {
+    "builtins.getattr", "copyreg.__newobj__", "copyreg._reconstructor",
+    "numpy._core.multiarray._reconstruct", "numpy.ma.core._mareconstruct",
 }  # fmt: skip
-_METHODS: dict[str, Any] = {
-    "PROTO": Machine.nothing,
-    "FRAME": Machine.nothing,
-    "NONE": lambda run, _: run.constant(None),
-    "NEWTRUE": lambda run, _: run.constant(True),
-    "NEWFALSE": lambda run, _: run.constant(False),
-    "EMPTY_TUPLE": lambda run, _: run.constant(()),
-    "EMPTY_LIST": lambda run, _: run.new(list),
-    "EMPTY_DICT": lambda run, _: run.new(dict),
-    "EMPTY_SET": lambda run, _: run.new(set),
-    "TUPLE1": lambda run, _: run.tuple_of(1),
-    "TUPLE2": lambda run, _: run.tuple_of(2),
-    "TUPLE3": lambda run, _: run.tuple_of(3),
-    "TUPLE": Machine.tuple_from_mark,
-    "LIST": Machine.list_from_mark,
-    "DICT": Machine.dict_from_mark,
-    "FROZENSET": Machine.frozenset_from_mark,
-    "APPEND": Machine.append,
-    "APPENDS": Machine.appends,
-    "SETITEM": Machine.set_item,
-    "SETITEMS": Machine.set_items,
-    "ADDITEMS": Machine.add_items,
-    "MARK": Machine.mark,
-    "POP": Machine.pop,
-    "POP_MARK": Machine.pop_mark,
-    "DUP": Machine.dup,
-    "MEMOIZE": Machine.memoize,
-    "PUT": Machine.put,
-    "BINPUT": Machine.put,
-    "LONG_BINPUT": Machine.put,
-    "GET": Machine.get,
-    "BINGET": Machine.get,
-    "LONG_BINGET": Machine.get,
-    "NEXT_BUFFER": Machine.next_buffer,
-    "READONLY_BUFFER": Machine.readonly_buffer,
-    "GLOBAL": Machine.named,
-    "STACK_GLOBAL": Machine.named_by_stack,
-    "REDUCE": Machine.reduce,
-    "NEWOBJ": Machine.new_object,
-    "NEWOBJ_EX": Machine.new_object_with_names,
-    "INST": Machine.instance,
-    "OBJ": Machine.instance_by_stack,
-    "BUILD": Machine.build,
-}
-_UNKNOWN = {
-    "PERSID": "a persistent id",
-    "BINPERSID": "a persistent id",
-    "EXT1": "the extension registry",
-    "EXT2": "the extension registry",
-    "EXT4": "the extension registry",
-}
+_ARRAY_CLASSES = {"numpy._core.multiarray._reconstruct", "numpy.ma.core._mareconstruct"}
+
+
+def _pushes(value: object) -> Method:
+    return lambda run, _: run._stack.append(value)
+
+
+def _pushes_new(kind: type) -> Method:
+    return lambda run, _: run._push_new(kind())
+
+
+def _pushes_tuple(count: int) -> Method:
+    return lambda run, _: run.tuple_of(count)
+
+
+_BY_OPCODE: dict[bytes, Method] = {
+    b".": Machine.nothing, b"\x80": Machine.protocol,
+    b"N": _pushes(None), b"\x88": _pushes(True), b"\x89": _pushes(False), b")": _pushes(()),
+    b"]": _pushes_new(list), b"}": _pushes_new(dict), b"\x8f": _pushes_new(set),
+    b"\x85": _pushes_tuple(1), b"\x86": _pushes_tuple(2), b"\x87": _pushes_tuple(3), b"t": Machine.tuple_from_mark,
+    b"l": Machine.list_from_mark, b"d": Machine.dict_from_mark, b"\x91": Machine.frozenset_from_mark,
+    b"a": Machine.append, b"e": Machine.appends, b"s": Machine.set_item, b"u": Machine.set_items,
+    b"\x90": Machine.add_items, b"(": Machine.mark, b"0": Machine.pop, b"1": Machine.pop_mark, b"2": Machine.dup,
+    b"\x94": Machine.memoize, b"pqr": Machine.put, b"ghj": Machine.get,
+    b"\x97": Machine.next_buffer, b"\x98": Machine.readonly_buffer,
+    b"c": Machine.named, b"\x93": Machine.named_by_stack, b"R\x81": Machine.reduce,
+    b"\x92": Machine.new_object_with_names, b"i": Machine.instance, b"o": Machine.instance_by_stack,
+    b"b": Machine.build, b"PQ": Machine.foreign, b"\x82\x83\x84": Machine.registered,
+}  # fmt: skip
+_METHODS: list[Method | None] = [None] * 256
+"""By opcode, what it does; None: it pushes its argument."""
+for _codes, _method in _BY_OPCODE.items():
+    for _code in _codes:
+        _METHODS[_code] = _method

@@ -1,4 +1,4 @@
-"""What a pickle of unknown origin may make of numpy: dtypes, arrays and numbers, of bytes that are there."""
+"""What a pickle of unknown origin may make of numpy: dtypes, arrays, numbers and generators, of bytes that are there."""
 
 from __future__ import annotations
 
@@ -7,35 +7,68 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._errors import UntrustedTypeError, shown
+from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._trust.allowance import fields_within
-from neuralib.persistence._trust.plain_values import Settled, Unbuilt, is_one_of, only, wrong
+from neuralib.persistence._trust.plain_values import Buffer, Settled, Unbuilt, class_of, is_one_of, only, told, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from neuralib.persistence._trust.allowance import Allowance
 
 _PLAIN_DTYPE = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDG]|[biufcSUVmM]\d{1,9}|[mM]8\[\d{0,9}[a-zA-Zμ]{1,7}\])")
 _DATE_UNITS = {b"Y", b"M", b"W", b"D", b"h", b"m", b"s", b"ms", b"us", b"ns", b"ps", b"fs", b"as", b"generic"}
 _LARGEST_ITEM = 1 << 26  # bytes
 _MOST_ITEMS_OF_NOTHING = 1 << 20  # that take no bytes, but time and memory where they are compared
 _MOST_AXES = 64
+_LARGEST_SEED = 1 << 12  # bits, and numbers
+_GENERATOR_BYTES = 1 << 13
 _FORTRAN, _C = "F", "C"
 
+_KINDS_OF_ARRAYS = {
+    "numpy.ndarray": "ndarray",
+    "numpy.memmap": "ndarray",  # it was one where it was written; here its values are in memory
+    "numpy.rec.recarray": "recarray",
+    "numpy.recarray": "recarray",
+}
+_MASKED = ("numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray")
+_BIT_GENERATORS = {
+    "numpy.random._pcg64.PCG64": "PCG64",
+    "numpy.random._pcg64.PCG64DXSM": "PCG64DXSM",
+    "numpy.random._mt19937.MT19937": "MT19937",
+    "numpy.random._philox.Philox": "Philox",
+    "numpy.random._sfc64.SFC64": "SFC64",
+}
+_SEED_SEQUENCE = "numpy.random.bit_generator.SeedSequence"
+CLASSES = (
+    *(name for name in _KINDS_OF_ARRAYS if name != "numpy.ndarray"),
+    *_MASKED,
+    *_BIT_GENERATORS,
+    _SEED_SEQUENCE,
+    "numpy.record",
+)
+"""By full name, the classes that may be an argument, and nothing else."""
 
-def _dtype(code: Any, *_: Any) -> Any:
+# ------------------------------------------------------------------------------------------ dtypes
+
+
+def _dtype(_: Allowance, code: Any, *__: Any) -> Any:
     """Begin a dtype as numpy writes it: ``dtype('f8', False, True)``, whose state follows."""
     import numpy as np
 
     if is_one_of(code, "O", "O8", "|O"):
         return _DType(np.dtype(object))
-    return _DType(_plain_dtype(code))
+    if class_of(code, {"numpy.record"}):
+        return _DType(np.dtype("V"), of_records=True)
+    return _DType(plain_dtype(code))
 
 
-def _plain_dtype(code: Any) -> Any:
+def plain_dtype(code: Any) -> Any:
+    """Return the dtype of numbers, texts or dates that numpy writes as the text *code*."""
     import numpy as np
 
     if type(code) is not str or not _PLAIN_DTYPE.fullmatch(code):
-        raise UntrustedTypeError("", f"the dtype {shown(code)}")
+        raise UntrustedTypeError("", f"the dtype {told(code)}")
     return _checked_size(np.dtype(code))
 
 
@@ -48,21 +81,25 @@ def _checked_size(dtype: Any) -> Any:
 class _DType(Settled):
     """A dtype whose byte order, fields or units follow."""
 
-    def __init__(self, base: Any) -> None:
-        self.base = base
+    __slots__ = ("base", "of_records")
+    type_name = "numpy.dtype"
 
-    def built(self, state: Any) -> Any:
+    def __init__(self, base: Any, *, of_records: bool = False) -> None:
+        self.base, self.of_records = base, of_records
+
+    def built(self, account: Allowance, state: Any) -> Any:
         import numpy as np
 
         if type(state) is not tuple or not 8 <= len(state) <= 9:
             raise wrong("a dtype")
-        _, order, sub, names, fields, size = state[:6]
+        _version, order, sub, names, fields, size = state[:6]
         if self.base.hasobject:
             return self.base
         if sub is not None:
             return self._repeated(sub)
         if names is not None:
-            return self._structured(names, fields, size, aligned=bool(state[7] & 0x80))
+            found = self._structured(names, fields, size, aligned=bool(state[7] & 0x80))
+            return np.dtype((np.record, found)) if self.of_records else found
         found = self.base
         if found.kind in "mM" and len(state) == 9:
             found = np.dtype(f"{found.kind}8{_date_unit(state[8])}")
@@ -77,7 +114,7 @@ class _DType(Settled):
         if type(sub) is not tuple or len(sub) != 2 or not isinstance(sub[0], np.dtype):
             raise wrong("a dtype")
         shape = sub[1] if type(sub[1]) is tuple else (sub[1],)
-        if _count(shape) * sub[0].itemsize > _LARGEST_ITEM:
+        if count_of(shape) * sub[0].itemsize > _LARGEST_ITEM:
             raise wrong("a dtype")
         return np.dtype((sub[0], shape))
 
@@ -87,18 +124,24 @@ class _DType(Settled):
 
         only((tuple,), (names,), "a dtype")
         only((str,), names, "a dtype")
-        if type(fields) is not dict or type(size) is not int or set(fields) != set(names):
+        if type(fields) is not dict or type(size) is not int or len(fields) != len(names):
             raise UntrustedTypeError("", "a structured dtype with titles")
-        parts = [fields[it] for it in names]
-        for it in parts:
-            if type(it) is not tuple or len(it) != 2 or not isinstance(it[0], np.dtype) or type(it[1]) is not int:
+        parts: list[Any] = [fields.get(name) for name in names]
+        for part in parts:
+            if (
+                type(part) is not tuple
+                or len(part) != 2
+                or not isinstance(part[0], np.dtype)
+                or type(part[1]) is not int
+            ):
                 raise UntrustedTypeError("", "a structured dtype with titles")
-            if it[0].hasobject:
+            if part[0].hasobject:
                 raise UntrustedTypeError("", "a structured dtype with objects")
-        for it in parts:
-            fields_within(it[0])
-        spec = {"names": list(names), "formats": [it[0] for it in parts], "offsets": [it[1] for it in parts]}
-        return _checked_size(np.dtype({**spec, "itemsize": size}, align=aligned))  # type: ignore[call-overload]
+            fields_within(part[0])
+        spec = {"names": list(names), "formats": [part[0] for part in parts], "offsets": [part[1] for part in parts]}
+        found = np.dtype({**spec, "itemsize": size}, align=aligned)  # type: ignore[call-overload]
+        fields_within(found)
+        return _checked_size(found)
 
 
 def _date_unit(metadata: Any) -> str:
@@ -111,7 +154,19 @@ def _date_unit(metadata: Any) -> str:
     return "" if unit == b"generic" else f"[{number}{unit.decode()}]"
 
 
-def _settled(dtype: Any) -> Any:
+def _text_dtype(_: Allowance, coerce: Any = True, *na_object: Any) -> Any:
+    """Return numpy's dtype of texts of any length."""
+    import numpy as np
+
+    kind = getattr(np.dtypes, "StringDType", None)
+    if kind is None:
+        raise UntrustedTypeError("", "an array of texts of a later version of numpy")
+    only((int, bool), (coerce,), "a dtype of texts")
+    only((type(None), float, str), na_object, "a dtype of texts")
+    return kind(coerce=bool(coerce), **dict(zip(("na_object",), na_object, strict=False)))
+
+
+def settled(dtype: Any) -> Any:
     """Return the dtype that *dtype* is: one of native numbers may come without state."""
     import numpy as np
 
@@ -122,113 +177,304 @@ def _settled(dtype: Any) -> Any:
     return dtype
 
 
-def _count(shape: Any) -> int:
+# ------------------------------------------------------------------------------------------ arrays
+
+
+def count_of(shape: Any) -> int:
+    """Return how many items an array of *shape* has."""
     only((tuple,), (shape,), "an array")
     only((int,), shape, "an array")
-    if len(shape) > _MOST_AXES or any(not 0 <= it < 1 << 63 for it in shape):
+    if len(shape) > _MOST_AXES or any(not 0 <= length < 1 << 63 for length in shape):
         raise wrong("an array")
     return math.prod(shape)
 
 
-def _memory(data: Any) -> memoryview:
-    """Return the memory of *data*: bytes of the file, and not that of another array, which may hold objects."""
-    if type(data) not in {bytes, bytearray, memoryview}:
+def check_size(shape: Any, item_size: int, size: int) -> None:
+    """Raise an error where an array of *shape* is not what *size* bytes are."""
+    count = count_of(shape)
+    if count * item_size != size:
         raise wrong("an array")
-    return memoryview(data)
+    if item_size == 0 and count > _MOST_ITEMS_OF_NOTHING:
+        raise ValueError(f"it has an array of {count} items of no bytes")
 
 
-def _checked(array: Any) -> Any:
-    """Return *array*, if its items are some."""
-    if array.dtype.itemsize == 0 and array.size > _MOST_ITEMS_OF_NOTHING:
-        raise ValueError(f"it has an array of {array.size} items of no bytes")
-    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
-        import numpy as np
+def _of_memory(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any = _C) -> Any:
+    """Return the array whose memory is *data*: bytes of the file, and not that of another array, which may hold objects."""
+    import numpy as np
 
-        native = np.ndarray((array.nbytes // 4,), f"{array.dtype.byteorder.replace('|', '=')}u4", array.data.cast("B"))
+    if isinstance(data, Buffer):
+        data = data.memory
+    if type(data) not in {bytes, bytearray, memoryview} or dtype.hasobject or not is_one_of(order, _C, _FORTRAN):
+        raise wrong("an array")
+    memory = memoryview(data)
+    check_size(shape, dtype.itemsize, memory.nbytes)
+    array = np.ndarray(shape, dtype, memory, 0, None, order)
+    if dtype.kind == "U" and memory.nbytes:
+        account.spend(memory.nbytes >> 5)
+        native = np.ndarray((memory.nbytes // 4,), f"{dtype.byteorder.replace('|', '=')}u4", memory)
         if native.max() > sys.maxunicode:
             raise ValueError("it has an array of text with characters that there are not")
     return array
 
 
-def _array(shape: Any, code: Any, data: Any, offset: int = 0, strides: None = None, order: Any = _C) -> Any:
+def _array(
+    account: Allowance, shape: Any, code: Any, data: Any, offset: Any = 0, strides: Any = None, order: Any = _C
+) -> Any:
     """Return an array as this package writes it: ``numpy.ndarray(shape, dtype string, buffer)``."""
-    import numpy as np
-
-    _count(shape)
-    only((int,), (offset,), "an array")
-    if strides is not None or not is_one_of(order, _C, _FORTRAN):
+    if type(offset) is not int or offset or strides is not None:
         raise wrong("an array")
-    return _checked(np.ndarray(shape, _plain_dtype(code), _memory(data), offset, None, order))
+    return _of_memory(account, shape, plain_dtype(code), data, order)
 
 
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Any:
+def _from_buffer(account: Allowance, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Any:
     """Return an array as numpy writes it in protocol 5."""
-    import numpy as np
-
-    dtype = _settled(dtype)
-    if dtype.hasobject or not is_one_of(order, _C, _FORTRAN, "K"):
-        raise wrong("an array")
-    memory = _memory(data)
-    if _count(shape) * dtype.itemsize != memory.nbytes:
-        raise wrong("an array")
-    flat = _checked(np.ndarray((_count(shape),), dtype, memory))
-    kept: Any = _C if order == "K" else order
-    if order == "K" and axes is not None:
-        only((int,), axes, "an array")
-        return flat.reshape(shape).transpose(axes)
-    return flat.reshape(shape, order=kept)
+    if not is_one_of(order, "K"):
+        return _of_memory(account, shape, settled(dtype), data, order)
+    made = _of_memory(account, shape, settled(dtype), data)
+    if axes is None:
+        return made
+    only((tuple, list), (axes,), "an array")
+    only((int,), axes, "an array")
+    return made.transpose(axes)
 
 
-def _reconstruct(kind: Any, shape: Any, _code: Any) -> Any:
+def _reconstruct(_: Allowance, kind: Any, shape: Any, _code: Any) -> Any:
     """Begin an array as numpy writes it in earlier protocols: an empty one, whose state follows."""
-    if not is_one_of(kind, "numpy.ndarray") or type(shape) is not tuple:
-        raise UntrustedTypeError("", f"an array of the class {shown(kind)}")
-    return _Array()
+    name = class_of(kind, _KINDS_OF_ARRAYS)
+    if name is None or type(shape) is not tuple:
+        raise UntrustedTypeError("", f"an array of the class {told(kind)}")
+    return _Array(_KINDS_OF_ARRAYS[name])
+
+
+def state_of_array(state: Any, most: int = 5) -> tuple[Any, Any, str, Any]:
+    """Return shape, dtype, order and content of the array whose state is *state*."""
+    if type(state) is not tuple or len(state) != most:
+        raise wrong("an array")
+    _, shape, dtype, fortran, content = state[:5]
+    if type(content) is str:  # of Python 2
+        content = content.encode("latin-1")
+    return shape, settled(dtype), _FORTRAN if fortran else _C, content
 
 
 class _Array(Unbuilt):
-    def built(self, state: Any) -> Any:
+    __slots__ = ("kind",)
+    type_name = "numpy.ndarray"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def built(self, account: Allowance, state: Any) -> Any:
+        import numpy as np
+
+        shape, dtype, order, content = state_of_array(state)
+        if dtype.kind in "OT":
+            return _of_list(account, shape, dtype, content, order)
+        only((bytes, bytearray), (content,), "an array")
+        made = _of_memory(account, shape, dtype, bytearray(content), order)  # a bytearray: it can be written
+        return made.view(np.recarray) if self.kind == "recarray" else made
+
+
+def _of_list(account: Allowance, shape: Any, dtype: Any, content: Any, order: str) -> Any:
+    import numpy as np
+
+    count = count_of(shape)
+    if type(content) is not list or len(content) != count:
+        raise wrong("an array")
+    if dtype.kind == "T":
+        missing = getattr(dtype, "na_object", None)
+        only((str, type(missing)), content, "an array of texts")
+        account.spend(sum(len(text) for text in content if type(text) is str))
+    made = np.empty(count, dtype)
+    for place, item in enumerate(content):
+        made[place] = item
+    made = made.reshape(shape)  # the list is in the order of rows, whatever the array's is
+    return np.asfortranarray(made) if order == _FORTRAN else made
+
+
+def _scalar(account: Allowance, dtype: Any, content: Any = b"") -> Any:
+    dtype = settled(dtype)
+    if type(content) is str:
+        content = content.encode("latin-1")
+    only((bytes,), (content,), "a number of numpy's")
+    return _of_memory(account, (1,), dtype, content)[0] if content or dtype.hasobject else dtype.type()
+
+
+def _masked(_: Allowance, kind: Any, base: Any, *__: Any) -> Any:
+    """Begin a masked array, whose state follows."""
+    if not class_of(kind, _MASKED) or not class_of(base, {"numpy.ndarray"}):
+        raise UntrustedTypeError("", f"a masked array of the class {told(kind)}")
+    return _MaskedArray()
+
+
+class _MaskedArray(Unbuilt):
+    __slots__ = ()
+    type_name = "numpy.ma.MaskedArray"
+
+    def built(self, account: Allowance, state: Any) -> Any:
+        import numpy as np
+
+        shape, dtype, order, content = state_of_array(state, 7)
+        mask, fill = state[5:]
+        only((bytes,), (content, mask), "a masked array")
+        if fill is not None and (type(fill) is not np.ndarray or fill.shape or fill.dtype.hasobject):
+            raise wrong("a masked array")
+        data = _of_memory(account, shape, dtype, bytearray(content), order)
+        hidden = _of_memory(account, shape, np.ma.make_mask_descr(dtype), bytearray(mask), order)
+        made = np.ma.MaskedArray(data, hidden)
+        if fill is not None:
+            made.fill_value = fill  # type: ignore[assignment]  # as numpy itself keeps it
+        return made
+
+
+def _masked_constant(_: Allowance) -> Any:
+    import numpy as np
+
+    return np.ma.masked
+
+
+# ------------------------------------------------------------------------------------------ generators of random numbers
+
+_WORDS = {"has_uint32": 1, "uinteger": 32}
+_STATES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "PCG64": ({"state": 128, "inc": 128}, _WORDS),
+    "PCG64DXSM": ({"state": 128, "inc": 128}, _WORDS),
+    "MT19937": ({"key": ("u4", 624), "pos": range(625)}, {}),
+    "Philox": ({"counter": ("u8", 4), "key": ("u8", 2)}, {"buffer": ("u8", 4), "buffer_pos": range(5), **_WORDS}),
+    "SFC64": ({"state": ("u8", 4)}, _WORDS),
+}
+"""By bit generator, what its state is made of, within and beside ``state``: integers of so many bits or in a range, and
+arrays. It is checked here: numpy believes it, and would read beyond its memory."""
+
+
+def _checked_state(state: Any, parts: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    only((dict,), (state,), "a generator of random numbers")
+    checked = {}
+    for name, form in parts.items():
+        value = state.get(name)
+        if isinstance(form, tuple):
+            fits = type(value) is np.ndarray and value.dtype == np.dtype(form[0]) and value.shape == form[1:]
+        else:
+            fits = type(value) is int and (value in form if isinstance(form, range) else 0 <= value < 1 << form)
+        if not fits:
+            raise wrong("a generator of random numbers")
+        checked[name] = value
+    return checked
+
+
+class _BitGenerator(Unbuilt):
+    __slots__ = ("kind",)
+    type_name = "numpy.random.BitGenerator"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def built(self, account: Allowance, state: Any) -> Any:
+        """Return the bit generator itself."""
+        import numpy as np
+
+        account.spend(_GENERATOR_BYTES)
+        seed = None
+        if type(state) is tuple and len(state) == 2:
+            state, seed = state
+        if type(state) is not dict or not is_one_of(state.get("bit_generator"), self.kind):
+            raise wrong("a generator of random numbers")
+        only((np.random.SeedSequence, type(None)), (seed,), "a generator of random numbers")
+        inner, outer = _STATES[self.kind]
+        made = getattr(np.random, self.kind)(seed)  # without one, as numpy 1 writes it, what it spawns is new
+        made.state = {
+            "bit_generator": self.kind,
+            "state": _checked_state(state.get("state"), inner),
+            **_checked_state(state, outer),
+        }
+        return made
+
+
+class _Generator(_BitGenerator):
+    """A generator as numpy 1 writes it, or one of the old kind: its state follows."""
+
+    __slots__ = ("old",)
+    type_name = "numpy.random.Generator"
+
+    def __init__(self, kind: str, *, old: bool) -> None:
+        super().__init__(kind)
+        self.old = old
+
+    def built(self, account: Allowance, state: Any) -> Any:
+        import numpy as np
+
+        made = super().built(account, state)
+        if not self.old:
+            return np.random.Generator(made)
+        found = np.random.RandomState(made)
+        has, gauss = state.get("has_gauss"), state.get("gauss")
+        if type(has) is not int or has not in {0, 1} or type(gauss) is not float:
+            raise wrong("a generator of random numbers")
+        found.set_state({**made.state, "has_gauss": has, "gauss": gauss})
+        return found
+
+
+def _bit_generator(_: Allowance, kind: Any = "MT19937") -> Any:
+    name = class_of(kind, _BIT_GENERATORS)
+    if name is None and not is_one_of(kind, *_STATES):
+        raise UntrustedTypeError("", f"a generator of random numbers of the class {told(kind)}")
+    return _BitGenerator(kind if name is None else _BIT_GENERATORS[name])
+
+
+def _generator_of(*, old: bool) -> Callable[..., Any]:
+    def make(account: Allowance, source: Any = "MT19937", _: Any = None) -> Any:
+        import numpy as np
+
+        account.spend(_GENERATOR_BYTES)
+        if not isinstance(source, np.random.BitGenerator):
+            return _Generator(_bit_generator(account, source).kind, old=old)
+        return _Generator(type(source).__name__, old=True) if old else np.random.Generator(source)
+
+    return make
+
+
+class _SeedSequence(Unbuilt):
+    __slots__ = ()
+    type_name = _SEED_SEQUENCE
+
+    def built(self, account: Allowance, state: Any) -> Any:
         import numpy as np
 
         if type(state) is not tuple or len(state) != 5:
-            raise wrong("an array")
-        _, shape, dtype, fortran, content = state
-        dtype = _settled(dtype)
-        count = _count(shape)
-        order: Any = _FORTRAN if fortran else _C
-        if dtype.kind == "O":
-            if type(content) is not list or len(content) != count:
-                raise wrong("an array")
-            made = np.empty(count, object)
-            for i, it in enumerate(content):
-                made[i] = it
-            made = made.reshape(shape)  # the list is in the order of rows, whatever the array's is
-            return np.asfortranarray(made) if fortran else made
-        if dtype.hasobject:
-            raise UntrustedTypeError("", "a structured array with objects")
-        if type(content) is str:  # of Python 2
-            content = content.encode("latin-1")
-        if type(content) not in {bytes, bytearray} or count * dtype.itemsize != len(content):
-            raise wrong("an array")
-        return _checked(np.ndarray(shape, dtype, bytearray(content), order=order))  # a bytearray: it can be written
+            raise wrong("a seed")
+        entropy, spawned, _, pool_size, spawn_key = state
+        only((tuple,), (spawn_key,), "a seed")
+        numbers = [*entropy] if type(entropy) in {list, tuple} else [entropy]
+        account.spend(_GENERATOR_BYTES + 64 * (len(numbers) + len(spawn_key)))
+        only((int,), (*numbers, *spawn_key, pool_size, spawned), "a seed")
+        bits = max(number.bit_length() for number in (*numbers, *spawn_key, spawned, 0))
+        if max(len(numbers), len(spawn_key), bits) > _LARGEST_SEED or not 4 <= pool_size <= 64:
+            raise wrong("a seed")
+        return np.random.SeedSequence(entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=spawned)
 
 
-def _scalar(dtype: Any, content: Any = b"") -> Any:
-    import numpy as np
-
-    dtype = _settled(dtype)
-    if type(content) is str:
-        content = content.encode("latin-1")
-    if dtype.hasobject or type(content) is not bytes or len(content) != dtype.itemsize:
-        raise wrong("a number of numpy's")
-    return _checked(np.ndarray((1,), dtype, content))[0] if content else dtype.type()
+def _seed_sequence(_: Allowance, kind: Any, _checksum: Any, state: None) -> Any:
+    if not class_of(kind, {_SEED_SEQUENCE}) or state is not None:
+        raise UntrustedTypeError("", f"a seed of the class {told(kind)}")
+    return _SeedSequence()
 
 
+GENERATORS: dict[str, Callable[..., Any]] = {
+    "numpy.random._pickle.__generator_ctor": _generator_of(old=False),
+    "numpy.random._pickle.__randomstate_ctor": _generator_of(old=True),
+}
 TABLE: dict[str, Callable[..., Any]] = {
     "numpy.ndarray": _array,
     "numpy.dtype": _dtype,
     "numpy._core.multiarray._reconstruct": _reconstruct,
     "numpy._core.multiarray.scalar": _scalar,
     "numpy._core.numeric._frombuffer": _from_buffer,
+    "numpy._core._internal._convert_to_stringdtype_kwargs": _text_dtype,
+    "numpy.ma.core._mareconstruct": _masked,
+    "numpy.ma.core.MaskedConstant": _masked_constant,
+    "numpy.random._pickle.__bit_generator_ctor": _bit_generator,
+    "numpy.random.bit_generator.__pyx_unpickle_SeedSequence": _seed_sequence,
+    **GENERATORS,
 }
 """By full name, what a pickle may call of numpy's."""

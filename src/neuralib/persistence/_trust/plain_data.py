@@ -1,74 +1,65 @@
-"""What may be made of a pickle of unknown origin: functions that check their arguments and can only make data.
+"""The table: by full name, what may be made of a pickle of unknown origin, and the functions that make it.
 
-Each stands for the function or class of the same name that a pickle calls. None of them takes memory for more than the
-bytes that it is given, calls what it is given, or gives back anything that could.
+Each stands for the function or class of the same name that a pickle calls. It checks its arguments and can only make
+data: none takes memory for more than the bytes that it is given, calls what it is given, or gives back anything that
+could. The first argument of each is the account, to which it charges what its other arguments don't show.
 """
 
 from __future__ import annotations
 
 import collections
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._errors import UntrustedTypeError, shown
+from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._trust import plain_arrays
-from neuralib.persistence._trust.plain_values import Unbuilt, is_one_of, only, wrong
+from neuralib.persistence._trust.plain_values import Function, Unbuilt, class_of, is_one_of, only, told, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from neuralib.persistence._trust.allowance import Allowance
+
+    Maker = Callable[..., Any]
+
 LISTS = {list, collections.deque}
-DEFAULTDICT = collections.defaultdict
-DICTS = {dict, collections.OrderedDict, DEFAULTDICT, collections.Counter}
-BUFFERS = {bytes, bytearray, memoryview}
-_FACTORIES: dict[str, Callable[[], Any]] = {
-    "builtins.list": list,
-    "builtins.dict": dict,
-    "builtins.set": set,
-    "builtins.int": int,
-    "builtins.float": float,
-    "builtins.str": str,
-    "builtins.bytes": bytes,
-    "builtins.bool": bool,
-    "builtins.tuple": tuple,
-}
+DICTS = {dict, collections.OrderedDict, collections.defaultdict, collections.Counter}
+_FACTORIES = {f"builtins.{kind.__name__}": kind for kind in (list, dict, set, int, float, str, bytes, bool, tuple)}
 
 RENAMED_MODULES = {
     "__builtin__": "builtins",
     "copy_reg": "copyreg",
     "numpy.core.multiarray": "numpy._core.multiarray",
     "numpy.core.numeric": "numpy._core.numeric",
+    "numpy.core._internal": "numpy._core._internal",
     "pathlib._local": "pathlib",
 }
 """Modules under the names that earlier and later versions have for them, to the one that is used here."""
 
-FIRST_IS_CLASS = {
-    "builtins.getattr",
-    "collections.defaultdict",
-    "copyreg.__newobj__",
-    "copyreg._reconstructor",
-    "numpy._core.multiarray._reconstruct",
-}
-"""Functions whose first argument is a class. Those of the table are given as their names."""
-
-SETS = {"builtins.set", "builtins.frozenset"}
-"""Functions whose first argument holds keys."""
-
 VIEWS = {"numpy.ndarray", "numpy._core.numeric._frombuffer"}
 """Functions that copy nothing of what they are given."""
 
-_LONGEST_NUMBER_BITS = 100_000  # calculating with longer ones takes long, and nobody measures them
+_MOST_BITS = 10_000  # of the terms of a fraction: calculating with longer ones takes long, and nobody measures them
 _LONGEST_DECIMAL = 10_000  # characters
-
+_ZONE_BYTES = 1 << 14  # what reading a time zone takes
 
 # ------------------------------------------------------------------------------------------ builtins
 
 
-def _refused(*_: Any) -> Any:
+def refused(_: Allowance, *__: Any) -> Any:
+    """Refuse to call what is a class, and so may be an argument."""
     raise UntrustedTypeError("", "a call of a type as a function")
 
 
-def _encoded(text: str, encoding: str = "utf-8") -> bytes:
+def _getattr(_: Allowance, owner: Any, name: Any) -> Any:
+    """Return the one method that a pickle of plain data looks up."""
+    if class_of(owner, {"zoneinfo.ZoneInfo"}) and is_one_of(name, "_unpickle"):
+        return Function("zoneinfo.ZoneInfo._unpickle", _zone)
+    raise UntrustedTypeError("", f"a call of getattr on {told(owner)}")
+
+
+def _encoded(_: Allowance, text: str, encoding: str = "utf-8") -> bytes:
     """Return bytes as protocols 0 to 2 have them."""
     only((str,), (text, encoding), "bytes")
     if not is_one_of(encoding, "latin1", "latin-1", "utf-8"):
@@ -76,81 +67,59 @@ def _encoded(text: str, encoding: str = "utf-8") -> bytes:
     return text.encode(encoding)
 
 
-def _bytes(*values: Any) -> bytes:
+def _bytes(_: Allowance, *values: Any) -> bytes:
     if values:
         raise wrong("bytes")
     return b""
 
 
-def _bytearray(data: Any = b"", encoding: str = "latin-1") -> bytearray:
+def _bytearray(account: Allowance, data: Any = b"", encoding: str = "latin-1") -> bytearray:
     if type(data) is str:
-        data = _encoded(data, encoding)
+        data = _encoded(account, data, encoding)
     only((bytes,), (data,), "a bytearray")
     return bytearray(data)
 
 
-def _complex(real: float, imaginary: float) -> complex:
+def _complex(_: Allowance, real: float, imaginary: float) -> complex:
     only((int, float), (real, imaginary), "a complex number")
     return complex(real, imaginary)
 
 
-def _set(items: Any = ()) -> set[Any]:
-    _check_items(items)
-    return set(items)
-
-
-def _frozenset(items: Any = ()) -> frozenset[Any]:
-    _check_items(items)
-    return frozenset(items)
-
-
-def _check_items(items: Any) -> None:
-    """Admit only what is quick to hash: this way of writing sets is that of old protocols."""
+def _set(account: Allowance, items: Any = ()) -> set[Any]:
     only((list, tuple), (items,), "a set")
-    for it in items:
-        if isinstance(it, (tuple, frozenset)) and any(isinstance(part, (tuple, frozenset)) for part in it):
-            raise wrong("a set")
+    return account.set_of(items)
 
 
-def _range(*numbers: int) -> range:
-    _only_numbers(numbers, "a range")
-    return range(*numbers)
+def _frozenset(account: Allowance, items: Any = ()) -> frozenset[Any]:
+    return frozenset(_set(account, items))
 
 
-def _only_numbers(values: tuple[int, ...], what: str) -> None:
-    only((int,), values, what)
-    if any(it.bit_length() > _LONGEST_NUMBER_BITS for it in values):
-        raise wrong(what)
-
-
-def _slice(*values: Any) -> slice:
-    only((int, float, str, type(None)), values, "a slice")
-    return slice(*values)
-
-
-def _ordered(items: Any = ()) -> collections.OrderedDict[Any, Any]:
-    pairs = list(items) if type(items) in {list, tuple} else []
-    if (items and not pairs) or any(type(it) not in {list, tuple} or len(it) != 2 for it in pairs):
+def _ordered(account: Allowance, items: Any = ()) -> collections.OrderedDict[Any, Any]:
+    only((list, tuple), (items,), "an OrderedDict")
+    only((list, tuple), items, "an OrderedDict")
+    if any(len(pair) != 2 for pair in items):
         raise wrong("an OrderedDict")
-    _check_items([key for key, _ in pairs])
-    return collections.OrderedDict(pairs)
+    made: collections.OrderedDict[Any, Any] = collections.OrderedDict()
+    account.fill(made, made.update, items, [key for key, _ in items])
+    return made
 
 
-def _defaultdict(factory: str | None = None) -> collections.defaultdict[Any, Any]:
-    if factory is None:
-        return collections.defaultdict()
-    if type(factory) is not str or factory not in _FACTORIES:
-        raise UntrustedTypeError("", f"a defaultdict of {shown(factory)}")
-    return collections.defaultdict(_FACTORIES[factory])
+def _defaultdict(_: Allowance, factory: Any = None) -> collections.defaultdict[Any, Any]:
+    name = class_of(factory, _FACTORIES)
+    if factory is not None and name is None:
+        raise UntrustedTypeError("", f"a defaultdict of {told(factory)}")
+    return collections.defaultdict(None if name is None else _FACTORIES[name])
 
 
-def _counter(items: Any = None) -> collections.Counter[Any]:
-    if type(items) not in {dict, type(None)}:
-        raise wrong("a Counter")
-    return collections.Counter(items)
+def _counter(account: Allowance, items: Any = None) -> collections.Counter[Any]:
+    only((dict, type(None)), (items,), "a Counter")
+    made: collections.Counter[Any] = collections.Counter()
+    pairs = list((items or {}).items())
+    account.fill(made, functools.partial(dict.update, made), pairs, items or ())
+    return made
 
 
-def _deque(items: Any = (), size: int | None = None) -> collections.deque[Any]:
+def _deque(_: Allowance, items: Any = (), size: int | None = None) -> collections.deque[Any]:
     only((list, tuple), (items,), "a deque")
     only((int, type(None)), (size,), "a deque")
     return collections.deque(items, size)
@@ -159,18 +128,36 @@ def _deque(items: Any = (), size: int | None = None) -> collections.deque[Any]:
 # ------------------------------------------------------------------------------------------ the standard library
 
 
-def _of_datetime(name: str) -> Callable[..., Any]:
-    def make(*values: Any) -> Any:
+def _of_datetime(name: str) -> Maker:
+    def make(_: Allowance, *values: Any) -> Any:
         import datetime
+        from zoneinfo import ZoneInfo
 
-        only((bytes, str, int, datetime.timezone, datetime.timedelta, type(None)), values, f"a {name}")
+        kinds = (bytes, str, int, datetime.timezone, datetime.timedelta, ZoneInfo, type(None))
+        only(kinds, values, f"a {name}")
         made = getattr(datetime, name)(*values)
         return made.replace() if hasattr(made, "replace") else made  # which looks whether there is such an hour
 
     return make
 
 
-def _decimal(text: str) -> Any:
+@functools.cache
+def _zones() -> set[str]:
+    import zoneinfo
+
+    return zoneinfo.available_timezones()
+
+
+def _zone(account: Allowance, key: Any, _from_cache: Any = True) -> Any:
+    from zoneinfo import ZoneInfo
+
+    account.spend(_ZONE_BYTES)
+    if type(key) is not str or key not in _zones():  # its name is that of a file that is read
+        raise UntrustedTypeError("", f"the time zone {told(key)}, which is not known here")
+    return ZoneInfo(key)
+
+
+def _decimal(_: Allowance, text: str) -> Any:
     from decimal import Decimal
 
     only((str,), (text,), "a Decimal")
@@ -179,17 +166,23 @@ def _decimal(text: str) -> Any:
     return Decimal(text)
 
 
-def _fraction(*values: Any) -> Any:
+def _fraction(account: Allowance, *values: Any) -> Any:
     from fractions import Fraction
 
-    if len(values) == 1 and type(values[0]) is str and re.fullmatch(r"-?\d+(/\d+)?", values[0]):
-        return Fraction(values[0])  # not '1e999999999'
-    _only_numbers(values, "a Fraction")
+    if len(values) == 1 and type(values[0]) is str and re.fullmatch(r"-?\d{1,3000}(/\d{1,3000})?", values[0]):
+        values = tuple(map(int, values[0].split("/")))  # not '1e999999999'
+    only((int,), values, "a Fraction")
+    bits = max((number.bit_length() for number in values), default=0)
+    if bits > _MOST_BITS:
+        raise wrong("a Fraction")
+    account.spend((bits >> 4) ** 2)  # it looks for a common divisor
     return Fraction(*values)
 
 
 class _Uuid(Unbuilt):
-    def built(self, state: Any) -> Any:
+    type_name = "uuid.UUID"
+
+    def built(self, account: Allowance, state: Any) -> Any:
         from uuid import UUID
 
         if type(state) is not dict or type(state.get("int")) is not int:
@@ -197,15 +190,15 @@ class _Uuid(Unbuilt):
         return UUID(int=state["int"])
 
 
-def _reconstructor(kind: str, base: str, state: None) -> Any:
+def _reconstructor(_: Allowance, kind: Any, base: Any, state: None) -> Any:
     """Begin an object of the oldest protocols."""
-    if not is_one_of(kind, "uuid.UUID") or not is_one_of(base, "builtins.object") or state is not None:
-        raise UntrustedTypeError("", f"a new object of {shown(kind)}")
+    if not class_of(kind, {"uuid.UUID"}) or not class_of(base, {"builtins.object"}) or state is not None:
+        raise UntrustedTypeError("", f"a new object of {told(kind)}")
     return _Uuid()
 
 
-def _path(kind: str) -> Callable[..., Any]:
-    def make(*parts: str) -> Any:
+def _path(kind: str) -> Maker:
+    def make(_: Allowance, *parts: str) -> Any:
         import pathlib
 
         only((str,), parts, "a path")
@@ -214,35 +207,28 @@ def _path(kind: str) -> Callable[..., Any]:
     return make
 
 
-TABLE: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(_FACTORIES, _refused),
+TABLE: dict[str, Maker] = {
+    **dict.fromkeys((*_FACTORIES, "builtins.object", "copyreg.__newobj__", "zoneinfo.ZoneInfo"), refused),
+    **dict.fromkeys(plain_arrays.CLASSES, refused),
     "builtins.bytearray": _bytearray,
     "builtins.bytes": _bytes,
     "builtins.complex": _complex,
     "builtins.frozenset": _frozenset,
-    "builtins.getattr": _refused,
-    "builtins.object": _refused,
-    "builtins.range": _range,
-    "builtins.xrange": _range,
+    "builtins.getattr": _getattr,
     "builtins.set": _set,
-    "builtins.slice": _slice,
     "_codecs.encode": _encoded,
     "collections.Counter": _counter,
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": _defaultdict,
     "collections.deque": _deque,
-    "copyreg.__newobj__": _refused,
     "copyreg._reconstructor": _reconstructor,
-    **{f"datetime.{it}": _of_datetime(it) for it in ("date", "time", "datetime", "timedelta", "timezone")},
+    **{f"datetime.{name}": _of_datetime(name) for name in ("date", "time", "datetime", "timedelta", "timezone")},
     "decimal.Decimal": _decimal,
     "fractions.Fraction": _fraction,
-    "uuid.UUID": _Uuid,
-    "pathlib.Path": _path("Path"),
+    "uuid.UUID": lambda _: _Uuid(),
+    **{f"pathlib.{kind}": _path(kind) for kind in ("Path", "PurePath", "PurePosixPath", "PureWindowsPath")},
     "pathlib.PosixPath": _path("Path"),
     "pathlib.WindowsPath": _path("Path"),
-    "pathlib.PurePath": _path("PurePath"),
-    "pathlib.PurePosixPath": _path("PurePosixPath"),
-    "pathlib.PureWindowsPath": _path("PureWindowsPath"),
     **plain_arrays.TABLE,
 }
-"""By full name, what a pickle may call."""
+"""By full name, what a pickle may call, or name as an argument."""

@@ -1,4 +1,4 @@
-"""What the makers of plain data share: values that are not ready, and checks of arguments."""
+"""What the makers of plain data share: values that are not ready, checks of arguments, and words for errors."""
 
 from __future__ import annotations
 
@@ -7,23 +7,47 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._errors import UntrustedTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Container, Sequence
+
+    from neuralib.persistence._trust.allowance import Allowance
+
+_LONGEST_SHOWN = 200
 
 
 class Unbuilt:
     """What is no value, or not yet: a pickle has begun it, but not given its state."""
 
     __slots__ = ()
+    type_name = "an object"
 
-    def built(self, state: Any) -> Any:
+    def built(self, account: Allowance, state: Any) -> Any:
         """Return the value with *state*."""
         raise UntrustedTypeError("", "the state of a function or class")
 
 
 class Settled(Unbuilt):
-    """The same, where it may be used without a state."""
+    """The same, where it may be an argument without a state."""
 
     __slots__ = ()
+
+
+class Function(Settled):
+    """A function or class of the table: it can be called, or say what is to be made."""
+
+    __slots__ = ("make", "type_name")
+
+    def __init__(self, type_name: str, make: Callable[..., Any]) -> None:
+        self.type_name, self.make = type_name, make
+
+
+class Buffer(Settled):
+    """Memory that stands elsewhere: an array can be made of it, and nothing else."""
+
+    __slots__ = ("memory",)
+    type_name = "builtins.memoryview"
+
+    def __init__(self, memory: Any) -> None:
+        self.memory = memory
 
 
 def wrong(what: str) -> ValueError:
@@ -33,11 +57,27 @@ def wrong(what: str) -> ValueError:
 
 def only(kinds: tuple[type, ...], values: Sequence[Any], what: str) -> None:
     """Raise an error where one of *values* is of none of *kinds*."""
-    if not all(type(it) in kinds for it in values):
+    if not all(type(value) in kinds for value in values):
         raise wrong(what)
 
 
 def is_one_of(value: Any, *allowed: str | bytes) -> bool:
     """Return whether *value* is one of these texts."""
     # Not by hash, and not by comparison of what is no text: nested deeply, either could overflow the stack of C.
-    return type(value) in {str, bytes} and any(value == it for it in allowed)
+    return type(value) in {str, bytes} and any(value == text for text in allowed)
+
+
+def class_of(value: Any, allowed: Container[str]) -> str | None:
+    """Return the full name of the class *value* of the table, if it is one of *allowed*."""
+    return value.type_name if isinstance(value, Function) and value.type_name in allowed else None
+
+
+def told(value: object) -> str:
+    """Return what to call *value*, which a file chose, in an error: short, without writing it out, and printable."""
+    if isinstance(value, Function):
+        return value.type_name
+    if not isinstance(value, str):
+        return f"a {type(value).__name__}"
+    text = value[:_LONGEST_SHOWN]
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(value) <= _LONGEST_SHOWN else f"{text}..."

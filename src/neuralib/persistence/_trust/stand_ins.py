@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._trust import plain_arrays, plain_data
-from neuralib.persistence._trust.plain_values import Unbuilt
+from neuralib.persistence._trust.allowance import Allowance
+from neuralib.persistence._trust.plain_values import Unbuilt, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ _NATIVE = "<" if sys.byteorder == "little" else ">"
 class ArrayHead:
     """What is known of an array in a file without reading it."""
 
-    __slots__ = ("data", "dtype", "order", "shape", "size_bytes")
+    __slots__ = ("data", "dtype", "order", "place", "shape", "size_bytes")
 
     def __init__(self, shape: tuple[int, ...], dtype: str, size_bytes: int, order: str = "C", data: Any = None) -> None:
         self.shape = shape
@@ -34,6 +35,8 @@ class ArrayHead:
         """``'C'`` or ``'F'``: which index varies slowest in the file."""
         self.data: bytes | None = data
         """Its memory, where that is small and the dtype is one of numbers, texts or dates; else None."""
+        self.place: int | None = None
+        """Where its memory begins in the pickle, in bytes, where it is large and stands there as it is."""
 
     def __repr__(self) -> str:
         return f"<array {'x'.join(map(str, self.shape[:9])) or 'scalar'} {self.dtype}>"
@@ -42,7 +45,8 @@ class ArrayHead:
         """Return the array itself, or None where its values were not read."""
         if self.data is None:
             return None
-        return plain_data.TABLE["numpy.ndarray"](self.shape, self.dtype_code, bytearray(self.data), 0, None, self.order)
+        make = plain_data.TABLE["numpy.ndarray"]
+        return make(Allowance(0), self.shape, self.dtype_code, bytearray(self.data), 0, None, self.order)
 
     @property
     def dtype_code(self) -> str:
@@ -62,7 +66,7 @@ class ObjectHead:
     Two are equal only where they are the same object.
     """
 
-    __slots__ = ("arguments", "content", "size_bytes", "state", "type_name")
+    __slots__ = ("arguments", "content", "place", "size_bytes", "state", "type_name")
 
     def __init__(self, type_name: str, arguments: tuple[Any, ...] | None = None, size_bytes: int | None = None) -> None:
         self.type_name = type_name
@@ -75,6 +79,8 @@ class ObjectHead:
         """The items of what is a list or dict by its class."""
         self.size_bytes = size_bytes
         """Of a text or bytes object that is too large to be a part of the head."""
+        self.place: int | None = None
+        """Where that begins in the pickle, in bytes."""
 
     def __repr__(self) -> str:
         return f"<{self.type_name}>"
@@ -84,65 +90,101 @@ class ObjectHead:
         """The attributes that it would have."""
         parts = self.state if isinstance(self.state, tuple) else (self.state,)
         return {
-            name: it for part in parts if isinstance(part, dict) for name, it in part.items() if isinstance(name, str)
+            name: value for part in parts if isinstance(part, dict) for name, value in part.items() if type(name) is str
         }
 
 
-def _array(shape: Any, code: Any, data: Any, _offset: int = 0, _strides: None = None, order: Any = "C") -> ArrayHead:
+def _array(
+    account: Allowance, shape: Any, code: Any, data: Any, _offset: Any = 0, _strides: Any = None, order: Any = "C"
+) -> ArrayHead:
     """Tell of an array as this package writes it."""
     found = _NUMBER_CODE.fullmatch(code)
     if found is None:
-        return _told(shape, plain_arrays._plain_dtype(code), data, order)
+        return _told(account, shape, plain_arrays.plain_dtype(code), data, order)
     sign, kind, size = found[1], found[2], int(found[3])
     native = sign in {_NATIVE, "|"}
     name = f"{_NUMBER_KINDS[kind]}{8 * size if kind != 'b' else ''}" if native else code
-    return _head_of_array(shape, name, size, data, order)
+    return _head(account, shape, name, size, data, order)
 
 
-def _told(shape: Any, dtype: Any, data: Any, order: Any) -> ArrayHead:
-    """Tell of an array whose dtype is numpy's, or one that could not be made."""
+def _told(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any, *, moved: bool = False) -> ArrayHead:
+    """Tell of an array whose dtype is numpy's, or one that could not be made.
+
+    :param moved: whether its axes are in an order of their own, so that *data* is no memory to show
+    """
     if isinstance(dtype, ObjectHead):
-        return _head_of_array(shape, "a dtype with objects in it", 0, None, order)
-    dtype = plain_arrays._settled(dtype)
-    plain = dtype.names is None and not dtype.hasobject and dtype.subdtype is None and dtype.kind != "V"
-    return _head_of_array(shape, str(dtype), dtype.itemsize, data if plain else None, order)
+        return _head(account, shape, "a dtype with objects in it", 0, None, order)
+    dtype = plain_arrays.settled(dtype)
+    if dtype.hasobject and (type(data) is not list or len(data) != plain_arrays.count_of(shape)):
+        raise wrong("an array")
+    plain = dtype.names is None and dtype.subdtype is None and dtype.kind != "V" and not moved
+    return _head(account, shape, str(dtype), dtype.itemsize, None if dtype.hasobject else data, order, keep=plain)
 
 
-def _head_of_array(shape: Any, name: str, item_size: int, data: Any, order: Any) -> ArrayHead:
-    size = plain_arrays._count(shape) * item_size
-    kept = None
+def _head(
+    account: Allowance, shape: Any, name: str, item_size: int, data: Any, order: Any, *, keep: bool = True
+) -> ArrayHead:
+    size = plain_arrays.count_of(shape) * item_size
     if isinstance(data, (bytes, bytearray)):
-        if len(data) != size:
-            raise ValueError("it makes an array of data that don't fit")
-        if size <= _LARGEST_PREVIEW:
-            kept = bytes(data)
-    return ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
+        plain_arrays.check_size(shape, item_size, len(data))
+    elif isinstance(data, ObjectHead):
+        if size > (data.size_bytes or _size_of_text(data)):
+            raise wrong("an array")
+    elif data is not None:
+        raise wrong("an array")
+    kept = bytes(data) if keep and isinstance(data, (bytes, bytearray)) and size <= _LARGEST_PREVIEW else None
+    account.spend(len(name) + (size if kept is not None else 0))
+    found = ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
+    found.place = data.place if isinstance(data, ObjectHead) else None
+    return found
 
 
-def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> ArrayHead:
+def _size_of_text(encoded: ObjectHead) -> int:
+    """Return how many bytes *encoded* is at most: a text that was stepped over, as protocols 0 to 2 have bytes."""
+    text = encoded.arguments[0] if encoded.arguments else None
+    return text.size_bytes or 0 if isinstance(text, ObjectHead) else 0
+
+
+def _from_buffer(account: Allowance, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> ArrayHead:
     """Tell of an array as numpy writes it in protocol 5."""
-    if (
-        order == "K" and axes is not None
-    ):  # neither C nor Fortran: *shape* is that of the memory, before its axes are moved
-        moved = tuple(shape[it] for it in axes)
-        return _told(moved, dtype, None, "C")
-    return _told(shape, dtype, data, order)
+    if order != "K" or axes is None:
+        return _told(account, shape, dtype, data, order)
+    plain_arrays.count_of(shape)  # neither C nor Fortran: *shape* is that of the memory, before its axes are moved
+    plain_arrays.count_of(tuple(axes) if type(axes) is list else axes)
+    if len(axes) != len(shape):
+        raise wrong("an array")
+    return _told(account, tuple(shape[axis] for axis in axes), dtype, data, "C", moved=True)
 
 
-class ArrayBegun(Unbuilt):
-    """An array as numpy writes it in earlier protocols, whose state follows."""
+class _ArrayBegun(Unbuilt):
+    """An array as numpy writes it in earlier protocols, or a masked one, whose state follows."""
 
-    def built(self, state: Any) -> ArrayHead:
-        _, shape, dtype, fortran, content = state
-        if isinstance(content, str):
-            content = content.encode("latin-1")
-        return _told(shape, dtype, None if isinstance(content, list) else content, "F" if fortran else "C")
+    __slots__ = ()
+    type_name = "numpy.ndarray"
+
+    def built(self, account: Allowance, state: Any) -> ArrayHead:
+        if type(state) is not tuple or not 5 <= len(state) <= 7:
+            raise wrong("an array")
+        if isinstance(state[2], ObjectHead):
+            return _told(account, state[1], state[2], None, "C")
+        shape, dtype, order, content = plain_arrays.state_of_array(state, len(state))
+        return _told(account, shape, dtype, content, order)
+
+
+def _begun(_: Allowance, *__: Any) -> _ArrayBegun:
+    return _ArrayBegun()
+
+
+def _generator(_: Allowance, *__: Any) -> ObjectHead:
+    return ObjectHead("numpy.random.Generator", ())
 
 
 TABLE: dict[str, Callable[..., Any]] = {
     **plain_data.TABLE,
+    **dict.fromkeys(plain_arrays.GENERATORS, _generator),
     "numpy.ndarray": _array,
-    "numpy._core.multiarray._reconstruct": lambda *_: ArrayBegun(),
+    "numpy._core.multiarray._reconstruct": _begun,
     "numpy._core.numeric._frombuffer": _from_buffer,
+    "numpy.ma.core._mareconstruct": _begun,
 }
 """By full name, what may be called where heads are read; arrays are told of only."""

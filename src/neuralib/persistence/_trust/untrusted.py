@@ -1,84 +1,82 @@
 """Reading pickles of unknown origin: a closed list of types, and no code of the file's choosing.
 
-A pickle is a program. This runs its instructions on a stack of its own: what calls something is looked up in a table of
-functions that check their arguments and can only make data. Nothing is imported by name, no attribute is looked up, and
-memory is taken for bytes that are there, never for a number that says how many there would be. There is no way back to
-:mod:`pickle` for what is not known here.
-
-The instructions are decoded by :mod:`pickletools`, and are described there. What each means for the stack is that of the
-standard library's reader.
+A pickle is a program. :mod:`instructions` decodes it; :mod:`machine` runs it on a stack of its own: what calls something
+is looked up in the table of :mod:`plain_data`, whose functions check their arguments and can only make data. Nothing is
+imported by name, no attribute is looked up, and memory is taken for bytes that are there, never for a number that says
+how many there would be. :mod:`allowance` counts what all of it costs. There is no way back to :mod:`pickle` for what is
+not known here.
 """
 
 from __future__ import annotations
 
+import enum
 import io
-import mmap
-import os
 import typing
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._classes.schema import INFO
 from neuralib.persistence._trust.allowance import Allowance
+from neuralib.persistence._trust.instructions import Instructions, Memory, Opened
 from neuralib.persistence._trust.machine import Machine
+from neuralib.persistence._trust.plain_data import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_FEW = 1 << 16  # bytes
+_FEW = 1 << 16  # bytes: a copy of them costs less than reading them piece by piece
 
 
 class Reader:
     """Reads pickles that hold plain data, numpy arrays, and instances of *admitted* classes.
 
-    :param admitted: classes that may be made anew, by calling them and by setting their attributes
+    These are made by ``__new__`` without arguments, and get their state: an Enum by its value, a named tuple by its items.
+    What numpy makes is only made by the table: its classes, and those derived from them, are not admitted.
+
+    :param admitted: the classes
     """
 
     def __init__(self, admitted: Iterable[type]) -> None:
-        self.admitted = {f"{it.__module__}.{it.__qualname__}": it for it in admitted}
+        self.admitted = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in admitted if not _is_of_numpy(kind)}
 
     def __call__(self, data: Any, buffers: Iterable[Any], compressed_bytes: int = 0) -> Any:
         """Return what the pickle *data* holds: bytes, or a file that is open.
 
         :param compressed_bytes: the size of the file, where *data* is what it was decompressed to
         :raises UntrustedTypeError: it needs something beyond the closed list
-        :raises ValueError: it is damaged, or takes more memory than a file of its size should
+        :raises ValueError: it is damaged, or takes more memory or time than a file of its size should
+        :raises EOFError: it ends too early
         """
-        return self._machine(data, buffers, compressed_bytes).run(_as_file(data))
-
-    def _machine(self, data: Any, buffers: Iterable[Any], compressed_bytes: int) -> Machine:
-        size = os.fstat(data.fileno()).st_size if isinstance(data, io.BufferedReader) else len(memoryview(data))
-        left = Allowance(compressed_bytes, size) if compressed_bytes else Allowance(size)
-        return Machine(self.admitted, iter(buffers), left)
-
-
-def _as_file(data: Any) -> Any:
-    """Return what can be read piece by piece, and takes no memory beside that of *data*."""
-    if isinstance(data, io.BufferedReader):
-        return _Bounded(data)
-    if isinstance(data, memoryview) and isinstance(data.obj, mmap.mmap) and data.nbytes == len(data.obj):
-        data.obj.seek(0)
-        return data.obj
-    file = io.BytesIO(data)
-    if isinstance(data, bytearray):
-        data.clear()  # made for this reader alone, and now in the file
-    return file
-
-
-class _Bounded:
-    """A file of which no more is read than is there: :meth:`read` of the file itself takes the memory first."""
-
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._read = file.read
-        self._size = os.fstat(file.fileno()).st_size
-        self.readline, self.tell = file.readline, file.tell
-
-    def read(self, count: int) -> bytes:
-        return self._read(count if count < _FEW else min(count, max(self._size - self.tell(), 0)))
+        if isinstance(data, io.BufferedReader):
+            at = data.tell()
+            size = data.seek(0, io.SEEK_END)  # what a store opened need not be a file
+            data.seek(at)
+            source: Any = Opened(data, size)
+        else:
+            size = len(data)
+            source = data if type(data) is bytes else bytes(data) if size <= _FEW else Memory(memoryview(data))
+        account = Allowance(compressed_bytes, size) if compressed_bytes else Allowance(size)
+        machine = Machine(TABLE, self.admitted, buffers, account)
+        machine.run(Instructions(source))
+        return machine.result()
 
 
 def classes_of(annotation: Any) -> Iterator[type]:
-    """Yield the classes that *annotation* names, also within ``list[...]``, ``X | None`` and the like."""
+    """Yield the classes that *annotation* admits, also within ``list[...]``, ``X | None`` and the like.
+
+    Those are persistence classes, dataclasses, classes of attrs, named tuples and enumerations.
+    """
     for part in typing.get_args(annotation):
         yield from classes_of(part)
     kind = typing.get_origin(annotation) or annotation
-    if isinstance(kind, type) and kind.__module__ not in {"builtins", "typing", "types", "collections.abc"}:
+    if isinstance(kind, type) and not _is_of_numpy(kind) and _holds_data(kind):
         yield kind
+
+
+def _holds_data(kind: type) -> bool:
+    if issubclass(kind, enum.Enum) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+        return True
+    return any(hasattr(kind, mark) for mark in (INFO, "__dataclass_fields__", "__attrs_attrs__"))
+
+
+def _is_of_numpy(kind: type) -> bool:
+    return any(base.__module__ == "numpy" for base in kind.__mro__)

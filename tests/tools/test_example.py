@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "shuffle_test.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "shuffle_test.py"
 
 
 def run(*arguments):
@@ -24,7 +24,7 @@ def test_shuffle_test_computes_saves_and_loads(tmp_path):
         assert done.returncode == 0, done.stderr
         assert f"found and loaded {expected} results" in done.stdout
         assert "p = " in done.stdout
-    assert "numbering goes on" in done.stdout
+    assert "numbering continues" in done.stdout
     assert (tmp_path / "shuffle_test.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.glob("cache-ShuffleScore-breast_cancer-folds5-#*.pkl"))) == 40
     wrong = run("--count", "0")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "lab_notebook.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "lab_notebook.ipynb"
 
 
 def test_notebook_is_kept_without_outputs():
@@ -27,9 +27,9 @@ def test_notebook_runs(tmp_path):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     text = "".join(it.get("text", "") for cell in notebook.cells for it in cell.get("outputs", []))
-    assert "<Computed: 9 saved, 0 failed>" in text
-    assert "<Computed: 450 saved, 0 failed>" in text
-    assert "<Computed: 0 saved, 0 failed>" in text
+    assert "<BatchReport: 9 saved, 0 failed>" in text
+    assert "<BatchReport: 450 saved, 0 failed>" in text
+    assert "<BatchReport: 0 saved, 0 failed>" in text
     assert notebook.cells[-1].outputs[0]["data"]["text/plain"] == "150"
     assert len(list((tmp_path / "decodings").glob("*.pkl"))) == 459
     assert (tmp_path / "decodings.png").read_bytes().startswith(b"\x89PNG")

@@ -13,7 +13,7 @@ import pytest
 
 import neuralib.persistence
 
-API = Path(__file__).parent / "typing" / "api.py"
+API = Path(__file__).parents[1] / "typing" / "api.py"
 
 
 def run(*command):

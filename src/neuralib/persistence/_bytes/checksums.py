@@ -1,4 +1,4 @@
-"""Checksums of files: the CRC-32 that gzip, zip and PNG use too, of pieces in order, aside, or of halves put together."""
+"""Checksums of files: the CRC-32 that gzip, zip and PNG use too, of pieces in order, by a thread in the background, or of parts put together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from neuralib.persistence._codecs.pread import read_into
 from neuralib.persistence._tasks import Task
 
 if TYPE_CHECKING:
@@ -16,8 +15,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-ASIDE_FROM = 1 << 24
-"""Bytes from which on threads are worth their start."""
+    from neuralib.persistence._bytes.sources import Source
+
+BACKGROUND_FROM = 1 << 24
+"""In bytes: from this size on, a thread is worth its start."""
 
 _LARGE = 1 << 16  # bytes that zlib-ng is imported for at once
 _A_CALL = 1 << 12  # the bytes that zlib adds up while it is called
@@ -77,7 +78,7 @@ def _times(a: int, b: int) -> int:
     return product
 
 
-class Aside:
+class BackgroundCrc:
     """The checksum of many pieces, computed by a thread of its own while they are written."""
 
     def __init__(self, start: int) -> None:
@@ -107,12 +108,12 @@ def _added_up(pieces: queue.SimpleQueue[Buffer | None], total: int) -> int:
     return total
 
 
-def _part_read(fd: int, left: memoryview, at: int, stopped: list[bool]) -> int:
-    """Fill *left* from the file open as *fd*, unless *stopped* says otherwise; return its checksum."""
+def _part_read(source: Source, left: memoryview, at: int, stopped: list[bool]) -> int:
+    """Fill *left* from *source*, unless *stopped* says otherwise; return its checksum."""
     found = 0
     while left and not stopped[0]:
         piece = left[:_PIECE]
-        read_into(fd, [piece], at)
+        source.read_into([piece], at)
         found = checksum(piece, found)
         left, at = left[len(piece) :], at + len(piece)
     return found
@@ -125,20 +126,20 @@ def _processors() -> int:
         return os.cpu_count() or 1
 
 
-def read_by_parts(fd: int, target: memoryview, at: int, start: int) -> int:
-    """Fill *target*, which is large, from the file open as *fd*; return the checksum, going on from *start*.
+def read_by_parts(source: Source, target: memoryview, at: int, start: int) -> int:
+    """Fill *target*, which is large, from *source*; return the checksum, going on from *start*.
 
-    Each processor reads a part and adds it up, since one alone is kept from the speed of the memory by copying.
+    Each processor reads a part and computes its checksum, since copying keeps a single one from the speed of the memory.
 
-    :param at: where in the file *target* begins, in bytes
-    :raises EOFError: the file ends too early
+    :param at: where in the source *target* begins, in bytes
+    :raises EOFError: the source ends too early
     :raises OSError: it can't be read
     """
     count = min(_MOST_READERS, _processors())
     size = -(-len(target) // count // _PIECE) * _PIECE  # rounded up: no part but the last ends within a page of memory
     stopped = [False]
-    parts = [target[it : it + size] for it in range(0, len(target), size)]
-    tasks = [Task(partial(_part_read, fd, it, at + n * size, stopped)) for n, it in enumerate(parts)]
+    parts = [target[begin : begin + size] for begin in range(0, len(target), size)]
+    tasks = [Task(partial(_part_read, source, part, at + n * size, stopped)) for n, part in enumerate(parts)]
     try:
         for task in tasks[1:]:
             task.begin()
@@ -149,7 +150,3 @@ def read_by_parts(fd: int, target: memoryview, at: int, start: int) -> int:
         for task in tasks:
             task.take()
     return start
-
-
-BY_PARTS: Callable[[int, memoryview, int, int], int] | None = read_by_parts if hasattr(os, "preadv") else None
-"""The function, where the system can read so."""

@@ -1,0 +1,1 @@
+"""Bytes to read and bytes to write, wherever they are kept."""

@@ -1,0 +1,140 @@
+"""What the annotations of a class body say: as types where they can be told, as text where they can't yet."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import typing
+from typing import Any, ClassVar
+
+from neuralib.persistence._errors import FieldDefinitionError
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HEAD = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:\[(.*)\])?\s*\Z", re.DOTALL)
+
+
+def annotations_of(cls: type) -> dict[str, Any]:
+    """Return the annotations in the body of *cls*. Those that name what is not there (yet) are texts."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return late_annotations_of(cls, annotationlib)
+    return dict(inspect.get_annotations(cls))
+
+
+def late_annotations_of(cls: type, annotationlib: Any) -> dict[str, Any]:
+    """Do the same where annotations are evaluated when they are asked for: from Python 3.14 on.
+
+    :param annotationlib: the module of the standard library
+    """
+    try:
+        texts: dict[str, Any] = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
+    except Exception as error:  # even of the texts, what has no name in it is evaluated: 1 / 0
+        return _texts_in_source(cls, error)
+    try:
+        known: dict[str, Any] = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    except Exception:  # one of them raises: their texts don't
+        return texts
+    return {
+        name: text if _has_forward_reference(known[name], annotationlib.ForwardRef) else known[name]
+        for name, text in texts.items()
+    }
+
+
+def _texts_in_source(cls: type, error: Exception) -> dict[str, Any]:
+    """Return the annotations as they are written in the source of *cls*.
+
+    :raises FieldDefinitionError: there is no source to be had, and *error* says what is wrong
+    """
+    import ast  # hardly ever needed
+    import textwrap
+
+    try:
+        (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
+        raise FieldDefinitionError(
+            cls.__qualname__, "", f"an annotation can't be evaluated ({error!r}): write it as text, in quotes"
+        ) from error
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    return {
+        statement.target.id: ast.unparse(statement.annotation)
+        for statement in statements
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    }
+
+
+def _has_forward_reference(annotation: Any, kind: type) -> bool:
+    if isinstance(annotation, kind):
+        return True
+    return any(_has_forward_reference(part, kind) for part in _arguments(annotation))
+
+
+def _arguments(annotation: Any) -> tuple[Any, ...]:
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return tuple(annotation)
+    return () if typing.get_origin(annotation) is typing.Literal else typing.get_args(annotation)
+
+
+def resolver(cls: type) -> Callable[[Any], Any]:
+    """Return the function that gives the type of an annotation of *cls* that is text, or the text where it can't."""
+
+    def resolve(text: Any) -> Any:
+        module = sys.modules.get(cls.__module__)
+        try:
+            return eval(text, dict(vars(module)) if module else {}, {**vars(cls), cls.__name__: cls})  # noqa: S307
+        except Exception:  # an import under TYPE_CHECKING, a name of an enclosing function, ...: the text must do
+            return text
+
+    return resolve
+
+
+def is_class_var(cls: type, annotation: Any) -> bool:
+    """Return whether *annotation* is a ``ClassVar``, under whatever name it was imported."""
+    if not isinstance(annotation, str):
+        if typing.get_origin(annotation) is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
+        return annotation is ClassVar or typing.get_origin(annotation) is ClassVar
+    found = _HEAD.match(annotation.strip("\"'"))
+    if found is None:
+        return False
+    name, inner = found.groups()
+    if name.rpartition(".")[2] == "ClassVar":  # maybe imported for type checkers alone
+        return True
+    meant = _named(cls, name)
+    if meant is typing.Annotated and inner:
+        return is_class_var(cls, inner.split(",", 1)[0])
+    return meant is ClassVar
+
+
+def named(cls: type, annotation: Any) -> Any:
+    """Return what *annotation* is without its arguments, where it is a text that can be looked up; else *annotation*."""
+    if not isinstance(annotation, str):
+        return annotation
+    found = _HEAD.match(annotation)
+    return annotation if found is None else _named(cls, found[1])
+
+
+def _named(cls: type, dotted: str) -> Any:
+    """Return what *dotted* is the name of, in the class body, its module, or the functions around it; or None."""
+    first, *rest = dotted.split(".")
+    module = sys.modules.get(cls.__module__)
+    spaces = [vars(cls), vars(module) if module else {}]
+    value = next((space[first] for space in spaces if first in space), None)
+    if value is None and "<locals>" in cls.__qualname__:
+        value = _local(first)
+    for attribute in rest:
+        value = getattr(value, attribute, None)
+    return value
+
+
+def _local(name: str) -> Any:
+    """Return the value of the local variable *name* of the functions that run, the innermost first; or None."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if name in frame.f_locals and frame.f_globals.get("__package__", "") != __package__:
+            return frame.f_locals[name]
+        frame = frame.f_back
+    return None

@@ -1,0 +1,243 @@
+"""Compressed files: which compression a file has, and its content, read within bounds.
+
+One compression is one small class. A compressed file holds the very bytes of the plain one. A large one has its card and
+end in a part of their own after the rest, so that they can be read without decompressing it.
+"""
+
+from __future__ import annotations
+
+import abc
+import io
+import pickle
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from typing_extensions import Buffer
+
+    from neuralib.persistence._bytes.sources import Sink, Source
+
+_PIECE = 1 << 20  # bytes that are read, and made, at a time
+_FED = 1 << 14  # bytes that are given to a decompressor at a time: what is left of them is copied for each part
+_TAIL = 1 << 15  # bytes at the end of a file in which its last part is looked for
+_MOST_TRIES = 16
+_MOST_TAIL = 1 << 24  # bytes that the last part may make
+_SMALL_BYTES = 4096
+
+
+class Decompressor(Protocol):
+    """What decompresses one part of a file."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the part ended."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed it in the data that was fed."""
+        ...
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        """Return at most *most* bytes more of the content."""
+        ...
+
+    def wants_input(self) -> bool:
+        """Return whether more content needs more data."""
+        ...
+
+
+class Compression(abc.ABC):
+    """One way to compress."""
+
+    name: str
+    magic: bytes
+    """Begins every part of a compressed file."""
+    small_level: int
+    """For what fits into one block of the disk, where no level was asked for: it takes a block at any level."""
+    level: int
+    """Where no level was asked for."""
+
+    @abc.abstractmethod
+    def compress(self, data: bytes, level: int) -> bytes:
+        """Return *data* compressed, as one part."""
+
+    @abc.abstractmethod
+    def compressor(self, level: int) -> Any:
+        """Return an object with ``compress(data)`` and ``flush()``, for one part."""
+
+    @abc.abstractmethod
+    def decompressor(self) -> Decompressor:
+        """Return what decompresses one part."""
+
+    def compress_small(self, data: bytes, level: int | None) -> bytes:
+        """Return the small content *data* compressed; *level* None chooses the level."""
+        if level is None:
+            level = self.small_level if len(data) <= _SMALL_BYTES else self.level
+        return self.compress(data, level)
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+
+class CompressingSink:
+    """Compresses what is written to it on its way to *target*."""
+
+    def __init__(self, compression: Compression, level: int, target: Sink) -> None:
+        self._new: Callable[[], Any] = lambda: compression.compressor(level)
+        self._part: Any = self._new()
+        self._target = target
+
+    def write(self, data: Buffer, /) -> None:
+        """Compress *data*."""
+        # Picklers pass large arrays uncopied: their memory as it lies there, in whatever order.
+        compressed = self._part.compress(data.raw() if isinstance(data, pickle.PickleBuffer) else data)
+        if compressed:
+            self._target.write(compressed)
+
+    def reserve(self, size_bytes: int, /) -> None:
+        """How much the compressed bytes will take is not known."""
+
+    def cut(self) -> None:
+        """Begin a new part."""
+        self.finish()
+        self._part = self._new()
+
+    def finish(self) -> None:
+        """Write what is left of the part."""
+        self._target.write(self._part.flush())
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+
+def content_parts(compression: Compression, pieces: Iterable[bytes], most: int | None = None) -> Iterator[bytes]:  # noqa: C901
+    """Yield the content of a compressed file, piece by piece, each part checked to its end.
+
+    :param pieces: the file's bytes
+    :param most: how many bytes the content may have
+    :raises ValueError: it is damaged, or something else follows, or it has more than *most* bytes
+    """
+    reader: Decompressor | None = None
+    left = most
+    for data in _fed(pieces):
+        rest = data
+        while rest:
+            if reader is None:
+                if not compression.magic.startswith(rest[: len(compression.magic)]):
+                    raise ValueError("something else follows the end of the compressed data")
+                reader = compression.decompressor()
+            given, rest = rest, b""
+            while True:
+                found = reader.feed(given, _PIECE)
+                if found:
+                    if left is not None:
+                        left -= len(found)
+                        if left < 0:
+                            raise ValueError(
+                                "its content is much larger than a file of its size should hold; "
+                                "load it with trusted=True if you know where it comes from"
+                            )
+                    yield found
+                if reader.eof:
+                    rest, reader = reader.unused_data, None
+                    break
+                if not found and reader.wants_input():
+                    break
+                given = b""
+    if reader is not None:
+        raise EOFError("the compressed data ends too early")
+
+
+def _fed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        for start in range(0, len(piece), _FED):
+            yield piece[start : start + _FED]
+
+
+def pieces_of(source: Source) -> Iterator[bytes]:
+    """Yield the content of *source*, not too much of it at once."""
+    at = 0
+    while piece := source.read_at(_PIECE, at):
+        yield piece
+        at += len(piece)
+
+
+def decompressed(compression: Compression, source: Source, most: int | None = None) -> bytes:
+    """Return the whole content of the compressed file *source*: see :func:`content_parts`."""
+    parts = list(content_parts(compression, pieces_of(source), most))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def last_part(compression: Compression, source: Source, is_whole: Callable[[bytes], bool]) -> bytes | None:
+    """Return the content of the last part of a compressed file; None where it can't be told from the file's end.
+
+    :param is_whole: returns whether some content is that of a last part
+    """
+    data = source.read_at(min(_TAIL, source.size), max(0, source.size - _TAIL))
+    at = len(data)
+    for _ in range(_MOST_TRIES):
+        at = data.rfind(compression.magic, 0, at)
+        if at < 0:
+            return None
+        try:
+            found = b"".join(content_parts(compression, [data[at:]], _MOST_TAIL))
+        except (ValueError, EOFError):
+            continue  # bytes that look like the beginning of a part
+        if is_whole(found):
+            return found
+    return None
+
+
+class ContentFile(io.RawIOBase):
+    """The content of a compressed file, decompressed as it is read; it can be read and stepped over in one direction.
+
+    :param parts: the content, piece by piece
+    """
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._ahead = memoryview(b"")
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: Buffer, /) -> int:
+        view = memoryview(target).cast("B")
+        piece = self._next(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Step forward to a place.
+
+        :raises EOFError: the content ends before
+        """
+        left = offset if whence == io.SEEK_CUR else offset - self._at
+        if left < 0 or whence == io.SEEK_END:
+            raise io.UnsupportedOperation("compressed content is read forward only")
+        while left:
+            step = len(self._next(left))
+            if not step:
+                raise EOFError("a value goes beyond the end")
+            left -= step
+        return self._at
+
+    def _next(self, most: int) -> memoryview:
+        """Return at most *most* bytes, none at the end."""
+        while not self._ahead:
+            piece = next(self._parts, None)
+            if piece is None:
+                return memoryview(b"")
+            self._ahead = memoryview(piece)
+        found, self._ahead = self._ahead[:most], self._ahead[most:]
+        self._at += len(found)
+        return found

@@ -1,0 +1,68 @@
+"""Gzip, by zlib-ng: level 6 takes a sixth of the time of zlib's level 9, for files of the same size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neuralib.persistence._codecs.compression import Compression, Decompressor
+
+
+class Gzip(Compression):
+    """Gzip, by zlib-ng."""
+
+    name = "gzip"
+    magic = b"\x1f\x8b"
+    small_level = 1
+    level = 6
+
+    _WBITS = 31  # zlib's way to say: with the header and trailer of gzip
+    _MEMORY_LEVEL = 9  # of 1 to 9: 256 KiB, which spares half a percent of the size
+
+    def compress(self, data: bytes, level: int) -> bytes:
+        """Return *data* compressed."""
+        from zlib_ng import zlib_ng
+
+        return zlib_ng.compress(data, level, self._WBITS)
+
+    def compressor(self, level: int) -> Any:
+        """Return a compressor."""
+        from zlib_ng import zlib_ng
+
+        return zlib_ng.compressobj(level, zlib_ng.DEFLATED, self._WBITS, self._MEMORY_LEVEL)
+
+    def decompressor(self) -> Decompressor:
+        """Return a decompressor."""
+        return _GzipPart(self._WBITS)
+
+
+class _GzipPart:
+    """Decompresses one member of a gzip file."""
+
+    def __init__(self, wbits: int) -> None:
+        from zlib_ng import zlib_ng
+
+        self._reader = zlib_ng.decompressobj(wbits)
+        self._error: Any = zlib_ng.error
+        self._pending = b""
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._reader.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._reader.unused_data
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        try:
+            found: bytes = self._reader.decompress(self._pending + data if self._pending else data, most)
+        except self._error as error:
+            raise ValueError(str(error)) from error
+        self._pending = self._reader.unconsumed_tail
+        return found
+
+    def wants_input(self) -> bool:
+        return not self._pending
+
+
+GZIP = Gzip()

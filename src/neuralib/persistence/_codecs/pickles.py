@@ -1,0 +1,358 @@
+"""Results as pickles, plain and compressed. Each of these codecs reads the files of all."""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from neuralib.persistence import _pickling
+from neuralib.persistence._codecs import framed_reader, frames
+from neuralib.persistence._codecs.arrays import pickler
+from neuralib.persistence._codecs.base import Codec, Decoded, Head
+from neuralib.persistence._codecs.card import Card, parse_card
+from neuralib.persistence._codecs.compression import (
+    CompressingSink,
+    Compression,
+    ContentFile,
+    content_parts,
+    decompressed,
+    last_part,
+    pieces_of,
+)
+from neuralib.persistence._codecs.gzipped import GZIP
+from neuralib.persistence._codecs.zstd import ZSTD
+from neuralib.persistence._trust.allowance import largest_content
+from neuralib.persistence._trust.outline import outline
+from neuralib.persistence._trust.stand_ins import ObjectHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+    from neuralib.persistence._bytes.sources import Sink, Source
+    from neuralib.persistence._codecs.base import Unpickle
+
+_NO_CARD = Card("", "", "", "-", (), {})
+_SHORTEST = 64  # bytes, of any file with a card
+_FRAME, _FRAME_END = b"\x95", 11  # protocol, and a frame with its length, begin a pickle
+_LAST_ITEM = b"\x8c\x00\x94Nu."  # "" and None, as the last item of a dict
+_SMALL_BYTES = 1 << 20  # a smaller content is read at once
+_COMPRESSIONS: tuple[Compression, ...] = (GZIP, ZSTD)
+_COMPRESSED_STARTS = b"".join(known.magic[:1] for known in _COMPRESSIONS)
+
+
+def compression_of(start: bytes) -> Compression | None:
+    """Return the compression of a file that begins with *start*; None where it has none that is known."""
+    return next((known for known in _COMPRESSIONS if start.startswith(known.magic)), None)
+
+
+class PickleCodec(Codec):
+    """Plain pickles of the dict of fields, with a card and checksums after them.
+
+    Field types: all Python objects.
+    """
+
+    suffix = ".pkl"
+    maps_arrays: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._card = _NO_CARD
+        self._card_bytes = _NO_CARD.to_bytes()
+        self._own = (self._card_bytes, self._card)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def for_class(self, card: Card) -> Self:
+        """Return a copy that writes *card* into each file."""
+        twin = copy.copy(self)
+        twin._card, twin._card_bytes = card, card.to_bytes()
+        twin._own = (twin._card_bytes, card)
+        return twin
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def encode(self, fields: Mapping[str, Any], target: Sink, /) -> None:
+        """Write *fields* to *target*."""
+        writer = self._writer(target)
+        _dump(fields, writer)
+        writer.finish()
+
+    def content(self, fields: dict[str, Any], new_draft: Callable[[], Any]) -> Any:
+        """Return *fields* as ``bytes`` where they are few, else as a draft."""
+        draft: Any = None
+
+        def begin_rest() -> _Writer:
+            nonlocal draft
+            draft = new_draft()
+            return self._writer(draft)
+
+        target = _pickling.FirstChunk(frames.AT_ONCE, begin_rest)
+        try:
+            _dump(fields, target)
+            if target.first is not None:
+                return self._small_file(target.first)
+            target.rest.finish()
+        except BaseException:
+            if draft is not None:
+                draft.discard()
+            raise
+        return draft
+
+    def _writer(self, target: Sink) -> _Writer:
+        return frames.PickleWriter(target, self._card_bytes)
+
+    def _small_file(self, pickled: bytes) -> bytes:
+        return frames.small_file(pickled, self._card_bytes)
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def decode(self, source: Source, /, *, trust: Unpickle | None = None, mmap_mode: str | None = None) -> Any:
+        """Return the dict of fields in *source*."""
+        return self.load(source, trust, mmap_mode).root
+
+    def load(self, source: Source, trust: Unpickle | None = None, mmap_mode: str | None = None) -> Decoded:
+        """Return what *source* holds, and its card."""
+        size = source.size
+        if size < _SMALL_BYTES:
+            data: Any = source.view()
+            if data[:1] in _COMPRESSED_STARTS and (compression := compression_of(bytes(data[:4]))) is not None:
+                return self._load_compressed(compression, source, trust)
+            if mmap_mode is None or size < frames.AT_ONCE:
+                return framed_reader.load_bytes(data, self._own, trust)
+        elif (compression := compression_of(source.read_at(4, 0))) is not None:
+            return self._load_compressed(compression, source, trust)
+        unpickle = framed_reader.unpickled if trust is None else trust
+        if mmap_mode is not None:
+            return framed_reader.map_source(source, mmap_mode, unpickle)
+        return framed_reader.read_source(source, unpickle)
+
+    def _load_compressed(self, compression: Compression, source: Source, trust: Unpickle | None) -> Decoded:
+        if trust is None:
+            return framed_reader.load_bytes(decompressed(compression, source), self._own, None)
+        size = source.size
+        content = decompressed(compression, source, largest_content(size))
+        card = framed_reader.checked_card(content, self._own)
+        return Decoded(trust(content, (), size), card)
+
+    def begins_with(self, source: Source, keys: dict[str, Any]) -> bool:
+        """Return whether *source*, a small plain file, is of this codec's class and holds exactly *keys*.
+
+        Its card and the pickle's first bytes are compared with those that would be written. So nothing is unpickled, and
+        what looks different may still be the same: keys that are not the first fields, or equal values of other types.
+        """
+        if not _SHORTEST < source.size < frames.AT_ONCE:
+            return False
+        data = source.read()
+        if data[-len(self._card_bytes) - frames.END_BYTES : -frames.END_BYTES] != self._card_bytes:
+            return False
+        target = _pickling.FirstChunk(frames.AT_ONCE, _Nowhere)
+        try:
+            pickler(target).dump({**keys, "": None})
+        except Exception:
+            return False
+        wanted = target.first
+        if wanted is None or not wanted.endswith(_LAST_ITEM) or wanted[2:3] != _FRAME:
+            return False
+        start = wanted[_FRAME_END : -len(_LAST_ITEM)]
+        return (
+            data[:2] == wanted[:2]
+            and data[2:3] == _FRAME
+            and data.startswith(start, _FRAME_END)
+            and bool(framed_reader.checked_card(data, self._own))
+        )
+
+    def check(self, source: Source, /) -> bool:
+        """Read *source* to its end; return whether a checksum says that it is what was saved."""
+        compression = compression_of(source.read_at(4, 0))
+        if compression is None:
+            return framed_reader.check_source(source)
+        size = 0
+        last = b""
+        for piece in content_parts(compression, pieces_of(source), largest_content(source.size)):
+            size += len(piece)
+            last = (last + piece)[-frames.END_BYTES :]
+        frames.end_of(last, size)  # which must not be damaged
+        return True
+
+    def head(self, source: Source, names: Collection[str] | None = None, /) -> Head:
+        """Return the fields *names*, or all, without trust and without large arrays."""
+        wanted = None if names is None else frozenset(names)
+        if source.size == 0:
+            raise EOFError("it is empty")
+        compression = compression_of(source.read_at(4, 0))
+        if compression is not None:
+            return _compressed_head(compression, source, wanted)
+        if source.size < frames.AT_ONCE:
+            data = source.read()
+            card = framed_reader.checked_card(data, self._own)
+            return _head_of(data, (), wanted, card)
+        framed = framed_reader.outline_of(source)
+        if framed is not None:
+            structure, sizes, card = framed
+            return _head_of(structure, sizes, wanted, card)
+        with source.file() as file:
+            return _head_of(file, (), wanted, None)
+
+
+class CompressedCodec(PickleCodec):
+    """Pickles that are compressed: the very bytes of the plain files.
+
+    :param compression: the way
+    :param level: None for a level that suits recordings, and the fastest for small results
+    :param levels: those that there are
+    :raises ValueError: *level* is none of them
+    """
+
+    maps_arrays: ClassVar[bool] = False
+
+    def __init__(self, compression: Compression, level: int | None, levels: range) -> None:
+        super().__init__()
+        if level is not None and (type(level) is not int or level not in levels):
+            raise ValueError(
+                f"{type(self).__name__}: compression must be an int from {levels[0]} to {levels[-1]}, or None, "
+                f"not {level!r}"
+            )
+        self._compression = compression
+        self.level = level
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(compression={self.level!r})"
+
+    def _writer(self, target: Sink) -> _Writer:
+        level = self._compression.level if self.level is None else self.level
+        sink = CompressingSink(self._compression, level, target)
+        return _CompressedWriter(sink, self._card_bytes)
+
+    def _small_file(self, pickled: bytes) -> bytes:
+        return self._compression.compress_small(frames.small_file(pickled, self._card_bytes), self.level)
+
+
+class GzipCodec(CompressedCodec):
+    """Pickles in gzip, which ``gunzip`` turns into plain pickle files.
+
+    :param compression: level from 0 (none) to 9 (smallest); None is 6, and the fastest for small results
+    :raises ValueError: *compression* is no level
+    """
+
+    suffix = ".pkl.gz"
+
+    def __init__(self, compression: int | None = None) -> None:
+        super().__init__(GZIP, compression, range(10))
+
+
+class ZstdCodec(CompressedCodec):
+    """Pickles in Zstandard, which ``unzstd`` turns into plain pickle files.
+
+    :param compression: level from 1 (fastest) to 22 (smallest); None is 3, and the fastest for small results
+    :raises ValueError: *compression* is no level
+    """
+
+    suffix = ".pkl.zst"
+
+    def __init__(self, compression: int | None = None) -> None:
+        super().__init__(ZSTD, compression, range(1, 23))
+
+
+class _CompressedWriter(frames.PickleWriter):
+    """A writer whose card and end are a part of their own."""
+
+    __slots__ = ("_sink",)
+
+    def __init__(self, sink: CompressingSink, card: bytes) -> None:
+        super().__init__(sink, card, sink.cut)
+        self._sink = sink
+
+    def finish(self) -> None:
+        super().finish()
+        self._sink.finish()
+
+
+_Writer = frames.PickleWriter
+
+
+def _dump(fields: Mapping[str, Any], target: Any) -> None:
+    try:
+        pickler(target).dump(fields)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        for name, value in fields.items():
+            try:
+                pickler(_Nowhere()).dump(value)
+            except Exception:
+                error.add_note(f"the field {name}, a {type(value).__qualname__}, can't be pickled; nothing was saved")
+        raise
+
+
+class _Nowhere:
+    """What a pickler writes to, to see whether it can."""
+
+    def write(self, data: Buffer, /) -> None:
+        pass
+
+
+# ---------------------------------------------------------------------------------------------- heads
+
+
+def _compressed_head(compression: Compression, source: Source, wanted: frozenset[str] | None) -> Head:
+    if source.size < frames.AT_ONCE:
+        content = decompressed(compression, source, largest_content(source.size))
+        card = framed_reader.checked_card(content)
+        return _head_of(content, (), wanted, card)._replace(compressed=True)
+    card = _card_of_last_part(compression, source)
+    parts = content_parts(compression, pieces_of(source), largest_content(source.size))
+    with io.BufferedReader(ContentFile(parts)) as file:
+        return _head_of(file, (), wanted, card)._replace(compressed=True)
+
+
+def _card_of_last_part(compression: Compression, source: Source) -> Card | None:
+    """Return the card in the last part of a large compressed file, or None."""
+    cards: list[Card] = []
+
+    def is_card(content: bytes) -> bool:
+        try:
+            size, card_size = frames.lengths_of(content)
+            cards.append(parse_card(content[:card_size], size))
+        except ValueError:
+            return False
+        return card_size + frames.END_BYTES == len(content)
+
+    return cards[-1] if last_part(compression, source, is_card) is not None else None
+
+
+def _head_of(tape: Any, sizes: Iterable[int], wanted: frozenset[str] | None, card: Card | None) -> Head:
+    """Return the fields of the pickle on *tape*.
+
+    :raises NoFieldsError: it holds no dict of fields, and no result
+    """
+    root, fields, complete = outline(tape, sizes, wanted)
+    type_name: str | None = None
+    if isinstance(root, ObjectHead) and root.arguments is not None:
+        fields, type_name = (root.fields if complete else fields), root.type_name
+    elif not isinstance(root, dict):
+        raise NoFieldsError(f"a {type(root).__qualname__}" if not isinstance(root, ObjectHead) else repr(root))
+    elif complete:
+        if not all(type(name) is str for name in root):
+            raise NoFieldsError("a dict whose keys are no names of fields")
+        fields = root
+    if wanted is not None:
+        fields = {name: value for name, value in fields.items() if name in wanted}
+    return Head(fields, card, type_name, complete=complete)
+
+
+class NoFieldsError(Exception):
+    """A pickle holds something else than fields. Its argument says what."""
+
+
+def announces_too_much(source: Source) -> bool:
+    """Return whether the plain pickle *source* has a length in it that goes beyond its end."""
+    if source.read_at(1, 0) != b"\x80":
+        return False  # compressed, which has a checksum, or another format
+    try:
+        return framed_reader.pickle_bytes(source) > source.size
+    except (ValueError, EOFError):
+        return True

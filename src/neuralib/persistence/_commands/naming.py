@@ -1,0 +1,168 @@
+"""What file names say, read by the card of their class: which keys have which texts, and whether the name fits the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence import _names
+from neuralib.persistence._errors import is_brief
+from neuralib.persistence._finding.listing import readings
+from neuralib.persistence._naming.names import Pattern
+from neuralib.persistence._naming.typed import UNDECIDED, reader_of_kind
+from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from neuralib.persistence._codecs.card import Card
+
+    Texts = dict[str, str]
+
+START = "cache"
+"""How the names of results begin."""
+SUFFIXES = (".pkl", ".pkl.gz", ".pkl.zst")
+"""How the names of files end that can be looked into."""
+
+_READERS = {kind.__name__: reader_of_kind(kind) for kind in (int, float, bool, str)}  # by annotation
+_MOST_SPLITTERS = 12  # in a name whose readings are compared
+
+
+def suffix_of(name: str) -> str:
+    """Return which of :data:`SUFFIXES` *name* ends with; an empty text where it is none."""
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def text_in_name(value: Any) -> str | None:
+    """Return the text that *value*, from a head, has in a name; None where that can't be told without its class."""
+    try:
+        return str(value) if is_brief(value) and _is_plain(value) else None
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        return None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return _is_plain(tuple(value.items()))
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return all(map(_is_plain, value))
+    return not isinstance(value, (ArrayHead, ObjectHead))
+
+
+def pattern_of(card: Card, suffix: str, known: Texts, *, loose: bool = False) -> Pattern:
+    """Return the pattern of the names whose keys have the texts *known*; other keys may have any.
+
+    :param loose: whether keys whose text a function makes may also be left out, with their prefixes
+    """
+    literals = [START + card.splitter + card.name]
+    columns: list[int] = []
+    for column, (key, prefix) in enumerate(card.keys):
+        left_out = loose and key in card.function_keys
+        if not left_out:
+            literals[-1] += card.splitter + prefix + known.get(key, "")
+        if (left_out or key not in known) and (
+            literals[-1] or not columns
+        ):  # else it is a part of the open text before
+            columns.append(column)
+            literals.append("")
+    literals[-1] += suffix
+    return Pattern(tuple(literals), tuple(columns))
+
+
+def read_names(names: Iterable[str], card: Card, pattern: Pattern) -> Iterator[tuple[str, Texts, bool]]:
+    """Yield the names that fit *pattern*, the texts of its keys, and whether that is the only way to read the name."""
+    table = _names.read_names(list(names), [pattern], (None,) * len(card.keys))
+    for row, name in enumerate(table.names):
+        codes = table.codes_of(row)
+        texts = {card.keys[column][0]: table.texts[column][codes[column]] for column in pattern.columns}
+        yield name, texts, not table.doubtful(row)
+
+
+def compare(name: str, card: Card, fields: dict[str, Any]) -> tuple[bool | None, Texts | None]:
+    """Return whether *name* is that of a file with these *fields*, and the texts of its keys.
+
+    The first is None where only the class can tell; the second where the name can't be read by the card: it is another
+    one, an ending of the user's own follows the keys, or a key is left out.
+    """
+    texts = {key: text_in_name(fields[key]) for key, _ in card.keys if key in fields and key not in card.function_keys}
+    known = {key: text for key, text in texts.items() if text is not None}
+    suffix = suffix_of(name)
+    for _, found, alone in read_names([name], card, pattern_of(card, suffix, known)):
+        return None if found else True, {**known, **(found if alone else {})}
+    if not name.startswith(START) or _fits(name, card, pattern_of(card, suffix, known, loose=True)):
+        return None, None
+    last = pattern_of(card, "", known).literals[-1]
+    ending = name[name.rfind(last) + len(last) :]
+    if ending and not ending[0].isalnum() and _fits(name, card, pattern_of(card, ending, known)):
+        return None, None
+    return False, None
+
+
+def _fits(name: str, card: Card, pattern: Pattern) -> bool:
+    return any(True for _ in read_names([name], card, pattern))
+
+
+def key_value(card: Card, key: str, text: str) -> Any:
+    """Return the value of *text* where the key is annotated with a plain type, else the text.
+
+    It is ``UNDECIDED`` where a plain type has no value of this text, or more than one.
+    """
+    read = _READERS.get(card.fields.get(key, ""))
+    return text if read is None else read(text)
+
+
+class NameReader:
+    """Reads keys from the names of one class, and remembers which texts its files hold.
+
+    :param card: of the class
+    """
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self._patterns = {suffix: pattern_of(card, suffix, {}) for suffix in SUFFIXES}
+        self._seen: dict[str, set[str]] = {key: set() for key, _ in card.keys}
+
+    def note(self, texts: Texts) -> None:
+        """Remember the *texts* of the keys of a file."""
+        for key, text in texts.items():
+            self._seen[key].add(text)
+        if self.card.keys and (first := texts.get(self.card.keys[0][0])) is not None:
+            self._seen[self.card.keys[0][0]].add(self._start(first))
+
+    def _start(self, text: str) -> str:
+        return text.split(self.card.splitter, 1)[0] + self.card.splitter if self.card.splitter else text
+
+    def read(self, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        """Yield the names that may be of this class, with their keys; with None where only the file can tell."""
+        by_suffix: dict[str, list[str]] = {}
+        for name in names:
+            by_suffix.setdefault(suffix_of(name), []).append(name)
+        for suffix, same in by_suffix.items():
+            for name, texts, alone in read_names(same, self.card, self._patterns[suffix]):
+                if not alone or not self._is_own(texts):
+                    yield name, self._only_reading(name, self._patterns[suffix])
+                else:
+                    yield name, self._values(texts)
+
+    def _is_own(self, texts: Texts) -> bool:
+        """Return whether the name is surely not that of a class whose name begins with this one's."""
+        first = next(iter(texts.values()), "")
+        start = self._start(first)
+        return not first.startswith(start) or start in self._seen[self.card.keys[0][0]]
+
+    def _only_reading(self, name: str, pattern: Pattern) -> dict[str, Any] | None:
+        """Return the keys of a name that can be read in several ways, if one way alone has texts that files hold."""
+        if not self.card.splitter or name.count(self.card.splitter) > _MOST_SPLITTERS:
+            return None
+        found = []
+        for columns in readings(name, [pattern]):
+            texts = {self.card.keys[column][0]: text for column, text in columns.items()}
+            keys = self._values(texts)
+            if keys is not None and all(
+                isinstance(keys[key], (int, float)) or text in self._seen[key] for key, text in texts.items()
+            ):
+                found.append(keys)
+        return found[0] if len(found) == 1 else None
+
+    def _values(self, texts: Texts) -> dict[str, Any] | None:
+        keys = {key: key_value(self.card, key, text) for key, text in texts.items()}
+        return None if any(value is UNDECIDED for value in keys.values()) else keys

@@ -1,0 +1,212 @@
+"""Results to content and back: by a codec, whichever the store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from neuralib.persistence._bytes.sources import Source
+from neuralib.persistence._classes.convert import as_dict, from_dict
+from neuralib.persistence._codecs.base import Head
+from neuralib.persistence._codecs.card import card_of
+from neuralib.persistence._codecs.pickles import NoFieldsError
+from neuralib.persistence._errors import (
+    ContractError,
+    CorruptResultError,
+    MissingFieldError,
+    NotAResultError,
+    PersistenceError,
+    UntrustedTypeError,
+    shown,
+)
+from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
+from neuralib.persistence._keeping.reading import DAMAGE, FAILURES, raise_explained
+from neuralib.persistence._stores.folder import open_to_map
+from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._codecs.base import Codec, Unpickle
+    from neuralib.persistence._codecs.card import Card
+    from neuralib.persistence._stores.base import Content, Store
+
+T = TypeVar("T")
+
+_SMALL_BYTES = 1 << 16
+
+
+class Records(Protocol[T]):
+    """How a handler's results become content, and content results."""
+
+    def content(self, result: T, store: Store, name: str, /, *, durable: bool) -> Content:
+        """Return *result* as content that *store* can put under *name*."""
+
+    def load(self, store: Store, name: str, /) -> T:
+        """Return the result under *name*."""
+        ...
+
+    def fields(self, store: Store, name: str, names: Collection[str] | None, /) -> dict[str, Any]:
+        """Return fields of the result under *name*, those of *names* that it has among them; arrays need not be read.
+
+        With *names* None, all fields are returned, arrays included.
+        """
+        ...
+
+    def plain_fields(self, store: Store, name: str, names: Collection[str], /) -> dict[str, Any]:
+        """Return those of the fields *names* that are plain data, without trust; none where they can't be read."""
+        ...
+
+    def check(self, store: Store, name: str, /) -> bool:
+        """Read the content under *name* to its end; return whether a checksum says that it is what was saved."""
+        ...
+
+    def refuse_other(self, result: T, there: Source, store: Store, name: str, /) -> None:
+        """Raise an error where *there*, the content under *name*, must not be replaced by *result*."""
+
+
+class CodecRecords(Generic[T]):
+    """Results by a codec.
+
+    :param info: the class of the results
+    :param codec: the format
+    :param trust: reads pickles of unknown origin; None where files are trusted
+    :param mmap_mode: None, ``'r'`` or ``'c'``
+    :param cls: the class itself, or a subclass without a decorator of its own
+    """
+
+    __slots__ = ("_card", "_cls", "_info", "_mmap_mode", "_trust", "codec")
+
+    def __init__(
+        self,
+        info: PersistentClass[T],
+        codec: Codec,
+        trust: Unpickle | None = None,
+        mmap_mode: str | None = None,
+        cls: type[T] | None = None,
+    ) -> None:
+        self._info = info
+        self._cls = info.persistence_cls if cls is None else cls
+        self._card: Card = card_of(info)
+        self.codec = codec.for_class(self._card)
+        self._trust, self._mmap_mode = trust, mmap_mode
+
+    def content(self, result: T, store: Store, name: str, /, *, durable: bool) -> Content:
+        """Return *result* as content that *store* can put."""
+        return self.codec.content(as_dict(result), store.draft)
+
+    def load(self, store: Store, name: str, /) -> T:
+        """Return the result under *name*.
+
+        :raises CorruptResultError: the content is damaged
+        :raises NotAResultError: it is something else
+        :raises OtherClassError: it is of another class
+        """
+        try:
+            source = self._opened(store, name)
+            try:
+                root, card = self.codec.load(source, self._trust, self._mmap_mode)
+            finally:
+                source.close()
+        except FAILURES as error:
+            raise_explained(error, store, name, self._cls.__qualname__)
+        if card is not self._card:
+            refuse_other_class(self._card, card, store.location(name))
+        if not isinstance(root, dict):
+            self._refuse_other_content(root, store, name)
+            return root  # type: ignore[no-any-return]  # the oldest files hold the instance itself
+        try:
+            return from_dict(self._cls, root)
+        except MissingFieldError as error:
+            raise MissingFieldError(error.owner, error.field, store.location(name)) from error
+
+    def _opened(self, store: Store, name: str) -> Source:
+        return store.open(name) if self._mmap_mode is None else open_to_map(os.fspath(store.path(name)))
+
+    def _refuse_other_content(self, root: Any, store: Store, name: str) -> None:
+        if not isinstance(root, (dict, self._cls)):
+            raise NotAResultError(self._cls.__qualname__, store.location(name), f"a {type(root).__qualname__}")
+
+    def fields(self, store: Store, name: str, names: Collection[str] | None, /) -> dict[str, Any]:
+        """Return fields of the result under *name*: a small one is loaded whole, of a large one the head is read."""
+        try:
+            with self._opened(store, name) as source:
+                if names is not None and source.size >= _SMALL_BYTES:
+                    head = self._head_of(source, names)
+                    if _tells(head, names):
+                        refuse_other_class(self._card, head.card, store.location(name))
+                        return head.fields
+                root, card = self.codec.load(source, self._trust, self._mmap_mode)
+        except FAILURES as error:
+            raise_explained(error, store, name, self._cls.__qualname__)
+        refuse_other_class(self._card, card, store.location(name))
+        self._refuse_other_content(root, store, name)
+        return root if isinstance(root, dict) else as_dict(root)
+
+    def plain_fields(self, store: Store, name: str, names: Collection[str], /) -> dict[str, Any]:
+        """Return those of the fields *names* that are plain data."""
+        try:
+            head = self._head(store, name, names)
+        except ContractError:
+            raise
+        except PersistenceError:
+            return {}  # what is wrong with the content is said by whoever reads all of it
+        return {each: value for each, value in head.fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}
+
+    def _head(self, store: Store, name: str, names: Collection[str]) -> Head:
+        try:
+            with store.open(name) as source:
+                return self._head_of(source, names)
+        except FAILURES as error:
+            raise_explained(error, store, name, self._cls.__qualname__)
+
+    def _head_of(self, source: Source, names: Collection[str]) -> Head:
+        head: Any = self.codec.head(source, names)
+        if not isinstance(head, Head):
+            raise ContractError(type(self.codec).__qualname__, "head", "a Head", shown(head))
+        return head
+
+    def check(self, store: Store, name: str, /) -> bool:
+        """Read the content under *name* to its end."""
+        try:
+            with store.open(name) as source:
+                return self.codec.check(source)
+        except FAILURES as error:
+            raise_explained(error, store, name, self._cls.__qualname__)
+
+    def refuse_other(self, result: T, there: Source, store: Store, name: str, /) -> None:
+        """Raise an error where *there* is of another class, or of other keys in the name, than *result*.
+
+        :raises NameTakenError: its keys are others
+        :raises OtherClassError: its class is another
+        """
+        keys = {field.field_name: getattr(result, field.field_name, None) for field in self._info.named_fields}
+        try:
+            if self.codec.begins_with(there, keys):
+                return
+            head = self._head_of(there, list(keys))
+        except OSError as error:
+            raise_explained(error, store, name, self._cls.__qualname__)
+        except (*DAMAGE, AttributeError, NoFieldsError, UntrustedTypeError) as error:
+            if not isinstance(there, Source):
+                expected = "replace to be called with a Source"
+                raise ContractError(type(store).__qualname__, "put", expected, shown(there)) from error
+            stored = self.fields(store, name, None)  # it may be a result all the same, for who reads all of it
+        else:
+            refuse_other_class(self._card, head.card, store.location(name))
+            # Keys of classes that this handler trusts are no part of a head.
+            stored = head.fields if _tells(head, keys) else self.fields(store, name, None)
+        refuse_taken(self._info, result, stored, store.location(name))
+
+
+def _tells(head: Head, names: Collection[str]) -> bool:
+    """Return whether *head* has all that the content has of the fields *names*: what holds too many values is cut short."""
+    if any(isinstance(head.fields.get(each), ObjectHead) for each in names):
+        return False
+    return head.complete or all(each in head.fields for each in names)
+
+
+def is_no_result(error: Exception) -> bool:
+    """Return whether *error* says that there is no result any more, so that the file may be replaced."""
+    return isinstance(error, (CorruptResultError, NotAResultError))

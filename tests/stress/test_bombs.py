@@ -1,0 +1,26 @@
+"""Small files that would take much memory or time: those that the other tests leave out, since they take seconds."""
+
+from __future__ import annotations
+
+import pytest
+import test_heads
+import test_trust
+from test_trust import handler as handler  # the fixture
+
+
+@pytest.mark.parametrize("label", test_trust.SLOW_BOMBS)
+def test_bombs_take_no_memory_when_loaded(label, handler, tmp_path):
+    """Keys that take ages to hash."""
+    test_trust.test_bombs_take_no_memory_and_no_time(label, handler, tmp_path)
+
+
+@pytest.mark.parametrize("label", test_trust.SLOW_BOMBS)
+def test_bombs_take_no_memory_when_their_head_is_read(label, tmp_path):
+    """The same."""
+    test_heads.test_bombs_take_no_memory(label, tmp_path)
+
+
+@pytest.mark.parametrize("label", [label for label in test_heads.EXPANDING if label != "integers"])
+def test_what_expands_is_bounded(label, tmp_path):
+    """However much a compressed file says."""
+    test_heads.test_what_expands_is_bounded(label, tmp_path)

@@ -1,0 +1,258 @@
+"""Our codecs, and one in a few lines, keep the contract; the suite finds what a codec does wrong."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import zlib
+
+import numpy as np
+import pytest
+from checks import Pair, check_round_trip, filled
+
+from neuralib.persistence import FileHandler, NotAResultError, PersistenceHandler, PickleHandler, load, read_head
+from neuralib.persistence.codecs import BytesSource, Codec, GzipCodec, Head, PickleCodec, ZstdCodec
+from neuralib.persistence.stores import MemoryStore
+from neuralib.persistence.testing import ContractError, check_codec
+
+JSON_FIELDS = {"none": None, "number": 3, "real": 0.1, "text": "ümläut", "items": [1, [2.5], {"a": None}]}
+
+
+class JsonCodec(Codec):
+    """What JSON can say."""
+
+    suffix = ".json"
+
+    def encode(self, fields, target, /):
+        target.write(json.dumps(dict(fields)).encode())
+
+    def decode(self, source, /, *, trust=None, mmap_mode=None):
+        return json.loads(source.read())
+
+
+class ChecksummedCodec(Codec):
+    """Pickles, compressed; zlib's checksum tells of damage."""
+
+    suffix = ".pz"
+
+    def __repr__(self):
+        return "ChecksummedCodec()"
+
+    def encode(self, fields, target, /):
+        target.write(zlib.compress(pickle.dumps(dict(fields))))
+
+    def decode(self, source, /, *, trust=None, mmap_mode=None):
+        return pickle.loads(self._content(source))
+
+    def check(self, source, /):
+        self._content(source)
+        return True
+
+    def _content(self, source):
+        try:
+            reader = zlib.decompressobj()
+            data = reader.decompress(source.read())
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+        if not reader.eof or reader.unused_data:
+            raise ValueError("cut short, or something follows")
+        return data
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [PickleCodec(), GzipCodec(), GzipCodec(0), GzipCodec(9), ZstdCodec(), ZstdCodec(1), ChecksummedCodec()],
+    ids=repr,
+)
+def test_codecs_of_all_python_objects_keep_the_contract(codec):
+    """Any values."""
+    check_codec(codec)
+
+
+def test_a_codec_of_less_keeps_the_contract_for_the_fields_that_are_given():
+    """Others can't be written, which is told."""
+    check_codec(JsonCodec(), fields=JSON_FIELDS)
+    with pytest.raises(ContractError, match=r"JsonCodec.encode breaks its contract: .* not JSON serializable"):
+        check_codec(JsonCodec())
+
+
+def test_arrays_alone():
+    """A format may take one kind of value."""
+    check_codec(PickleCodec(), fields={"x": np.arange(100_000.0)})
+    check_codec(GzipCodec(), fields={})
+
+
+@pytest.mark.parametrize("codec", [PickleCodec, GzipCodec, ZstdCodec])
+def test_a_handler_of_a_codec_is_one_of_ours(codec, tmp_path):
+    """FileHandler with a codec gives the files that the handler of that format gives, card included."""
+    handler = FileHandler(Pair, tmp_path, codec=codec())
+    loaded = check_round_trip(handler, filled(Pair("A", 1), data=np.arange(10)))
+    assert loaded.data.tolist() == list(range(10))
+    path = handler.filepath(Pair("A", 1))
+    assert path.name == "cache-Pair-A-1" + codec.suffix
+    assert load(Pair, path).data.tolist() == list(range(10))
+    assert read_head(path).card.qualname == "Pair"
+
+
+def test_a_handler_of_a_codec_of_ones_own(tmp_path):
+    """The suffix is the codec's, or the one that is asked for."""
+    handler = FileHandler(Pair, tmp_path, codec=JsonCodec())
+    check_round_trip(handler, filled(Pair("A", 1), data=[1, 2]))
+    assert handler.filename(Pair("A", 1)) == "cache-Pair-A-1.json"
+    assert FileHandler(Pair, tmp_path, ".txt", codec=JsonCodec()).filename(Pair("A", 1)) == "cache-Pair-A-1.txt"
+    assert isinstance(pickle.loads(pickle.dumps(handler)), PersistenceHandler)
+    with pytest.raises(TypeError, match="define _write and _read, or give a codec"):
+        FileHandler(Pair, tmp_path)
+
+
+def test_codecs_tell_their_level():
+    """And refuse what is none."""
+    assert repr(ZstdCodec(3)) == "ZstdCodec(compression=3)"
+    assert repr(PickleCodec()) == "PickleCodec()"
+    for codec, level in ((GzipCodec, 10), (GzipCodec, -1), (ZstdCodec, 0), (ZstdCodec, 23), (ZstdCodec, "fast")):
+        with pytest.raises(ValueError, match=f"{codec.__name__}: compression must be an int from"):
+            codec(level)
+
+
+def test_every_codec_of_pickles_reads_every_other():
+    """Whatever the suffix says."""
+    store = MemoryStore()
+    for writer in (PickleCodec(), GzipCodec(), ZstdCodec()):
+        store.put("x", writer.content({"a": np.arange(100_000)}, store.draft), replace=True)
+        for reader in (PickleCodec(), GzipCodec(), ZstdCodec()):
+            with store.open("x") as source:
+                assert reader.decode(source)["a"].tolist() == list(range(100_000))
+            with store.open("x") as source:
+                assert reader.check(source) is True
+
+
+# ---------------------------------------------------------------------------------------------- codecs that are broken
+
+
+def encode_twice(self, fields, target, /):
+    ChecksummedCodec.encode(self, fields, target)
+    ChecksummedCodec.encode(self, fields, target)
+
+
+def encode_text(self, fields, target, /):
+    target.write(repr(dict(fields)))
+
+
+def encode_nothing(self, fields, target, /):
+    pass
+
+
+def encode_and_return(self, fields, target, /):
+    ChecksummedCodec.encode(self, fields, target)
+    return 3
+
+
+def encode_and_change(self, fields, target, /):
+    ChecksummedCodec.encode(self, fields, target)
+    fields.clear()
+
+
+def decode(change):
+    def changed(self, source, /, *, trust=None, mmap_mode=None):
+        return change(ChecksummedCodec.decode(self, source))
+
+    return changed
+
+
+def decode_or_die(self, source, /, *, trust=None, mmap_mode=None):
+    try:
+        return ChecksummedCodec.decode(self, source)
+    except ValueError as error:
+        raise RuntimeError("damaged") from error
+
+
+def as_lists(fields):
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+BROKEN = [
+    ("suffix", dict(suffix="")),
+    ("suffix", dict(suffix=None)),
+    ("encode", dict(encode=encode_text)),
+    ("encode", dict(encode=encode_and_return)),
+    ("encode", dict(encode=encode_and_change)),
+    ("decode", dict(encode=encode_twice)),
+    ("decode", dict(encode=encode_nothing)),
+    ("decode", dict(decode=decode(lambda fields: list(fields.items())))),
+    ("decode", dict(decode=decode(lambda fields: None))),
+    ("decode", dict(decode=decode(lambda fields: dict(sorted(fields.items(), reverse=True))))),
+    ("decode", dict(decode=decode(lambda fields: {**fields, "more": 1}))),
+    ("decode", dict(decode=decode(as_lists))),
+    ("decode", dict(decode=lambda self, source, /: ChecksummedCodec.decode(self, source))),
+    ("decode", dict(decode=decode_or_die)),
+    ("load", dict(load=lambda self, source, trust, mmap_mode: Codec.load(self, source, trust, mmap_mode)._replace(root={}))),
+    ("content", dict(content=lambda self, fields, new_draft: None)),
+    ("content", dict(content=lambda self, fields, new_draft: b"")),
+    ("head", dict(head=lambda self, source, names=None, /: self.decode(source))),
+    ("head", dict(head=lambda self, source, names=None, /: Head({}))),
+    ("head", dict(head=lambda self, source, names=None, /: Head({"other": 1}))),
+    ("head", dict(head=lambda self, source, names=None, /: Head({name: 0 for name in self.decode(source)}))),
+    ("check", dict(check=lambda self, source, /: None)),
+    ("check", dict(check=lambda self, source, /: True)),
+    ("begins_with", dict(begins_with=lambda self, source, keys: True)),
+    ("for_class", dict(for_class=lambda self, card: None)),
+    ("decode", dict(maps_arrays=True, decode=lambda self, source, /, *, trust=None, mmap_mode=None: None if mmap_mode else ChecksummedCodec.decode(self, source))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("verb", "changes"), BROKEN, ids=[f"{i}-{verb}" for i, (verb, _) in enumerate(BROKEN)])
+def test_a_broken_codec_is_found(verb, changes):
+    """The error names the class, the verb, what was expected, and what came."""
+    broken = type("TapeCodec", (ChecksummedCodec,), changes)
+    with pytest.raises(ContractError, match=rf"TapeCodec\.{verb} breaks its contract: expected .*; got ") as caught:
+        check_codec(broken())
+    assert caught.value.verb == verb
+
+
+def test_what_is_no_codec_is_found():
+    """A class in place of an object, for one."""
+    with pytest.raises(ContractError, match=re.escape("expected a subclass of Codec; got")):
+        check_codec(PickleCodec)
+    with pytest.raises(TypeError, match="abstract method"):
+        Codec()
+
+
+def test_a_codec_that_breaks_its_contract_in_use_is_told():
+    """Not as damage of a file: that may be replaced."""
+
+    class ListCodec(JsonCodec):
+        def decode(self, source, /, *, trust=None, mmap_mode=None):
+            return list(super().decode(source))
+
+    class DictHead(JsonCodec):
+        def head(self, source, names=None, /):
+            return self.decode(source)
+
+    store = MemoryStore()
+    FileHandler(Pair, store, codec=JsonCodec()).save_persistence(filled(Pair("A", 1), data=1))
+    broken = FileHandler(Pair, store, codec=ListCodec())
+    with pytest.raises(ContractError, match="ListCodec.decode breaks its contract: expected the dict of fields"):
+        broken.load_persistence(Pair("A", 1))
+    broken = FileHandler(Pair, store, codec=DictHead())
+    with pytest.raises(ContractError, match="DictHead.head breaks its contract: expected a Head"):
+        broken.save_persistence(filled(Pair("A", 1), data=2))
+    with pytest.raises(ContractError, match=r"DictHead.head breaks its contract"):
+        list(broken.verify())
+    assert FileHandler(Pair, store, codec=JsonCodec()).load_persistence(Pair("A", 1)).data == 1
+
+
+def test_a_pickle_of_something_else_is_no_breach():
+    """The file is to blame, not the codec."""
+    store = MemoryStore()
+    store.put("cache-Pair-A-1.pkl", pickle.dumps([1, 2]))
+    with pytest.raises(NotAResultError, match="holds a list"):
+        PickleHandler(Pair, store).load_persistence(Pair("A", 1))
+
+
+def test_a_source_of_bytes():
+    """For trying a codec by hand."""
+    source = BytesSource(b"0123456789")
+    assert (source.size, source.read(), source.read_at(3, 8)) == (10, b"0123456789", b"89")
+    with pytest.raises(TypeError, match="mmap_mode='r' needs a local file"):
+        source.map("r")
