@@ -19,6 +19,7 @@ SOURCE = r"""
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,24 +47,30 @@ static void save(const char* folder, ssize_t size, long number) {
 }
 
 int main(int count, char** words) {
-    if (count != 4) return 2;
-    int fd = open(words[2], O_RDONLY);
+    if (count != 3) return 2;
+    int fd = open(words[1], O_RDONLY);
     ssize_t size = read(fd, content, sizeof content);
     if (fd < 0 || size <= 0) {
-        perror(words[2]);
+        perror(words[1]);
         return 1;
     }
-    long files = atol(words[3]), warm_up = 16;
-    for (long number = 0; number < warm_up; number++) save(words[1], size, files + number);
-    struct timespec start, end;
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    for (long number = 0; number < files; number++) save(words[1], size, number);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    printf("%.12f\n", ((double) (end.tv_sec - start.tv_sec) + 1e-9 * (double) (end.tv_nsec - start.tv_nsec)) / (double) files);
+    long files = atol(words[2]);
+    char folder[2048];
+    while (fgets(folder, sizeof folder, stdin)) {
+        struct timespec start, end;
+        folder[strcspn(folder, "\n")] = 0;
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        for (long number = 0; number < files; number++) save(folder, size, number);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        double seconds = (double) (end.tv_sec - start.tv_sec) + 1e-9 * (double) (end.tv_nsec - start.tv_nsec);
+        printf("%.12f\n", seconds / (double) files);
+        fflush(stdout);
+    }
     return 0;
 }
 """
-"""``floor FOLDER CONTENT COUNT`` makes COUNT files with the bytes of the file CONTENT; it prints the seconds that one took."""
+"""``floor CONTENT COUNT`` reads the paths of folders, one a line. It makes COUNT files in each, with the bytes of the file
+CONTENT, and prints the seconds that one took."""
 
 
 def compiled(folder: Path) -> Path:
@@ -94,7 +101,10 @@ def calls_and_pickle(folder: Path) -> Any:
     handler = pickle_handler(cls, folder / "content")
     first = made(cls, 0)
     handler.save_persistence(first)
-    content = handler.filepath(first)
+    command = [program, handler.filepath(first), str(FILES)]
+    calls = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert calls.stdin is not None
+    assert calls.stdout is not None
 
     for batch_number in itertools.count():
         target = folder / str(batch_number)
@@ -107,8 +117,8 @@ def calls_and_pickle(folder: Path) -> Any:
             for result in results:
                 dumps(result.__dict__, protocol=5)
             pickling = (time.perf_counter() - start) / len(results)
-            command = [program, target, content, str(FILES)]
-            calls = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            return pickling + float(calls)
+            calls.stdin.write(f"{target}\n")
+            calls.stdin.flush()
+            return pickling + float(calls.stdout.readline())
 
         yield batch
