@@ -38,7 +38,11 @@ class Zstd(Compression):
         """Return a compressor."""
         zstd = _library()
         parameter = zstd.CompressionParameter
-        return zstd.ZstdCompressor(options={parameter.compression_level: level, parameter.checksum_flag: 1})
+        options = {parameter.compression_level: level, parameter.checksum_flag: 1}
+        if level == self.level:
+            # Matches from four bytes on suit recordings of four-byte numbers: smaller and faster than the level's own.
+            options |= {parameter.strategy: zstd.Strategy.dfast, parameter.min_match: 4, parameter.hash_log: 18}
+        return zstd.ZstdCompressor(options=options)
 
     def decompressor(self) -> Decompressor:
         """Return a decompressor."""
