@@ -32,6 +32,7 @@ FACTS = {
     _errors.StackError: ("/x", "f", "has shape (1,)"),
     _errors.UntrustedTypeError: ("/x", "os.system"),
     _errors.OtherClassError: ("C", "/x", "m.C", ("a",), ("b",)),
+    _errors.NewerVersionError: ("C", "/x", 3, 2),
     _errors.ContractError: ("TapeStore", "open", "a Source", "None"),
 }
 # Workers that import this file anew would need it on their path.
@@ -58,6 +59,7 @@ BUILTIN = {
     _errors.StackError: ValueError,
     _errors.UntrustedTypeError: TypeError,
     _errors.OtherClassError: TypeError,
+    _errors.NewerVersionError: ValueError,
     _errors.ContractError: AssertionError,
 }
 

@@ -23,6 +23,7 @@ ROWS = [  # from the ground up; within a row each may import from those before i
         "_classes.checks",
         "_classes.schema",
         "_classes.losses",
+        "_classes.evolution",
         "_classes.convert",
         "_showing.html",
         "_classes.sources",

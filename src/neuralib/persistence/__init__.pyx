@@ -32,6 +32,7 @@ __all__ = [
     "KeyNotSetError",
     "MissingFieldError",
     "NameTakenError",
+    "NewerVersionError",
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",

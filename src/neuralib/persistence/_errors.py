@@ -365,6 +365,20 @@ class OtherClassError(PersistenceError, TypeError):
         )
 
 
+class NewerVersionError(PersistenceError, ValueError):
+    """A file was saved by a newer version of its class."""
+
+    def __init__(self, owner: str, path: str, found: int, known: int) -> None:
+        super().__init__(owner, path, found, known)
+        self.owner, self.path, self.found, self.known = owner, path, found, known
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} holds a result of version {self.found} of {self.owner}, and the class here is of version "
+            f"{self.known}: update the code that defines the class"
+        )
+
+
 class ContractError(PersistenceError, AssertionError):
     """A store or a codec does not do what its base class asks for.
 

@@ -16,6 +16,7 @@ from neuralib.persistence._errors import (
     CorruptResultError,
     KeyMismatchError,
     MissingFieldError,
+    NewerVersionError,
     NotAResultError,
     OtherClassError,
     PersistenceError,
@@ -153,6 +154,7 @@ def load_matching(
                 CorruptResultError,
                 NotAResultError,
                 OtherClassError,
+                NewerVersionError,
                 MissingFieldError,
                 AutoIncFieldNotResolvedError,
             ) as error:

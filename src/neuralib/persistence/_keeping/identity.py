@@ -14,6 +14,8 @@ from neuralib.persistence._equality import same_value
 from neuralib.persistence._errors import NameTakenError, OtherClassError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._codecs.card import Card
 
@@ -49,32 +51,36 @@ def other_key(info: PersistentClass[Any], result: object, keys: dict[str, Any]) 
     return None
 
 
-def is_same_class(mine: Card, theirs: Card) -> bool:
+def is_same_class(mine: Card, theirs: Card, former: Mapping[str, str] | None = None) -> bool:
     """Return whether two cards are of one class, which may have changed in between.
 
     - In one importable module, a qualified name means one class, whatever its fields are: it changed.
     - ``__main__`` is any script or notebook, and classes are renamed and moved between modules. There, the part of the file
       name that stands for the class must be the same, the keys in the file name of one class must be among those of the
       other, and at least one data field must be in both, unless one class has none.
+
+    :param former: former names of fields of *mine*, each with the name of today
     """
     if mine.name != theirs.name:
         return False
     if (mine.module, mine.qualname) == (theirs.module, theirs.qualname) and mine.module != "__main__":
         return True
-    my_keys, their_keys = ({name for name, _ in card.keys} for card in (mine, theirs))
+    today = former or {}
+    my_keys = {name for name, _ in mine.keys}
+    their_keys = {today.get(name, name) for name, _ in theirs.keys}
     if not (my_keys <= their_keys or their_keys <= my_keys):
         return False
     my_data = set(mine.fields) - set(mine.key_names)
-    their_data = set(theirs.fields) - set(theirs.key_names)
+    their_data = {today.get(name, name) for name in theirs.fields if name not in theirs.key_names}
     return not my_data or not their_data or not my_data.isdisjoint(their_data)
 
 
-def refuse_other_class(mine: Card, theirs: Card | None, path: str) -> None:
+def refuse_other_class(mine: Card, theirs: Card | None, path: str, former: Mapping[str, str] | None = None) -> None:
     """Raise an error where the file at *path* has the card *theirs*, which is of another class.
 
     A codec that is used alone writes a card of no class, against which nothing speaks.
 
     :raises OtherClassError: with the fields of both
     """
-    if theirs is not None and theirs is not mine and theirs.qualname and not is_same_class(mine, theirs):
+    if theirs is not None and theirs is not mine and theirs.qualname and not is_same_class(mine, theirs, former):
         raise OtherClassError(mine.class_name, path, theirs.class_name, tuple(mine.fields), tuple(theirs.fields))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._classes.convert import as_dict, from_dict
+from neuralib.persistence._classes.evolution import brought_up, names_then
 from neuralib.persistence._codecs.base import Head
 from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._codecs.pickles import NoFieldsError
@@ -110,7 +111,8 @@ class CodecRecords(Generic[T]):
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
         if card is not self._card:
-            refuse_other_class(self._card, card, store.location(name))
+            self._refuse_other_class(card, store.location(name))
+            root = self._brought_up(root, card, store, name)
         if not isinstance(root, dict):
             self._refuse_other_content(root, store, name)
             return root  # type: ignore[no-any-return]  # the oldest files hold the instance itself
@@ -118,6 +120,19 @@ class CodecRecords(Generic[T]):
             return from_dict(self._cls, root)
         except MissingFieldError as error:
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
+
+    def _refuse_other_class(self, card: Card | None, place: str) -> None:
+        refuse_other_class(self._card, card, place, self._info.former_names)
+
+    def _needs_upgrade(self, card: Card | None) -> bool:
+        """Return whether the class changes the fields of the file with *card* in its own way, for which it needs all."""
+        return (0 if card is None else card.version) < self._info.version and hasattr(self._cls, "upgrade")
+
+    def _brought_up(self, root: Any, card: Card | None, store: Store, name: str) -> Any:
+        """Return the fields *root* of a file with another card than today's as the class has them now."""
+        if not isinstance(root, dict):
+            return root
+        return brought_up(self._info, root, 0 if card is None else card.version, store.location(name))
 
     def _opened(self, store: Store, name: str) -> Source:
         return store.open(name) if self._mmap_mode is None else store.open_to_map(name)
@@ -131,26 +146,29 @@ class CodecRecords(Generic[T]):
         try:
             with self._opened(store, name) as source:
                 if names is not None and source.size >= _SMALL_BYTES:
-                    head = self._head_of(source, names)
-                    if _tells(head, names):
-                        refuse_other_class(self._card, head.card, store.location(name))
-                        return head.fields
+                    asked = names_then(self._info, names)
+                    head = self._head_of(source, asked)
+                    if _tells(head, asked) and not self._needs_upgrade(head.card):
+                        self._refuse_other_class(head.card, store.location(name))
+                        found: dict[str, Any] = self._brought_up(head.fields, head.card, store, name)
+                        return found
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
-        refuse_other_class(self._card, card, store.location(name))
+        self._refuse_other_class(card, store.location(name))
         self._refuse_other_content(root, store, name)
-        return root if isinstance(root, dict) else as_dict(root)
+        return self._brought_up(root, card, store, name) if isinstance(root, dict) else as_dict(root)
 
     def plain_fields(self, store: Store, name: str, names: Collection[str], /) -> dict[str, Any]:
         """Return those of the fields *names* that are plain data."""
         try:
-            head = self._head(store, name, names)
+            head = self._head(store, name, names_then(self._info, names))
+            fields: dict[str, Any] = self._brought_up(head.fields, head.card, store, name)
         except ContractError:
             raise
         except PersistenceError:
             return {}  # what is wrong with the content is said by whoever reads all of it
-        return {each: value for each, value in head.fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}
+        return {each: value for each, value in fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}
 
     def _head(self, store: Store, name: str, names: Collection[str]) -> Head:
         try:
@@ -183,7 +201,7 @@ class CodecRecords(Generic[T]):
         try:
             if self.codec.begins_with(there, keys):
                 return
-            head = self._head_of(there, list(keys))
+            head = self._head_of(there, names_then(self._info, keys))
         except OSError as error:
             raise_explained(error, store, name, self._cls.__qualname__)
         except (*DAMAGE, AttributeError, NoFieldsError, UntrustedTypeError) as error:
@@ -192,9 +210,10 @@ class CodecRecords(Generic[T]):
                 raise ContractError(type(store).__qualname__, "put", expected, shown(there)) from error
             stored = self.fields(store, name, None)  # it may be a result all the same, for who reads all of it
         else:
-            refuse_other_class(self._card, head.card, store.location(name))
+            self._refuse_other_class(head.card, store.location(name))
             # Keys of classes that this handler trusts are no part of a head.
-            stored = head.fields if _tells(head, keys) else self.fields(store, name, None)
+            whole = not _tells(head, keys) or self._needs_upgrade(head.card)
+            stored = self.fields(store, name, None) if whole else self._brought_up(head.fields, head.card, store, name)
         refuse_taken(self._info, result, stored, store.location(name))
 
 

@@ -1,0 +1,41 @@
+"""Fields of older files as the class has them now: renamed fields, and older versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence._errors import NewerVersionError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from neuralib.persistence._classes.schema import PersistentClass
+
+
+def names_then(info: PersistentClass[Any], names: Collection[str]) -> list[str]:
+    """Return *names*, and the former names of these fields."""
+    former = [old for old, new in info.former_names.items() if new in names]
+    return [*names, *former]
+
+
+def brought_up(info: PersistentClass[Any], fields: dict[str, Any], version: int, path: str) -> dict[str, Any]:
+    """Return *fields*, which a file of an older *version* holds, as the class has them now.
+
+    Renamed fields get their names of today. Then the classmethod ``upgrade(cls, fields, version)`` of the class, if it has
+    one, returns the fields of today.
+
+    :raises NewerVersionError: the file is of a newer version than the class
+    """
+    if version > info.version:
+        raise NewerVersionError(info.persistence_cls.__qualname__, path, version, info.version)
+    names = info.former_names
+    if not names.keys().isdisjoint(fields):
+        fields = {
+            names.get(name, name): value
+            for name, value in fields.items()
+            if name not in names or names[name] not in fields  # a field of today's name counts
+        }
+    upgrade = getattr(info.persistence_cls, "upgrade", None)
+    if version < info.version and upgrade is not None:
+        fields = dict(upgrade(dict(fields), version))
+    return fields

@@ -1,0 +1,95 @@
+"""Classes change, and files that were saved before still load."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neuralib.persistence import (
+    GzipHandler,
+    NewerVersionError,
+    PickleHandler,
+    field,
+    persistence_class,
+)
+
+HANDLERS = [PickleHandler, GzipHandler]
+
+
+@persistence_class(name="Score")
+class Old:
+    animal: str = field(validator=True, filename=True)
+    score: float
+    weights: np.ndarray
+
+
+@persistence_class(name="Score")
+class Renamed:
+    subject: str = field(validator=True, filename=True, renamed_from="animal")
+    accuracy: float = field(init=False, renamed_from=("score", "points"))
+    weights: np.ndarray
+
+
+@persistence_class(name="Score", version=2)
+class Upgraded:
+    animal: str = field(validator=True, filename=True)
+    percent: float
+    weights: np.ndarray
+
+    @classmethod
+    def upgrade(cls, fields, version):
+        assert version == 0
+        fields["percent"] = 100 * fields.pop("score")
+        return fields
+
+
+def saved(handler, size, **data):
+    result = handler.persistence_class("A00")
+    result.weights = np.arange(float(size))
+    for name, value in data.items():
+        setattr(result, name, value)
+    return handler.save_persistence(result)
+
+
+@pytest.mark.parametrize("size", [3, 200_000])
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_renamed_fields_are_found_and_loaded(tmp_path, kind, size):
+    """Keys and data, by whoever looks for them."""
+    saved(kind(Old, tmp_path), size, score=0.5)
+    handler = kind(Renamed, tmp_path)
+    result = handler.load_persistence({"subject": "A00"})
+    assert (result.subject, result.accuracy, len(result.weights)) == ("A00", 0.5, size)
+    assert handler.find(subject="A00", accuracy=0.5).to_columns("accuracy") == {"subject": ["A00"], "accuracy": [0.5]}
+    assert [path.name for path, _ in handler.load_all(subject="A00")] == [handler.filename(result)]
+    assert [found.problem for found in handler.verify()] == [None]
+    assert list(handler.todo({"subject": ["A00"]})) == []
+    result.accuracy = 0.75
+    handler.save_persistence(result)  # in place of the old file, which has the same key under its old name
+    assert handler.load_persistence({"subject": "A00"}).accuracy == 0.75
+
+
+@pytest.mark.parametrize("size", [3, 200_000])
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_older_versions_go_through_upgrade(tmp_path, kind, size):
+    """It gets all fields, and returns those of today."""
+    saved(kind(Old, tmp_path), size, score=0.5)
+    handler = kind(Upgraded, tmp_path)
+    assert handler.load_persistence({"animal": "A00"}).percent == 50
+    assert handler.find(percent=50.0).to_columns("percent") == {"animal": ["A00"], "percent": [50]}
+    saved(handler, size, percent=70.0)
+    assert handler.load_persistence({"animal": "A00"}).percent == 70
+
+
+@pytest.mark.parametrize("size", [3, 200_000])
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_a_file_of_a_newer_version_is_refused_and_not_replaced(tmp_path, kind, size):
+    """The code is old, not the file."""
+    saved(kind(Upgraded, tmp_path), size, percent=70.0)
+    handler = kind(Old, tmp_path)
+    for act in (lambda: handler.load_persistence({"animal": "A00"}), lambda: saved(handler, size, score=1.0)):
+        with pytest.raises(NewerVersionError, match="version 2 of Old, and the class here is of version 0"):
+            act()
+    problems = []
+    assert list(handler.load_all(animal="A00", on_corrupt=problems.append)) == []
+    assert isinstance(problems[0], NewerVersionError)
+    assert kind(Upgraded, tmp_path).load_persistence({"animal": "A00"}).percent == 70
