@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import sys
 import time
 from typing import Any
+
+import pytest
 
 from neuralib.persistence import PersistenceHandler, autoinc_field, field, persistence_class, results_equal
 
@@ -53,3 +56,18 @@ def check_round_trip(handler: PersistenceHandler[Any], result: Any) -> Any:
     assert [it[0] for it in found] == [path]
     assert results_equal(found[0][1], result)
     return loaded
+
+
+def has_zstd() -> bool:
+    """Whether Python, or the extra, can compress by Zstandard."""
+    try:
+        if sys.version_info >= (3, 14):
+            import compression.zstd  # noqa: F401
+        else:
+            import backports.zstd  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+needs_zstd = pytest.mark.skipif(not has_zstd(), reason="needs the extra 'zstd'")

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from checks import filled
+from checks import filled, needs_zstd
 
 from neuralib.persistence import (
     CorruptResultError,
@@ -131,7 +131,9 @@ def store(request, tmp_path):
     return request.param(tmp_path / "made") if request.param is FolderStore else request.param()
 
 
-@pytest.fixture(params=[PickleHandler, GzipHandler, ZstdHandler], ids=lambda kind: kind.__name__)
+@pytest.fixture(
+    params=[PickleHandler, GzipHandler, pytest.param(ZstdHandler, marks=needs_zstd)], ids=lambda kind: kind.__name__
+)
 def kind(request):
     return request.param
 
