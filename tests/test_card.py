@@ -184,7 +184,7 @@ def test_files_of_a_codec_alone_are_of_no_class(tmp_path, handler_class):
     assert read_head(path).card.class_name == "checks:Pair"
 
 
-@settings(max_examples=300)
+@settings(max_examples=40)
 @given(st.recursive(st.none() | st.integers() | st.text() | st.booleans() | st.floats(), lambda values: st.lists(values) | st.dictionaries(
     st.sampled_from(["class", "name", "splitter", "keys", "fields", "key_names", "version", "units", "numbered", "arrays"]), values)))  # fmt: skip
 def test_any_card_ends_well(value):

@@ -65,12 +65,9 @@ class ChecksummedCodec(Codec):
     [
         PickleCodec(),
         GzipCodec(),
-        GzipCodec(0),
-        GzipCodec(9),
-        *(pytest.param(ZstdCodec(level), marks=needs_zstd, id=f"ZstdCodec({level})") for level in (None, 1)),
-        ChecksummedCodec(),
+        pytest.param(ZstdCodec(), marks=needs_zstd),
     ],
-    ids=repr,
+    ids=lambda codec: codec.suffix,
 )
 def test_codecs_of_all_python_objects_keep_the_contract(codec):
     """Any values."""
@@ -122,6 +119,7 @@ def test_codecs_tell_their_level():
             codec(level)
 
 
+@needs_zstd
 def test_every_codec_of_pickles_reads_every_other():
     """Whatever the suffix says."""
     store = MemoryStore()
