@@ -91,7 +91,7 @@ def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | Non
             if checksum(memoryview(data)[: size - 8]) != whole:
                 raise ValueError(_MISMATCH)
             card = data[pickle_bytes : size - END_BYTES]
-            return own[1] if card == own[0] else parse_card(bytes(card), pickle_bytes)
+            return own[1] if card == own[0] else _parsed(bytes(card), pickle_bytes)
     if not size:
         raise EOFError("it is empty")
     end = end_of(data, size)
@@ -103,7 +103,26 @@ def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | Non
     card = bytes(view[end.pickle_bytes : end.pickle_bytes + end.card_bytes])
     if own is not None and card == own[0]:
         return own[1]
-    return parse_card(bytes(card), end.pickle_bytes)
+    return _parsed(bytes(card), end.pickle_bytes)
+
+
+# Files of one class with arrays of the same shapes have the same card: parsing it takes longer than loading many a file.
+# Threads share it without a lock: a lost entry only costs another parsing.
+_recent_cards: dict[tuple[int, bytes], Card] = {}
+_MOST_RECENT, _LONGEST_RECENT = 64, 1 << 12
+
+
+def _parsed(data: bytes, pickle_bytes: int) -> Card:
+    """Return the card that *data* is: see :func:`parse_card`."""
+    key = (pickle_bytes, data)
+    found = _recent_cards.get(key)
+    if found is None:
+        found = parse_card(data, pickle_bytes)
+        if len(data) <= _LONGEST_RECENT:
+            if len(_recent_cards) >= _MOST_RECENT:
+                _recent_cards.clear()
+            _recent_cards[key] = found
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- what is somewhere else
@@ -126,7 +145,7 @@ def read_tail(source: Source) -> Tail | None:
             raise ValueError(f"its card has {end.card_bytes} bytes, and may have {most}")
         last = source.read_at(wanted, size - wanted)
     data = last[len(last) - wanted : len(last) - 8]
-    return Tail(end, parse_card(data[: end.card_bytes], end.pickle_bytes), data)
+    return Tail(end, _parsed(data[: end.card_bytes], end.pickle_bytes), data)
 
 
 def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
