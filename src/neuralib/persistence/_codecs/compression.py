@@ -166,6 +166,11 @@ def pieces_of(source: Source) -> Iterator[bytes]:
 
 def decompressed(compression: Compression, source: Source, most: int | None = None) -> bytes:
     """Return the whole content of the compressed file *source*: see :func:`content_parts`."""
+    if source.size <= _FED:  # in one part, as a rule: quickly
+        reader = compression.decompressor()
+        found = reader.feed(source.read(), _PIECE)
+        if reader.eof and not reader.unused_data and (most is None or len(found) <= most):
+            return found
     parts = list(content_parts(compression, pieces_of(source), most))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
