@@ -42,7 +42,8 @@ class Run:
 
 
 class Colour(str, Enum):
-    RED = "red"
+    # Longer than the texts that hypothesis draws: one that is equal to a text is taken for it there, and confuses it.
+    RED = "red as the wine in the painting"
 
 
 class Shape(Enum):
