@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict
+from neuralib.persistence._classes.losses import refuse_wildcards
 from neuralib.persistence._classes.name_texts import has_text
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
@@ -106,6 +107,8 @@ class Keeper(Generic[T]):
 
     def save_as(self, result: T, store: Store, name: str) -> None:
         """Save *result* under *name*, replacing what is there where it is a result of the same class and keys."""
+        if "*" in name:  # as a wildcard shows in a name
+            refuse_wildcards(result, self.info)
         content = self.records.content(result, store, name, durable=self.durable)
         store.put(name, content, replace=self.replacing(result, store, name), durable=self.durable)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._classes.convert import as_dict, from_dict
 from neuralib.persistence._classes.evolution import brought_up, names_then
+from neuralib.persistence._classes.losses import check_before_saving
 from neuralib.persistence._codecs.base import Head
 from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._codecs.pickles import NoFieldsError
@@ -75,7 +76,7 @@ class CodecRecords(Generic[T]):
     :param cls: the class itself, or a subclass without a decorator of its own
     """
 
-    __slots__ = ("_card", "_cls", "_info", "_mmap_mode", "_trust", "codec")
+    __slots__ = ("_card", "_cls", "_info", "_mmap_mode", "_strict", "_trust", "codec")
 
     def __init__(
         self,
@@ -90,10 +91,17 @@ class CodecRecords(Generic[T]):
         self._card: Card = card_of(info)
         self.codec = codec.for_class(self._card)
         self._trust, self._mmap_mode = trust, mmap_mode
+        self._strict = info.strict
 
     def content(self, result: T, store: Store, name: str, /, *, durable: bool) -> Content:
         """Return *result* as content that *store* can put."""
-        return self.codec.content(as_dict(result), store.draft)
+        fields = as_dict(result)
+        # Every result whose attributes are just its fields is fine; the others are looked at.
+        attributes = getattr(result, "__dict__", fields)
+        if attributes.keys() != fields.keys() or type(result) is not self._cls or self._strict:
+            check_before_saving(result, self._info)
+            self._info.refuse_unsaved(result)
+        return self.codec.content(fields, store.draft)
 
     def load(self, store: Store, name: str, /) -> T:
         """Return the result under *name*.
