@@ -98,7 +98,7 @@ def text_of(layout: Any, name: str, value: Any, as_text: Callable[..., str | Non
     text = value if as_text is None else as_text(value)
     if text is None and as_text is not None:
         return None
-    return text if isinstance(text, str) and text.isascii() else layout.make_text(name, text)
+    return text if type(text) is str and text.isascii() else layout.make_text(name, text)
 
 
 def format_name(layout: Any, data: Any, overrides: dict[str, Any] | None) -> str:
