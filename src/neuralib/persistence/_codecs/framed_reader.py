@@ -85,25 +85,18 @@ def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | Non
     :raises ValueError: the checksum says that it is damaged
     """
     size = len(data)
-    if size > END_BYTES:  # every file of ours: quickly
-        magic, pickle_bytes, card_bytes, whole, _ = quick_end(data, size)
-        if magic == MAGIC and pickle_bytes + card_bytes + END_BYTES == size and own is not None:
-            if checksum(memoryview(data)[: size - 8]) != whole:
-                raise ValueError(_MISMATCH)
-            card = data[pickle_bytes : size - END_BYTES]
-            return own[1] if card == own[0] else _parsed(bytes(card), pickle_bytes)
     if not size:
         raise EOFError("it is empty")
-    end = end_of(data, size)
-    if end is None:
+    if size < END_BYTES:
         return None
-    view = memoryview(data)
-    if checksum(view[: size - 8]) != end.whole:
+    magic, pickle_bytes, card_bytes, whole, _ = quick_end(data, size)
+    if magic != MAGIC or pickle_bytes + card_bytes + END_BYTES != size:
+        end_of(data, size)  # which raises an error where that is damage
+        return None
+    if checksum(memoryview(data)[: size - 8]) != whole:
         raise ValueError(_MISMATCH)
-    card = bytes(view[end.pickle_bytes : end.pickle_bytes + end.card_bytes])
-    if own is not None and card == own[0]:
-        return own[1]
-    return _parsed(bytes(card), end.pickle_bytes)
+    card = data[pickle_bytes : size - END_BYTES]
+    return own[1] if own is not None and card == own[0] else _parsed(bytes(card), pickle_bytes)
 
 
 # Files of one class with arrays of the same shapes have the same card: parsing it takes longer than loading many a file.

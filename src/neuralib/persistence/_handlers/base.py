@@ -110,7 +110,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         :raises AutoIncFieldNotResolvedError: the auto-increment key has no number yet
         """
-        refuse_open_number(self, result, kwargs)
+        refuse_open_number(self.persistence_info, result, kwargs)
         return Path(self.save_root) / self.filename(result, **kwargs)
 
     def validate(self, ref: T, res: T | dict[str, Any]) -> bool:
@@ -217,12 +217,12 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             return keeper.load(text) if keeper.store.local_folder() is None else keeper.load(text, PATHS)
         if isinstance(path, dict):
             keys: dict[str, Any] = path
-            refuse_open_number(self, None, keys)
+            refuse_open_number(keeper.info, None, keys)
             store, name = keeper.place_by(None, keys)
         else:
             self._refuse_other(path)
             keys = as_dict(path)
-            refuse_open_number(self, path, {})
+            refuse_open_number(keeper.info, path, {})
             store, name = keeper.place_by(path, {})
         return keeper.load_by(name, keys, store)
 

@@ -197,7 +197,7 @@ class FileHandler(PersistenceHandler[T]):
         """Return the path of the file for the keys of *result*; in a store without files, the name alone."""
         if self._store.local_folder() is not None:
             return super().filepath(result, **kwargs)
-        refuse_open_number(self, result, kwargs)
+        refuse_open_number(self.persistence_info, result, kwargs)
         return self._store.path(self.filename(result, **kwargs))  # type: ignore[return-value]
 
     # ------------------------------------------------------------------------------------------ formats in two methods

@@ -247,12 +247,12 @@ class StreamCodec(Codec):
         return Decoded(self.decode(source, trust=trust, mmap_mode=mmap_mode), None)
 
 
-def refuse_open_number(handler: Hooked[Any], result: Any, overrides: dict[str, Any]) -> None:
+def refuse_open_number(info: PersistentClass[Any], result: Any, overrides: dict[str, Any]) -> None:
     """Raise an error where neither *result* nor *overrides* has a number.
 
     :raises AutoIncFieldNotResolvedError: so it has no name
     """
-    layout = handler.persistence_info.layout
+    layout = info.layout
     if not _core.is_numbered(layout, result, overrides):
-        owner = handler.persistence_info.persistence_cls if result is None else result
+        owner = info.persistence_cls if result is None else result
         raise AutoIncFieldNotResolvedError(owner, layout.autoinc)

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence import _core
-from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.losses import refuse_wildcards
 from neuralib.persistence._classes.name_texts import has_text
 from neuralib.persistence._errors import (
@@ -37,7 +36,6 @@ T = TypeVar("T")
 PATIENCE = 3
 """How often a durable save may lose its number to others while it waits for the disk, before it takes one first."""
 
-_MOST_STORES = 16  # whose numbers are remembered, of a handler that chooses the folder for each result
 
 _BRIEF = frozenset({str, float, bool, type(None)})  # types whose values have a text that is as long as they are
 
@@ -234,7 +232,3 @@ class Keeper(Generic[T]):
             return True
         except UnsafeNameError:
             return False
-
-    def fields_of(self, result: T) -> dict[str, Any]:
-        """Return the fields of *result*."""
-        return as_dict(result)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import pickle
-import stat
 import struct
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +17,7 @@ from neuralib.persistence._errors import (
     shown,
 )
 from neuralib.persistence._os_errors import explained
+from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
@@ -89,14 +88,7 @@ def refuse_broken_source(store: Store, name: str) -> None:
 
 def endless_kind(store: Store, name: str) -> str | None:
     """Return what *name* is if reading it may never end: a pipe or a device; None where it is a file, a folder, nothing."""
-    folder = store.local_folder()
-    if folder is None:
-        return None
-    try:
-        mode = os.stat(store.location(name)).st_mode
-    except OSError:
-        return None
-    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "it is a pipe or a device, not a file"
+    return None if store.local_folder() is None else system.endless_kind(store.location(name))
 
 
 def _announces_too_much(store: Store, name: str) -> bool:

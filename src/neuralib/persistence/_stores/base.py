@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from neuralib.persistence._bytes.sources import Sink, Source
+    from neuralib.persistence._bytes.sources import Source
 
 
 class Draft(Protocol):
@@ -307,8 +307,3 @@ def stat_of(store: Store, name: str) -> Stat:
 
 CHANGED: Any = object()
 """What :meth:`Store.put_if` returns where the store is not in the expected state."""
-
-
-def write_content(content: Content, sink: Sink) -> None:
-    """Write *content*, bytes or a draft in memory, to *sink*."""
-    sink.write(content if isinstance(content, bytes) else content.content())

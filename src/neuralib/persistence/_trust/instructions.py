@@ -42,8 +42,6 @@ class Left(NamedTuple):
 
     kind: str
     size_bytes: int
-    place: int | None = None
-    """Where its content begins in the pickle, in bytes."""
 
 
 class Memory:
@@ -185,7 +183,7 @@ class Instructions:
             raise ValueError(f"its instruction {code:#x} has a negative length")
         self._refuse_crossing(at + size)
         if size > self._longest:
-            return Left(_KINDS[convert], size, self._start + at)
+            return Left(_KINDS[convert], size)
         if size <= _WINDOW:
             at = self._more(at, size)
             self._at = at + size

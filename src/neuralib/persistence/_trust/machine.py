@@ -579,9 +579,7 @@ def _is_fragile(value: object) -> bool:
 
 
 def _left_out(left: Left) -> ObjectHead:
-    found = ObjectHead(f"builtins.{left.kind}", (), left.size_bytes)
-    found.place = left.place
-    return found
+    return ObjectHead(f"builtins.{left.kind}", (), left.size_bytes)
 
 
 _LATEST_PROTOCOL = 5

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._trust.allowance import Allowance, AllowanceError
 from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions, Left
 from neuralib.persistence._trust.machine import Machine
-from neuralib.persistence._trust.plain_data import VIEWS
 from neuralib.persistence._trust.stand_ins import TABLE
 
 if TYPE_CHECKING:
@@ -84,32 +82,3 @@ def _fields_begun(machine: Machine) -> dict[str, Any]:
             found[name] = machine.value(value)
             last = name
     return found
-
-
-def arrays_in(source: bytes | Tape) -> tuple[list[tuple[int, int]], int]:
-    """Return where the memory of each large array begins in the pickle *source*, its size, and where the pickle ends.
-
-    :raises ValueError: it is damaged
-    :raises EOFError: it ends too early
-    """
-    found: dict[int, int] = {}
-
-    def noting(make: Any) -> Any:
-        def made(account: Allowance, *arguments: Any) -> Any:
-            array = make(account, *arguments)
-            if array.place is not None:
-                found[array.place] = array.size_bytes
-            return array
-
-        return made
-
-    table = TABLE | {name: noting(TABLE[name]) for name in VIEWS}
-    steps = Instructions(source, LONGEST_KEPT)
-    follows = iter(steps)
-    try:
-        Machine(table, None, (), Allowance.of_head()).run(follows)
-    except (PersistenceError, ValueError, EOFError):
-        pass  # it goes beyond what can be followed: the arrays that are known by then are enough
-    for _ in follows:
-        pass
-    return sorted(found.items()), steps.size_bytes

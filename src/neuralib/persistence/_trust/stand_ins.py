@@ -23,7 +23,7 @@ _NATIVE = "<" if sys.byteorder == "little" else ">"
 class ArrayHead:
     """What is known of an array in a file without reading it."""
 
-    __slots__ = ("data", "dtype", "order", "place", "shape", "size_bytes")
+    __slots__ = ("data", "dtype", "order", "shape", "size_bytes")
 
     def __init__(self, shape: tuple[int, ...], dtype: str, size_bytes: int, order: str = "C", data: Any = None) -> None:
         self.shape = shape
@@ -35,8 +35,6 @@ class ArrayHead:
         """``'C'`` or ``'F'``: which index varies slowest in the file."""
         self.data: bytes | None = data
         """Its memory, where that is small and the dtype is one of numbers, texts or dates; else None."""
-        self.place: int | None = None
-        """Where its memory begins in the pickle, in bytes, where it is large and stands there as it is."""
 
     def __repr__(self) -> str:
         return f"<array {'x'.join(map(str, self.shape[:9])) or 'scalar'} {self.dtype}>"
@@ -66,7 +64,7 @@ class ObjectHead:
     Two are equal only where they are the same object.
     """
 
-    __slots__ = ("arguments", "content", "place", "size_bytes", "state", "type_name")
+    __slots__ = ("arguments", "content", "size_bytes", "state", "type_name")
 
     def __init__(self, type_name: str, arguments: tuple[Any, ...] | None = None, size_bytes: int | None = None) -> None:
         self.type_name = type_name
@@ -79,8 +77,6 @@ class ObjectHead:
         """The items of what is a list or dict by its class."""
         self.size_bytes = size_bytes
         """Of a text or bytes object that is too large to be a part of the head."""
-        self.place: int | None = None
-        """Where that begins in the pickle, in bytes."""
 
     def __repr__(self) -> str:
         return f"<{self.type_name}>"
@@ -134,9 +130,7 @@ def _head(
         raise wrong("an array")
     kept = bytes(data) if keep and isinstance(data, (bytes, bytearray)) and size <= _LARGEST_PREVIEW else None
     account.spend(len(name) + (size if kept is not None else 0))
-    found = ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
-    found.place = data.place if isinstance(data, ObjectHead) else None
-    return found
+    return ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
 
 
 def _size_of_text(encoded: ObjectHead) -> int:
