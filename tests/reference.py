@@ -140,14 +140,6 @@ def around_number(layout: Any, data: Any, suffix: str) -> tuple[str, str] | None
     return head, tail + suffix
 
 
-def assign_number(layout: Any, data: Any, suffix: str, prefix: str, head: str, number: int, tail: str) -> str | None:
-    around = around_number(layout, data, suffix)
-    if around != (head, tail) or not (prefix + suffix).isascii() or number < 0:
-        return None
-    setattr(data, layout.autoinc, number)
-    return f"{prefix}{head}{number}{tail}"
-
-
 def is_plain_name(text: str) -> bool:
     return os.name == "posix" and text.isascii() and len(text) <= MOST_BYTES and "/" not in text and "\0" not in text
 

@@ -363,44 +363,6 @@ def test_an_open_number_is_told_before_other_keys_that_are_not_set():
     assert filename(Run, a="x", number=3, b="é") == "cache-Run-x-#3-pé"
 
 
-PLAIN = st.one_of(st.text("abA-_#0129", max_size=8), st.integers(0, 10**17))
-
-
-@given(
-    PLAIN, PLAIN, PLAIN, st.integers(0, 10**18 - 1), st.sampled_from([".pkl", "", "9"]), st.sampled_from(["/é/", "/x/"])
-)
-def test_a_number_is_assigned_with_its_path(a, b, other, number, suffix, folder):
-    """And there is none for a series of other keys, however they make up the same text."""
-    result = Run(a, b=b)
-    layout = Run._persistence_layout_
-    head, tail = _core.around_number(layout, result, suffix)
-    twin = Run(a, b=b)
-    expected = reference.assign_number(layout, twin, suffix, folder, head, number, tail)
-    found = _core.assign_number(layout, result, suffix, folder, head, number, tail)
-    assert found == expected == (f"{folder}{filename(Run(a, number, b=b))}{suffix}" if folder.isascii() else None)
-    assert result.number == twin.number == (None if found is None else number)
-    for keys in ((a, other), (other, b)):
-        there = _core.assign_number(layout, Run(keys[0], b=keys[1]), suffix, folder, head, number, tail)
-        assert there == (found if (str(keys[0]), str(keys[1])) == (str(a), str(b)) else None)
-    longer = _core.assign_number(layout, result, suffix + "x", folder, head, number, tail)
-    assert longer is None
-
-
-@given(VALUE, VALUE, st.sampled_from(["h-1", ""]), TEXT)
-def test_no_number_is_assigned_where_around_number_says_nothing(a, b, head, tail):
-    """Of any values: bad ones, such that another function takes care of, and ends that are no series of them."""
-    result = Run(a, b=b)
-    layout = Run._persistence_layout_
-    around = outcome(_core.around_number, layout, result, ".pkl")
-    ends = around if isinstance(around, tuple) else (head, tail)
-    found = outcome(_core.assign_number, layout, result, ".pkl", "/x/", *ends[:1], 7, *ends[1:])
-    if isinstance(around, tuple):
-        assert (found, result.number) == (f"/x/{ends[0]}7{ends[1]}", 7)
-    else:
-        assert (found, result.number) == (around, None)
-    assert _core.assign_number(layout, Run("a", b="b"), ".pkl", "/x/", head, 7, tail) is None
-
-
 @given(TEXT)
 def test_is_plain_name_agrees_with_the_reference(text):
     """Also for texts that are no names."""

@@ -610,50 +610,6 @@ def around_number(Layout layout not None, data not None, str suffix not None):
     return (text[:name.number_at], text[name.number_at:] + suffix) if is_plain_name(text) else None
 
 
-def assign_number(
-    Layout layout not None,
-    data not None,
-    str suffix not None,
-    str prefix not None,
-    str head not None,
-    long long number,
-    str tail not None,
-):
-    """Set the number of *data* to *number*, and return its path: ``prefix + head + str(number) + tail``.
-
-    Return None, and set nothing, where *data* does not belong to the series between *head* and *tail*, or its name is
-    not plain: then :func:`around_number` tells more. No other text than the path is made.
-    """
-    cdef NameBuffer name
-    cdef Py_ssize_t at, used, before = len(prefix), first = len(head), last = len(tail), end = len(suffix)
-    cdef char[MOST_DIGITS] digits
-    cdef char* target
-    cdef int count
-    if not (PyUnicode_IS_COMPACT_ASCII(prefix) and PyUnicode_IS_COMPACT_ASCII(head)):
-        return None
-    if not (PyUnicode_IS_COMPACT_ASCII(tail) and PyUnicode_IS_COMPACT_ASCII(suffix)):
-        return None
-    _write_name(layout, data, None, AROUND_NUMBER, &name)
-    used, at = name.used, name.number_at
-    if number < 0 or used < 0 or at != first or used - at + end != last or first + last > MOST_BYTES - MOST_DIGITS:
-        return None
-    if memcmp(name.text, PyUnicode_DATA(head), first) != 0:
-        return None
-    if memcmp(name.text + at, PyUnicode_DATA(tail), used - at) != 0:
-        return None
-    if memcmp(<char*> PyUnicode_DATA(tail) + (used - at), PyUnicode_DATA(suffix), end) != 0:
-        return None
-    count = _digits(number, digits)
-    path = PyUnicode_New(before + first + count + last, 127)
-    target = <char*> PyUnicode_DATA(path)
-    memcpy(target, PyUnicode_DATA(prefix), before)
-    memcpy(target + before, name.text, first)
-    memcpy(target + before + first, digits, count)
-    memcpy(target + before + first + count, PyUnicode_DATA(tail), last)
-    setattr(data, layout.autoinc, number)
-    return <str> path
-
-
 def plain_name(Layout layout not None, data not None, str suffix not None):
     """Return the file name of *data*, *suffix* included. Return None to ask for the slow path.
 
