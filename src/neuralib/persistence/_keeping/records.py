@@ -210,7 +210,7 @@ class CodecRecords(Generic[T]):
             if self.codec.begins_with(there, keys):
                 return
             head = self._head_of(there, names_then(self._info, keys))
-        except OSError as error:
+        except (OSError, MemoryError, ImportError) as error:  # nothing is known of what is there
             raise_explained(error, store, name, self._cls.__qualname__)
         except (*DAMAGE, AttributeError, NoFieldsError, UntrustedTypeError) as error:
             if not isinstance(there, Source):
