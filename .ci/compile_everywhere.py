@@ -94,7 +94,7 @@ def main() -> None:
         here, windows = Path(sysconfig.get_path("include")), headers_for_windows(folder)
         alone = folder / "alone.c"
         alone.write_text('#include "_port.h"\n#include "_listing.h"\n')  # what they promise: no Python is needed
-        sources = list(pool.map(lambda it: translate(it, folder), MODULES))
+        sources = list(pool.map(lambda module: translate(module, folder), MODULES))
         jobs = {}
         for target in TARGETS:
             headers = windows if "windows" in target else here

@@ -1,10 +1,10 @@
 """Two builds of the package side by side: ``before_after.py --before PYTHON --after PYTHON``.
 
-Each PYTHON is the interpreter of an environment that has one of the builds installed. For each path there are processes of
-both, which take turns in the order before, after, after, before, in fresh folders of one file system; in every second pair of
-processes the other build begins. The figure is the
-median of the ratios of the rounds, after to before: what is below 1 became quicker. The range beside it holds the ratios
-from 5 to 95 %; a path is called slower or quicker where that range lies on one side of 1.
+Each PYTHON is the interpreter of an environment that has one of the builds installed. Each path is measured in pairs of
+processes, one of each build, which take turns in the order before, after, after, before. Both have new folders in one file
+system. In every second pair, the process of the build *after* begins. The figure is the median of the ratios of all rounds,
+after divided by before: below 1 is quicker. The range beside it holds the ratios from 5 to 95 %. A path is marked slower or
+quicker if that whole range lies above or below 1.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from compare import MEMORY, Skipped, Worker
 
 
 class Route(NamedTuple):
-    """One path through the package that is measured: a case and its side, which ``cases/`` defines."""
+    """One path through the package: the case in ``cases/``, and the side of it, that measure it."""
 
     case: str
     side: str = "ours"
-    on_disk: bool = False  # does the folder matter?
-    rounds: int = 10  # of four batches each, in all pairs of processes together
-    pairs: int = 2  # of processes; an even number, so that each build is first in as many
-    turns: int = 1  # how often the four batches are run in a round, which is their mean
+    on_disk: bool = False  # whether the time depends on the kind of folder
+    rounds: int = 10  # in all pairs of processes together; a round has four batches, two of each build
+    pairs: int = 2  # of processes; an even number, so that each build begins equally often
+    turns: int = 1  # how often the four batches are repeated in a round; its time is their mean
 
 
 PATHS = [
@@ -62,17 +62,17 @@ PATHS = [
     Route("verify 64 MB", rounds=8),
 ]
 BUILDS = ("before", "after")
-FEW = 5  # rounds, whose range says little
+FEW = 5  # with fewer rounds, the range says too little to mark a path
 
 
 def rounds_of_pair(
     path: Route, pythons: list[str], folder: Path, rounds: int, order: tuple[int, int]
 ) -> list[tuple[float, float]]:
-    """Return the seconds of both builds in so many rounds of one process each.
+    """Start a process of each build; return the seconds of both builds in each of *rounds*.
 
-    :param order: which build is first. Its files lie in other memory than those of the second, and it may be 20 % slower
+    :param order: which build begins. The order decides where its files lie in memory, which may make a difference of 20 %
     """
-    # folders of equal length: the system reads paths letter by letter
+    # names of equal length, since the system's work depends on the length of a path
     workers = [Worker(pythons[build], path.case, path.side, folder / "ab"[build]) for build in (0, 1)]
     first, second = order
     try:
@@ -95,7 +95,7 @@ def measure(path: Route, pythons: list[str], folder: Path, factor: float) -> dic
     """Return the figures of *path*.
 
     :param pythons: the interpreters with the build before and the one after
-    :param factor: on the number of rounds
+    :param factor: multiplies the number of rounds
     """
     rounds = max(1, round(path.rounds * factor))
     pairs = min(path.pairs, rounds)
@@ -103,7 +103,7 @@ def measure(path: Route, pythons: list[str], folder: Path, factor: float) -> dic
     for pair in range(pairs):
         part = rounds * (pair + 1) // pairs - rounds * pair // pairs
         found += rounds_of_pair(path, pythons, folder / str(pair), part, order=(1, 0) if pair % 2 else (0, 1))
-        if str(folder).startswith(MEMORY):  # which is soon full; on a disk it would make what follows slow
+        if str(folder).startswith(MEMORY):  # memory is soon full; on a disk, deleting would slow down what follows
             shutil.rmtree(folder / str(pair))
     ratios = sorted(after / before for before, after in found)
     low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
@@ -119,7 +119,7 @@ def measure(path: Route, pythons: list[str], folder: Path, factor: float) -> dic
 
 
 def shown_time(seconds: float) -> str:
-    """Return *seconds* in the unit that suits their size."""
+    """Return *seconds* as text, in s, ms, µs or ns."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -184,16 +184,18 @@ def main() -> int:
                     continue
                 try:
                     row = measure(path, pythons, work / str(number), options.rounds)
-                except (RuntimeError, Skipped) as error:  # the other paths may run
+                except (RuntimeError, Skipped) as error:  # other paths may work
                     print(f"{path.case:<48} {error}", flush=True)
                     failed.append(path.case)
                     continue
                 rows.append({**row, "folder": root if path.on_disk else None})
                 print(line_of(rows[-1]), flush=True)
-                if options.json:  # after each, lest an error in the last minute loses all
+                if options.json:  # after each path, so that a late error loses nothing
                     options.json.write_text(json.dumps({"pythons": pythons, "rows": rows}, indent=1) + "\n")
         finally:
-            shutil.rmtree(work, ignore_errors=True)  # at the end: fresh deletions make every create slow on ext4
+            shutil.rmtree(
+                work, ignore_errors=True
+            )  # at the end: on ext4, deleting files makes creating others slow for a while
     print(
         f"{len(rows)} rows in {time.monotonic() - began:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else "")
     )

@@ -1,10 +1,10 @@
-"""Ours, the existing implementation, and by hand, side by side: ``python benchmarks/compare.py``.
+"""Compare this library with code by hand, with the existing implementation, and with other libraries: ``python benchmarks/compare.py``.
 
-Each side of a case runs in a process of its own; their batches take turns, so that a machine that gets slower gets
-slower for all of them. Where a process is quick or slow for all its life by where its memory happens to lie, several pairs
-of them are measured. A processor may be twice as slow for milliseconds, while its twin is busy, so a round of a short path is
-the mean of several batches; a long loop is measured in parts, so that both sides' loops go on at the same time. The figure is
-the ratio of the medians of the rounds, ours to the other's.
+Each side of a case runs in a process of its own. The batches of both take turns, so a busy machine slows both. A process can
+be fast or slow for its whole life, depending on where its memory is; such cases are measured in several pairs of processes. A
+processor can be twice as slow for milliseconds, while the other thread of its core is busy; so a round of a short path is the
+mean of several batches, and a long loop is measured in parts, between which the other side has its turn. The figure is the
+ratio of the medians of the rounds, ours divided by the other's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
-PEERS = {  # others' environments, made at the first run, by the side that needs them
+PEERS = {  # sides that need another library, and what is installed into their environment at the first run
     "existing": [
         ["--no-deps", "neuralib-utils==0.7.3"],
         ["numpy", "argclz", "typing_extensions", "colorama", "h5py", "pandas", "polars"],
@@ -44,13 +44,13 @@ class Case(NamedTuple):
     name: str
     ours: str
     other: str
-    at_most: float | None  # the ratio that is aimed at
+    at_most: float | None  # the aim: the ratio should not be larger
     rounds: int = 30
-    on_disk: bool = False  # does the folder matter?
-    waits: bool = False  # for the disk: there is nothing to measure in memory
-    on_journal: bool = False  # does it matter whether the file system has a journal, as most have?
-    pairs: int = 1  # of processes, which share the rounds
-    turns: int = 1  # of each side in a round, one after the other: the round is their mean
+    on_disk: bool = False  # whether the time depends on the kind of folder
+    waits: bool = False  # whether it waits for the disk, so that it can't be measured in memory
+    on_journal: bool = False  # whether it is measured on a disk with a journal too
+    pairs: int = 1  # of processes, over which the rounds are divided
+    turns: int = 1  # batches of each side in a round, alternating; the time of the round is their mean
 
 
 CASES = [
@@ -124,6 +124,27 @@ CASES = [
     Case("stack of 10000", "ours", "signac", None, 3),
     Case("stack of 10000", "ours", "joblib", None, 3),
     Case("ls of 10000", "ours", "scandir and stat", None, 10),
+    Case("save_all of 100000 into an archive", "archive", "executemany", 1.0, 6, on_disk=True, pairs=3),
+    Case("save_all of 100000 into an archive", "handler.batch()", "executemany", 1.0, 6, on_disk=True, pairs=3),
+    Case("save_all of 100000 into an archive", "archive", "folder", 0.35, 4, on_disk=True),
+    Case("save_all of 100000 into an archive", "numbered", "archive", 1.1, 6, on_disk=True, pairs=3),
+    Case("save_all of 100000 into an archive", "archive", "rows alone", None, 4, on_disk=True),
+    Case("save into an archive", "archive", "insert", 1.0, 20, on_disk=True, pairs=5, turns=5),
+    Case("save into an archive", "numbered", "archive", 1.1, 20, on_disk=True, pairs=5, turns=5),
+    Case("save in turn into an archive", "1000 series", "one series", 1.1, 10, pairs=2, turns=100),
+    Case("save among a million in an archive", "numbered", "not numbered", 1.1, 10, turns=20),
+    Case("load_all of 100000 in an archive", "archive", "folder", 0.4, 6, on_disk=True, pairs=2),
+    Case("table of 100000 in an archive", "archive", "folder", 0.4, 6, on_disk=True, pairs=2),
+    Case("find 100000 in an archive", "archive", "folder", 0.5, 10, on_disk=True, pairs=2),
+    Case("todo of 100000 in an archive", "archive", "folder", 0.5, 10, on_disk=True, pairs=2),
+    Case("find one of 100000 100 times in an archive", "archive", "folder", None, 10, on_disk=True, pairs=2),
+    Case("save_all into one archive", "4 processes", "1 process", 2.0, 5, on_disk=True),
+    Case("compute_missing of 2000 tiny tasks", "ours", "bare pool", 0.6, 8, pairs=2),
+    Case("compute_missing of 2000 tiny tasks", "with claims", "bare pool", None, 8, pairs=2),
+    Case("compute_missing of 2000 tiny tasks by loky", "ours", "bare engine", 1.0, 2, pairs=2),
+    Case("compute_missing of 2000 tiny tasks by dask", "ours", "bare engine", 1.0, 2, pairs=2),
+    Case("compute_missing of 2000 tiny tasks by ray", "ours", "bare engine", 1.0, 2, pairs=2),
+    Case("compute_missing with 10 MB of options", "ours", "bare pool", 0.1, 4, pairs=2),
     Case("help of the command", "ours", "bare interpreter", None, 15),
     Case("help of the command", "ours", "100 ms", 1.0, 15),
     Case("import", "ours", "bare interpreter", None, 15),
@@ -134,14 +155,14 @@ CASES = [
 MEMORY = "/dev/shm"
 
 
-class Skipped(Exception):  # noqa: N818  # it is no error
+class Skipped(Exception):  # noqa: N818  # it is not an error
     """A side of a case can't run on this machine; the text says why."""
 
 
 @contextlib.contextmanager
 def ext4_image() -> Iterator[Path | None]:
-    """Mount the image of a disk with ext4, which has a journal, and give its root; None where that can't be done."""
-    sys.path.insert(0, str(HERE.parent / "tests"))  # whose tests of a loss of power mount such images
+    """Mount a disk image with ext4, which has a journal; yield its root, or None if nothing can be mounted here."""
+    sys.path.insert(0, str(HERE.parent / "tests"))  # the stress tests mount such images
     from stress.mounts import Disk, why_no_disk
 
     reason = why_no_disk("ext4")
@@ -164,7 +185,7 @@ class Worker:
         command = [python, str(HERE / "worker.py"), case, side, str(folder), str(scale)]
         environment = dict(os.environ)
         if python != sys.executable:
-            environment.pop("PYTHONPATH", None)  # else the peer would import ours
+            environment.pop("PYTHONPATH", None)  # otherwise the other side would import our package
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -207,9 +228,9 @@ def python_of(side: str) -> str:
 
 
 def run_pair(case: Case, folder: Path, rounds: int, scale: float = 1.0) -> list[tuple[float, float]]:
-    """Return the times of both sides, each in a process of its own, in so many rounds.
+    """Start a process of each side; return the times of both sides in each of *rounds*.
 
-    :param scale: the part of a round that is run, where it is less than one
+    :param scale: below 1, only that part of a round is run
     """
     pair = [(case.ours, sys.executable), (case.other, python_of(case.other))]
     workers = [Worker(python, case.name, side, folder / side.replace(" ", "-"), scale) for side, python in pair]
@@ -236,7 +257,7 @@ def run_pair(case: Case, folder: Path, rounds: int, scale: float = 1.0) -> list[
 def measure(case: Case, folder: Path, factor: float, place: str) -> dict[str, object]:
     """Return the figures of *case*.
 
-    :param factor: on the number of its rounds; where less than one is left, that one is shortened
+    :param factor: multiplies the number of rounds; if that gives less than one, a part of one round is run
     :raises Skipped: a side can't run here
     """
     rounds = max(1, round(case.rounds * factor))
@@ -248,9 +269,9 @@ def measure(case: Case, folder: Path, factor: float, place: str) -> dict[str, ob
         for mine, theirs in run_pair(case, folder / str(number), part, scale):
             times[0].append(mine)
             times[1].append(theirs)
-        if str(folder).startswith(MEMORY):  # which is soon full; on a disk it would make what follows slow
+        if str(folder).startswith(MEMORY):  # memory is soon full; on a disk, deleting would slow down what follows
             shutil.rmtree(folder / str(number))
-    medians = [statistics.median(it) for it in times]
+    medians = [statistics.median(measured) for measured in times]
     ratios = sorted(a / b for a, b in zip(*times, strict=True))
     return {
         "case": case.name,
@@ -283,7 +304,7 @@ def line_of(found: dict[str, object]) -> str:
 def write(path: Path, load: float | None, found: list[dict[str, object]], counts: dict[str, dict[str, float]]) -> None:
     """Write the figures that were *found* so far into the file *path*.
 
-    :param load: how many programs ran before
+    :param load: the load average before the start
     """
     report = {
         "python": platform.python_version(),
@@ -307,15 +328,15 @@ def main() -> int:
     parser.add_argument("--png", type=Path, help="draw the ratios here (needs matplotlib)")
     options = parser.parse_args()
 
-    cases = [it for it in CASES if options.case is None or any(part in it.name for part in options.case)]
+    cases = [case for case in CASES if options.case is None or any(part in case.name for part in options.case)]
     if options.without_existing:
-        cases = [it for it in cases if it.other not in PEERS]
+        cases = [case for case in cases if case.other not in PEERS]
     if not cases:
-        parser.error(f"no case has such a name; there are: {', '.join(sorted({it.name for it in CASES}))}")
+        parser.error(f"no case has such a name; there are: {', '.join(sorted({case.name for case in CASES}))}")
     roots = options.folder or ([MEMORY] if os.path.isdir(MEMORY) else []) + [tempfile.gettempdir()]
     print(f"{'case':<60} {'ours':>16} / {'other':<16}   ratio (5-95 %)    at most")
     found = []
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None  # what others did meanwhile
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None  # what other programs do
 
     def run(chosen: list[Case], root: str, place: str) -> None:
         work = Path(tempfile.mkdtemp(prefix="benchmark-", dir=root))
@@ -327,14 +348,20 @@ def main() -> int:
                     print(f"{case.name:<60} {case.ours:>16} / {case.other:<16} skipped: {reason}", flush=True)
                     continue
                 print(line_of(found[-1]), flush=True)
-                if options.json:  # after each, lest an error in the last minute loses all
+                if options.json:  # after each case, so that a late error loses nothing
                     write(options.json, load, found, {})
         finally:
-            shutil.rmtree(work, ignore_errors=True)  # at the end: fresh deletions make every create slow on ext4
+            shutil.rmtree(
+                work, ignore_errors=True
+            )  # at the end: on ext4, deleting files makes creating others slow for a while
 
     for root in roots:
-        run([it for it in cases if (it.on_disk or root == roots[0]) and not (it.waits and root == MEMORY)], root, root)
-    on_journal = [it for it in cases if it.on_journal]
+        run(
+            [case for case in cases if (case.on_disk or root == roots[0]) and not (case.waits and root == MEMORY)],
+            root,
+            root,
+        )
+    on_journal = [case for case in cases if case.on_journal]
     if on_journal and not options.folder:
         with ext4_image() as root:
             if root is not None:

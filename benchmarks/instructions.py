@@ -36,7 +36,7 @@ FEW, MANY = 1_000, 21_000
 
 
 def call_repeatedly(case: str, name: str, count: int) -> None:
-    """Run one side's statement *count* times; what valgrind looks at."""
+    """Run the statement of one side *count* times; valgrind counts its instructions."""
     from cases import SIDES, common
 
     common.SMALL = count
@@ -45,7 +45,7 @@ def call_repeatedly(case: str, name: str, count: int) -> None:
 
 def instructions(case: str, name: str, count: int) -> int:
     """Return the instructions of a whole process that runs the statement *count* times."""
-    fixed = ["setarch", "-R"] if shutil.which("setarch") else []  # addresses move the counts a little
+    fixed = ["setarch", "-R"] if shutil.which("setarch") else []  # random addresses change the counts a little
     command = [*fixed, "valgrind", "--tool=callgrind", f"--callgrind-out-file={os.devnull}"]
     command += [sys.executable, __file__, "--one", case, name, str(count)]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -58,7 +58,7 @@ def instructions(case: str, name: str, count: int) -> int:
 
 
 def per_call(case: str, name: str) -> float:
-    """Return the instructions that one call takes, what starts and ends the process left out."""
+    """Return the instructions of one call, without the start and the end of the process."""
     return (instructions(case, name, MANY) - instructions(case, name, FEW)) / (MANY - FEW)
 
 

@@ -20,12 +20,23 @@ PICTURE = FIGURES.with_suffix(".png")
 README_PICTURE = FIGURES.with_name("benchmark-of-readme.png")
 BETWEEN = re.compile(r"(<!-- figures: begin .*?-->\n).*?(<!-- figures: end -->)", re.DOTALL)
 
-# What a case and its other side are called in a table, where their own names do not say it.
+# The names of cases and of other sides in the tables, if their own names are too short to understand.
 CASES = {
     "filename": "`filename`",
     "as_dict": "`as_dict`",
     "from_dict": "`from_dict`",
     "__init__": "generated `__init__`",
+    "as_dict, another order": "`as_dict`, data set in another order",
+    "as_dict, an attribute more": "`as_dict`, with an attribute that is no field",
+    "as_dict, a field unset": "`as_dict`, a field unset",
+    "as_dict, subclass": "`as_dict` of a subclass",
+    "from_dict, the class's own names": "`from_dict`, with the very names of the class",
+    "filename, float": "`filename`, a key is a float",
+    "filename, None": "`filename`, a key is None",
+    "filename, bool": "`filename`, a key is a bool",
+    "filename, Enum": "`filename`, a key is an Enum",
+    "filename, numpy": "`filename`, a key is a number of numpy",
+    "filename, function": "`filename`, a function writes a key",
     "save": "save a small result",
     "load": "load a small result",
     "small save": "save a small result, in memory",
@@ -77,6 +88,24 @@ CASES = {
     "stack of 100000": "`stack` of 100,000 small arrays",
     "stack of 10000": "`stack` of 10,000 small arrays",
     "ls of 10000": "`neuralib-persistence ls` of 10,000",
+    "save_all of 100000 into an archive": "`save_all` of 100,000 into an archive",
+    "save_all of 100000 into an archive, handler.batch()": "100,000 saves into an archive in a `handler.batch()`",
+    "save_all of 100000 into an archive, numbered": "`save_all` of 100,000 into an archive with an auto-increment key",
+    "save into an archive": "a save alone into an archive",
+    "save into an archive, numbered": "a save alone into an archive with an auto-increment key",
+    "save in turn into an archive": "auto-increment saves into an archive, 1,000 series in turn",
+    "save among a million in an archive": "a save with an auto-increment key into an archive of a million",
+    "load_all of 100000 in an archive": "`load_all` of 100,000 in an archive",
+    "table of 100000 in an archive": "table of 100,000 in an archive with a score from each",
+    "find 100000 in an archive": "`find` of 100,000 in an archive",
+    "todo of 100000 in an archive": "`todo` of 100,000 in an archive",
+    "find one of 100000 100 times in an archive": "`find` of one of 100,000 in an archive",
+    "save_all into one archive": "`save_all` of 20,000 by each of 4 processes at once into one archive",
+    "compute_missing of 2000 tiny tasks": "`compute_missing` of 2,000 tasks that take no time, by two processes",
+    "compute_missing of 2000 tiny tasks by loky": "the same by loky, whose workers are ready",
+    "compute_missing of 2000 tiny tasks by dask": "the same by dask",
+    "compute_missing of 2000 tiny tasks by ray": "the same by Ray",
+    "compute_missing with 10 MB of options": "`compute_missing` of 200 such tasks, with 10 MB of options",
     "help of the command": "`neuralib-persistence --help`",
     "import": "import of a handler and of what a class needs",
 }
@@ -101,6 +130,12 @@ OTHERS = {
     "pickle.load": "`pickle.load`",
     "open and read": "reading the file",
     "1 MB": "1 MB mapped",
+    "executemany": "`executemany` of the same pickles by hand",
+    "rows alone": "`executemany` of the same rows, ready made",
+    "insert": "an insert by hand",
+    "folder": "a folder",
+    "archive": "without",
+    "1 process": "one process alone",
 }
 README_CASES = [
     ("as_dict", "msgspec"),
@@ -127,24 +162,24 @@ README_CASES = [
 
 
 def name_of(case: dict[str, Any]) -> str:
-    """Return what *case* is called in a table."""
+    """Return the name of *case* in a table."""
     name = case["case"]
     return CASES.get(f"{name}, {case['ours']}", CASES.get(name, name))
 
 
 def ratio(value: float) -> str:
-    """Return *value* as a table has it."""
+    """Return *value* as text for a table."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def full_table(report: dict[str, Any]) -> str:
-    """Return every case as a row, and the picture."""
+    """Return a table with a row for each case, followed by the picture."""
     lines = ["| path | against | folder | ratio | 5 to 95 % | aim |", "|---|---|---|---|---|---|"]
-    for it in report["cases"]:
-        low, high = it["ratio_5_95_percent"]
+    for row in report["cases"]:
+        low, high = row["ratio_5_95_percent"]
         lines.append(
-            f"| {name_of(it)} | {OTHERS.get(it['other'], it['other'])} | {where(it)} "
-            f"| {ratio(it['ratio'])} | {ratio(low)} to {ratio(high)} | {it['at_most'] or ''} |"
+            f"| {name_of(row)} | {OTHERS.get(row['other'], row['other'])} | {where(row)} "
+            f"| {ratio(row['ratio'])} | {ratio(low)} to {ratio(high)} | {row['at_most'] or ''} |"
         )
     text = (
         f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n\n"
@@ -172,25 +207,25 @@ def instructions_table(counts: dict[str, dict[str, float]]) -> str:
 
 
 def short_cases(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the cases for the README, files in memory where there is a choice."""
+    """Return the cases for the README; if there are several kinds of folder, the one in memory."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for it in report["cases"]:
-        found.setdefault((it["case"], it["other"]), it)
-    return [found[it] for it in README_CASES if it in found]
+    for row in report["cases"]:
+        found.setdefault((row["case"], row["other"]), row)
+    return [found[case] for case in README_CASES if case in found]
 
 
 def short_table(report: dict[str, Any]) -> str:
     """Return the table for the README."""
     lines = ["| path | against | ratio |", "|---|---|---|"]
     lines += [
-        f"| {name_of(it)} | {OTHERS.get(it['other'], it['other'])} | {ratio(it['ratio'])} |"
-        for it in short_cases(report)
+        f"| {name_of(row)} | {OTHERS.get(row['other'], row['other'])} | {ratio(row['ratio'])} |"
+        for row in short_cases(report)
     ]
     return f"Ratios of medians, ours to the other's; less is better. {conditions(report)}\n\n" + "\n".join(lines) + "\n"
 
 
 def conditions(report: dict[str, Any]) -> str:
-    """Return a sentence on where the figures come from."""
+    """Return a sentence on how and where the figures were measured."""
     load = report.get("load_before")
     busy = f", on which other programs kept {load:.0f} busy" if load and load >= 0.5 else ""
     where = f"Python {report['python']}, {report['machine']}{busy}"
@@ -202,7 +237,9 @@ def pages(report: dict[str, Any]) -> dict[Path, str]:
     made = {ROOT / "docs" / "performance.md": full_table(report), ROOT / "README.md": short_table(report)}
     texts = {}
     for page, table in made.items():
-        text, count = BETWEEN.subn(lambda it, table=table: it[1] + "\n" + table + "\n" + it[2], page.read_text("utf-8"))
+        text, count = BETWEEN.subn(
+            lambda match, table=table: match[1] + "\n" + table + "\n" + match[2], page.read_text("utf-8")
+        )
         if count != 1:
             raise ValueError(f"{page} has {count} places for the figures, not one")
         texts[page] = text

@@ -33,4 +33,5 @@ def main(case: str, name: str, folder: str, scale: str = "1") -> None:
         print(done if isinstance(done, float) else elapsed / done, flush=True)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":  # processes that engines spawn import this module
+    main(*sys.argv[1:])

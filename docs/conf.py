@@ -61,20 +61,20 @@ _ELSEWHERE = {
                     "Executor=concurrent.futures.Executor",
                 ],
                 "library/collections.abc.html": [
-                    f"collections.abc.{it}"
-                    for it in ("Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")
+                    f"collections.abc.{name}"
+                    for name in ("Callable", "Collection", "Iterable", "Iterator", "Mapping", "Sequence")
                 ],
                 "library/datetime.html": ["datetime.date", "datetime.datetime"],
             },
             "py:exception": {
                 "library/concurrent.futures.html": ["BrokenExecutor=concurrent.futures.BrokenExecutor"],
                 "library/exceptions.html": [
-                    it.__name__
-                    for it in vars(__import__("builtins")).values()
-                    if isinstance(it, type) and issubclass(it, BaseException)
+                    builtin.__name__
+                    for builtin in vars(__import__("builtins")).values()
+                    if isinstance(builtin, type) and issubclass(builtin, BaseException)
                 ],
             },
-            "py:module": {f"library/{it}.html": [it] for it in ("json", "logging", "pickle", "pickletools")},
+            "py:module": {f"library/{name}.html": [name] for name in ("json", "logging", "pickle", "pickletools")},
             "py:data": {"library/constants.html": ["None"]},
         },
     ),
@@ -93,7 +93,7 @@ def _inventory(name: str, folder: Path) -> str:
         f"{short} {role} 1 {page}#{anchor.get(role, '{}').format(full or short)} -\n"
         for role, pages in roles.items()
         for page, names in pages.items()
-        for short, _, full in (it.partition("=") for it in names)
+        for short, _, full in (name.partition("=") for name in names)
     ]
     head = f"# Sphinx inventory version 2\n# Project: {name}\n# Version: \n# The remainder of this file is compressed using zlib.\n"
     path = folder / f"{name}.inv"
@@ -114,7 +114,8 @@ nitpick_ignore_regex = [
     ("py:obj", r".*\.[A-Z]"),
     ("py:class", r"(neuralib\.persistence\.)?_.*"),
     ("py:class", r"FolderDraft|Moment"),
-    ("py:class", r"Card|Unpickle|Buffer|PurePath"),  # of type checkers alone
+    ("py:class", r"Card|Unpickle|Buffer|PurePath|Place|Share|Watch"),  # of type checkers alone
+    ("py:class", r"concurrent\.futures\._base\..*"),  # documented one level above
 ]
 
 
@@ -125,7 +126,7 @@ for module, function in (("_classes.decorator", "persistence_class"), ("_classes
     del analyzer.overloads[function]
 
 # Classes that users get, and do not make.
-_NOT_CALLED = {f"neuralib.persistence.{it}" for it in ("ArrayHead", "Found", "Hit", "ObjectHead")}
+_NOT_CALLED = {f"neuralib.persistence.{name}" for name in ("ArrayHead", "Found", "Hit", "ObjectHead")}
 
 
 def _without_arguments(app: Sphinx, what: str, name: str, *_: object) -> tuple[str, str] | None:

@@ -156,7 +156,7 @@ def run(data):
         elif opcode == 0x62:  # BUILD
             state, pending = stack.pop(), stack.pop()
             stack.append(pending.built(state))
-            memo = {place: stack[-1] if it is pending else it for place, it in memo.items()}
+            memo = {place: stack[-1] if value is pending else value for place, value in memo.items()}
         elif opcode == 0x2E:  # STOP
             return stack.pop()
         else:
@@ -168,5 +168,7 @@ if __name__ == "__main__":
     units, keys = card.get("units", {}), card.get("key_names", [])
     if card.get("class", [""])[-1]:
         print("class:", ".".join(card["class"]))
+    if card.get("packages"):
+        print("objects of:", ", ".join(f"{name} {version}".strip() for name, version in card["packages"].items()))
     for name, value in read_result(sys.argv[1]).items():
         print(f"{name}{' (key)' if name in keys else ''}: {value!r} {units.get(name, '')}".rstrip())

@@ -16,22 +16,22 @@ import wheel_set
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 MOST_BYTES = 1_200_000
-ALSO = ("docs", "examples", "benchmarks/cases", ".github", ".ci")  # what tests and packagers need besides
+ALSO = ("docs", "examples", "benchmarks/cases", ".github", ".ci")  # what tests and packagers need too
 
 
 def sources(*suffixes):
-    return {it.relative_to(SOURCE).as_posix() for it in SOURCE.rglob("*") if it.suffix in suffixes}
+    return {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*") if path.suffix in suffixes}
 
 
 def problems_of_wheel(path):
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-        metadata = next(archive.read(it).decode() for it in names if it.endswith(".dist-info/METADATA"))
+        metadata = next(archive.read(member).decode() for member in names if member.endswith(".dist-info/METADATA"))
     wanted = sources(".py", ".pyi") | {"neuralib/persistence/py.typed"}
-    yield from (f"lacks {it}" for it in sorted(wanted - names))
+    yield from (f"lacks {lacking}" for lacking in sorted(wanted - names))
     for source in sources(".pyx"):
         module = re.escape(source.removesuffix(".pyx"))
-        built = [it for it in names if re.fullmatch(rf"{module}\.[^/]+\.(so|pyd)", it)]
+        built = [member for member in names if re.fullmatch(rf"{module}\.[^/]+\.(so|pyd)", member)]
         if len(built) != 1:
             yield f"has {len(built)} extension modules for {source}"
     for name in sorted(names):
@@ -41,7 +41,7 @@ def problems_of_wheel(path):
             yield f"holds {name}, outside of its own folder"
         if name == "neuralib/__init__.py":
             yield "holds neuralib/__init__.py: neuralib is a namespace package"
-    if not any(it.endswith(".dist-info/licenses/LICENSE") for it in names):
+    if not any(member.endswith(".dist-info/licenses/LICENSE") for member in names):
         yield "lacks the licence"
     for line in (
         "Requires-Python: >=3.11",
@@ -61,13 +61,15 @@ def problems_of_wheel(path):
 
 def problems_of_sdist(path):
     with tarfile.open(path) as archive:
-        names = {it.name.split("/", 1)[1] for it in archive.getmembers() if it.isfile()}
-    wanted = {f"src/{it}" for it in sources(".py", ".pyi", ".pyx", ".h")}
-    wanted |= {it.relative_to(ROOT).as_posix() for it in (ROOT / "tests").rglob("*.py")}
-    wanted |= {it.relative_to(ROOT).as_posix() for it in (ROOT / "tests" / "golden").rglob("*") if it.is_file()}
-    wanted |= {it.relative_to(ROOT).as_posix() for folder in ALSO for it in (ROOT / folder).rglob("*") if it.is_file()}
+        names = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
+    wanted = {f"src/{file}" for file in sources(".py", ".pyi", ".pyx", ".h")}
+    wanted |= {file.relative_to(ROOT).as_posix() for file in (ROOT / "tests").rglob("*.py")}
+    wanted |= {file.relative_to(ROOT).as_posix() for file in (ROOT / "tests" / "golden").rglob("*") if file.is_file()}
+    wanted |= {
+        file.relative_to(ROOT).as_posix() for folder in ALSO for file in (ROOT / folder).rglob("*") if file.is_file()
+    }
     wanted |= {"LICENSE", "README.md", "CHANGELOG.md", "VERSION", "pyproject.toml", "setup.py"}
-    yield from (f"lacks {it}" for it in sorted(wanted - names))
+    yield from (f"lacks {lacking}" for lacking in sorted(wanted - names))
     for name in sorted(names):
         if name.endswith((".c", ".so", ".pyd", ".pyc", ".html")) or "__pycache__" in name:
             yield f"holds {name}"
@@ -76,17 +78,17 @@ def problems_of_sdist(path):
 
 
 def problems_of_release(paths):
-    found = [wheel_set.identifier(it.name) for it in paths if it.suffix == ".whl"]
-    yield from (f"{it} is missing" for it in sorted(wheel_set.IDENTIFIERS - set(found)))
-    yield from (f"{it} is not meant" for it in sorted(set(found) - wheel_set.IDENTIFIERS))
+    found = [wheel_set.identifier(path.name) for path in paths if path.suffix == ".whl"]
+    yield from (f"{identifier} is missing" for identifier in sorted(wheel_set.IDENTIFIERS - set(found)))
+    yield from (f"{identifier} is not meant" for identifier in sorted(set(found) - wheel_set.IDENTIFIERS))
     if len(found) != len(set(found)):
         yield "two wheels are for the same"
-    if sum(it.name.endswith(".tar.gz") for it in paths) != 1:
+    if sum(path.name.endswith(".tar.gz") for path in paths) != 1:
         yield "there is not one sdist"
 
 
 def main(*arguments):
-    files = [Path(it) for it in arguments if it != "--complete"]
+    files = [Path(argument) for argument in arguments if argument != "--complete"]
     bad = not files
     for file in files:
         found = list(problems_of_wheel(file) if file.suffix == ".whl" else problems_of_sdist(file))

@@ -1,10 +1,13 @@
-"""What the tests of formats share: a class, ways to fill it, and one check of a whole round trip."""
+"""Classes and checks that many tests share."""
 
 from __future__ import annotations
 
 import _thread
+import gc
+import pickle
 import sys
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -27,14 +30,26 @@ class Run:
     data: Any
 
 
+NOT_PICKLED = (AttributeError, TypeError, pickle.PicklingError)
+"""The errors of pickling a local function; which one depends on the version of Python."""
+
+
 def filled(result: Any, **values: Any) -> Any:
+    """Set attributes of *result*, and return it."""
     for name, value in values.items():
         setattr(result, name, value)
     return result
 
 
+def unused_classes_are_freed() -> bool:
+    """Return whether unused classes are freed: free-threaded 3.13 keeps all of them once a thread was started."""
+    made = weakref.ref(type("Made", (), {}))
+    gc.collect()
+    return made() is None
+
+
 def threads_end(count: int) -> bool:
-    """Wait until no more than *count* threads are left; return whether it came to that."""
+    """Wait until at most *count* threads are left; return whether that happened."""
     deadline = time.monotonic() + 5
     while (left := _thread._count()) > count and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -46,20 +61,24 @@ def check_round_trip(handler: PersistenceHandler[Any], result: Any) -> Any:
     assert handler.save_persistence(result) is result
     path = handler.filepath(result)
     assert path.is_file()
-    keys = {it.field_name: getattr(result, it.field_name) for it in handler.persistence_info.fields if it.init}
+    keys = {
+        declared.field_name: getattr(result, declared.field_name)
+        for declared in handler.persistence_info.fields
+        if declared.init
+    }
     for address in (path, str(path), result, keys):
         loaded = handler.load_persistence(address)
         assert type(loaded) is type(result)
         assert results_equal(loaded, result)
     assert handler.validate(result, loaded)
     found = list(handler.load_all(result))
-    assert [it[0] for it in found] == [path]
+    assert [pair[0] for pair in found] == [path]
     assert results_equal(found[0][1], result)
     return loaded
 
 
 def has_zstd() -> bool:
-    """Whether Python, or the extra, can compress by Zstandard."""
+    """Return whether Python or the extra `zstd` provides Zstandard."""
     try:
         if sys.version_info >= (3, 14):
             import compression.zstd  # noqa: F401

@@ -1,17 +1,20 @@
-"""Files of unknown origin, for tests and for the fuzzer: real ones to change, and ways to read what became of them."""
+"""Files of unknown origin, for tests and for the fuzzer: real ones to change, hostile ones, and readers to try them with."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime
 import decimal
 import enum
 import fractions
+import gzip
 import os
 import pickle
 import re
 import struct
 import sys
+import types
 import uuid
 import zlib
 from io import BytesIO
@@ -22,19 +25,21 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from neuralib.persistence import PersistenceError
+from neuralib.persistence._bytes import checksums
 from neuralib.persistence._bytes.sources import BytesSource, FileSource
 from neuralib.persistence._codecs import framed_reader, frames
 from neuralib.persistence._codecs.arrays import pickler
 from neuralib.persistence._codecs.card import ArrayPlace, Card, parse_card, with_arrays
 from neuralib.persistence._codecs.pickles import NoFieldsError, PickleCodec
+from neuralib.persistence._messages import shown as shown_briefly
 from neuralib.persistence._stores.base import MemoryDraft
 from neuralib.persistence._trust import untrusted
 from neuralib.persistence._trust.outline import outline
 
-# What a reader may raise on bytes: whoever calls it names the file in an error of the library's.
+# What a reader may raise on bytes. Its callers raise an error of this package instead, which names the file.
 ALLOWED = (PersistenceError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError, struct.error)
-WAYS = ["pickle", "vouched", "whole", "hopped", "mapped", "mapped to write", "checked", "compressed", "head",
-        "vouched head"]  # fmt: skip
+READERS = ["pickle", "file with card", "file", "framed", "mapped", "mapped to write", "checked", "compressed", "outline",
+           "head"]  # fmt: skip
 
 
 class Colour(enum.Enum):
@@ -47,14 +52,14 @@ class Flags(enum.Flag, boundary=enum.KEEP):
 
 
 class Thing:
-    """A class that the class of a result declares."""
+    """A class that a field of a result is annotated with."""
 
 
 READER = untrusted.Reader([Colour, Flags, Thing])
 
 
 def real_values() -> list[Any]:
-    """Plain data and arrays of every kind that a file may hold."""
+    """Return plain data and arrays of every kind that a file may hold."""
     thing = Thing()
     thing.x = [1.5]  # type: ignore[attr-defined]
     shared = [1]
@@ -71,15 +76,16 @@ def real_values() -> list[Any]:
         [Colour.RED, Colour.BLUE, thing, shared, shared],
         [datetime.datetime(2020, 7, 1, tzinfo=ZoneInfo("UTC")), np.ma.masked_array([1.0, 2.0], [0, 1]), np.ma.masked],
         [np.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")]), np.random.default_rng(1)],
+        [types.SimpleNamespace(a=1, b=types.SimpleNamespace()), np.zeros((2, 2)).view(np.matrix)],
         [np.array(["a", "bc"], np.dtypes.StringDType()) if hasattr(np.dtypes, "StringDType") else None],
     ]
 
 
 def real_pickles() -> list[bytes]:
-    """The same as files of every protocol, and as this package writes them."""
-    found = [pickle.dumps(it, protocol) for it in real_values() for protocol in (0, 2, 5)]
-    found += [_ours(it) for it in real_values()]
-    return [*found, with_large_array()]
+    """Return pickles of :func:`real_values`, of several protocols and as this package writes them."""
+    found = [pickle.dumps(value, protocol) for value in real_values() for protocol in (0, 2, 5)]
+    found += [_ours(value) for value in real_values()]
+    return [*found, pickle_with_large_array()]
 
 
 def _ours(value: Any) -> bytes:
@@ -92,7 +98,7 @@ CARD = Card("", "", "", "-", (), {}).to_bytes()
 
 
 def file_with_large_array(size: int = 70_000) -> bytes:
-    """A file that has its array between the frames, with its card and end."""
+    """Return a file whose array is between the frames of its pickle, with card and end."""
     draft = MemoryDraft()
     writer = frames.PickleWriter(draft, CARD)
     pickler(writer).dump({"a": 1, "data": np.zeros(size, "u1"), "b": "x"})
@@ -100,20 +106,20 @@ def file_with_large_array(size: int = 70_000) -> bytes:
     return draft.content()
 
 
-def with_large_array(size: int = 70_000) -> bytes:
-    """The pickle of such a file, alone."""
+def pickle_with_large_array(size: int = 70_000) -> bytes:
+    """Return the pickle of :func:`file_with_large_array`."""
     content = file_with_large_array(size)
     return content[: frames.lengths_of(content)[0]]
 
 
 def card_of(content: bytes) -> Card:
-    """Return what the card of the file *content* says."""
+    """Return the card of the file *content*."""
     pickle_bytes, card_bytes = frames.lengths_of(content)
     return parse_card(content[pickle_bytes : pickle_bytes + card_bytes], pickle_bytes)
 
 
-def places_in(content: bytes) -> list[ArrayPlace]:
-    """Return where the pickle *content* seems to announce large arrays that are aligned, whatever they are a part of."""
+def apparent_arrays(content: bytes) -> list[ArrayPlace]:
+    """Return where *content* seems to have large aligned arrays, even if these bytes are part of another value."""
     places: list[ArrayPlace] = []
     for found in re.finditer(rb"C(.)(\0*)0([\x96\x8e])(.{8})", content, re.DOTALL):
         size = int.from_bytes(found[4], "little")
@@ -123,17 +129,17 @@ def places_in(content: bytes) -> list[ArrayPlace]:
     return places
 
 
-def vouched(content: bytes, places: list[ArrayPlace] | None = None) -> bytes:
-    """Return *content* with a card and an end by which every change looks intended.
+def with_valid_card(content: bytes, places: list[ArrayPlace] | None = None) -> bytes:
+    """Return *content* with a card and an end whose checksums fit, so that it looks intact.
 
-    :param places: of large arrays, by default those that seem to be there
+    :param places: of large arrays; by default those that seem to be there
     """
-    places = places_in(content) if places is None else places
-    return with_end(content, with_arrays(CARD, places) if places else CARD, places)
+    places = apparent_arrays(content) if places is None else places
+    return with_card_and_end(content, with_arrays(CARD, places) if places else CARD, places)
 
 
-def with_end(content: bytes, card: bytes, places: list[ArrayPlace] | None = None) -> bytes:
-    """Return a file of the pickle *content* and *card*, with the checksums that fit them."""
+def with_card_and_end(content: bytes, card: bytes, places: list[ArrayPlace] | None = None) -> bytes:
+    """Return a file of the pickle *content* and *card*, with an end whose checksums fit."""
     tail = card + frames._MARK.pack(frames.MAGIC, len(content), len(card))
     rest, at = b"", 0
     for place in places or []:
@@ -143,65 +149,67 @@ def with_end(content: bytes, card: bytes, places: list[ArrayPlace] | None = None
     return content + tail + frames._SUMS.pack(zlib.crc32(content + tail), zlib.crc32(rest + tail))
 
 
-def read_somehow(way: int, data: bytes) -> Any:
-    """Read *data* without trust, in one of the ways; documented errors are an answer too."""
-    kind = WAYS[way % len(WAYS)]
+def read_or_error(reader: str, data: bytes) -> Any:
+    """Read *data* without trust; return the value or the documented error.
+
+    :param reader: one of :data:`READERS`
+    """
     try:
-        return _read(kind, data)
+        return _read(reader, data)
     except ALLOWED as error:
         return error
 
 
-def strange_parts(value: Any, most: int = 2000) -> list[str]:
-    """Return the names of the types in *value* that a file of unknown origin must not make."""
+def forbidden_types(value: Any, most: int = 2000) -> list[str]:
+    """Return the names of types in *value* that a file of unknown origin must not create."""
     todo, seen, strange = [value], 0, []
     while todo and seen < most:
-        it = todo.pop()
+        part = todo.pop()
         seen += 1
-        if isinstance(it, dict):
-            todo += [*it.keys(), *it.values()]
-        elif isinstance(it, (list, tuple, set, frozenset, collections.deque)):
-            todo += it
-        elif isinstance(it, Thing):
-            todo += vars(it).values()
-        elif isinstance(it, np.ndarray) and it.dtype == object:
-            todo += it.ravel().tolist()
-        kind = type(it)
-        if kind.__module__ not in _PLAIN_MODULES and kind not in {Colour, Thing} and not isinstance(it, ALLOWED):
+        if isinstance(part, dict):
+            todo += [*part.keys(), *part.values()]
+        elif isinstance(part, (list, tuple, set, frozenset, collections.deque)):
+            todo += part
+        elif isinstance(part, Thing):
+            todo += vars(part).values()
+        elif isinstance(part, np.ndarray) and part.dtype == object:
+            todo += part.ravel().tolist()
+        kind = type(part)
+        if kind.__module__ not in _PLAIN_MODULES and kind not in {Colour, Thing} and not isinstance(part, ALLOWED):
             strange.append(f"{kind.__module__}.{kind.__qualname__}")
-        elif callable(it) or isinstance(it, type):
-            strange.append(repr(it))
+        elif callable(part) or isinstance(part, type):
+            strange.append(repr(part))
     return strange
 
 
 _PLAIN_MODULES = {"builtins", "collections", "datetime", "decimal", "fractions", "uuid", "pathlib", "pathlib._local",
-                  "zoneinfo", "numpy", "numpy.dtypes", "numpy.ma", "numpy.ma.core", "numpy.rec", "numpy.random._generator",
+                  "types", "zoneinfo", "numpy", "numpy.dtypes", "numpy.matrixlib.defmatrix", "numpy.ma", "numpy.ma.core", "numpy.rec", "numpy.random._generator",
                   "numpy.random.mtrand"}  # fmt: skip
 
 
-def _read(kind: str, data: bytes) -> Any:
-    if kind == "pickle":
+def _read(reader: str, data: bytes) -> Any:
+    if reader == "pickle":
         return READER(data, ())
-    if kind == "head":
-        repr(outline(BytesIO(data)))
+    if reader == "outline":
+        shown_briefly(outline(BytesIO(data)))
         return None
     codec = PickleCodec()
-    if kind in {"compressed", "whole"}:
-        return codec.load(BytesSource(data), READER).root
-    if kind == "vouched":
-        return codec.load(BytesSource(vouched(data)), READER).root
-    if kind == "vouched head":
+    if reader in {"compressed", "file"}:
+        return codec.load(BytesSource(data), READER)[0]
+    if reader == "file with card":
+        return codec.load(BytesSource(with_valid_card(data)), READER)[0]
+    if reader == "head":
         try:
-            repr(codec.head(BytesSource(vouched(data))))
+            shown_briefly(codec.head(BytesSource(with_valid_card(data))))
         except NoFieldsError:
-            pass  # a list, or whatever else is no dict of fields
+            pass  # the pickle holds no dict of fields
         return None
-    with FileSource(fd := _open_file(vouched(data)), _Closing(fd)) as source:
-        if kind == "hopped":
-            return framed_reader.read_source(source, READER).root
-        if kind == "checked":
+    with FileSource(fd := _open_file(with_valid_card(data)), _Closing(fd)) as source:
+        if reader == "framed":
+            return framed_reader.read_source(source, READER)[0]
+        if reader == "checked":
             return framed_reader.check_source(source)
-        return framed_reader.map_source(source, "r" if kind == "mapped" else "c", READER).root
+        return framed_reader.map_source(source, "r" if reader == "mapped" else "c", READER)[0]
 
 
 class _Closing:
@@ -247,8 +255,8 @@ def frame(content: bytes, size: int | None = None) -> bytes:
     return b"\x95" + struct.pack("<Q", len(content) if size is None else size) + content
 
 
-def two_programs() -> dict[str, bytes]:
-    """Files that say one thing to who follows their frames, and another to who reads straight through."""
+def ambiguous() -> dict[str, bytes]:
+    """Return files that differ for a reader that follows their frames and one that reads straight through."""
     hidden = b"\x96" + struct.pack("<Q", 20)  # a bytearray of 20 bytes, which begin in the frame and end after it
     return {
         "a value that crosses the end of its frame": b"\x80\x05" + frame(b"}" + hidden + b"x" * 10) + b"N" * 10 + b"0.",
@@ -262,18 +270,18 @@ def two_programs() -> dict[str, bytes]:
 
 
 def hidden_array() -> bytes:
-    """A file with a large array between its frames, for who follows these; straight through it is a part of a value.
+    """Return a pickle with a large array between its frames, which straight through is part of another value.
 
-    The last value of the first frame, a bytearray, goes on to the end of the array and what follows.
+    The last value of the first frame, a bytearray, extends over the array and what follows.
     """
-    content = with_large_array()
+    content = pickle_with_large_array()
     first = 11 + int.from_bytes(content[3:11], "little")
     rest = content[first:]
     inner = content[11:first] + b"\x96" + struct.pack("<Q", len(rest) - 1)
     return b"\x80\x05" + frame(inner) + rest
 
 
-def _slow_keys(count: int) -> dict[str, bytes]:
+def _colliding_keys(count: int) -> dict[str, bytes]:
     prime = (1 << 61) - 1
     length = count // 2
     long_number = 1 << (8 * length)
@@ -296,14 +304,14 @@ def _slow_keys(count: int) -> dict[str, bytes]:
 
 
 def slow(count: int) -> dict[str, bytes]:
-    """Files of about *count* bytes that would take time out of proportion."""
+    """Return files of about *count* bytes that would take time out of proportion."""
     third = _int(3 ** (count * 2))[:-1] + b"\x01"
     other = _int(7**count)[:-1] + b"\x01"
     shared = b"\x8c\x01a\x940" + b"]\x940" + b"(" + b"h\x01" * 8 + b"l\x940"
     calls = count // 8
     text = np.zeros(count // 8, "<U2").tobytes()
     return {
-        **_slow_keys(count),
+        **_colliding_keys(count),
         "fractions with huge terms": b"\x80\x04cfractions\nFraction\n\x940" + third + b"\x940" + other + b"\x940("
         + b"h\x00h\x01h\x02\x86R" * calls + b"l.",
         "fractions with long terms": b"\x80\x04cfractions\nFraction\n\x940" + _int(3**6200) + b"\x940" + _int(7**3500)
@@ -324,7 +332,7 @@ def slow(count: int) -> dict[str, bytes]:
 
 
 def deep(count: int) -> dict[str, bytes]:
-    """Files of values in *count* levels, of every container, and in every order."""
+    """Return files of values in *count* levels, of every container, in every order."""
     deque, default = b"ccollections\ndeque\n\x940", b"ccollections\ndefaultdict\n\x940"
     return {
         "deques": b"\x80\x04" + deque + b"h\x00)R" * count + b"a" * (count - 1) + b".",
@@ -334,6 +342,7 @@ def deep(count: int) -> dict[str, bytes]:
         "deques in lists": b"\x80\x04" + deque + b"]h\x00)R" * count + b"a" * (2 * count - 1) + b".",
         "default dicts": b"\x80\x04" + default + b"h\x00)RN" * count + b"N" + b"s" * count + b".",
         "default dicts and deques": b"\x80\x04" + default + deque + b"h\x00)RNh\x01)R" * count + b"N" + b"as" * count + b".",
+        "namespaces": b"\x80\x04ctypes\nSimpleNamespace\n\x940" + b"h\x00)R}\x8c\x01a" * count + b"N" + b"sb" * count + b".",
         "tuples": b"\x80\x04N" + b"\x85" * count + b".",
         "tuples as a key": b"\x80\x04}N" + b"\x85" * count + b"Ns.",
         "sets as an item": b"\x80\x04" + b"(" * count + b"N" + b"\x91" * count + b".",
@@ -346,34 +355,34 @@ def deep(count: int) -> dict[str, bytes]:
 
 
 def failing() -> dict[str, bytes]:
-    """Files on which the functions of the table, or Python itself, fail in their own ways."""
+    """Return files on which functions of the table, or Python itself, fail."""
     return {
-        "a decimal that is none": b"\x80\x04" + _call("decimal.Decimal", _text("1e") + b"\x85") + b".",
+        "a decimal that is no number": b"\x80\x04" + _call("decimal.Decimal", _text("1e") + b"\x85") + b".",
         "a decimal beyond all exponents": b"\x80\x04" + _call("decimal.Decimal", _text("1e" + "9" * 30) + b"\x85") + b".",
-        "a fraction of zero": b"\x80\x04" + _call("fractions.Fraction", b"K\x01K\x00\x86") + b".",
-        "a time that is too long": b"\x80\x04" + _call("datetime.timedelta", _int(1 << 200) + b"\x85") + b".",
+        "a fraction with the denominator zero": b"\x80\x04" + _call("fractions.Fraction", b"K\x01K\x00\x86") + b".",
+        "a timedelta that is too long": b"\x80\x04" + _call("datetime.timedelta", _int(1 << 200) + b"\x85") + b".",
         "a number of too many digits": b"I" + b"9" * 5000 + b"\n.",
         "a float of too many digits": b"F" + b"9" * 50_000 + b"x\n.",
-        "a float that is none": b"F" + b"\x1b" * 5000 + b"\n.",
+        "a float that is no number": b"F" + b"\x1b" * 5000 + b"\n.",
         "flags of a huge number": b"\x80\x04chostile_files\nFlags\n" + _int(1 << 5000) + b"\x85R.",
-        "a complex number of a long one": b"\x80\x04" + _call("builtins.complex", _int(1 << 5000) + b"K\x00\x86") + b".",
-        "a deque of a long one": b"\x80\x04" + _call("collections.deque", b"]" + _int(1 << 200) + b"\x86") + b".",
-        "an id of a negative number": b"\x80\x04" + _call("uuid.UUID", b")") + b"}\x8c\x03intI-1\nsb.",
-        "a path of nothing": b"\x80\x04" + _call("pathlib.Path", b"N\x85") + b".",
-        "a time zone that there is not": b"\x80\x04cbuiltins\ngetattr\nczoneinfo\nZoneInfo\n\x8c\x09_unpickle\x86R"
+        "a complex number of a huge integer": b"\x80\x04" + _call("builtins.complex", _int(1 << 5000) + b"K\x00\x86") + b".",
+        "a deque with a huge maximum length": b"\x80\x04" + _call("collections.deque", b"]" + _int(1 << 200) + b"\x86") + b".",
+        "a UUID of a negative number": b"\x80\x04" + _call("uuid.UUID", b")") + b"}\x8c\x03intI-1\nsb.",
+        "a path of None": b"\x80\x04" + _call("pathlib.Path", b"N\x85") + b".",
+        "an unknown time zone": b"\x80\x04cbuiltins\ngetattr\nczoneinfo\nZoneInfo\n\x8c\x09_unpickle\x86R"
         + _text("No/Where") + b"\x85R.",
         "a list as a key": b"\x80\x04}]Ns.",
         "an enumeration of a list": b"\x80\x04chostile_files\nColour\n]\x85R.",
-        "a member that there is not": b"\x80\x04chostile_files\nColour\nK\x09\x85R.",
+        "an unknown member": b"\x80\x04chostile_files\nColour\nK\x09\x85R.",
         "an enumeration with a state": b"\x80\x04chostile_files\nColour\nK\x01\x85R}\x8c\x07_value_K\x05sb.",
-        "axes of a range": b"\x80\x04cnumpy._core.numeric\n_frombuffer\n(C\x01acnumpy\ndtype\n\x8c\x02u1\x89\x88\x87R"
+        "a shape that is a huge range": b"\x80\x04cnumpy._core.numeric\n_frombuffer\n(C\x01acnumpy\ndtype\n\x8c\x02u1\x89\x88\x87R"
         + _call("builtins.range", _int(10**9) + b"\x85") + b"\x8c\x01K" + _call("builtins.range", _int(10**9) + b"\x85") + b"tR.",
-        "an array of a shape": b"\x80\x04" + _call("numpy.ndarray", _int(1 << 40) + b"\x85\x8c\x02u1C\x01a\x87") + b".",
-        "an array of a shape of nothing": b"\x80\x04"
+        "an array with a huge shape": b"\x80\x04" + _call("numpy.ndarray", _int(1 << 40) + b"\x85\x8c\x02u1C\x01a\x87") + b".",
+        "an array of empty items with a huge shape": b"\x80\x04"
         + _call("numpy.ndarray", _int(1 << 40) + b"\x85\x8c\x02V0C\x00\x87") + b".",
-        "a masked array of a shape": pickle.dumps(np.ma.masked_array([1.0, 2.0], [0, 1])).replace(
+        "a masked array with a huge shape": pickle.dumps(np.ma.masked_array([1.0, 2.0], [0, 1])).replace(
             b"K\x02\x85", b"J\xff\xff\xff\x7f\x85"),
-        "records of a shape": pickle.dumps(np.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])).replace(
+        "records with a huge shape": pickle.dumps(np.rec.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")])).replace(
             b"K\x01\x85", b"J\xff\xff\xff\x7f\x85"),
         "a generator that reads beyond its memory": re.sub(
             rb"(\x03pos\x94)M..",
@@ -382,7 +391,242 @@ def failing() -> dict[str, bytes]:
             flags=re.DOTALL,
         ),
         "a generator without a state": b"\x80\x04cnumpy.random._pickle\n__bit_generator_ctor\n\x8c\x05PCG64\x85R}b.",
-        "memory as a value": b"\x80\x05}\x8c\x01a\x96" + struct.pack("<Q", 3) + b"abc\x98s.",
-        "an instruction that there is not": b"\x80\x05\xff.",
-        "a protocol that there is not": b"\x80\x63}.",
+        "a read-only buffer as a value": b"\x80\x05}\x8c\x01a\x96" + struct.pack("<Q", 3) + b"abc\x98s.",
+        "an unknown instruction": b"\x80\x05\xff.",
+        "an unknown protocol": b"\x80\x63}.",
     }  # fmt: skip
+
+
+def _expanding_list(levels: int = 60) -> bytes:
+    """Return a list of eight references to a list of eight references, and so on: instructions that push it."""
+    return b"](K\x01e\x94" + b"".join(b"0](" + (b"h" + bytes([n])) * 8 + b"e\x94" for n in range(levels))
+
+
+def _fields(**parts: bytes) -> bytes:
+    """Return a result with the keys 1 and 2; *parts* are the instructions of more fields."""
+    items = {"a": b"K\x01", "b": b"K\x02", "c": b"N", "data": b"N"} | parts
+    return b"\x80\x04}(" + b"".join(_text(name) + value for name, value in items.items()) + b"u."
+
+
+def hard_to_show(count: int) -> dict[str, bytes]:
+    """Return files of about *count* bytes whose values would fill the memory or the screen when they are shown."""
+    text = _text("x" * count)
+    reference = b"h\x00"
+    many = b"](" + reference * min(count // 2, 5000) + b"e"
+    array = b"cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01K\x02\x85"
+    of_objects = array + (
+        b"cnumpy\ndtype\n\x8c\x02O8\x89\x88\x87R(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89"
+    )
+    strange = "\x1b[31m\u202e\n\r\t=HYPERLINK()<script>"
+    keys = {"a": text + b"\x94", "b": b"h\x00"}
+    return {
+        "a long text, many times": _fields(c=text + b"\x94", data=many),
+        "a long text in tuples, many times": _fields(c=text + b"\x94", data=b"](" + reference * 300 + b"t\x85e"[:0] + b"e"),
+        "a key that is a long text": _fields(**keys),
+        "a key that is a list of a long text, many times": _fields(a=b"](" + text + b"\x94" + reference * 900 + b"e"),
+        "a key that is a tuple of a long text, many times": _fields(a=b"(" + text + b"\x94" + reference * 900 + b"t"),
+        "a key that is a long number, many times": _fields(a=b"(" + _int(10**4200) + b"\x94" + reference * (count // 2) + b"t"),
+        "a key that expands": _fields(a=_expanding_list()),
+        "data that expands": _fields(data=_expanding_list()),
+        "a tuple that expands": _fields(data=b"(K\x01t\x940" + b"".join(b"(" + (b"h" + bytes([n])) * 8 + b"t\x940" for n in range(60)) + b"h\x3c"),
+        "an array of lists that expand": _fields(c=_expanding_list() + b"\x94", data=of_objects + b"](h\x3dh\x3detb"),
+        "an object of lists that expand": _fields(c=_expanding_list(), data=b"cstrange\nThing\n)\x81}(\x8c\x01xh\x3c\x8c\x01yh\x3cub"),
+        "keys that expand in a dict": _fields(data=b"}(" + b"".join(_text(f"k{n}") + (b"h\x00" if n else _expanding_list()) for n in range(200)) + b"u"),
+        "very many fields": _fields(**{f"f{n}": b"N" for n in range(count // 10)}),
+        "a field with a very long name": _fields(**{"x" * count: b"N"}, **{f"f{n}": b"N" for n in range(2000)}),
+        "strange names and values": _fields(**{strange: _text(strange)}, a=_text(strange), data=_text("=1+1")),
+        "a class of a strange name": b"\x80\x04c" + strange.replace("\n", "").encode() + b"\nThing\n)\x81}\x8c\x01a" + _text(strange) + b"sb.",
+        "a number of very many digits": _fields(a=_int(1 << (4 * count)), data=_int(1 << (4 * count))),
+        "very many references to such a number": _fields(c=_int(1 << (4 * count)) + b"\x94", data=many),
+        "a value of which only the size is there": _fields(data=b"\x8d" + struct.pack("<Q", 1 << 50) + b"x"),
+        "a tuple in itself": _fields(data=b"]\x94(h\x00h\x00t\x94a"),
+        "a set of very many NaNs": _fields(data=b"(" + b"".join(b"G" + struct.pack(">d", float("nan")) + b"K\x01\x86" for n in range(count // 12)) + b"\x91"),
+    }  # fmt: skip
+
+
+def cards(count: int) -> dict[str, bytes]:
+    """Return files with strange cards of about *count* bytes."""
+    strange = "\x1b[31m\u202e\n=1+1"
+    fields = {f"f{n}": "int" for n in range(min(9000, count // 20))}
+    made = {
+        "very many keys": Card("lab", "Mean", "Mean", "-", tuple((name, "") for name in fields), fields, tuple(fields)),
+        "strange names": Card(strange, strange, strange, "-", ((strange, ""),), {strange: strange}, (strange,)),
+        "long texts": Card("m", "q", "n", "-", (), {"a": "t" * count}, (), 0, {"a": "u" * count}, {"a": "d" * count}),
+        "keys that the file does not have": Card(
+            "lab", "Mean", "Mean", "", tuple((n, "") for n in fields), fields, tuple(fields)
+        ),
+    }
+    content = _fields(**{name: b"N" for name in list(fields)[:100]})
+    return {f"a card of {kind}": with_card_and_end(content, card.to_bytes()) for kind, card in made.items()}
+
+
+def write_sparse_files(folder: Path) -> None:
+    """Write files of a terabyte, mostly holes, into *folder*: zeros, huge values, endless lines."""
+    for name, start, end in (
+        ("zeros", b"", b""),
+        ("bytes", b"\x80\x05}\x8c\x01a\x8e" + struct.pack("<Q", (1 << 40) - 17), b"s."),
+        ("a line", b"\x80\x05}\x8c\x01aV", b"\ns."),
+        ("a digit", b"I1", b"\n."),
+        ("gzip", b"\x1f\x8b\x08\x00", b""),
+        ("a mark", b"", _end_after_zeros((1 << 40) - len(CARD) - frames.END_BYTES)),
+    ):
+        with open(folder / f"cache-Pair-1-{name}.pkl", "wb") as file:
+            file.write(start)
+            file.truncate(1 << 40)
+            file.seek((1 << 40) - len(end))
+            file.write(end)
+    _write_sparse_array(folder / "cache-Pair-1-array.pkl", 1 << 40)
+    with open(folder / "cache-Pair-1-packed.pkl.gz", "wb") as file:
+        file.write(gzip.compress(b"\x80\x04}."))
+        file.truncate(1 << 40)
+
+
+def _end_after_zeros(count: int) -> bytes:
+    """Return card and end of a file whose pickle is *count* zeros."""
+    tail = CARD + frames._MARK.pack(frames.MAGIC, count, len(CARD))
+    whole = zlib.crc32(tail, checksums.with_zeros(0, count))
+    return tail + frames._SUMS.pack(whole, whole)
+
+
+def _write_sparse_array(path: Path, size: int) -> None:
+    """Write an intact file with an array of *size* zeros that take no space on the disk."""
+    content = file_with_large_array()
+    place = card_of(content).arrays[0]
+    before = content[: place.start - 8] + struct.pack("<Q", size)
+    after = content[place.end : frames.lengths_of(content)[0]]
+    card = with_arrays(CARD, [place._replace(size=size, shape=(size,))])
+    length = len(before) + size + len(after)
+    tail = card + frames._MARK.pack(frames.MAGIC, length, len(card))
+    whole = zlib.crc32(after + tail, checksums.with_zeros(zlib.crc32(before), size))
+    with open(path, "wb") as file:
+        file.write(before)
+        file.seek(len(before) + size)
+        file.write(after + tail + frames._SUMS.pack(whole, zlib.crc32(before + after + tail)))
+
+
+def corpus(count: int) -> dict[str, bytes]:
+    """Return every kind of hostile file, of about *count* bytes where that can be chosen."""
+    kinds = {**ambiguous(), **failing(), **slow(count), **deep(count // 4), **hard_to_show(count), **cards(count)}
+    kinds["a large array in another value"] = with_valid_card(hidden_array())
+    return kinds
+
+
+# ------------------------------------------------------------------------------------------ archives
+
+RESULT_NAME = "cache-Pair-1-0.pkl"
+"""The name of the result in each hostile archive that tests read."""
+_MOST_ROWS = 50_000  # each operation takes time in proportion to them, up to 0.2 ms for each that is looked into
+_LARGE = 1_100_000
+_SQLAR = "CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)"
+
+
+def archives(folder: Path, count: int) -> dict[str, Path]:
+    """Write hostile archives of about *count* bytes into *folder*; return their paths by kind."""
+    whole = _fields(b=b"K\x00", data=b"K\x05")
+    bomb = zlib.compress(bytes(1 << 28), 9)
+    strange = "\x1b[31m\u202e\n\t=1+1"
+    rows: dict[str, list[tuple[Any, ...]]] = {
+        "strange names": [(f"cache-Pair-1-{strange}.pkl", 33188, 1, len(whole), whole), (strange, 33188, 1, 3, b"abc")],
+        "names of a megabyte": [(f"cache-Pair-1-{'x' * (1 << 20)}{n}.pkl", 33188, 1, 1, b"x") for n in range(1 + count // 10**5)],
+        "names with a null character": [(f"cache-Pair-1-{n}\0{'x' * 3000}.pkl", 33188, 1, 1, b"x") for n in range(9)],
+        "names of numbers": [(f"cache-Pair-1-{'9' * 1000}{n}.pkl", 33188, 1, 1, b"x") for n in range(9)],
+        "names that are not text": [(b"cache-Pair-1-9.pkl", 33188, 1, 1, b"x"), (None, 33188, 1, 1, b"x"), (5, 1, 1, 1, b"x"),
+                                    ("", 33188, 1, 1, b"x"), ("..", 33188, 1, 1, b"x"), ("../cache-Pair-1-7.pkl", 33188, 1, 1, b"x")],
+        "very many rows": [(f"cache-Pair-{n}-1.pkl", 33188, 1, 1, b"x") for n in range(min(count, _MOST_ROWS))],
+        "a size that is larger": [(RESULT_NAME, 33188, 1, len(whole) + 1, whole)],
+        "a size that is smaller": [(RESULT_NAME, 33188, 1, len(whole) - 1, whole)],
+        "a size beyond all memory": [(RESULT_NAME, 33188, 1, 1 << 62, zlib.compress(whole))],
+        "a size below zero": [(RESULT_NAME, 33188, 1, -(1 << 62), whole)],
+        "a size that is a text": [(RESULT_NAME, 33188, 1, "many", whole)],
+        "a size that is null": [(RESULT_NAME, 33188, 1, None, whole)],
+        "a size that is a fraction": [(RESULT_NAME, 33188, 1, 0.5, whole)],
+        "a bomb": [(RESULT_NAME, 33188, 1, 1 << 28, bomb)],
+        "a bomb that claims little": [(RESULT_NAME, 33188, 1, 1000, bomb)],
+        "data that is a number": [(RESULT_NAME, 33188, 1, 1, 5)],
+        "data that is a text": [(RESULT_NAME, 33188, 1, 5, "hello")],
+        "data that is a long text": [(RESULT_NAME, 33188, 1, count * 9, "x" * count * 9)],
+        "data that is null": [(RESULT_NAME, 33188, 1, 0, None)],
+        "data that is a fraction": [(RESULT_NAME, 33188, 1, 3, 0.5)],
+        "a time that is a text": [(RESULT_NAME, 33188, "yesterday", len(whole), whole)],
+        "a time beyond all calendars": [(RESULT_NAME, 33188, (1 << 63) - 1, len(whole), whole), ("cache-Pair-1-2.pkl", 33188, -(1 << 63), 1, b"x")],
+        "a mode that is a text": [(RESULT_NAME, "rwx", 1, len(whole), whole)],
+        "a link": [(RESULT_NAME, 0o120777, 1, -1, "/etc/passwd")],
+        "a folder": [(RESULT_NAME, 0o40755, 1, 0, None)],
+    }  # fmt: skip
+    found = {kind: _archive(folder, n, [_SQLAR], added) for n, (kind, added) in enumerate(rows.items())}
+    endless_select = (
+        "WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a) SELECT 'cache-Pair-1-' || n || '.pkl' AS name"
+    )
+    plain = "name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB"
+    large = "zeroblob(500000000)"
+    schemas = {
+        "an endless view": [f"CREATE VIEW sqlar AS {endless_select}, 33188 AS mode, 1 AS mtime, 1 AS sz, x'00' AS data FROM a"],
+        "a view of a table": [f"CREATE TABLE t({plain})", "CREATE VIEW sqlar AS SELECT rowid, * FROM t"],
+        "a trigger": [_SQLAR, f"CREATE TRIGGER t AFTER INSERT ON sqlar BEGIN UPDATE sqlar SET data={large}; DELETE FROM sqlar; END"],
+        "triggers of changes": [_SQLAR, "CREATE TABLE t(a)"] + [
+            f"CREATE TRIGGER t{what} BEFORE {what} ON sqlar BEGIN INSERT INTO t SELECT {large} FROM sqlar; END"
+            for what in ("UPDATE", "DELETE")],
+        "a computed column": [f"CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB AS ({large}))"],
+        "a computed name": ["CREATE TABLE sqlar(mode INT, mtime INT, sz INT, data BLOB, name AS (hex(zeroblob(100000000))))"],
+        "a check": [f"CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB, CHECK (length({large}) > 1))"],
+        "an index that computes": [_SQLAR, "CREATE INDEX i ON sqlar(length(hex(data)))"],
+        "a partial index": [_SQLAR, f"CREATE INDEX i ON sqlar(name) WHERE length({large}) > name"],
+        "a virtual table": ["CREATE VIRTUAL TABLE sqlar USING fts4(name, mode, mtime, sz, data)"],
+        "a table without row ids": [f"CREATE TABLE sqlar({plain}) WITHOUT ROWID"],
+        "fewer columns": ["CREATE TABLE sqlar(name TEXT, data BLOB)"],
+        "names that ignore case": ["CREATE TABLE sqlar(name TEXT COLLATE NOCASE PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)"],
+        "duplicate names": ["CREATE TABLE sqlar(name TEXT, mode INT, mtime INT, sz INT, data BLOB)"],
+        "no table": ["CREATE TABLE other(name)"],
+    }  # fmt: skip
+    row = [(RESULT_NAME, 33188, 1, len(whole), whole), ("cache-Pair-1-1.pkl", 33188, 1, len(whole), whole)]
+    for kind, statements in schemas.items():
+        given = row * 2 if kind == "duplicate names" else row
+        found[kind] = _archive(folder, len(found), statements, given)
+    for kind, change in _changes_of_pages().items():
+        path = _archive(folder, len(found), [_SQLAR], [*row, ("cache-Pair-1-5.pkl", 33188, 1, _LARGE, bytes(_LARGE))])
+        found[kind] = path
+        with open(path, "r+b") as file:
+            change(file)
+    return found
+
+
+def _archive(folder: Path, number: int, statements: list[str], rows: list[tuple[Any, ...]]) -> Path:
+    import sqlite3
+
+    path = folder / f"hostile{number}.sqlar"
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        if not statement.startswith(("CREATE TRIGGER", "CREATE INDEX")):
+            connection.execute(statement)
+    with contextlib.suppress(sqlite3.Error):  # of a view
+        if len(connection.execute("SELECT * FROM sqlar LIMIT 0").description) == 5:
+            connection.executemany("INSERT INTO sqlar(name, mode, mtime, sz, data) VALUES (?, ?, ?, ?, ?)", rows)
+    for statement in statements:
+        if statement.startswith(("CREATE TRIGGER", "CREATE INDEX")):
+            connection.execute(statement)
+    connection.commit()
+    connection.close()
+    return path
+
+
+def _changes_of_pages() -> dict[str, Any]:
+    def header(at: int, value: bytes) -> Any:
+        return lambda file: (file.seek(at), file.write(value))
+
+    def claim_most(file: Any) -> None:
+        """Write the largest size that fits into the record of the large content."""
+        content = file.read()
+        size = 12 + 2 * _LARGE  # SQLite writes it by seven bits to a byte
+        digits = bytes([0x80 | size >> 21, 0x80 | size >> 14 & 0x7F, 0x80 | size >> 7 & 0x7F, size & 0x7F])
+        file.seek(content.index(digits))
+        file.write(b"\xff\xff\xff\x7e")
+
+    return {
+        "very many pages": header(28, b"\xff\xff\xff\xfe"),
+        "a page size of one": header(16, b"\x00\x01"),
+        "pages that point anywhere": lambda file: (file.seek(4096 + 8), file.write(b"\xff" * 64)),
+        "a schema of another version": header(44, b"\x00\x00\x00\x7f"),
+        "half of the pages": lambda file: file.truncate(4096 * 2),
+        "a terabyte of zeros": lambda file: file.truncate(1 << 40),
+        "content that claims to be long": claim_most,
+    }

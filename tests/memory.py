@@ -1,7 +1,7 @@
 """The peak of this process's memory.
 
-Not by ``getrusage`` where Linux can tell: there a child begins with the peak of the process that started it, which hides
-what the child takes.
+On Linux, ``getrusage`` is not used: a child process begins with the peak of the process that started it, which hides what the
+child takes itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def peak_bytes() -> int:
     """Return the most memory that this process has had at once."""
     if sys.platform == "linux":
         with open("/proc/self/status") as status:
-            return next(int(it.split()[1]) << 10 for it in status if it.startswith("VmHWM"))
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

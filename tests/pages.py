@@ -39,8 +39,8 @@ def blocks(page: Path) -> list[Block]:
     """Return the examples of *page*."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(it["note"] or "", it["language"], it["code"], text.count("\n", 0, it.start("code")))
-        for it in BLOCK.finditer(text)
+        Block(match["note"] or "", match["language"], match["code"], text.count("\n", 0, match.start("code")))
+        for match in BLOCK.finditer(text)
     ]
 
 
@@ -71,7 +71,7 @@ def _run(block: Block, page: Path, module: types.ModuleType) -> bool:
 
 def _run_session(block: Block, page: Path, module: types.ModuleType) -> None:
     session = doctest.DocTestParser().get_doctest(block.code, vars(module), page.name, str(page), block.line)
-    session.globs = vars(module)  # not the copy that was made of it
+    session.globs = vars(module)  # and not the copy that the page made
     said: list[str] = []
     found = doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(session, out=said.append, clear_globs=False)
     assert not found.failed, "".join(said)

@@ -5,11 +5,14 @@ Each public function and class of the ``.pyx`` modules has a twin of the same na
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import re
 import stat
-from typing import TYPE_CHECKING, Any, NamedTuple
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import (
     AutoIncFieldNotResolvedError,
@@ -70,6 +73,8 @@ def as_dict(data: Any) -> dict[str, Any]:
 
 def new_from_dict(cls: type, values: dict[str, Any]) -> Any:
     layout = layout_of(cls)
+    if not hasattr(getattr(cls, "__init__", None), "_persistence_generated_"):
+        return None
     result = cls.__new__(cls)
     for name in layout.names:
         if name in values:
@@ -126,6 +131,20 @@ def plain_name(layout: Any, data: Any, suffix: str) -> str | None:
     return name if is_plain_name(name) and not has_placeholder(layout, data, shown) else None
 
 
+def is_plainly_named(layout: Any, suffix: str, data: Any, name: str) -> bool:
+    if not is_plain_name(name):
+        return False
+    for key, _, as_text in layout.parts:
+        value = value_of(layout, data, None, key)
+        brief = type(value) in {float, bool, type(None)}
+        brief = (
+            brief or (type(value) is str and value.isascii()) or (type(value) is int and -(1 << 63) <= value < 1 << 63)
+        )
+        if as_text is not None or not brief:
+            return False
+    return plain_name(layout, data, suffix) == name
+
+
 def around_number(layout: Any, data: Any, suffix: str) -> tuple[str, str] | None:
     """The name is formatted twice here, around a text in the place of the number that is nowhere else in it."""
     parts = {name: as_text for name, _, as_text in layout.parts}
@@ -171,8 +190,9 @@ def is_numbered(layout: Any, data: Any, overrides: dict[str, Any] | None) -> boo
 class NameTable:
     """Names, and the texts of their keys: each name is a row, each key a column."""
 
-    def __init__(self, rows: list[ReadName], width: int) -> None:
+    def __init__(self, rows: list[ReadName], width: int, last_pattern: int = -1) -> None:
         self.rows = rows
+        self.last_pattern = last_pattern
         self.names = [name for name, _, _ in rows]
         self.any_doubtful = any(doubtful for _, _, doubtful in rows)
         by_column = [[texts[column] for _, texts, _ in rows] for column in range(width)]
@@ -220,10 +240,13 @@ def checked(index: int, items: Sequence[object]) -> int:
 
 
 def read_names(
-    names: list[str], patterns: Sequence[tuple[tuple[str, ...], tuple[int, ...]]], wanted: tuple[str | None, ...]
+    names: list[str],
+    patterns: Sequence[tuple[tuple[str, ...], tuple[int, ...]]],
+    wanted: tuple[frozenset[str | None] | None, ...],
 ) -> NameTable:
     """Every way to read a name is tried."""
     rows: list[ReadName] = []
+    matched = [-1]
     for name in names:
         ways = [(columns, texts) for literals, columns in patterns for texts in every_way(name, literals)]
         if not ways:
@@ -232,9 +255,10 @@ def read_names(
         for column, text in zip(*ways[0], strict=True):
             found[column] = text
         doubtful = len(ways) > 1
-        if doubtful or all(want is None or want == text for want, text in zip(wanted, found, strict=True)):
+        if doubtful or all(want is None or text in want for want, text in zip(wanted, found, strict=True)):
             rows.append((name, found, doubtful))
-    return NameTable(rows, len(wanted))
+            matched.append(next(place for place, (literals, _) in enumerate(patterns) if every_way(name, literals)))
+    return NameTable(rows, len(wanted), max(matched))
 
 
 def every_way(name: str, literals: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -288,12 +312,12 @@ MAX_DIGITS = 18
 NUMBER = f"(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})"
 
 
-def scan_folder(folder: str, head: str, tail: str, leftover: str) -> tuple[int, int]:
+def scan_folder(folder: str, head: str, tails: tuple[str, ...], leftover: str) -> tuple[int, int]:
     if "\0" in folder:
         raise ValueError(folder)
     names = os.listdir(folder)
-    pattern = f"{re.escape(head)}({NUMBER}){re.escape(tail)}"
-    found = [re.fullmatch(pattern, name, re.DOTALL) for name in names]
+    patterns = [f"{re.escape(head)}({NUMBER}){re.escape(tail)}" for tail in tails]
+    found = [re.fullmatch(pattern, name, re.DOTALL) for name in names for pattern in patterns]
     leftovers = sum(name.startswith(leftover) and name != leftover for name in names)
     return max((int(match[1]) for match in found if match), default=-1), leftovers
 
@@ -304,12 +328,16 @@ def scan_folder(folder: str, head: str, tail: str, leftover: str) -> tuple[int, 
 class OpenFile:
     """An open file, closed at the latest with the last reference to it."""
 
-    def __init__(self, path: str, flags: int, mode: int = 0o666) -> None:
-        self.fd = -1
-        self.fd = os.open(path, flags, mode)
+    def __init__(self, path: str, flags: int, mode: int = 0o666, folder: int | None = None) -> None:
+        self._fd = -1
+        self._fd = os.open(path, flags, mode, dir_fd=folder)
+
+    @property
+    def fd(self) -> int:
+        return self._fd
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1
+        fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
 
@@ -330,12 +358,16 @@ def read_small(path: str, limit: int, spare: list[bytearray] | None = None) -> b
         return None
     if spare is None or len(data) < limit:
         return data
-    memory = spare.pop() if spare else bytearray(1 << 20)
-    memory[: len(data)] = data
-    return memoryview(memory)[: len(data)]
+    memory = spare.pop() if spare else bytearray()
+    if len(memory) != (1 << 20) + 64:
+        memory = bytearray((1 << 20) + 64)
+    begin = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % 64
+    memory[begin : begin + len(data)] = data
+    return memoryview(memory)[begin : begin + len(data)]
 
 
-class Stamp(NamedTuple):
+@dataclass
+class Stamp:
     """By what it is seen whether names in a folder came or went."""
 
     device: int = -1
@@ -381,7 +413,13 @@ def publish_unnamed(
     if made is None:
         return None
     os.link(f"/proc/self/fd/{made.fd}", target, src_dir_fd=made.fd, follow_symlinks=True)
-    return folder_stamp(folder) if stamped else UNKNOWN
+    if not stamped:
+        return UNKNOWN
+    after = folder_stamp(folder)
+    if expected is None or after is None:
+        return after
+    vars(expected).update(vars(after))
+    return expected
 
 
 def rename_exclusively(source: str, target: str) -> bool:
@@ -425,6 +463,10 @@ def know_array_codes(codes: dict[Any, str]) -> None:
 
 def reduce_array(array: Any, /) -> str | tuple[Any, ...]:
     dtype, text = ARRAY_CODES.get(array.dtype, (None, ""))
+    if dtype is None and writes_memory(array):
+        code = array.dtype if array.dtype.kind == "V" else array.dtype.str
+        order = () if array.flags.c_contiguous else (0, None, "F")
+        return type(array), (array.shape, code, pickle.PickleBuffer(array), *order)
     if dtype is None or (array.dtype is not dtype and array.dtype.metadata is not None):
         return array.__reduce_ex__(5)  # type: ignore[no-any-return]
     if array.flags.c_contiguous:
@@ -434,6 +476,31 @@ def reduce_array(array: Any, /) -> str | tuple[Any, ...]:
     return array.__reduce_ex__(5)  # type: ignore[no-any-return]
 
 
+def writes_memory(array: Any) -> bool:
+    """Whether an array of another dtype than those that are known is written as a call with its memory."""
+    dtype = array.dtype
+    if dtype.hasobject or dtype.metadata is not None or dtype.isbuiltin == 2 or dtype.kind not in "USVbiufc":
+        return False
+    if dtype.kind == "V" and dtype.names is None and type(dtype).__module__ != "numpy.dtypes":
+        return False
+    try:
+        memoryview(array)
+    except ValueError:
+        return False
+    return bool(array.flags.c_contiguous or array.flags.f_contiguous)
+
+
+def reduce_dtype(dtype: Any, /) -> str | tuple[Any, ...]:
+    reduced: Any = dtype.__reduce_ex__(5)
+    fields = [] if dtype.names is None else [dtype.fields[name] for name in dtype.names]
+    has_titles = any(len(field) > 2 for field in fields)
+    if not dtype.isalignedstruct or dtype.metadata is not None or has_titles or not isinstance(reduced[1][0], str):
+        return reduced  # type: ignore[no-any-return]
+    formats, offsets = [field[0] for field in fields], [field[1] for field in fields]
+    spec = {"names": list(dtype.names), "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize}
+    return reduced[0], (spec, True)
+
+
 def reduce_object(obj: object, /) -> str | tuple[Any, ...]:
     return obj.__reduce_ex__(5)
 
@@ -441,9 +508,12 @@ def reduce_object(obj: object, /) -> str | tuple[Any, ...]:
 class Reducers:
     """What a pickler looks types up in: ours, then those of ``copyreg``, then :func:`reduce_object`."""
 
-    def __init__(self, registered: dict[Any, Any]) -> None:
+    def __init__(
+        self, registered: dict[Any, Any], package_of: Callable[[type], tuple[str, str] | None] | None = None
+    ) -> None:
         self.ours: dict[Any, Any] = {}
         self.registered = registered
+        self.package_of = package_of or (lambda kind: None)
 
     def __len__(self) -> int:
         return len(self.ours)
@@ -459,20 +529,51 @@ class Reducers:
 
 
 class FirstChunk:
-    """Holds one chunk below *limit* bytes; gives all that is more to what *begin_rest* returns."""
+    """Holds one chunk below *limit* bytes; gives all that is more to what *begin_rest* returns.
 
-    def __init__(self, limit: int, begin_rest: Callable[[], Any]) -> None:
-        self.limit, self.begin_rest = limit, begin_rest
+    As a table of reducers it notes the packages of the classes that are not ours; then it holds the chunk as *noted*.
+    """
+
+    def __init__(self, limit: int, begin_rest: Callable[[], Any], reducers: Reducers | None = None) -> None:
+        self.limit, self.begin_rest, self.reducers = limit, begin_rest, reducers
         self.first: bytes | None = None
+        self.noted: bytes | None = None
         self.rest: Any = None
+        self.packages: dict[str, str] | None = None
 
     def write(self, data: Any, /) -> None:
-        if self.rest is None and self.first is None and type(data) is bytes and len(data) < self.limit:
-            self.first = data
+        held = self.first if self.noted is None else self.noted
+        if self.rest is None and held is None and type(data) is bytes and len(data) < self.limit:
+            self.first, self.noted = (data, None) if self.packages is None else (None, data)
             return
         if self.rest is None:
             self.rest = self.begin_rest()
-            if self.first is not None:
-                self.rest.write(self.first)
-                self.first = None
+            if held is not None:
+                self.rest.write(held)
+                self.first = self.noted = None
         self.rest.write(data)
+
+    def dump(self, value: object, /) -> None:
+        pickler = pickle.Pickler(self, 5)
+        pickler.dispatch_table = self
+        pickler.dump(value)
+
+    def __getitem__(self, kind: type) -> Callable[[Any], Any]:
+        if self.reducers is None:
+            raise KeyError(kind)
+        found = self.reducers[kind]
+        package = None if kind in self.reducers.ours else self.reducers.package_of(kind)
+        if package is not None:
+            self.packages = {**(self.packages or {}), package[0]: package[1]}
+        return found
+
+
+def is_sealed(data: Any, seal: bytes, checksum: Callable[[Any], int], /) -> bool:
+    content = bytes(data)
+    length = len(content) - len(seal) - 20
+    if length < 1 or len(seal) < 8 or content[0] != 0x80:
+        return False
+    lengths = struct.pack("<QI", length, len(seal) - 8)
+    if content[length:-8] != seal + lengths:
+        return False
+    return checksum(content[:-8]) == int.from_bytes(content[-8:-4], "little")

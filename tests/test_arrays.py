@@ -1,4 +1,4 @@
-"""Arrays come back as they went in, and the file stays a plain pickle."""
+"""Arrays survive saving and loading unchanged, and the file stays a plain pickle."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import fractions
 import functools
 import io
 import math
+import os
 import pathlib
 import pickle
 import pickletools
 import re
+import subprocess
+import sys
 import uuid
 from typing import Any
 
+import memory
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -51,7 +55,7 @@ def assert_same_array(found: Any, expected: Any) -> None:
 
 @given(st_np.arrays(ANY_DTYPE, ANY_SHAPE), st.sampled_from("CFKA"))
 def test_any_array_survives_as_plain_pickle(array, order):
-    """Any dtype, shape and memory order, read by nothing but pickle: what numpy's own pickle keeps is kept."""
+    """Any dtype, shape and memory order. ``pickle.load`` alone reads it, and all that numpy's own pickle keeps is kept."""
     array = np.copy(array, order=order)
     found = pickle.loads(dumped(array))
     plain = pickle.loads(pickle.dumps(array, 5))
@@ -62,7 +66,7 @@ def test_any_array_survives_as_plain_pickle(array, order):
 
 @given(st_np.arrays(np.float64, (4, 6)), st.integers(1, 3), st.integers(1, 3), st.booleans())
 def test_views_survive(array, rows, columns, transposed):
-    """Strided, reversed and transposed views hold what they showed."""
+    """Strided, reversed and transposed views have the same values."""
     view = array[::-rows, ::columns]
     view = view.T if transposed else view
     assert_same_array(pickle.loads(dumped(view)), np.array(view))
@@ -83,10 +87,10 @@ def test_views_survive(array, rows, columns, transposed):
         np.array([1, 2], "f8").view(np.recarray),
         np.ma.masked_array([1, 2], [True, False]),
     ],
-    ids=lambda it: f"{type(it).__name__}-{it.dtype}-{it.shape}",
+    ids=lambda value: f"{type(value).__name__}-{value.dtype}-{value.shape}",
 )
 def test_special_arrays_survive(array):
-    """What goes numpy's own way arrives too."""
+    """Arrays that are left to numpy's own pickling."""
     found = pickle.loads(dumped(array))
     assert type(found) is type(array)
     assert found.dtype == array.dtype
@@ -117,7 +121,7 @@ def test_a_cycle_through_an_array_survives():
 
 
 def test_dtype_metadata_survives():
-    """It is part of what pickle keeps."""
+    """numpy's own pickle keeps it too."""
     array = np.zeros(2, np.dtype("f8", metadata={"unit": "mV"}))
     assert pickle.loads(dumped(array)).dtype.metadata == {"unit": "mV"}
 
@@ -135,8 +139,8 @@ class _Point:
         self.x = x
 
 
-def test_reducers_that_users_registered_still_count(monkeypatch):
-    """A dispatch table of our own would otherwise hide copyreg's."""
+def test_reducers_registered_with_copyreg_are_used(monkeypatch):
+    """A dispatch table of our own would hide copyreg's."""
     monkeypatch.setitem(copyreg.dispatch_table, _Point, lambda point: (complex, (point.x, 0)))
     assert pickle.loads(dumped([_Point(3), np.arange(2)]))[0] == 3 + 0j
 
@@ -154,14 +158,14 @@ class _Colour(enum.Enum):
 
 
 class _Reduced:
-    """By the oldest of the ways."""
+    """Pickles by ``__reduce__``, the oldest hook."""
 
     def __reduce__(self):
         return _Reduced, ()
 
 
 class _Named:
-    """As what it is called."""
+    """Pickles as a global name."""
 
     def __reduce_ex__(self, protocol):
         assert protocol == 5
@@ -194,21 +198,67 @@ OTHERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", OTHERS, ids=lambda it: repr(it).partition(" at 0x")[0][:30])
+@pytest.mark.parametrize("value", OTHERS, ids=lambda parameter: repr(parameter).partition(" at 0x")[0][:30])
 def test_what_is_no_array_is_written_as_any_pickler_does(value):
-    """To the byte: what is looked up for each object answers for all types."""
-    dumped(np.arange(2))  # from now on it is looked up
+    """To the byte: the hook that looks at each object must change nothing for other types."""
+    dumped(np.arange(2))  # from now on its reducer is remembered
     assert dumped([value, value]) == pickle.dumps([value, value], 5)
 
 
-def test_what_is_registered_later_counts(monkeypatch):
-    """Also for a type that was written before."""
+def test_a_reducer_registered_later_is_used(monkeypatch):
+    """Also for a type that was pickled before."""
     assert isinstance(pickle.loads(dumped([_Point(3), np.arange(2)]))[0], _Point)
     monkeypatch.setitem(copyreg.dispatch_table, _Point, lambda point: (complex, (point.x, 0)))
     assert pickle.loads(dumped([_Point(3), np.arange(2)]))[0] == 3 + 0j
 
 
-def test_errors_of_objects_are_theirs():
-    """A KeyError is not taken for a type that nobody knows."""
+def test_errors_of_objects_are_raised():
+    """A KeyError of an object does not mean that its type is unknown."""
     with pytest.raises(KeyError, match="mine"):
         dumped([np.arange(2), _Unwilling()])
+
+
+def test_large_arrays_are_not_copied(tmp_path):
+    """When they are saved or loaded, the peak of memory is the size of the array."""
+    code = f"""
+import sys; sys.path.insert(0, {os.path.dirname(memory.__file__)!r})
+import numpy as np
+from memory import peak_bytes as peak
+from neuralib.persistence import PickleHandler, persistence_class, field
+@persistence_class
+class Big:
+    a: int = field(filename=True)
+    data: object
+handler = PickleHandler(Big, {str(tmp_path)!r})
+small = Big(0); small.data = np.zeros(10_000); handler.save_persistence(small); handler.load_persistence(small)
+start = peak()
+big = Big(1); big.data = np.ones(4_000_000)
+handler.save_persistence(big)
+saved = peak() - start
+del big.data
+loaded = handler.load_persistence(big)
+print(saved / 32e6, (peak() - start) / 32e6, loaded.data.sum())
+"""
+    if sys.platform == "win32":
+        pytest.skip("no peak of memory to be had")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    saved, loaded, total = map(float, done.stdout.split())
+    assert total == 4_000_000
+    assert 0.9 < saved < 1.1, "the array itself is new memory"
+    assert loaded < 1.15
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    "dtype", ["U5", ">U5", "S5", ">i4", ">f8", "g", "G", "V8", [("a", "i4"), ("b", "U3")]], ids=str
+)
+def test_no_array_names_a_function_that_another_numpy_lacks(dtype, order):
+    """numpy 2 would write ``numpy._core.numeric._frombuffer``, which numpy 1 does not have."""
+    array = np.zeros((2, 3), dtype, order=order)
+    target = io.BytesIO()
+    pickler(target).dump({"array": array})
+    assert b"numeric" not in target.getvalue()
+    found = pickle.loads(target.getvalue())["array"]
+    assert (found.dtype, found.shape, found.flags.f_contiguous) == (array.dtype, array.shape, array.flags.f_contiguous)
+    assert found.tobytes() == array.tobytes()
+    found[0] = array[0]  # writing is allowed

@@ -1,4 +1,4 @@
-"""Many results saved and loaded together."""
+"""Saving and loading many results together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from typing import Any, ClassVar
 
 import pytest
-from checks import Pair, Run, filled
+from checks import NOT_PICKLED, Pair, Run, filled
 
 from neuralib.persistence import (
     GzipHandler,
@@ -41,8 +41,8 @@ def test_a_batch_is_saved_with_dense_numbers(tmp_path, durable, kind, monkeypatc
     handler.save_persistence(filled(Run("A"), data=-1))
     results = list(runs(450))
     assert handler.save_all(iter(results)) == 450
-    assert [it.version for it in results] == list(range(1, 451))
-    assert [it.data for _, it in handler.load_all(Run("A"))] == [-1, *range(450)]
+    assert [result.version for result in results] == list(range(1, 451))
+    assert [result.data for _, result in handler.load_all(Run("A"))] == [-1, *range(450)]
     assert handler.save_all([]) == 0
 
 
@@ -51,7 +51,7 @@ def test_series_mix_in_one_batch(tmp_path, durable):
     handler = PickleHandler(Run, tmp_path, durable=durable)
     results = [filled(Run("AB"[i % 2]), data=i) for i in range(10)]
     handler.save_all(results)
-    assert [it.version for it in results] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert [result.version for result in results] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
 def test_a_batch_replaces_and_refuses_as_single_saves_do(tmp_path, durable):
@@ -69,23 +69,23 @@ def test_a_batch_replaces_and_refuses_as_single_saves_do(tmp_path, durable):
 
 
 def test_an_error_in_the_middle_leaves_what_was_saved(tmp_path, durable):
-    """And says how far it came; the numbers of the others are open again."""
+    """The error says how many were saved; the results after it have no number."""
     handler = PickleHandler(Run, tmp_path, durable=durable)
     results = list(runs(10))
     results[6].data = lambda: 0
-    with pytest.raises((AttributeError, TypeError)) as caught:
+    with pytest.raises(NOT_PICKLED) as caught:
         handler.save_all(results)
     assert "6 results of the batch were saved" in caught.value.__notes__[-1]
-    assert [it.version for it in results] == [0, 1, 2, 3, 4, 5, None, None, None, None]
+    assert [result.version for result in results] == [0, 1, 2, 3, 4, 5, None, None, None, None]
     results[6].data = "mended"
     assert handler.save_all(results[6:]) == 4
-    assert [it.version for it in results] == list(range(10))
+    assert [result.version for result in results] == list(range(10))
     assert len(os.listdir(tmp_path)) == 10
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted under /proc")
 def test_the_folder_is_closed_after_a_batch_whose_error_is_kept(tmp_path, durable):
-    """As an interactive session keeps the last one: the disk can be unmounted all the same."""
+    """An interactive session keeps the last error, with its frames; the folder must not stay open, or its disk is busy."""
 
     def failing():
         yield from runs(3)
@@ -102,8 +102,8 @@ def test_the_folder_is_closed_after_a_batch_whose_error_is_kept(tmp_path, durabl
     assert "saved before" in kept.value.__notes__[-1]
 
 
-def test_an_iterable_that_fails_is_told_too(tmp_path, durable):
-    """What it gave before is saved."""
+def test_an_error_of_the_iterable_says_how_many_were_saved(tmp_path, durable):
+    """The results that it yielded before the error are saved."""
 
     def failing():
         yield from runs(3)
@@ -131,14 +131,14 @@ class HookHandler(PersistenceHandler):
 
 
 def test_handlers_with_hooks_save_batches_too(tmp_path, durable):
-    """Each in its own way."""
+    """By their own hooks."""
     assert HookHandler(tmp_path, durable).save_all(runs(5)) == 5
     assert sorted(os.listdir(tmp_path)) == [f"cache-Run-A-#{n}" for n in range(5)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="counts calls of POSIX")
-def test_a_durable_batch_shares_the_wait(tmp_path, monkeypatch):
-    """Few waits for the disk, however many results; all of them before the names are given, or at the end."""
+def test_a_durable_batch_waits_for_the_disk_a_few_times(tmp_path, monkeypatch):
+    """However many results there are. It waits before the names are given, or at the end."""
     events = []
     sync_all = system._disk.sync_file_system
     monkeypatch.setattr(os, "fsync", lambda fd: events.append("fsync"))
@@ -149,8 +149,8 @@ def test_a_durable_batch_shares_the_wait(tmp_path, monkeypatch):
 
 
 def test_a_batch_that_loses_a_race_takes_other_numbers(tmp_path):
-    """While it waits, somebody else saves."""
-    handler, other = (PickleHandler(Run, tmp_path, durable=it) for it in (True, False))
+    """Another handler saves while the batch waits."""
+    handler, other = (PickleHandler(Run, tmp_path, durable=durable) for durable in (True, False))
 
     mine = list(runs(5))
 
@@ -160,12 +160,12 @@ def test_a_batch_that_loses_a_race_takes_other_numbers(tmp_path):
         yield from mine[3:]
 
     assert handler.save_all(mixed()) == 5
-    assert sorted(it.version for it in mine) == [2, 3, 4, 5, 6]
+    assert sorted(result.version for result in mine) == [2, 3, 4, 5, 6]
     assert len(os.listdir(tmp_path)) == 7
 
 
 def test_a_progress_bar_is_shown_on_request(tmp_path, capsys, monkeypatch):
-    """Only in a terminal; without its package the extra is named."""
+    """In a terminal only. If tqdm is not installed, the error names the extra."""
     handler = PickleHandler(Run, tmp_path)
     if "tqdm" in sys.modules or __import__("importlib").util.find_spec("tqdm"):
         assert handler.save_all(runs(3), progress=True) == 3
@@ -178,28 +178,28 @@ def test_a_progress_bar_is_shown_on_request(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_load_in_order(tmp_path, threads):
-    """And a damaged file is told at its place; leaving early leaves no thread at work."""
+    """A damaged file is reported at its place in the order. If the loop ends early, no thread goes on."""
     GzipHandler(Run, tmp_path).save_all(runs(30))
     handler = GzipHandler(Run, tmp_path, threads=threads)
-    assert [it.data for _, it in handler.load_all(Run("A"))] == list(range(30))
+    assert [result.data for _, result in handler.load_all(Run("A"))] == list(range(30))
     (tmp_path / "cache-Run-A-#7.pkl.gz").write_bytes(b"\x1f\x8bno")
     seen = []
     with pytest.raises(ValueError, match="#7"):
-        seen.extend(it.data for _, it in handler.load_all(Run("A")))
+        seen.extend(result.data for _, result in handler.load_all(Run("A")))
     problems = []
     assert len(list(handler.load_all(Run("A"), on_corrupt=problems.append))) == 29
-    assert [it.path for it in problems] == [str(tmp_path / "cache-Run-A-#7.pkl.gz")]
+    assert [problem.path for problem in problems] == [str(tmp_path / "cache-Run-A-#7.pkl.gz")]
     iterator = handler.load_all(Run("A"))
     assert next(iterator)[1].data == 0
     iterator.close()
 
 
-def test_a_file_of_another_name_is_reported(tmp_path, caplog):
-    """A copy under a name of other keys is no result of these keys."""
+def test_a_copy_under_another_name_is_reported(tmp_path, caplog):
+    """Its keys don't match its file name, so loading by either does not return it."""
     handler = PickleHandler(Run, tmp_path)
     handler.save_all(runs(2))
     (tmp_path / "cache-Run-B-#0.pkl").write_bytes((tmp_path / "cache-Run-A-#0.pkl").read_bytes())
-    assert [it.data for _, it in handler.load_all(Run("B"))] == []
+    assert [result.data for _, result in handler.load_all(Run("B"))] == []
     assert "keys (animal='A', version=0)" in caplog.text
     problems = []
     assert list(handler.load_all(Run("B"), on_corrupt=problems.append)) == []
@@ -207,7 +207,7 @@ def test_a_file_of_another_name_is_reported(tmp_path, caplog):
 
 
 def test_a_batch_may_be_durable_where_its_handler_is_not(tmp_path, monkeypatch):
-    """And the other way round; the numbers are shared."""
+    """And the reverse; both continue the same series."""
     waits = []
     monkeypatch.setattr(system, "sync_file_system", lambda root: bool(waits.append(root)) or True)
     for usual in (False, True):
@@ -218,7 +218,7 @@ def test_a_batch_may_be_durable_where_its_handler_is_not(tmp_path, monkeypatch):
         results = list(runs(3))
         assert handler.save_all(results, durable=not usual) == 3
         assert bool(waits) is not usual
-        assert [it.version for it in results] == [3, 4, 5]
+        assert [result.version for result in results] == [3, 4, 5]
         assert handler.durable is usual
         waits.clear()
     assert HookHandler(tmp_path, False).save_all(runs(2), durable=True) == 2
@@ -226,19 +226,19 @@ def test_a_batch_may_be_durable_where_its_handler_is_not(tmp_path, monkeypatch):
 
 
 def test_a_durable_batch_replaces_with_one_wait(tmp_path, monkeypatch):
-    """As many as there are."""
+    """For any number of results."""
     handler = PickleHandler(Pair, tmp_path, durable=True)
     assert handler.save_all([filled(Pair(n, 0), data="former") for n in range(150)]) == 150
     monkeypatch.setattr(system, "sync_file", lambda path: pytest.fail("one by one"))
     monkeypatch.setattr(handler, "save_persistence", lambda *_: pytest.fail("one by one"))
     assert handler.save_all([filled(Pair(n, 0), data="new") for n in range(150)]) == 150
-    assert {it.data for _, it in handler.load_all(a=missing, b=missing)} == {"new"}
+    assert {result.data for _, result in handler.load_all(a=missing, b=missing)} == {"new"}
     assert len(os.listdir(tmp_path)) == 150
 
 
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler, HookHandler])
-def test_a_durable_save_ends_whoever_saves_meanwhile(tmp_path, monkeypatch, many, kind):
+def test_a_durable_save_succeeds_while_others_save(tmp_path, monkeypatch, many, kind):
     """Others take the next numbers during each wait for the disk."""
     other = PickleHandler(Run, tmp_path, ext="" if kind is HookHandler else None)
     if kind is GzipHandler:
@@ -262,20 +262,20 @@ def test_a_durable_save_ends_whoever_saves_meanwhile(tmp_path, monkeypatch, many
     if many:
         assert handler.save_all(mine) == 4
     else:
-        for it in mine:
-            handler.save_persistence(it)
-    numbers = {it.version for it in mine}
+        for result in mine:
+            handler.save_persistence(result)
+    numbers = {result.version for result in mine}
     assert len(numbers) == 4
     assert waits
-    names = [it for it in os.listdir(tmp_path) if "#" in it]
+    names = [name for name in os.listdir(tmp_path) if "#" in name]
     assert len(names) == len(os.listdir(tmp_path))
-    assert sorted(int(it.partition("#")[2].partition(".")[0]) for it in names) == list(range(len(names)))
-    for it in mine:
-        assert str(handler.load_persistence(handler.filepath(it)).data) == str(it.data)
+    assert sorted(int(name.partition("#")[2].partition(".")[0]) for name in names) == list(range(len(names)))
+    for result in mine:
+        assert str(handler.load_persistence(handler.filepath(result)).data) == str(result.data)
 
 
 def test_lost_numbers_are_found_again_where_a_later_result_fails(tmp_path, monkeypatch):
-    """Those before the failing one are saved, with whatever number."""
+    """The results before the failing one are saved, under whatever numbers are free."""
     handler, other = PickleHandler(Run, tmp_path, durable=True), PickleHandler(Run, tmp_path)
     results = list(runs(5))
     wait = folder.sync_drafts
@@ -301,30 +301,30 @@ def test_lost_numbers_are_found_again_where_a_later_result_fails(tmp_path, monke
     with pytest.raises(OSError, match="as the system says") as caught:
         handler.save_all(results)
     assert caught.value.__notes__ == ["4 results of the batch were saved before this one"]
-    assert [it.version for it in results][2::2] == [2, None]
-    assert sorted(it.version for it in results[:4]) == [2, 4, 5, 6]
+    assert [result.version for result in results][2::2] == [2, None]
+    assert sorted(result.version for result in results[:4]) == [2, 4, 5, 6]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
-@pytest.mark.parametrize("told", [True, False])
-def test_a_batch_makes_do_with_few_open_files(tmp_path, monkeypatch, told):
-    """It takes half of what the limit admits, or fewer where others took the rest."""
+@pytest.mark.parametrize("limit_known", [True, False])
+def test_a_batch_makes_do_with_few_open_files(tmp_path, monkeypatch, limit_known):
+    """It uses half of the limit on open files, or fewer if the rest is taken."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if not told:
+    if not limit_known:
         monkeypatch.setattr(folder, "_open_files", lambda: 10_000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 60, hard))
     try:
         assert PickleHandler(Run, tmp_path, durable=True).save_all(runs(300)) == 300
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert [it.data for _, it in PickleHandler(Run, tmp_path).load_all(Run("A"))] == list(range(300))
+    assert [result.data for _, result in PickleHandler(Run, tmp_path).load_all(Run("A"))] == list(range(300))
 
 
 @persistence_class
 class Stopped:
-    """Ctrl-C comes right after it got a number of those in ``at``."""
+    """A result that raises KeyboardInterrupt right after it is assigned one of the numbers in ``at``."""
 
     animal: str = field(filename=True)
     version: int = autoinc_field("#")
@@ -340,23 +340,23 @@ class Stopped:
 
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_ctrl_c_right_after_a_number_is_given_takes_it_back(tmp_path, monkeypatch, durable, number):
-    """Saved again with it, the result would replace that of whoever got the number meanwhile."""
+def test_ctrl_c_right_after_a_number_is_assigned_takes_it_back(tmp_path, monkeypatch, durable, number):
+    """Otherwise, saving it again would replace the result of whoever got this number meanwhile."""
     handler = PickleHandler(Stopped, tmp_path, durable=durable)
     results = [filled(Stopped("A"), data=n) for n in range(3)]
     monkeypatch.setattr(Stopped, "at", [number])
     with pytest.raises(KeyboardInterrupt):
         handler.save_all(results)
     assert not Stopped.at
-    saved = [it.version for it in results[:number]]
+    saved = [result.version for result in results[:number]]
     assert saved == list(range(number))
-    assert [it.version for it in results[number:]] == [None] * (3 - number)
+    assert [result.version for result in results[number:]] == [None] * (3 - number)
     assert handler.save_all(results[number:]) == 3 - number
-    assert [it.data for _, it in handler.load_all(Stopped("A"))] == [0, 1, 2]
+    assert [result.data for _, result in handler.load_all(Stopped("A"))] == [0, 1, 2]
 
 
 def test_ctrl_c_at_the_end_of_a_batch_leaves_no_folder_open(tmp_path, monkeypatch, durable):
-    """Its disk could not be unmounted."""
+    """Otherwise its disk could not be unmounted."""
     handler = PickleHandler(Run, tmp_path, durable=durable)
     real, turns = handler.store.release, []
 

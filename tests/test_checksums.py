@@ -1,4 +1,4 @@
-"""Checksums: whichever way they are computed, they are zlib's."""
+"""Checksums are those of zlib, however they are computed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ needs_parts = pytest.mark.skipif(not hasattr(os, "preadv"), reason="this system 
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """As in a process that has computed none yet."""
+    """Reset the module, as in a process that has computed no checksum yet."""
     monkeypatch.setattr(checksums, "_quickest", checksums._by_zlib)
     monkeypatch.setattr(checksums, "_until_import", checksums._until_import)
 
 
 @pytest.mark.parametrize("size", [0, 1, 277, 60_000, 65_536, 200_000])
 def test_checksums_agree_with_zlib(fresh, size):
-    """Both ways to compute them, in pieces too."""
+    """Computed by zlib and by zlib-ng, at once and in pieces."""
     data = os.urandom(size)
     for _ in range(2):
         assert checksums.checksum(data) == checksums.checksum(memoryview(data)) == zlib.crc32(data)
@@ -37,8 +37,8 @@ def test_checksums_agree_with_zlib(fresh, size):
 
 
 @pytest.mark.parametrize(("size", "most"), [(277, 2000), (50_000, 200), (65_536, 1)])
-def test_zlib_ng_is_imported_where_it_pays(fresh, monkeypatch, size, most):
-    """Not for a few small files, and then for all that follow."""
+def test_zlib_ng_is_imported_after_enough_bytes(fresh, monkeypatch, size, most):
+    """Not for a few small files."""
     monkeypatch.setattr(checksums, "_until_import", 1 << 23)
     data = bytes(size)
     calls = 0
@@ -56,12 +56,12 @@ def test_checksums_of_parts_give_that_of_the_whole(first, second):
     assert checksums.combined(zlib.crc32(first), zlib.crc32(second), len(second)) == whole
 
 
-def test_a_checksum_aside_is_that_of_the_pieces_in_order():
-    """The thread takes them as they come."""
+def test_a_checksum_in_a_thread_covers_the_pieces_in_order():
+    """The thread takes the pieces as they come."""
     pieces = [os.urandom(1000) for _ in range(50)]
     background = checksums.BackgroundCrc(zlib.crc32(b"before"))
-    for it in pieces:
-        background.add(it)
+    for piece in pieces:
+        background.add(piece)
     assert background.result() == zlib.crc32(b"before" + b"".join(pieces))
 
 
@@ -76,8 +76,8 @@ def file(tmp_path):
 
 @needs_parts
 @pytest.mark.parametrize("processors", [1, 2, 3, 4, 64])
-def test_parts_are_the_file(file, monkeypatch, processors):
-    """However many processors read, from wherever."""
+def test_parts_read_by_threads_give_the_whole_file(file, monkeypatch, processors):
+    """For any number of threads, from an offset on."""
     monkeypatch.setattr(checksums, "_processors", lambda: processors)
     source, data = file
     before = _thread._count()
@@ -103,7 +103,7 @@ def test_a_file_that_ends_early_is_an_error(file, monkeypatch, processors):
 @needs_parts
 @pytest.mark.parametrize("failing", [0, 1, 3])
 def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
-    """An error of the disk, or Ctrl-C, in any part is raised when nobody reads any more."""
+    """An error of the disk, or Ctrl-C, in any part is raised after all threads have stopped reading."""
     monkeypatch.setattr(checksums, "_processors", lambda: 4)
     source, data = file
     real, turn = pread._preadv, [0]
@@ -121,3 +121,9 @@ def test_a_part_that_fails_stops_all(file, monkeypatch, failing):
     with pytest.raises((OSError, KeyboardInterrupt)):
         checksums.read_by_parts(source, memoryview(bytearray(len(data))), 0, 0)
     assert threads_end(before)
+
+
+@given(st.integers(0, 0xFFFFFFFF), st.integers(0, 100_000))
+def test_zeros_are_added_without_being_read(start, count):
+    """As a hole of a sparse file is."""
+    assert checksums.with_zeros(start, count) == zlib.crc32(bytes(count), start)

@@ -1,4 +1,4 @@
-"""What is refused or told when a class is made, and before a result is saved; what a class says of its versions."""
+"""Mistakes that are reported when a class is made or before a result is saved; descriptions, versions and former names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check(result, cls=None):
 
 
 def test_a_pydantic_model_is_refused():
-    """It takes the keys out of the class body."""
+    """pydantic would take the keys out of the class body."""
     pydantic = pytest.importorskip("pydantic")
     with pytest.raises(FieldDefinitionError, match=r"Model: is a pydantic model.*plain class"):
 
@@ -57,7 +57,7 @@ def test_a_pydantic_model_is_refused():
 
 
 def test_fields_of_other_libraries_are_refused():
-    """They would be the default of a data field."""
+    """They would become the default value of a data field."""
     foreign = [dataclasses.field(default=1)]
     for module, name in (("attrs", "field"), ("pydantic", "Field")):
         if module in sys.modules or __import__("importlib").util.find_spec(module):
@@ -69,7 +69,7 @@ def test_fields_of_other_libraries_are_refused():
 
 
 def test_a_dataclass_that_holds_our_fields_is_refused():
-    """Its __init__ would set the declarations as values."""
+    """Its ``__init__`` would set the declarations as values."""
     with pytest.raises(FieldDefinitionError, match="R: is a dataclass"):
 
         @persistence_class
@@ -86,8 +86,8 @@ def test_a_dataclass_that_holds_our_fields_is_refused():
             animal: str = field(filename=True)
 
 
-def test_the_init_of_a_dataclass_is_no_init_of_a_result():
-    """It would take none of the keys, and its own fields would not be saved."""
+def test_a_dataclass_as_base_is_refused():
+    """Its ``__init__`` takes none of our keys, and its fields would not be saved."""
 
     @dataclasses.dataclass
     class Base:
@@ -113,7 +113,7 @@ def test_the_init_of_a_dataclass_is_no_init_of_a_result():
 
 
 def test_a_field_that_declares_nothing_is_refused():
-    """The key would be data."""
+    """``field`` without a call would make the key a data field."""
     for annotation, value in ((str, field), (int, autoinc_field)):
         with pytest.raises(FieldDefinitionError, match=r"R\.a: write 'a: <type> = .*field\(\)', with parentheses"):
             persistence_class(type("R", (), {"__annotations__": {"a": annotation}, "a": value}))
@@ -130,7 +130,7 @@ def test_a_field_that_declares_nothing_is_refused():
 
 
 def test_marks_of_dataclasses_are_refused():
-    """They would be data fields."""
+    """``KW_ONLY`` and ``InitVar`` would become data fields."""
     with pytest.raises(FieldDefinitionError, match=r"R\._: .*KW_ONLY"):
 
         @persistence_class
@@ -146,7 +146,7 @@ def test_marks_of_dataclasses_are_refused():
             scale: dataclasses.InitVar[float]
 
 
-def test_classes_without_results_are_refused():
+def test_classes_that_cannot_have_results_are_refused():
     """Enums, typed dicts, protocols."""
     with pytest.raises(FieldDefinitionError, match="E: is an Enum"):
         persistence_class(enum.Enum("E", "A B"))
@@ -160,7 +160,7 @@ def test_classes_without_results_are_refused():
 
 
 def test_a_post_init_is_refused_where_nobody_calls_it():
-    """As a dataclass's would be; an __init__ of the class's own may call it."""
+    """Only dataclasses call ``__post_init__``. An ``__init__`` of the class may call it itself."""
     with pytest.raises(FieldDefinitionError, match=r"R\.__post_init__: would not be called.*property"):
 
         @persistence_class
@@ -185,7 +185,7 @@ def test_a_post_init_is_refused_where_nobody_calls_it():
 
 
 def test_a_class_that_implements_a_protocol_has_its_init(tmp_path):
-    """The one that Protocol gives it is none of its own."""
+    """The ``__init__`` that Protocol adds does not count as the class's own."""
 
     class HasAnimal(Protocol):
         animal: str
@@ -237,12 +237,12 @@ class Constants:
 
 
 def test_class_variables_are_no_fields():
-    """Under whatever name they are imported."""
+    """Under whatever name ``ClassVar`` is imported."""
     assert info_of(Constants).fields_name() == ["animal", "unknown", "data"]
 
 
-def test_an_alias_of_a_function_around_is_known():
-    """A class may be made in a function, or a test."""
+def test_an_alias_of_the_enclosing_function_is_known():
+    """A class may be defined in a function, for example in a test."""
     from typing import ClassVar as Local
 
     @persistence_class
@@ -254,7 +254,7 @@ def test_an_alias_of_a_function_around_is_known():
 
 
 def test_class_variables_without_postponed_annotations():
-    """They are objects then."""
+    """Their annotations are objects, and not texts."""
     written = {
         "a": str,
         "b": ClassVar[int],
@@ -285,8 +285,8 @@ class Late:
         return dict(found)
 
 
-def test_late_annotations_are_as_postponed_ones():
-    """What names something that is not there yet is a text; what is known is known."""
+def test_lazily_evaluated_annotations_are_like_postponed_ones():
+    """A name that is not defined yet is kept as text; what is defined is evaluated."""
     texts = {"a": "int", "b": "list[R]", "c": "ClassVar[int]", "d": "Callable[[R], int]", "e": "Literal['R']"}
     known = {
         "a": int,
@@ -301,7 +301,7 @@ def test_late_annotations_are_as_postponed_ones():
 
 
 def test_an_annotation_that_raises_breaks_no_class():
-    """Its text is enough; the source has it where even the texts are evaluated."""
+    """Its text is used. If even that can't be had, the source has it."""
     texts = {"a": "1 / 0", "b": "int"}
     assert hints.late_annotations_of(Constants, Late(ZeroDivisionError(), texts)) == texts
     found = hints.late_annotations_of(Constants, Late(ZeroDivisionError(), ZeroDivisionError()))
@@ -312,8 +312,8 @@ def test_an_annotation_that_raises_breaks_no_class():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated late from 3.14 on")
-def test_late_annotations_of_this_python(tmp_path):
-    """Without the future import: the class's own name, a later one, one for checkers alone, one that raises."""
+def test_lazily_evaluated_annotations_of_this_python(tmp_path):
+    """Without the future import: the class's own name, a later name, a name for type checkers only, an annotation that raises."""
     module = tmp_path / "late.py"
     module.write_text(
         "from typing import TYPE_CHECKING\n"
@@ -336,7 +336,7 @@ def test_late_annotations_of_this_python(tmp_path):
         spec.loader.exec_module(found)
         info = info_of(found.R)
         assert info.fields_name() == ["animal", "plane", "other", "broken", "data"]
-        assert [it.field_type for it in info.fields] == [str, int, found.R | None, "1 / 0", list[found.R]]
+        assert [declared.field_type for declared in info.fields] == [str, int, found.R | None, "1 / 0", list[found.R]]
     finally:
         del sys.modules["late"]
 
@@ -368,7 +368,7 @@ class Strict:
 
 
 def test_a_strict_class_refuses_what_it_does_not_declare():
-    """When it is set; the error says what may be meant."""
+    """When the attribute is set. The error suggests a similar name."""
     result = Strict("A00")
     with pytest.raises(UndeclaredAttributeError, match=r"Strict\.scroe is not declared.*did you mean score") as caught:
         result.scroe = 1.0
@@ -383,7 +383,7 @@ def test_a_strict_class_refuses_what_it_does_not_declare():
 
 
 def test_a_strict_class_refuses_to_save_without_its_data():
-    """What has a default need not be set; keys and numbers are another matter."""
+    """Fields with a default need not be set. Missing keys and numbers have other errors."""
     info, result = info_of(Strict), Strict("A00")
     with pytest.raises(DataNotSetError, match=r"Strict can't be saved without score") as caught:
         info.refuse_unsaved(result)
@@ -403,8 +403,8 @@ def test_a_strict_result_is_saved_and_loaded(tmp_path):
     assert as_dict(loaded) == as_dict(result) == as_dict(pickle.loads(pickle.dumps(result)))
 
 
-def test_strictness_is_handed_on():
-    """A subclass knows its own fields, and may give it up."""
+def test_strictness_is_inherited():
+    """A subclass adds its own fields, and may turn strictness off."""
 
     @persistence_class
     class Sub(Strict):
@@ -431,8 +431,8 @@ def test_strictness_is_handed_on():
     assert (info_of(Sub).strict, info_of(Free).strict) == (True, False)
 
 
-def test_a_strict_class_keeps_the_setattr_of_its_own():
-    """It is called for what is declared."""
+def test_a_strict_class_calls_its_own_setattr():
+    """For fields that are declared."""
     seen = []
 
     @persistence_class(strict=True)
@@ -452,7 +452,7 @@ def test_a_strict_class_keeps_the_setattr_of_its_own():
 
 
 def test_a_subclass_may_have_a_setattr_of_its_own():
-    """Which calls that of its strict base: the subclass's fields are known there."""
+    """If it calls that of its strict base, the subclass's fields are accepted there."""
 
     @persistence_class
     class R(Strict):
@@ -467,8 +467,8 @@ def test_a_subclass_may_have_a_setattr_of_its_own():
         result.other = 1
 
 
-def test_other_classes_pay_nothing():
-    """Nothing stands before their attributes."""
+def test_classes_that_are_not_strict_have_no_setattr():
+    """So setting their attributes is as fast as ever."""
     assert Constants.__setattr__ is object.__setattr__
 
 
@@ -503,7 +503,7 @@ class Score:
     ],
 )
 def test_a_likely_misspelling_is_an_error(name, meant):
-    """The value would be lost; both names are in the error."""
+    """The value would not be saved; the error has both names."""
     result = Score("A00")
     setattr(result, name, 1.0)
     with pytest.raises(
@@ -513,8 +513,8 @@ def test_a_likely_misspelling_is_an_error(name, meant):
     assert (caught.value.attribute, caught.value.field) == (name, meant)
 
 
-def test_a_similar_name_is_no_mistake_where_the_field_is_set():
-    """Both are meant."""
+def test_a_similar_name_is_no_misspelling_if_the_field_is_set():
+    """Then both are meant."""
     result = Score("A00")
     result.score, result.scores = 1.0, [1.0]
     check(result)
@@ -528,14 +528,14 @@ def test_a_similar_name_is_no_mistake_where_the_field_is_set():
         ("min_rate", "max_rate"), ("baseline_mean", "baseline_max"), ("pre_x", "pro_x"), ("pre_stim", "post_stim"), ("input", "output"), ("start", "stop"), ("figure", "score"),
     ],
 )  # fmt: skip
-def test_names_that_were_told_apart_on_purpose_are_not_close(name, other):
-    """Code that keeps attributes in memory goes on working."""
+def test_names_that_differ_on_purpose_are_no_misspellings(name, other):
+    """Code that keeps other attributes on a result goes on working."""
     assert close_name(name, [other]) is None
     assert close_name(other, [name]) is None
 
 
-def test_other_attributes_are_told_once(caplog):
-    """For each class and name; private ones, caches and methods are not."""
+def test_other_attributes_give_one_warning(caplog):
+    """One for each class and name. Private attributes, caches and methods give none."""
 
     @persistence_class
     class R(Score):
@@ -547,7 +547,7 @@ def test_other_attributes_are_told_once(caplog):
             result.figure, result.level, result._private, result.method = 1, 2, 3, lambda: 4
             assert result.slow == 3
             check(result)
-    assert [it.getMessage().split(" is ")[0].rpartition(".")[2] for it in caplog.records] == ["figure", "level"]
+    assert [record.getMessage().split(" is ")[0].rpartition(".")[2] for record in caplog.records] == ["figure", "level"]
     assert "begin its name with an underscore" in caplog.text
 
 
@@ -577,7 +577,7 @@ def test_a_subclass_that_lacks_the_decorator_is_an_error():
 
 
 def test_a_subclass_that_adds_no_fields_works():
-    """Methods, class variables, private names, and what narrows a field of the base."""
+    """It may add methods, class variables and private names, and narrow the type of an inherited field."""
 
     class Methods(Score):
         limit: ClassVar[int] = 3
@@ -622,14 +622,16 @@ class Versioned:
         return fields
 
 
-def test_what_a_class_says_of_its_fields_is_kept():
+def test_descriptions_and_units_are_kept():
     """On the fields and on the class."""
     info = info_of(Versioned)
     assert info.version == 3
     assert info.former_names == {
         "animal": "subject", "fps": "rate", "speed": "rate", "number": "run", "score": "accuracy",
     }  # fmt: skip
-    said = {it.field_name: (it.renamed_from, it.unit, it.description) for it in info.fields}
+    said = {
+        declared.field_name: (declared.renamed_from, declared.unit, declared.description) for declared in info.fields
+    }
     assert said == {
         "subject": (("animal",), "", "who"),
         "rate": (("fps", "speed"), "Hz", ""),
@@ -643,8 +645,8 @@ def test_what_a_class_says_of_its_fields_is_kept():
     assert as_dict(Versioned("A00")) == {"subject": "A00", "rate": 30.0, "run": None}
 
 
-def test_versions_and_former_names_are_handed_on():
-    """With the fields and the classmethod."""
+def test_versions_and_former_names_are_inherited():
+    """With the fields and the ``upgrade`` classmethod."""
 
     @persistence_class
     class Sub(Versioned):
@@ -660,20 +662,20 @@ def test_versions_and_former_names_are_handed_on():
 
 @pytest.mark.parametrize("version", [-1, 1.5, "2", True])
 def test_a_version_is_a_number(version):
-    """From 0 on."""
+    """An int from 0 on."""
     with pytest.raises(FieldDefinitionError, match="version= must be an int from 0 on"):
         persistence_class(version=version)(type("R", (), {}))
 
 
 @pytest.mark.parametrize("option", ["strict", "portable"])
 def test_options_are_true_or_false(option):
-    """A text is a mistake."""
+    """Other values are refused."""
     with pytest.raises(FieldDefinitionError, match=f"{option}= must be True or False"):
         persistence_class(**{option: "yes"})(type("R", (), {}))
 
 
 def test_upgrade_is_a_classmethod():
-    """Where the class has versions; other classes may use the name as they like."""
+    """If the class has a version. Other classes may use the name for anything."""
     body = {"upgrade": lambda self, fields, version: fields}
     with pytest.raises(FieldDefinitionError, match=r"R\.upgrade: must be a classmethod"):
         persistence_class(version=1)(type("R", (), dict(body)))
@@ -687,7 +689,7 @@ def test_upgrade_is_a_classmethod():
     ids=["another's", "twice", "again", "its own"],
 )
 def test_a_former_name_stands_for_one_field(first, second):
-    """Else nobody knows which is meant."""
+    """Two fields with the same former name are refused."""
     body = {
         "__annotations__": {"a": str, "b": str},
         "a": field(renamed_from=first),
@@ -701,21 +703,21 @@ def test_a_former_name_stands_for_one_field(first, second):
     "wrong",
     [{"renamed_from": 3}, {"renamed_from": ("a", 3)}, {"renamed_from": ("",)}, {"unit": 3}, {"description": None}],
 )
-def test_what_is_said_of_a_field_is_text(wrong):
-    """Refused where it is written."""
+def test_descriptions_and_units_are_text(wrong):
+    """Other values are refused where they are written."""
     with pytest.raises(TypeError, match=next(iter(wrong))):
         field(**wrong)
 
 
 def test_fields_can_still_be_made_by_position():
-    """As the earlier implementation has them."""
+    """As in the existing package."""
     made = PersistentField(True, "p", True, True, False, True, 3)
     assert (made.validator, made.filename_prefix, made.filename, made.init, made.default) == (True, "p", True, True, 3)
     assert PersistentClass(type("R", (), {}), "name", "_").filename_field_splitter == "_"
 
 
 def test_a_copy_of_a_declaration_is_another():
-    """One may stand under two names."""
+    """One declaration under two names is copied for each. What only one field may have, such as a former name, is refused."""
     shared = field(filename=True, renamed_from="old", unit="s")
 
     with pytest.raises(FieldDefinitionError, match="renamed_from='old'"):
@@ -730,7 +732,7 @@ def test_a_copy_of_a_declaration_is_another():
 
 
 def test_functions_take_their_arguments_by_keyword(tmp_path):
-    """As the earlier implementation does."""
+    """By the parameter names of the existing package."""
 
     @persistence_class
     class R:
@@ -753,7 +755,7 @@ def test_functions_take_their_arguments_by_keyword(tmp_path):
 
 
 def test_threads_that_first_look_at_a_default_get_the_same():
-    """What one of them appends would be lost."""
+    """Otherwise what one thread appends to a default list would be lost."""
     start = threading.Barrier(4)
     kept, seen = sys.getswitchinterval(), []
 
@@ -784,5 +786,5 @@ def test_threads_that_first_look_at_a_default_get_the_same():
             thread.join()
     finally:
         sys.setswitchinterval(kept)
-    seen = [(len(it.made), len(it.copied), len(it.counts)) for it in results]
+    seen = [(len(result.made), len(result.copied), len(result.counts)) for result in results]
     assert set(seen) == {(4, 4, 4)}

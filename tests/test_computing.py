@@ -1,22 +1,23 @@
-"""A batch computes what is missing, wherever it computes, and survives what fails in it."""
+"""A batch computes missing results by any executor, and goes on after failures."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from batches import Draw, DrawOptions, Fit, FitOptions
 
 from neuralib.persistence import PickleHandler
-from neuralib.persistence.cli_persistence import BatchReport, Failure
+from neuralib.persistence.cli_persistence import BatchInterrupted, BatchReport, Failure
 
 GRID = {"animal": ["A", "B"], "plane": [0, 1, 2, 100]}
 COMPUTED = {(animal, plane) for animal in "AB" for plane in range(3)}
@@ -36,9 +37,9 @@ EXECUTORS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # of forking
+@pytest.mark.filterwarnings("ignore")  # warns about forking with threads
 @pytest.mark.parametrize("where", EXECUTORS)
-def test_what_is_missing_is_computed_wherever(tmp_path, where):
+def test_missing_results_are_computed_by_any_executor(tmp_path, where):
     """In this process, by threads, and by processes; dask is tried in ``tools/test_dask.py``."""
     check_computed(tmp_path, EXECUTORS[where], elsewhere=where not in {"here", "threads"})
 
@@ -60,37 +61,37 @@ def check_computed(tmp_path, executors, *, elsewhere):
         again = FitOptions(tally).compute_missing(GRID, executor, dest=folder)
     assert isinstance(report, BatchReport)
     assert (report.saved, again.saved) == (5, 0)
-    assert sorted(it.keys["animal"] for it in report) == ["A", "B"]
-    assert {(it.keys["plane"], it.error, it.message) for it in report} == {
-        (100, "Unpicklable", "plane 100 does not converge")
+    assert sorted(failure.keys["animal"] for failure in report) == ["A", "B"]
+    assert {(failure.keys["plane"], failure.error, failure.message) for failure in report} == {
+        (100, "UnpicklableError", "plane 100 does not converge")
     }
     assert "compute_cache" in report[0].traceback
     assert len(again) == 2, "what failed is tried again"
-    results = [it.load() for it in handler.find()]
-    assert {(it.animal, it.plane) for it in results} == COMPUTED
-    processes = {it.pid for it in results if it.pid}
+    results = [hit.load() for hit in handler.find()]
+    assert {(result.animal, result.plane) for result in results} == COMPUTED
+    processes = {result.pid for result in results if result.pid}
     assert (os.getpid() in processes) != elsewhere
-    computed = sorted(it.name.rsplit("-", 2)[0] for it in tally.iterdir())
+    computed = sorted(path.name.rsplit("-", 2)[0] for path in tally.iterdir())
     assert computed == sorted([f"{a}-{p}" for a, p in COMPUTED - {("A", 1)}] + ["A-100", "B-100"] * 2)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("where", ["here", "threads", "fork"])
 def test_repetitions_get_numbers_of_their_own(tmp_path, where):
-    """As many as were wanted, from all workers together, none twice."""
+    """All workers together save as many as were asked for, each under its own number."""
     handler = PickleHandler(Draw, tmp_path)
     handler.save_persistence(Draw("A"))
     with EXECUTORS[where]() as executor:
         report = DrawOptions().compute_missing({"animal": ["A", "B"]}, executor, dest=tmp_path, repeat=20)
     assert report.saved == 39
     for animal in "AB":
-        assert [it.keys["run"] for it in handler.find(animal=animal)] == list(range(20))
+        assert [hit.keys["run"] for hit in handler.find(animal=animal)] == list(range(20))
 
 
-def test_failures_are_a_table(tmp_path):
-    """To look at, to count, to take the templates from for the next try."""
+def test_a_report_is_a_table_of_failures(tmp_path):
+    """To look at, to count, and to take the templates from for another try."""
     report = FitOptions().compute_missing(GRID, dest=tmp_path)
-    assert repr(report) == "<BatchReport: 6 saved, 2 failed, the first: Unpicklable: plane 100 does not converge>"
+    assert repr(report) == "<BatchReport: 6 saved, 2 failed, the first: UnpicklableError: plane 100 does not converge>"
     assert isinstance(report[0], Failure)
     assert len(report[:1]) == 1
     columns = report.to_columns()
@@ -102,11 +103,11 @@ def test_failures_are_a_table(tmp_path):
     )
     assert BatchReport(0, []).to_columns() == {"error": [], "message": [], "traceback": []}
     pytest.importorskip("pandas")
-    assert list(report.to_pandas()["error"]) == ["Unpicklable"] * 2
+    assert list(report.to_pandas()["error"]) == ["UnpicklableError"] * 2
 
 
-def test_what_does_not_return_a_result_fails(tmp_path):
-    """The usual slip."""
+def test_a_computation_that_returns_no_result_fails(tmp_path):
+    """A usual slip."""
 
     class Forgetful(FitOptions):
         def compute_cache(self, result):
@@ -120,16 +121,16 @@ def test_what_does_not_return_a_result_fails(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_worker_loses_only_what_it_computed(tmp_path):
-    """The error says how to go on; the next call does."""
+    """The report says how many are left; the next call goes on."""
     grid = {"animal": "A", "plane": range(8)}
-    with pytest.raises(BrokenExecutor) as caught, process_pool("fork") as pool:
-        FitOptions(slow_s=0.02, kill_at=5).compute_missing(grid, pool, dest=tmp_path)
-    assert any("the next call goes on from here" in it for it in caught.value.__notes__)
+    with process_pool("fork") as pool:
+        report = FitOptions(slow_s=0.02, kill_at=5).compute_missing(grid, pool, dest=tmp_path)
     handler = PickleHandler(Fit, tmp_path)
     there = len(handler.find())
     assert there >= 3
+    assert (report.saved, len(report), report.not_tried) == (there, 0, 8 - there)
     assert FitOptions().compute_missing(grid, dest=tmp_path).saved == 8 - there
-    assert [it.load().plane for it in handler.find()] == list(range(8))
+    assert [hit.load().plane for hit in handler.find()] == list(range(8))
 
 
 BATCH = """
@@ -145,7 +146,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_killed_batch_goes_on_where_it_stopped(tmp_path):
-    """Results are saved by the workers: those that were computed are there, each whole."""
+    """The workers save, so all results that were computed are there, each whole."""
     script = tmp_path / "batch.py"
     script.write_text(BATCH)
     folder = tmp_path / "results"
@@ -164,9 +165,9 @@ def test_a_killed_batch_goes_on_where_it_stopped(tmp_path):
         process.wait()
     there = len(handler.find())
     assert 10 <= there < 100
-    assert [it.problem for it in handler.verify()] == [None] * there
+    assert [check.problem for check in handler.verify()] == [None] * there
     assert FitOptions().compute_missing({"animal": "A", "plane": range(100)}, dest=folder).saved == 100 - there
-    assert [it.keys["plane"] for it in handler.find()] == list(range(100))
+    assert [hit.keys["plane"] for hit in handler.find()] == list(range(100))
 
 
 def test_what_somebody_else_saved_meanwhile_is_not_computed(tmp_path):
@@ -186,8 +187,9 @@ def test_what_somebody_else_saved_meanwhile_is_not_computed(tmp_path):
     assert len(list(tally.iterdir())) == 1
 
 
-def test_an_interrupt_says_how_far_it_came(tmp_path):
-    """And what was saved stays."""
+@pytest.mark.parametrize("progress", [True, False])
+def test_an_interrupt_says_how_far_it_came(tmp_path, progress):
+    """What was saved stays."""
 
     class Interrupted(FitOptions):
         def compute_cache(self, result):
@@ -196,6 +198,13 @@ def test_an_interrupt_says_how_far_it_came(tmp_path):
             return super().compute_cache(result)
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        Interrupted().compute_missing({"animal": "A", "plane": range(5)}, dest=tmp_path)
-    assert caught.value.__notes__ == ["2 results of the batch were saved, 0 failed; the next call goes on from here"]
+        Interrupted().compute_missing({"animal": "A", "plane": range(5)}, dest=tmp_path, progress=progress)
+    report = caught.value.report
+    assert isinstance(caught.value, BatchInterrupted)
+    assert (report.saved, len(report), report.not_tried) == (2, 0, 3)
+    assert "2 saved, 0 failed, 3 not tried" in str(caught.value)
+    endless = ({"animal": "A", "plane": plane} for plane in itertools.count())
+    with pytest.raises(BatchInterrupted) as caught:
+        Interrupted().compute_missing((Fit(**keys) for keys in endless), dest=tmp_path)
+    assert caught.value.report.not_tried is None
     assert len(PickleHandler(Fit, tmp_path).find()) == 2

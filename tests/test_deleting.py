@@ -1,4 +1,4 @@
-"""Deleting removes the results that were found, and nothing else."""
+"""``delete`` removes the results that were found, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from neuralib.persistence import GzipHandler, PickleHandler
 
 
 def listed(folder):
-    return sorted(it.name for it in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_dry_run_is_what_is_asked_for_by_default(tmp_path):
+def test_delete_is_a_dry_run_by_default(tmp_path):
     """A slip must not cost a week of computing."""
     handler = PickleHandler(Run, tmp_path)
     handler.save_all([Run("A"), Run("A"), Run("B")])
@@ -24,7 +24,7 @@ def test_a_dry_run_is_what_is_asked_for_by_default(tmp_path):
 
 
 def test_exactly_what_was_found_is_deleted(tmp_path):
-    """Not what came later, and not what is gone."""
+    """Not results that were saved later. Those that are gone already are no error."""
     handler = GzipHandler(Run, tmp_path)
     handler.save_all([Run("A") for _ in range(5)])
     handler.save_persistence(Run("B"))
@@ -32,13 +32,15 @@ def test_exactly_what_was_found_is_deleted(tmp_path):
     assert len(found) == 3
     handler.save_persistence(Run("A"))
     found[0].path.unlink()
-    assert [it.name for it in found.delete(dry_run=False)] == ["cache-Run-A-#2.pkl.gz", "cache-Run-A-#3.pkl.gz"]
-    assert [it.name for it in handler.find()] == [f"cache-Run-{it}.pkl.gz" for it in ("A-#0", "A-#4", "A-#5", "B-#0")]
+    assert [path.name for path in found.delete(dry_run=False)] == ["cache-Run-A-#2.pkl.gz", "cache-Run-A-#3.pkl.gz"]
+    assert [hit.name for hit in handler.find()] == [
+        f"cache-Run-{keys}.pkl.gz" for keys in ("A-#0", "A-#4", "A-#5", "B-#0")
+    ]
     assert found.delete(dry_run=False) == []
 
 
 def test_what_is_no_result_stays(tmp_path, caplog):
-    """Links and what they lead to, folders, pipes, notes, results of other names and of other classes."""
+    """Links and their targets, folders, pipes, notes, files of other names and of other classes."""
     folder = tmp_path / "results"
     elsewhere = tmp_path / "elsewhere"
     handler = PickleHandler(Pair, folder)
@@ -58,31 +60,31 @@ def test_what_is_no_result_stays(tmp_path, caplog):
     for dry_run in (True, False):
         caplog.clear()
         deleted = handler.find().delete(dry_run=dry_run)
-        assert [it.name for it in deleted] == ["cache-Pair-good-1.pkl"]
+        assert [path.name for path in deleted] == ["cache-Pair-good-1.pkl"]
         assert len(caplog.records) == len(expected)
-        for it in expected:
-            assert f"cache-Pair-{it}.pkl" in caplog.text
-    assert listed(folder) == sorted(f"cache-Pair-{it}.pkl" for it in expected)
+        for keys in expected:
+            assert f"cache-Pair-{keys}.pkl" in caplog.text
+    assert listed(folder) == sorted(f"cache-Pair-{keys}.pkl" for keys in expected)
     assert listed(elsewhere) == ["cache-Pair-x-1.pkl"]
 
 
 def test_damaged_files_go_when_that_is_asked_for(tmp_path):
-    """Together with verify, which finds them."""
+    """Together with ``verify``, which finds them."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair("a", 1), data="x" * 100))
     handler.save_persistence(filled(Pair("b", 1), data="x" * 100))
     data = bytearray((tmp_path / "cache-Pair-a-1.pkl").read_bytes())
     data[60] ^= 1
     (tmp_path / "cache-Pair-a-1.pkl").write_bytes(data)
-    broken = {it.path.name for it in handler.verify() if it.problem}
+    broken = {check.path.name for check in handler.verify() if check.problem}
     found = handler.find().filter(lambda hit: hit.name in broken)
     assert found.delete(dry_run=False) == []
-    assert [it.name for it in found.delete(dry_run=False, damaged=True)] == ["cache-Pair-a-1.pkl"]
+    assert [path.name for path in found.delete(dry_run=False, damaged=True)] == ["cache-Pair-a-1.pkl"]
     assert listed(tmp_path) == ["cache-Pair-b-1.pkl"]
 
 
 def test_a_result_saved_anew_while_it_is_deleted_stays(tmp_path, monkeypatch):
-    """It was looked at before, and is another now."""
+    """The new file is not the one that was found."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(Pair("a", 1))
     found = handler.find()
@@ -102,8 +104,8 @@ def test_a_result_saved_anew_while_it_is_deleted_stays(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
-def test_leftovers_of_killed_processes_are_swept_apart(tmp_path, kind):
-    """They are no results, so that delete does not see them."""
+def test_delete_leaves_hidden_leftovers_to_sweep(tmp_path, kind):
+    """They are no results, so ``delete`` does not see them."""
     handler = kind(Pair, tmp_path)
     handler.save_persistence(Pair("a", 1))
     (tmp_path / ".neuralib-draft-0123456789abcdef").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""Files without names, and what stamps tell of folders."""
+"""The compiled functions for files: files without names, and stamps that show changes of a folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 
+import numpy as np
 import pytest
 import reference
 
@@ -16,7 +17,7 @@ from neuralib.persistence._stores import system
 
 @pytest.mark.skipif(not system.TMPFILE, reason="this system has no files without name")
 def test_a_file_without_a_name_has_its_content(tmp_path):
-    """And goes with whoever holds it."""
+    """It is gone when the last descriptor is closed."""
     made = _disk.write_unnamed(str(tmp_path), b"content")
     assert os.pread(made.fd, 100, 0) == b"content"
     assert not os.get_inheritable(made.fd)
@@ -34,7 +35,7 @@ def test_a_file_without_a_name_has_its_content(tmp_path):
 
 
 def test_folder_stamp_changes_with_the_names(tmp_path):
-    """That is what it is for."""
+    """A stamp shows whether names were added or removed."""
     folder = str(tmp_path)
     for nanoseconds in (0, 1, 2, 1 << 30, 1 << 62):
         before = _disk.folder_stamp(folder)
@@ -51,7 +52,7 @@ def test_folder_stamp_changes_with_the_names(tmp_path):
 
 
 def test_only_a_folder_that_is_there_has_a_stamp(tmp_path):
-    """Whatever its name."""
+    """Not a missing path, nor a path below a file."""
     assert _disk.folder_stamp(str(tmp_path / "nowhere")) is None
     (tmp_path / "file").touch()
     assert _disk.folder_stamp(str(tmp_path / "file/x")) is None
@@ -60,7 +61,7 @@ def test_only_a_folder_that_is_there_has_a_stamp(tmp_path):
 
 
 def test_an_unknown_stamp_holds_for_no_folder(tmp_path):
-    """So whoever has nothing better looks again."""
+    """Then the folder is listed again."""
     assert not _disk.UNKNOWN.known
     for stamp in (_disk.UNKNOWN, _disk.CHANGED, _disk.Stamp()):
         assert not stamp.is_unchanged(_disk.folder_stamp(str(tmp_path)))
@@ -72,7 +73,7 @@ def test_an_unknown_stamp_holds_for_no_folder(tmp_path):
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no file system in memory")
 def test_folder_stamp_tells_changes_within_one_step_of_the_clock():
-    """In memory, time advances by some milliseconds at once, in which many results are saved; the folder's size tells."""
+    """In memory, the clock advances in steps of milliseconds, in which many results are saved; the folder's size tells."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         found = [_disk.folder_stamp(folder)]
         for number in range(100):
@@ -99,6 +100,9 @@ def test_an_open_file_is_closed_once(disk, tmp_path):
         os.fstat(fd)
     with pytest.raises(FileNotFoundError):
         disk.OpenFile(str(tmp_path / "nowhere"), os.O_RDONLY)
+    if os.open in os.supports_dir_fd:
+        folder = disk.OpenFile(str(tmp_path), os.O_RDONLY)
+        assert disk.OpenFile("file", os.O_RDONLY, 0, folder.fd).fd > 0
     file = disk.OpenFile(str(tmp_path / "file"), os.O_RDONLY)
     fd = file.fd
     del file
@@ -110,23 +114,25 @@ def test_an_open_file_is_closed_once(disk, tmp_path):
 @BOTH
 @pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 5000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
 def test_read_small_reads_what_is_below_its_limit(disk, tmp_path, size):
-    """Into memory of its own, or that of the caller; all else is for the slow path."""
+    """Below the limit as bytes; up to 1 MiB into a buffer, one of the caller's if it is large enough; else None."""
     path, content = tmp_path / "é", os.urandom(size)
     path.write_bytes(content)
     assert disk.read_small(str(path), 100) == (content if 0 < size < 100 else None)
-    for spare in ([], [bytearray(1 << 20)]):
+    whole = (1 << 20) + 64
+    for spare in ([], [bytearray(whole)], [bytearray(10)]):
         found = disk.read_small(str(path), 100, spare)
         assert found == (content if 0 < size <= 1 << 20 else None)
         assert isinstance(found, memoryview) == (100 <= size <= 1 << 20)
         if isinstance(found, memoryview):
-            assert len(found.obj) == 1 << 20
-            assert spare == [], "the piece is in use"
+            assert len(found.obj) == whole
+            assert spare == [], "the piece is in use, or too small"
+            assert np.frombuffer(found, np.uint8).ctypes.data % 64 == 0, "some processors are slow elsewhere"
 
 
 @POSIX
 @BOTH
 def test_read_small_reads_regular_files_alone(disk, tmp_path):
-    """No folder, no pipe, and nothing that is not there."""
+    """Not folders or pipes; a missing file is an error."""
     assert disk.read_small(str(tmp_path), 100) is None
     os.mkfifo(tmp_path / "pipe")
     assert disk.read_small(str(tmp_path / "pipe"), 100) is None
@@ -139,7 +145,7 @@ def test_read_small_reads_regular_files_alone(disk, tmp_path):
 @UNNAMED
 @BOTH
 def test_a_file_is_published_whole_and_once(disk, tmp_path):
-    """And not at all where the folder is not as it was expected."""
+    """If the folder's stamp is not the expected one, nothing is published."""
     folder, target = str(tmp_path), str(tmp_path / "target")
     assert disk.publish_unnamed(folder, target, b"first", False) is disk.UNKNOWN
     with pytest.raises(FileExistsError):
@@ -147,6 +153,7 @@ def test_a_file_is_published_whole_and_once(disk, tmp_path):
     assert (tmp_path / "target").read_bytes() == b"first"
     before, held = disk.folder_stamp(folder), disk.OpenFile(folder, os.O_RDONLY)
     now = disk.publish_unnamed(folder, str(tmp_path / "other"), b"other", True, before, held)
+    assert now is before  # brought up to date, for other threads that expect it
     assert now.known
     assert now.is_unchanged(disk.folder_stamp(folder))
     os.utime(tmp_path, ns=(1, 1))
@@ -162,7 +169,7 @@ def test_a_file_is_published_whole_and_once(disk, tmp_path):
 @POSIX
 @BOTH
 def test_rename_exclusively_replaces_nothing(disk, tmp_path):
-    """Whoever comes second gets an error."""
+    """If the name is taken, it raises."""
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_text("content")
     if not disk.rename_exclusively(str(source), str(target)):
@@ -178,8 +185,8 @@ def test_rename_exclusively_replaces_nothing(disk, tmp_path):
 
 @POSIX
 @BOTH
-def test_what_concerns_the_disk_leaves_files_as_they_are(disk, tmp_path):
-    """Room that is reserved counts neither as content nor as size."""
+def test_hints_to_the_disk_change_no_file(disk, tmp_path):
+    """Reserved room counts neither as content nor as size."""
     file = disk.OpenFile(str(tmp_path / "file"), os.O_CREAT | os.O_RDWR)
     os.write(file.fd, b"content")
     disk.reserve(file.fd, 0, 1 << 16)
@@ -187,7 +194,7 @@ def test_what_concerns_the_disk_leaves_files_as_they_are(disk, tmp_path):
     assert (tmp_path / "file").read_bytes() == b"content"
     fd = file.fd
     file.close()
-    disk.reserve(fd, 0, 10)  # only a hint: what fails is seen when the file is written
+    disk.reserve(fd, 0, 10)  # only a hint: an error shows when the file is written
     if disk is reference or sys.platform == "linux":
         with pytest.raises(OSError, match="Bad file descriptor"):
             disk.sync_file_system(fd)
@@ -195,7 +202,7 @@ def test_what_concerns_the_disk_leaves_files_as_they_are(disk, tmp_path):
 
 @BOTH
 def test_a_stamp_holds_for_its_folder_until_that_changes(disk, tmp_path):
-    """And is known only where there is a folder."""
+    """A missing folder has none."""
     assert disk.folder_stamp(str(tmp_path / "nowhere")) is None
     before = disk.folder_stamp(str(tmp_path))
     assert before.known

@@ -1,4 +1,4 @@
-"""Every example in the README, the pages and the docstrings runs; the reference has every public name."""
+"""All examples in the README, the pages and the docstrings run; the reference has every public name."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ FACES = (
     "neuralib.persistence.validator",
     "neuralib.persistence.stores",
     "neuralib.persistence.codecs",
+    "neuralib.persistence.engines",
     "neuralib.persistence.testing",
 )
 
 
 @pytest.fixture
 def session(tmp_path, monkeypatch):
-    """A module of its own, in a folder of its own."""
+    """A new module in a new folder, for the examples of a page."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # for the modules that a page writes
     before = set(sys.modules)
     module = sys.modules["page"] = types.ModuleType("page")
+    module.__spec__ = importlib.util.spec_from_file_location("page", "page.py")  # as modules of files have
     yield module
     for name in set(sys.modules) - before:
         if name == "page" or str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
@@ -50,7 +52,7 @@ def test_readme_example_runs(session, capsys):
 
 
 def test_figures_in_the_pages_are_those_of_the_json_file(monkeypatch):
-    """Nobody writes them by hand: ``python benchmarks/tables.py`` does."""
+    """``python benchmarks/tables.py`` writes them."""
     monkeypatch.syspath_prepend(pages.ROOT / "benchmarks")
     tables = importlib.import_module("tables")
     if not tables.FIGURES.exists():
@@ -62,27 +64,30 @@ def test_figures_in_the_pages_are_those_of_the_json_file(monkeypatch):
 def test_quick_start_has_its_two_commands():
     """Each in a block of its own."""
     text = README.read_text().partition("\n## Quick start\n")[2]
-    commands = [it for it in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)][:2]
-    assert [it.strip().split(" && ")[1].split()[-1] for it in commands] == ["examples/shuffle_test.py", "pytest"]
+    commands = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[:2]
+    assert [command.strip().split(" && ")[1] for command in commands] == [
+        "python examples/shuffle_test.py",
+        "python -m pytest -n auto",
+    ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda it: it.relative_to(DOCS).with_suffix("").as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(DOCS).with_suffix("").as_posix())
 def test_examples_of_a_page_run_in_order(page, session):
     """In one session and one folder, with the output that the page shows."""
     examples = pages.blocks(page)
-    if sys.platform == "win32" and any(it.language == "console" for it in examples):
+    if sys.platform == "win32" and any(example.language == "console" for example in examples):
         pytest.skip("its commands are those of a POSIX shell")
     pages.run(page, session)
 
 
-def test_tutorial_is_more_than_words(session):
-    """Guards against a pattern that finds no examples."""
+def test_examples_are_found_in_a_page(session):
+    """If the pattern found none, the tests above would pass all the same."""
     assert pages.run(DOCS / "tutorial.md", session) > 8
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda it: it.relative_to(pages.ROOT).as_posix())
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda path: path.relative_to(pages.ROOT).as_posix())
 def test_links_within_the_repository_lead_somewhere(page):
-    """On the repository's page as on the site."""
+    """In the repository and on the documentation site."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if not re.match(r"\w+:", target):
@@ -91,7 +96,7 @@ def test_links_within_the_repository_lead_somewhere(page):
 
 @pytest.mark.parametrize("face", FACES)
 def test_reference_has_every_public_name(face):
-    """In the section of its module, and nothing else."""
+    """In the section of its module, and no other name."""
     documented, module = set(), None
     for page in (DOCS / "reference").glob("*.md"):
         for kind, what in re.findall(
@@ -113,17 +118,17 @@ def test_reference_has_every_public_name(face):
     assert not unknown, f"{unknown} in docs/reference are no public names of {face}"
 
 
-def test_the_faces_give_the_same_names():
-    """So that documenting them once is enough."""
+def test_the_older_modules_have_no_other_names():
+    """``persistence`` and ``validator`` export a part of the package's names, so documenting these once is enough."""
     assert set(importlib.import_module("neuralib.persistence.persistence").__all__) < set(package.__all__)
     assert set(importlib.import_module("neuralib.persistence.validator").__all__) < set(package.__all__)
 
 
-@pytest.mark.parametrize("name", [it.values[0] for it in test_layers.modules()])
+@pytest.mark.parametrize("name", [module.values[0] for module in test_layers.modules()])
 def test_docstring_examples_run(name):
-    """With the public names at hand."""
+    """All public names are defined in them."""
     module = importlib.import_module("neuralib.persistence" if name == "__init__" else f"neuralib.persistence.{name}")
-    space = {it: getattr(package, it) for it in package.__all__}
+    space = {name: getattr(package, name) for name in package.__all__}
     failed, tried = doctest.testmod(
         module, extraglobs={**space, "json": json, "T": TypeVar("T")}, optionflags=doctest.ELLIPSIS
     )

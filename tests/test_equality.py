@@ -1,4 +1,4 @@
-"""When two values are the same."""
+"""``results_equal`` and the comparison of keys: which values are equal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Loose:
 
 @dataclasses.dataclass
 class Rounded:
-    """Its author says when two are equal."""
+    """Has an ``__eq__`` that compares rounded values."""
 
     value: float
 
@@ -134,47 +134,47 @@ ALIKE = [
     (lambda: Pair(array(1, 2), NAN), lambda: Pair(array(1, 3), NAN)),
     (lambda: Own(1), lambda: Own(2)),
     (lambda: ring(NAN), lambda: ring(1.0)),
-    (lambda: nest(50_000), lambda: nest(49_999)),
+    (lambda: nest(20_000), lambda: nest(19_999)),
     (lambda: dag(60), lambda: dag(59)),
-    (lambda: chain(20_000), lambda: chain(19_999)),
+    (lambda: chain(5_000), lambda: chain(4_999)),
 ]
 
 
 @pytest.mark.parametrize(("make", "other"), ALIKE, ids=range(len(ALIKE)))
-def test_equal_where_the_parts_are(make, other):
-    """And not where one of them differs, from whichever side it is asked."""
+def test_values_are_equal_if_their_parts_are(make, other):
+    """And unequal if one part differs, in either order of the two."""
     assert same_value(make(), make())
     assert not same_value(make(), other())
     assert not same_value(other(), make())
 
 
-def test_a_part_that_is_not_compared_makes_no_difference():
+def test_dataclass_fields_with_compare_false_are_ignored():
     """As the dataclass says of it."""
     assert same_value(Window(1, array(1), note="a"), Window(1, array(1), note="b"))
 
 
-def test_the_equality_of_the_author_decides():
-    """Where a class has one that answers."""
+def test_eq_of_a_class_is_used():
+    """If the class defines one that returns a bool."""
     assert same_value(Rounded(1.1), Rounded(0.9))
     assert not same_value(Rounded(1.1), Rounded(2.9))
 
 
-def test_an_equality_that_fails_is_done_by_parts():
-    """Of a class of one's own that compares arrays by ==, there are no parts known: it is not equal, and no error."""
+def test_if_eq_fails_the_parts_are_compared():
+    """If nothing is known of the parts of such a class, the values are unequal, and no error is raised."""
     assert same_value(Rounded(np.array([1, 2])), Rounded(np.array([1, 2]))) is True
     assert same_value(Own(array(1, 2)), Own(array(1, 2))) is False
 
 
 def test_an_array_is_no_list_and_no_number():
-    """A key of another kind is another key."""
+    """They are different keys."""
     for other in ([1, 2], (1, 2), 1, "12", None):
         assert not same_value(array(1, 2), other)
         assert not same_value(other, array(1, 2))
     assert not same_value(np.array(1), 1)
 
 
-def test_a_number_beyond_the_range_of_the_other_is_another_number():
-    """Without a warning of numpy."""
+def test_numbers_out_of_range_of_the_other_type_are_unequal():
+    """numpy must not warn."""
     assert not same_value(np.float32(0.5), 3.4028235677973366e38)
     assert same_value(np.float32(0.5), 0.5)
     assert same_value(np.float32("nan"), NAN)
@@ -194,15 +194,15 @@ values = st.recursive(
 
 
 @given(values)
-def test_a_copy_is_the_same(value):
-    """Through a pickle, as results go."""
+def test_a_pickled_copy_is_equal(value):
+    """Results are compared after a pickle too."""
     import pickle
 
     assert same_value(pickle.loads(pickle.dumps(value)), value)
 
 
 def test_many_threads_compare_at_the_same_time():
-    """Nothing is kept between two comparisons."""
+    """No state is kept between two comparisons."""
 
     def right(_):
         return same_value({"a": [array(1, NAN)]}, {"a": [array(1, NAN)]}) and not same_value([array(1)], [array(2)])
@@ -215,7 +215,7 @@ def test_many_threads_compare_at_the_same_time():
 
 
 def test_attrs():
-    """Also frozen ones with slots."""
+    """Classes by attrs, frozen ones with slots too."""
     attrs = pytest.importorskip("attrs")
 
     @attrs.frozen
@@ -229,7 +229,7 @@ def test_attrs():
 
 
 def test_msgspec_and_pydantic():
-    """What they know of their fields is enough."""
+    """By the fields that these libraries declare."""
     msgspec, pydantic = pytest.importorskip("msgspec"), pytest.importorskip("pydantic")
     struct = msgspec.defstruct("Setup", [("gains", Any)])
     model = pydantic.create_model("Model", gains=(Any, ...))
@@ -265,7 +265,7 @@ def test_astropy():
 
 
 def test_pint():
-    """Also of two registries: what was loaded is of the default one."""
+    """Also of two registries: a loaded quantity belongs to the default one."""
     pint = pytest.importorskip("pint")
     one, other = pint.UnitRegistry(), pint.UnitRegistry()
     quantity = one.Quantity(array(1.0, NAN), "Hz")
@@ -282,7 +282,7 @@ def test_pint():
 
 @pytest.mark.parametrize("kind", ["csr_array", "csc_matrix", "coo_array", "lil_matrix", "dok_array", "bsr_array"])
 def test_sparse_of_scipy(kind):
-    """By what they hold, however they store it."""
+    """By their elements, whatever the storage format."""
     make = getattr(pytest.importorskip("scipy.sparse"), kind)
     dense = np.array([[0, 1.0], [NAN, 0]])
     assert same_value(make(dense), make(dense))
@@ -292,7 +292,7 @@ def test_sparse_of_scipy(kind):
 
 
 def test_sparse_of_pydata():
-    """The same."""
+    """By their elements, whatever the storage format."""
     sparse = pytest.importorskip("sparse")
     dense = np.array([[0, 1.0], [NAN, 0]])
     for make in (sparse.COO.from_numpy, sparse.GCXS.from_numpy):
@@ -302,7 +302,7 @@ def test_sparse_of_pydata():
 
 
 def test_awkward():
-    """Ragged ones."""
+    """Ragged arrays."""
     awkward = pytest.importorskip("awkward")
     one = awkward.Array([[1.0, NAN], [], [3.0]])
     assert same_value(one, awkward.Array([[1.0, NAN], [], [3.0]]))
@@ -312,8 +312,8 @@ def test_awkward():
 
 
 @pytest.mark.parametrize("name", ["pandas", "polars", "xarray"])
-def test_tables_that_answer_themselves(name):
-    """By their method equals, wherever they are."""
+def test_tables_are_compared_by_their_equals_method(name):
+    """Also inside other values."""
     library = pytest.importorskip(name)
 
     def make(last):
@@ -354,7 +354,7 @@ class Options(PersistenceOptions[Fit]):
 
 
 def test_a_validated_key_of_parts_is_computed_once(tmp_path):
-    """Not each time, as its == can't answer."""
+    """If the ``==`` of a key raises, load_cache must not compute each time."""
     options = Options(tmp_path)
     first = options.load_cache()
     again = options.load_cache()
@@ -363,7 +363,7 @@ def test_a_validated_key_of_parts_is_computed_once(tmp_path):
 
 
 def test_comparing_loads_no_library():
-    """What is not loaded has no values."""
+    """If a library is not imported, there are no values of its types."""
     code = "import sys; from neuralib.persistence._equality import same_value; same_value([1], (2,)); print('numpy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "False"

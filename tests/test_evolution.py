@@ -7,6 +7,7 @@ import pytest
 
 from neuralib.persistence import (
     GzipHandler,
+    KeyMismatchError,
     NewerVersionError,
     PickleHandler,
     field,
@@ -54,7 +55,7 @@ def saved(handler, size, **data):
 @pytest.mark.parametrize("size", [3, 200_000])
 @pytest.mark.parametrize("kind", HANDLERS)
 def test_renamed_fields_are_found_and_loaded(tmp_path, kind, size):
-    """Keys and data, by whoever looks for them."""
+    """Keys and data, by every way to find and load."""
     saved(kind(Old, tmp_path), size, score=0.5)
     handler = kind(Renamed, tmp_path)
     result = handler.load_persistence({"subject": "A00"})
@@ -64,14 +65,14 @@ def test_renamed_fields_are_found_and_loaded(tmp_path, kind, size):
     assert [found.problem for found in handler.verify()] == [None]
     assert list(handler.todo({"subject": ["A00"]})) == []
     result.accuracy = 0.75
-    handler.save_persistence(result)  # in place of the old file, which has the same key under its old name
+    handler.save_persistence(result)  # replaces the old file, which has the same key under its former name
     assert handler.load_persistence({"subject": "A00"}).accuracy == 0.75
 
 
 @pytest.mark.parametrize("size", [3, 200_000])
 @pytest.mark.parametrize("kind", HANDLERS)
 def test_older_versions_go_through_upgrade(tmp_path, kind, size):
-    """It gets all fields, and returns those of today."""
+    """``upgrade`` gets all fields of the file, and returns those of the present class."""
     saved(kind(Old, tmp_path), size, score=0.5)
     handler = kind(Upgraded, tmp_path)
     assert handler.load_persistence({"animal": "A00"}).percent == 50
@@ -83,7 +84,7 @@ def test_older_versions_go_through_upgrade(tmp_path, kind, size):
 @pytest.mark.parametrize("size", [3, 200_000])
 @pytest.mark.parametrize("kind", HANDLERS)
 def test_a_file_of_a_newer_version_is_refused_and_not_replaced(tmp_path, kind, size):
-    """The code is old, not the file."""
+    """The installed code is too old; the file is not damaged."""
     saved(kind(Upgraded, tmp_path), size, percent=70.0)
     handler = kind(Old, tmp_path)
     for act in (lambda: handler.load_persistence({"animal": "A00"}), lambda: saved(handler, size, score=1.0)):
@@ -93,3 +94,26 @@ def test_a_file_of_a_newer_version_is_refused_and_not_replaced(tmp_path, kind, s
     assert list(handler.load_all(animal="A00", on_corrupt=problems.append)) == []
     assert isinstance(problems[0], NewerVersionError)
     assert kind(Upgraded, tmp_path).load_persistence({"animal": "A00"}).percent == 70
+
+
+@persistence_class(name="Score", version=2)
+class Summed:
+    animal: str = field(validator=True, filename=True)
+    total: float
+
+    @classmethod
+    def upgrade(cls, fields, version):
+        return {"animal": fields["animal"], "total": float(fields["weights"].sum())}
+
+
+@pytest.mark.parametrize("size", [3, 200_000])
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_files_of_older_versions_are_verified(tmp_path, kind, size):
+    """Even if ``upgrade`` needs all fields, or arrays, which are not read to compare names."""
+    saved(kind(Old, tmp_path), size, score=0.5)
+    for cls in (Upgraded, Summed):
+        (found,) = kind(cls, tmp_path).verify()
+        assert (found.problem, found.checksummed) == (None, True)
+    kind(Old, tmp_path).filepath(Old("A00")).rename(kind(Old, tmp_path).filepath(Old("A01")))
+    (found,) = kind(Upgraded, tmp_path).verify()
+    assert isinstance(found.problem, KeyMismatchError)

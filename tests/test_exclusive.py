@@ -1,4 +1,4 @@
-"""Whoever comes second is told so, whatever the file system lacks, answers or forgets to answer."""
+"""A name that is taken is never overwritten by a new result, whatever the file system lacks or reports wrongly."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refusing(code):
 
 
 def forgetful(call, code, *, only=1):
-    """Return *call*, which reports a failure though it succeeded."""
+    """Return *call* with lost answers: it succeeds, and then raises."""
     turns = []
 
     def lose(*arguments, **options):
@@ -53,7 +53,7 @@ def forgetful(call, code, *, only=1):
 
 
 def check_published(root):
-    """New, refused where the name is taken, and in its place; nothing is left over."""
+    """Publish under a new name, under a taken one (refused), and as a replacement; check that nothing is left over."""
     for name, data in [("a", SMALL), ("b", LARGE)]:
         publish(root, name, data)
         with pytest.raises(FileExistsError):
@@ -66,13 +66,13 @@ def check_published(root):
 
 @pytest.fixture
 def hidden(monkeypatch):
-    """No files without names."""
+    """Without files that have no name."""
     monkeypatch.setattr(system, "TMPFILE", 0)
 
 
 @pytest.fixture
 def claims(monkeypatch, hidden):
-    """Neither links nor renames that replace nothing."""
+    """Without links, and without renames that replace nothing, so that claim files are used."""
     monkeypatch.setattr(os, "link", refusing(errno.EOPNOTSUPP))
     monkeypatch.setattr(exclusive._disk, "rename_exclusively", lambda *_: False)
 
@@ -82,11 +82,11 @@ def claims(monkeypatch, hidden):
 
 @pytest.mark.parametrize("code", ["EPERM", "EOPNOTSUPP", "EMLINK", "ENOSYS", "EINVAL", "EXDEV", "EACCES", "ENOENT"])
 @pytest.mark.parametrize("durable", [False, True])
-def test_files_without_names_that_can_get_none_are_copied(tmp_path, monkeypatch, code, durable):
-    """The file system has O_TMPFILE, but no links, or /proc has gone."""
+def test_files_without_names_that_cannot_be_linked_are_copied(tmp_path, monkeypatch, code, durable):
+    """The file system has O_TMPFILE but no links, or /proc is not mounted."""
     monkeypatch.setattr(system, "publish_whole", lambda *_, **__: None)
     monkeypatch.setattr(os, "link", refusing(getattr(errno, code)))
-    if code == "ENOENT":  # which only the link from /proc answers
+    if code == "ENOENT":  # only linking through /proc raises it
         monkeypatch.setattr(exclusive, "rename_exclusively", lambda *them: os.rename(*them))
         publish(tmp_path, "a", LARGE)
         assert (tmp_path / "a").read_bytes() == LARGE
@@ -94,13 +94,13 @@ def test_files_without_names_that_can_get_none_are_copied(tmp_path, monkeypatch,
     check_published(tmp_path)
     handler = GzipHandler(Run, tmp_path / "new" / "folder", durable=durable)
     assert [handler.save_persistence(filled(Run("A"), data=n)).version for n in range(3)] == [0, 1, 2]
-    assert [it.data for _, it in handler.load_all(Run("A"))] == [0, 1, 2]
+    assert [result.data for _, result in handler.load_all(Run("A"))] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("code", ["EPERM", "EOPNOTSUPP", "EMLINK"])
 @pytest.mark.parametrize("answer", ["not known", "EINVAL", "ENOSYS", "EOPNOTSUPP"])
 def test_without_links_and_exclusive_renames_a_claim_decides(tmp_path, monkeypatch, hidden, code, answer):
-    """As on some file systems in user space."""
+    """Some file systems in user space lack both."""
     monkeypatch.setattr(os, "link", refusing(getattr(errno, code)))
     rename = (lambda *_: False) if answer == "not known" else refusing(getattr(errno, answer))
     monkeypatch.setattr(exclusive._disk, "rename_exclusively", rename)
@@ -108,7 +108,7 @@ def test_without_links_and_exclusive_renames_a_claim_decides(tmp_path, monkeypat
 
 
 def test_without_files_that_have_no_name_a_hidden_one_is_used(tmp_path, monkeypatch):
-    """The answer of a file system that has none, and a system without /proc."""
+    """The file system has no O_TMPFILE, or /proc is not mounted."""
     opened = system._disk.OpenFile
 
     def no_unnamed(path, flags, mode=0o666):
@@ -131,8 +131,8 @@ def test_without_files_that_have_no_name_a_hidden_one_is_used(tmp_path, monkeypa
 
 @pytest.mark.parametrize("tmpfile", [system.TMPFILE, 0])
 @pytest.mark.parametrize("code", ["EPERM", "EACCES", "EIO"])
-def test_a_lost_race_counts_as_one_in_whatever_words(tmp_path, monkeypatch, tmpfile, code):
-    """sshfs says EPERM where the name is taken."""
+def test_a_lost_race_is_recognised_by_any_error(tmp_path, monkeypatch, tmpfile, code):
+    """sshfs raises EPERM if the name is taken."""
     monkeypatch.setattr(system, "TMPFILE", tmpfile)
     monkeypatch.setattr(system, "publish_whole", lambda *_, **__: None)
     (tmp_path / "x").write_bytes(b"theirs")
@@ -147,7 +147,7 @@ def test_a_lost_race_counts_as_one_in_whatever_words(tmp_path, monkeypatch, tmpf
 @pytest.mark.parametrize("tmpfile", [system.TMPFILE, 0])
 @pytest.mark.parametrize("code", ["EEXIST", "EPERM", "EIO", "ENOENT", "ETIMEDOUT"])
 def test_an_answer_that_is_lost_is_no_failure(tmp_path, monkeypatch, tmpfile, code):
-    """A request whose answer was lost is repeated, and then fails: the link, the rename, the replacement were made."""
+    """A request is repeated after a lost answer, and then fails, though the link, rename or replacement was made."""
     code = getattr(errno, code)
     monkeypatch.setattr(system, "publish_whole", lambda *_, **__: None)
     monkeypatch.setattr(system, "TMPFILE", tmpfile)
@@ -168,7 +168,7 @@ def test_an_answer_that_is_lost_is_no_failure(tmp_path, monkeypatch, tmpfile, co
 @pytest.mark.parametrize("turn", range(1, 4))
 @pytest.mark.parametrize("code", ["ENOENT", "EIO"])
 def test_under_a_claim_a_lost_answer_loses_no_draft(tmp_path, monkeypatch, claims, turn, code):
-    """Each of the renames: into a folder of its own, to the claim, to the target. Saved, or an error and nothing left."""
+    """Of each rename: into its own folder, to the claim, to the target. The file is saved, or an error is raised and nothing is left."""
     calls = []
     rename = os.rename
 
@@ -190,7 +190,7 @@ def test_under_a_claim_a_lost_answer_loses_no_draft(tmp_path, monkeypatch, claim
 
 
 def test_a_former_file_that_was_moved_aside_is_replaced_at_the_next_try(tmp_path, monkeypatch):
-    """As sshfs answers where two mounts replace one name; a folder that has gone is an error at once."""
+    """sshfs fails so if two mounts replace one name. A missing folder is an error at once."""
     publish(tmp_path, "x", b"former")
     replace, turns = os.replace, []
 
@@ -212,7 +212,7 @@ def test_a_former_file_that_was_moved_aside_is_replaced_at_the_next_try(tmp_path
 
 
 def test_a_refusal_whose_reason_is_gone_is_no_lack_of_links(tmp_path, monkeypatch, hidden):
-    """The winner's file was removed before anybody looked: the claim, which others don't heed, is no way out."""
+    """The file that had the name is removed before anybody looks. Then a claim file must not be used: others don't respect it."""
     link, turns = os.link, []
 
     def lost_once(source, target, **options):
@@ -229,22 +229,22 @@ def test_a_refusal_whose_reason_is_gone_is_no_lack_of_links(tmp_path, monkeypatc
 
 
 def test_a_hidden_name_that_cannot_be_removed_is_no_failure(tmp_path, monkeypatch, hidden):
-    """The result has its name: an error would let its owner save it again, under another number."""
+    """The result has its name. An error would make the caller save it again, under another number."""
     handler = PickleHandler(Run, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refusing(errno.EIO))
         assert handler.save_persistence(filled(Run("A"), data="first")).version == 0
     assert handler.save_persistence(filled(Run("A"), data="second")).version == 1
-    assert [it.data for _, it in handler.load_all(Run("A"))] == ["first", "second"]
+    assert [result.data for _, result in handler.load_all(Run("A"))] == ["first", "second"]
     assert len(handler.sweep(older_than_s=-60)) == 1
-    assert [it.data for _, it in handler.load_all(Run("A"))] == ["first", "second"]
+    assert [result.data for _, result in handler.load_all(Run("A"))] == ["first", "second"]
 
 
 # ------------------------------------------------------------------------------------------ claims
 
 
 def test_the_claim_of_a_dead_process_is_taken_over(tmp_path, monkeypatch, claims):
-    """After a while; what it held is a leftover like others."""
+    """After some time. The file in it is a leftover like others."""
     monkeypatch.setattr(exclusive, "_STALE_CLAIM_S", 0.1)
     entered, rename = [], os.rename
 
@@ -259,7 +259,7 @@ def test_the_claim_of_a_dead_process_is_taken_over(tmp_path, monkeypatch, claims
     claim = entered[0]
     os.unlink(tmp_path / "x")
     os.mkdir(claim)
-    with open(f"{claim}/0123456789abcdef", "wb") as file:
+    with open(f"{claim}/{system.LEFTOVER_PREFIX}0123456789abcdef", "wb") as file:
         file.write(b"theirs")
     publish(tmp_path, "x", b"mine")
     assert (tmp_path / "x").read_bytes() == b"mine"
@@ -273,7 +273,7 @@ def test_the_claim_of_a_dead_process_is_taken_over(tmp_path, monkeypatch, claims
 
 @pytest.mark.parametrize("others", [1, 4])
 def test_a_holder_that_sleeps_overwrites_nothing_when_it_wakes(tmp_path, monkeypatch, claims, others):
-    """It was taken for dead between looking at the target and renaming to it."""
+    """Its claim was taken over between its look at the target and its rename."""
     monkeypatch.setattr(exclusive, "_STALE_CLAIM_S", 0.1)
     asleep, wake = threading.Event(), threading.Event()
     rename, sleeper = os.rename, []
@@ -301,10 +301,10 @@ def test_a_holder_that_sleeps_overwrites_nothing_when_it_wakes(tmp_path, monkeyp
     slow.start()
     assert asleep.wait(20)
     fast = [threading.Thread(target=work, args=(b"other %d" % n,)) for n in range(others)]
-    for it in fast:
-        it.start()
-    for it in fast:
-        it.join()
+    for thread in fast:
+        thread.start()
+    for thread in fast:
+        thread.join()
     winner = (tmp_path / "x").read_bytes()
     assert outcomes.pop(winner) == "published"
     assert set(outcomes.values()) <= {"taken"}
@@ -316,13 +316,13 @@ def test_a_holder_that_sleeps_overwrites_nothing_when_it_wakes(tmp_path, monkeyp
 
 
 def test_a_holder_that_slept_still_saves_where_nobody_came(tmp_path, monkeypatch, claims):
-    """Its draft was moved out of the claim, and not away."""
+    """Its file was moved out of the claim, but not deleted."""
     rename, robbed = os.rename, []
 
     def rob_once(source, target):
         if os.path.basename(target) == "x" and not robbed:
             robbed.append(source)
-            rename(source, exclusive._outside(str(tmp_path), os.path.basename(source)))
+            rename(source, tmp_path / os.path.basename(source))
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", rob_once)
@@ -333,23 +333,23 @@ def test_a_holder_that_slept_still_saves_where_nobody_came(tmp_path, monkeypatch
 
 
 def test_of_many_who_would_empty_a_stale_claim_one_wins(tmp_path, monkeypatch, claims):
-    """The second to think it stale can't take the claim of the first."""
+    """A second process that found the claim stale must not take the claim that the first one made."""
     monkeypatch.setattr(exclusive, "_STALE_CLAIM_S", 0.02)
     name = os.path.join(str(tmp_path), "x")
     claims_seen = set()
-    enter = exclusive._enter
+    enter = exclusive._enter_claim
 
     def slow_enter(own, claim, folder):
         claims_seen.add(claim)
         enter(own, claim, folder)
 
-    monkeypatch.setattr(exclusive, "_enter", slow_enter)
+    monkeypatch.setattr(exclusive, "_enter_claim", slow_enter)
     publish(tmp_path, "x", b"")
     (claim,) = claims_seen
     for turn in range(10):
         os.unlink(name)
         os.mkdir(claim)
-        with open(f"{claim}/dead{turn}", "wb"):
+        with open(f"{claim}/{system.LEFTOVER_PREFIX}dead{turn}", "wb"):
             pass
         won, lost = [], []
 
@@ -362,28 +362,40 @@ def test_of_many_who_would_empty_a_stale_claim_one_wins(tmp_path, monkeypatch, c
                 won.append(data)
 
         threads = [threading.Thread(target=work, args=(b"%d of %d" % (n, turn),)) for n in range(6)]
-        for it in threads:
-            it.start()
-        for it in threads:
-            it.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         assert len(won) == 1
         assert len(lost) == 5
         assert (tmp_path / "x").read_bytes() == won[0]
 
 
+def test_a_claim_that_is_no_claim_is_not_emptied(tmp_path, monkeypatch, claims):
+    """If another folder has such a name, its files stay, and the error of the save says why."""
+    monkeypatch.setattr(exclusive, "_STALE_CLAIM_S", 0.02)
+    claim = tmp_path / f"{CLAIM}8cdc1683"
+    claim.mkdir()
+    (claim / "thesis").write_text("months of work")
+    with pytest.raises(OSError, match="holds what no save put there"):
+        publish(tmp_path, "x", b"mine")
+    assert (claim / "thesis").read_text() == "months of work"
+    assert os.listdir(tmp_path) == [claim.name]
+
+
 def test_ctrl_c_while_a_draft_is_brought_back_leaves_nothing(tmp_path, monkeypatch, claims):
-    """Where the name is taken, and Ctrl-C comes before the draft has left the claim."""
-    enter = exclusive._enter
+    """The name is taken, and Ctrl-C comes before the file has left the claim."""
+    enter = exclusive._enter_claim
 
     def entered(*arguments):
         enter(*arguments)
-        (tmp_path / "name").write_bytes(SMALL)  # by somebody who makes no claim
+        (tmp_path / "name").write_bytes(SMALL)  # by a process that makes no claim
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exclusive, "_enter", entered)
-    monkeypatch.setattr(exclusive, "_brought_back", interrupted)
+    monkeypatch.setattr(exclusive, "_enter_claim", entered)
+    monkeypatch.setattr(exclusive, "_moved_back", interrupted)
     with pytest.raises(KeyboardInterrupt):
         publish(tmp_path, "name", b"other")
     gc.collect()
@@ -392,7 +404,7 @@ def test_ctrl_c_while_a_draft_is_brought_back_leaves_nothing(tmp_path, monkeypat
 
 
 def test_long_names_share_claims_at_worst(tmp_path, claims):
-    """Names of 255 bytes, in any script: the claim's own name stays short."""
+    """Names of 255 bytes, in any script: the claim's name is shortened, and fits."""
     publish(tmp_path, "ü" * 127, b"1")
     publish(tmp_path, "ü" * 126 + "ab", b"2")
     assert len(os.listdir(tmp_path)) == 2
@@ -401,8 +413,8 @@ def test_long_names_share_claims_at_worst(tmp_path, claims):
 # ------------------------------------------------------------------------------------------ the rest
 
 
-def test_the_same_name_is_replaced_whoever_refuses(tmp_path, claims):
-    """With the check of the keys in between."""
+def test_a_result_is_replaced_whatever_the_system_lacks(tmp_path, claims):
+    """Its keys are compared before."""
     handler = PickleHandler(Pair, tmp_path)
     for data in ("first", "second"):
         handler.save_persistence(filled(Pair(1, 2), data=data))
@@ -411,14 +423,14 @@ def test_the_same_name_is_replaced_whoever_refuses(tmp_path, claims):
 
 
 def test_what_comes_into_a_leftover_while_it_is_swept_stays(tmp_path, monkeypatch):
-    """A stale claim may become somebody's, as it is removed."""
+    """Another process may take over a stale claim while it is removed."""
     claim = tmp_path / f"{CLAIM}00000000"
     claim.mkdir()
-    (claim / "dead").write_bytes(b"")
+    (claim / f"{system.LEFTOVER_PREFIX}dead").write_bytes(b"")
     unlink = os.unlink
 
-    def taken_over(path):
-        unlink(path)
+    def taken_over(path, **options):
+        unlink(path, **options)
         (claim / "alive").write_bytes(b"theirs")
 
     monkeypatch.setattr(os, "unlink", taken_over)
@@ -426,8 +438,8 @@ def test_what_comes_into_a_leftover_while_it_is_swept_stays(tmp_path, monkeypatc
     assert os.listdir(claim) == ["alive"]
 
 
-def test_drafts_and_claims_of_one_moment_have_names_of_their_own(monkeypatch):
-    """Whatever two machines, containers or children of one process share: pid, host name, time, seeds."""
+def test_hidden_names_differ_whatever_processes_share(monkeypatch):
+    """Machines, containers or children may share pid, host name, time and random seeds."""
     import random
     import time
 

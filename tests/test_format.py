@@ -1,4 +1,4 @@
-"""The reader that the documentation gives reads every kind of file, so that the specification is enough to write one."""
+"""The reader in the documentation reads every kind of file, so the specification is complete."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ VALUES = {
 @pytest.mark.parametrize("handler_class", [PickleHandler, GzipHandler])
 @pytest.mark.parametrize("kind", VALUES)
 def test_the_reader_reads_what_is_saved(tmp_path, reader, kind, handler_class):
-    """The same values, in arrays of the same order."""
+    """The same values, and arrays of the same memory order."""
     handler = handler_class(Shuffle, tmp_path)
     result = Shuffle("A00")
     result.weights = value = VALUES[kind]
@@ -95,13 +95,13 @@ def test_the_reader_reads_what_is_saved(tmp_path, reader, kind, handler_class):
 
 @pytest.mark.parametrize(("folder", "entry"), test_golden.ENTRIES)
 def test_the_reader_reads_files_of_the_earlier_implementation(reader, folder, entry):
-    """Of the oldest kind too, which hold the instance."""
+    """Also the oldest ones, which hold the instance and no dict."""
     expected = {name: test_golden.expected_of(value) for name, value in entry["fields"].items()}
     assert same_value(reader.read_result(folder / entry["file"]), expected)
 
 
 def test_the_reader_finds_damage(tmp_path, reader):
-    """By the end alone."""
+    """By the end of the file alone."""
     handler = PickleHandler(Shuffle, tmp_path)
     result = Shuffle("A00")
     result.weights = np.arange(LARGE)
@@ -116,7 +116,7 @@ def test_the_reader_finds_damage(tmp_path, reader):
 
 
 def test_card_and_end_are_as_specified(tmp_path):
-    """Magic, lengths, the checksum of all, and the checksum of all but the memory of the arrays of which the card tells."""
+    """Magic, lengths, the checksum of everything, and that of everything but the arrays that the card lists."""
     handler = PickleHandler(Shuffle, tmp_path)
     result = Shuffle("A00")
     arrays = result.weights = [np.arange(LARGE), np.arange(100, dtype=np.int16), np.arange(LARGE) + 0.5]
@@ -151,7 +151,7 @@ def test_card_and_end_are_as_specified(tmp_path):
 
 @pytest.mark.parametrize("handler_class", [GzipHandler, ZstdHandler])
 def test_compressed_files_hold_the_very_same_bytes(tmp_path, reader, handler_class):
-    """Small and large."""
+    """Decompressed, they are the ``.pkl`` file, for small and large results."""
     if handler_class is ZstdHandler:
         pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
     for weights in (1, [np.arange(LARGE), np.arange(LARGE) + 0.5]):
@@ -164,7 +164,7 @@ def test_compressed_files_hold_the_very_same_bytes(tmp_path, reader, handler_cla
 
 
 def test_the_reader_tells_of_class_keys_and_units(tmp_path):
-    """As a program too."""
+    """When it is run as a program."""
     path = test_golden.OURS / "cache-Session-A00-RED-#0.pkl"
     done = subprocess.run([sys.executable, str(READER), str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[:2] == ["class: write_golden.Session", "animal (key): 'A00'"]
@@ -172,7 +172,7 @@ def test_the_reader_tells_of_class_keys_and_units(tmp_path):
 
 
 def test_the_reader_uses_neither_pickle_nor_this_package():
-    """Else it would show nothing."""
+    """Otherwise it would not show that the specification is complete."""
     imported = set(re.findall(r"^(?:import|from) (\w+)", READER.read_text(), re.MULTILINE))
     assert imported <= {"gzip", "json", "struct", "sys", "zlib", "numpy"}
     assert imported <= {*sys.stdlib_module_names, "numpy"}

@@ -1,4 +1,4 @@
-"""Files that the earlier implementation wrote, and this one, load with exactly the values that were written."""
+"""Files that the existing implementation and this one wrote load with exactly the values that were written."""
 
 from __future__ import annotations
 
@@ -57,16 +57,18 @@ def expected_of(value: Any) -> Any:
 
 
 def test_all_golden_files_are_listed():
-    """A file that got lost is no pass."""
+    """A missing file must not pass."""
     listed = {folder / entry["file"] for folder, entry in ENTRIES}
-    assert listed == {it for it in FOLDER.glob("*/cache*")}
+    assert listed == {path for path in FOLDER.glob("*/cache*")}
     assert len(listed) == 20
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
-@pytest.mark.parametrize(("folder", "entry"), ENTRIES, ids=lambda it: it.name if isinstance(it, Path) else it["file"])
+@pytest.mark.parametrize(
+    ("folder", "entry"), ENTRIES, ids=lambda value: value.name if isinstance(value, Path) else value["file"]
+)
 def test_golden_file_loads_with_exactly_its_values(folder, entry, trusted):
-    """By its path, with type, dtype, shape, order and value of each field."""
+    """By its path; type, dtype, shape, order and value of each field are compared."""
     result = handler_of(folder, entry, trusted=trusted).load_persistence(folder / entry["file"])
     found = as_dict(result)
     assert list(found) == list(entry["fields"])
@@ -82,9 +84,11 @@ def test_golden_file_loads_with_exactly_its_values(folder, entry, trusted):
             assert found[name] == expected
 
 
-@pytest.mark.parametrize(("folder", "entry"), ENTRIES, ids=lambda it: it.name if isinstance(it, Path) else it["file"])
+@pytest.mark.parametrize(
+    ("folder", "entry"), ENTRIES, ids=lambda value: value.name if isinstance(value, Path) else value["file"]
+)
 def test_golden_file_is_found_by_its_keys(folder, entry):
-    """Names are the same to the byte, so the keys lead to the file."""
+    """File names are the same to the byte, so the keys give the path."""
     handler = handler_of(folder, entry)
     result = handler.load_persistence(dict(entry["fields"]))
     assert handler.filename(result) == entry["file"]
@@ -92,7 +96,7 @@ def test_golden_file_is_found_by_its_keys(folder, entry):
 
 @pytest.mark.parametrize("folder", ["numpy1", "numpy2"])
 def test_golden_folder_is_found_whole(folder):
-    """As a batch, in the order of the numbers."""
+    """By load_all, in the order of the numbers."""
     found = [
         result.version for _, result in PickleHandler(Shuffle, FOLDER / folder).load_all(region="RSC", bins=missing)
     ]
@@ -120,7 +124,7 @@ def test_all_golden_files_of_this_version_are_there():
 @pytest.mark.parametrize("number", write_golden.CONTENTS)
 @pytest.mark.parametrize("ext", write_golden.HANDLERS)
 def test_golden_file_of_this_version_is_read_in_every_way(ext, number, trusted):
-    """Loaded by its keys, mapped, looked at, checked."""
+    """Loaded by its keys, mapped, by its head, verified."""
     needs_zstd(ext)
     wanted = write_golden.session(number)
     handler = write_golden.HANDLERS[ext](write_golden.Session, OURS, trusted=trusted)

@@ -1,4 +1,4 @@
-"""Results and found sets in notebooks: readable in any theme, and nothing that a field holds is more than text."""
+"""Results and result sets in notebooks are readable in any theme, and values are escaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import memory
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuralib.persistence import PickleHandler, autoinc_field, field, missing, persistence_class
 from neuralib.persistence._showing.thumbnails import thumbnail
@@ -38,7 +38,7 @@ def filled(animal="A00", weights=None, extra=None):
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser would make of it: tags, and text."""
+    """Parses HTML as a browser does, into tags and text."""
 
     def __init__(self, text):
         super().__init__()
@@ -94,7 +94,7 @@ def page_of(result):
 
 
 def test_a_result_shows_its_fields():
-    """Types, shapes, sizes, values; what is not set; the name."""
+    """Types, shapes, sizes and values; fields that are not set; the name."""
     result = filled(extra={"map": np.zeros((20, 30), "f4"), "n": 3})
     result.run = 7
     text = page_of(result).text
@@ -106,8 +106,8 @@ def test_a_result_shows_its_fields():
     assert repr(result) == "Shuffle{animal=A00, run=7}"
 
 
-def test_a_class_may_have_its_own_way():
-    """Or none; a subclass with more fields gets one that shows them."""
+def test_a_class_may_have_its_own_html():
+    """Or None to have no HTML. A subclass with more fields gets one that shows them."""
 
     @persistence_class
     class Own:
@@ -132,7 +132,7 @@ def test_a_class_may_have_its_own_way():
     assert "'here'" in page_of(more).text
 
 
-def test_a_found_set_shows_its_first_hits(tmp_path):
+def test_a_result_set_shows_its_first_hits(tmp_path):
     """The keys, the count, the sizes."""
     handler = PickleHandler(Shuffle, tmp_path)
     for i in range(13):
@@ -143,7 +143,7 @@ def test_a_found_set_shows_its_first_hits(tmp_path):
     assert "3 more" in page.text
     assert "A0<script>" in page.text
     assert "0 found in" in page_of(handler.find(animal="none")).text
-    size = sum(it.stat().st_size for it in tmp_path.iterdir())
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
     assert f"{size / 1000:.1f} kB" in page.text
     found = handler.find(animal=f"A1{EVIL[:8]}")
     assert len(found) == 6
@@ -155,21 +155,20 @@ def test_a_found_set_shows_its_first_hits(tmp_path):
 values = st.recursive(
     st.text(st.sampled_from("<>&'\"/=aé\x00\u202e\n`;:"), max_size=12) | st.just(EVIL) | st.integers() | st.none() | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("<>\"'&a", max_size=6) | st.just(EVIL), inner, max_size=3)
-    | st.tuples(inner, inner) | st.builds(lambda it: np.array([it, None], object), inner),
+    | st.tuples(inner, inner) | st.builds(lambda value: np.array([value, None], object), inner),
     max_leaves=10,
 )  # fmt: skip
 
 
 @given(animal=values, weights=values, extra=values)
-@settings(max_examples=150, deadline=None)
-def test_what_fields_hold_is_text(animal, weights, extra):
-    """Whatever it is: no tag and no attribute comes from a value."""
+def test_values_are_escaped(animal, weights, extra):
+    """No tag and no attribute comes from a value."""
     result = filled(animal, [weights, np.arange(3)], extra)
     page_of(result)
 
 
 class Hostile:
-    """A class that does what it can."""
+    """A class whose repr is HTML."""
 
     def __repr__(self):
         return EVIL
@@ -186,8 +185,8 @@ class Broken:
         raise RuntimeError("no attributes")
 
 
-def test_objects_are_text_too():
-    """Their repr and type; where there is none they are named."""
+def test_objects_are_shown_as_escaped_text():
+    """By their repr and type."""
     Hostile.__qualname__ = EVIL
     page = page_of(filled(Hostile(), [Hostile(), np.zeros(2)], {"x": {Hostile(): 1}}))
     assert "EVIL" in page.text
@@ -196,7 +195,7 @@ def test_objects_are_text_too():
 
 
 def test_containers_are_bounded():
-    """Depth, items, and lists that refer to one another many times over."""
+    """In depth and number of items; also lists that refer to one another many times."""
     deep: Any = []
     for _ in range(50):
         deep = [deep, np.zeros(2), {"again": deep}]
@@ -219,21 +218,21 @@ def test_containers_are_bounded():
      np.ma.masked_array(np.arange(5), mask=[0, 1, 0, 0, 0])],
     ids=str,
 )  # fmt: skip
-def test_one_dimension_is_a_line(array):
-    """In the colour of the text, whatever is in it."""
+def test_an_array_of_one_dimension_is_drawn_as_a_line(array):
+    """In the colour of the text, whatever its values."""
     made = thumbnail(array)
     page = Page(made)
     assert page.tags == ["svg", "path"]
     assert "currentColor" in made
-    numbers = [float(it) for it in re.findall(r"[ML]([\d.]+) ([\d.]+)", made) for it in it]
+    numbers = [float(number) for pair in re.findall(r"[ML]([\d.]+) ([\d.]+)", made) for number in pair]
     assert numbers
-    assert all(0 <= it <= 120 for it in numbers)
+    assert all(0 <= number <= 120 for number in numbers)
     assert len(made) < 5_000
 
 
-@pytest.mark.parametrize("array", [np.random.default_rng(0).normal(size=(3, 4)), np.zeros((1000, 2000), "u1"), np.array([[1, np.nan], [2, 3]])], ids=lambda it: str(it.shape))  # fmt: skip
-def test_two_dimensions_are_a_picture(array):
-    """By matplotlib, of bounded size."""
+@pytest.mark.parametrize("array", [np.random.default_rng(0).normal(size=(3, 4)), np.zeros((1000, 2000), "u1"), np.array([[1, np.nan], [2, 3]])], ids=lambda value: str(value.shape))  # fmt: skip
+def test_an_array_of_two_dimensions_is_a_picture(array):
+    """Drawn by matplotlib, of bounded size."""
     pytest.importorskip("matplotlib")
     made = thumbnail(array)
     assert made.startswith('<img alt="" src="data:image/png;base64,')
@@ -244,10 +243,10 @@ def test_two_dimensions_are_a_picture(array):
     "value",
     [np.array(3.0), np.zeros(1), np.zeros(0), np.zeros((2, 2, 2)), np.array(["a", "b"]), np.array([1j, 2]), np.zeros((0, 5)),
      np.full(3, np.nan), np.array([None, 1], object), "text", None, np.zeros(3, [("a", "i4")]), Broken.__new__(Broken)],
-    ids=lambda it: type(it).__name__,
+    ids=lambda parameter: type(parameter).__name__,
 )  # fmt: skip
-def test_what_has_no_picture_has_none(value):
-    """And is no error."""
+def test_arrays_that_cannot_be_drawn_have_no_picture(value):
+    """And cause no error."""
     assert thumbnail(value) == ""
 
 
@@ -261,8 +260,8 @@ def test_large_arrays_are_sampled(tmp_path):
     assert memory.peak_bytes() - before < 200_000 << 10
 
 
-def test_matplotlib_is_not_needed_nor_loaded_before_its_time():
-    """A line does without."""
+def test_matplotlib_is_optional_and_loaded_late():
+    """A line is drawn without it."""
     code = """
 import sys
 import numpy as np
@@ -271,7 +270,7 @@ from neuralib.persistence import field, persistence_class
 class R:
     a: int = field()
     data: object
-assert not [it for it in sys.modules if it.startswith("neuralib.persistence._showing.html")]
+assert not [name for name in sys.modules if name.startswith("neuralib.persistence._showing.html")]
 r = R(1)
 r.data = np.arange(4)
 assert "<svg" in r._repr_html_()
@@ -290,7 +289,7 @@ RENDER = """
 import json, sys, nbformat
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-outputs = [new_output("display_data", {"text/html": it}) for it in json.load(sys.stdin)]
+outputs = [new_output("display_data", {"text/html": html}) for html in json.load(sys.stdin)]
 notebook = new_notebook(cells=[new_code_cell("result", outputs=outputs, execution_count=1)])
 sys.stdout.write(HTMLExporter(theme=sys.argv[1]).from_notebook_node(notebook)[0])
 """
@@ -305,7 +304,7 @@ def browser():
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_notebook_shows_it_readably(tmp_path, theme, request):
-    """As pixels: text differs from its ground in either theme; and no script of a field has run."""
+    """In a browser, by pixels: text differs from its background in both themes, and no script from a field has run."""
     pytest.importorskip("nbconvert")
     matplotlib = pytest.importorskip("matplotlib.image")
     command = browser()
@@ -343,8 +342,27 @@ def test_a_notebook_shows_it_readably(tmp_path, theme, request):
     assert (abs(part - ground) > 0.4).mean() > 0.01
 
 
-def test_the_browser_test_is_no_illusion():
-    """The same text, not escaped, would be a script for the parser of these tests."""
+def test_the_parser_finds_a_script_that_is_not_escaped():
+    """Otherwise the tests above could not fail."""
     page = Page(f"<div>{EVIL}</div>")
     assert "script" in page.tags
     assert "onerror" in page.attributes
+
+
+@persistence_class
+class Measured:
+    sf: float = field(filename=True, unit="cyc/<deg>", description="spatial frequency")
+    rate: float = field(init=False, unit="Hz")
+
+
+def test_units_and_descriptions_are_shown(tmp_path):
+    """In columns of their own, if the class declares some; beside the keys in lists of results."""
+    handler = PickleHandler(Measured, tmp_path)
+    result = Measured(0.04)
+    result.rate = 30.0
+    text = handler.save_persistence(result)._repr_html_()
+    assert "<th>unit</th><th>description</th>" in text
+    assert "<td>cyc/&lt;deg&gt;</td><td>spatial frequency</td>" in text
+    assert "<td>Hz</td><td></td>" in text
+    assert "sf (cyc/&lt;deg&gt;)</th>" in handler.find()._repr_html_()
+    assert "<th>unit</th>" not in filled()._repr_html_()

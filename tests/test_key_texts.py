@@ -1,4 +1,4 @@
-"""The text of a key in a name depends on its value alone, and not on the process, versions or settings."""
+"""The text of a key in a file name depends on its value alone, and not on the process, on versions or settings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import unicodedata
 import uuid
 from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple, Optional
 
+import checks
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -37,6 +39,7 @@ from neuralib.persistence import (
 )
 from neuralib.persistence._classes.name_texts import has_text, text_of
 from neuralib.persistence._classes.value_texts import from_portable_text, portable_text, value_text
+from neuralib.persistence._naming import typed
 from neuralib.persistence._naming.typed import UNDECIDED, reader_of, texts_matching
 
 NFC, NFD = "\xe9", "e\u0301"
@@ -51,7 +54,7 @@ class Loose:
 @persistence_class(portable=True)
 class Portable:
     a: Any = field(filename=True)
-    b: Any = field(filename=lambda it: f"<{it}>", default="")
+    b: Any = field(filename=lambda value: f"<{value}>", default="")
     data: Any
 
 
@@ -71,14 +74,14 @@ class Window:
 
 
 class Plain:
-    """Has the text of object, with its address."""
+    """Has the repr of object, with its address."""
 
     def method(self):
         pass
 
 
 class Shown(Plain):
-    """Has a text of its own."""
+    """Has a repr of its own."""
 
     def __init__(self, *parts):
         self.parts = parts
@@ -115,9 +118,9 @@ SAFE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", SAFE, ids=lambda it: f"{type(it).__name__} {str(it)[:20]}")
-def test_names_that_were_safe_are_the_same(value):
-    """By every byte: files are found by them."""
+@pytest.mark.parametrize("value", SAFE, ids=lambda parameter: f"{type(parameter).__name__} {str(parameter)[:20]}")
+def test_safe_names_are_those_of_the_existing_package(value):
+    """To the byte: files are found by them."""
     assert name_of(value) == str(value)
 
 
@@ -136,12 +139,12 @@ plain = st.recursive(
 
 @given(plain)
 def test_texts_are_those_of_str(value):
-    """Whatever is in what, but for accents."""
+    """Except that accents are composed; also for nested containers."""
     assert value_text(value) == unicodedata.normalize("NFC", str(value))
 
 
 def test_a_list_that_holds_itself_has_the_text_of_str():
-    """An end, as there."""
+    """It ends in ``[...]``."""
     ring: list[Any] = [1]
     ring.append(ring)
     assert value_text(ring) == "[1, [...]]"
@@ -182,7 +185,7 @@ SETS = """
 
 
 def test_a_set_has_the_same_name_in_every_process():
-    """Its members are sorted; the order of a set depends on the seed of the hashes."""
+    """Its members are sorted; the order of a set depends on the hash seed."""
     code = textwrap.dedent(SETS)
     texts = set()
     for seed in ("0", "1", "2", "3"):
@@ -197,8 +200,8 @@ def test_a_set_has_the_same_name_in_every_process():
     assert lines[-1] == "cache-R-{-1, True, 8.5, 9, 10}"
 
 
-def test_the_order_in_which_a_set_was_made_is_nothing():
-    """Numbers stand in their order, all else in that of its text."""
+def test_equal_sets_have_one_text():
+    """Numbers are sorted by value, all else by text."""
     for members in itertools.permutations([8, 0, 16]):
         assert name_of(set(members)) == "{0, 8, 16}"
 
@@ -244,7 +247,7 @@ ADDRESSED = [
 @pytest.mark.parametrize("value", ADDRESSED, ids=range(len(ADDRESSED)))
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 def test_a_text_with_an_address_is_refused(tmp_path, kind, value):
-    """The next process would look for another name. The error says what to do."""
+    """Another process would have another name. The error says what to do."""
     handler = kind(Loose, tmp_path)
     result = Loose(value)
     result.data = 1
@@ -253,21 +256,21 @@ def test_a_text_with_an_address_is_refused(tmp_path, kind, value):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_text_of_its_own_with_the_address_is_refused():
-    """In whatever way it is written."""
-    for write in (lambda it: f"<{id(it):#x}>", lambda it: f"{id(it):X}", lambda it: str(id(it))):
+def test_a_custom_str_with_the_address_is_refused():
+    """In decimal or hexadecimal, in upper or lower case."""
+    for write in (lambda value: f"<{id(value):#x}>", lambda value: f"{id(value):X}", lambda value: str(id(value))):
         kind = type("Told", (), {"__str__": write})
         with pytest.raises(UnsafeNameError, match="address"):
             name_of(kind())
 
 
 def test_a_filename_function_gives_such_a_key_its_text():
-    """As the error advises; what it returns is looked at too."""
+    """As the error advises. What it returns is checked too."""
 
     @persistence_class
     class Named:
-        f: Any = field(filename=lambda it: it.__name__)
-        g: Any = field(filename=lambda it: it, default="")
+        f: Any = field(filename=lambda value: value.__name__)
+        g: Any = field(filename=lambda value: value, default="")
 
     assert filename(Named(function)) == "cache-Named-function-"
     with pytest.raises(UnsafeNameError, match=r"Named\.g.*address"):
@@ -275,7 +278,7 @@ def test_a_filename_function_gives_such_a_key_its_text():
 
 
 def test_small_addresses_are_values():
-    """Of hardware, not of memory."""
+    """Such as those of hardware."""
     kind = type("Chip", (), {"__str__": lambda self: "<Chip at 0x3F>"})
     assert name_of(kind()) == "<Chip at 0x3F>"
 
@@ -301,7 +304,7 @@ NUMPY_1 = [
 
 @pytest.mark.parametrize(("value", "expected"), NUMPY_1, ids=[text for _, text in NUMPY_1])
 def test_scalars_of_numpy_show_as_under_numpy_1(value, expected):
-    """Also under numpy 2, which writes their type."""
+    """numpy 2 would write their type too."""
     assert name_of(value) == expected
 
 
@@ -330,14 +333,14 @@ ARRAYS = [
 
 @pytest.mark.parametrize("value", ARRAYS, ids=range(len(ARRAYS)))
 def test_arrays_are_refused(tmp_path, value):
-    """Their text depends on the print options."""
+    """Their text depends on print options."""
     with pytest.raises(UnsafeNameError, match=r"(?s)Loose.a = .* print options; .* filename= function"):
         PickleHandler(Loose, tmp_path).save_persistence(Loose(value))
     assert os.listdir(tmp_path) == []
 
 
 def test_an_object_that_holds_arrays_and_does_not_show_them_is_a_key():
-    """Its text is that of its author."""
+    """If its repr does not contain them."""
     assert name_of(Shown(np.arange(3), np.zeros(2))) == "Shown 2"
 
 
@@ -351,14 +354,14 @@ def test_tables_are_refused():
 
 
 def test_arrays_of_other_libraries_are_refused():
-    """And quantities that are single numbers are not."""
+    """Quantities that are single numbers are allowed."""
     sparse = pytest.importorskip("scipy.sparse")
     values = [sparse.eye(2), sparse.coo_array(np.eye(2))]
     for name, make in (
-        ("xarray", lambda it: it.DataArray([1.0])),
-        ("polars", lambda it: it.Series([1.0])),
-        ("pint", lambda it: it.UnitRegistry().Quantity(np.array([1.0]), "Hz")),
-        ("astropy.units", lambda it: np.array([1.0]) * it.m),
+        ("xarray", lambda module: module.DataArray([1.0])),
+        ("polars", lambda module: module.Series([1.0])),
+        ("pint", lambda module: module.UnitRegistry().Quantity(np.array([1.0]), "Hz")),
+        ("astropy.units", lambda module: np.array([1.0]) * module.m),
     ):
         if sys.modules.get(name) or name in {"xarray", "polars"}:
             values.append(make(pytest.importorskip(name)))
@@ -368,22 +371,22 @@ def test_arrays_of_other_libraries_are_refused():
                 name_of(key)
 
 
-def test_quantities_without_dimensions_are_keys():
+def test_scalar_quantities_are_keys():
     """They are numbers with a unit."""
     pint = pytest.importorskip("pint")
     assert name_of(pint.UnitRegistry().Quantity(3, "Hz")) == "3 hertz"
 
 
 def test_print_options_of_numpy_change_no_name():
-    """Of what is not refused."""
+    """Of values that are allowed."""
     values = [np.float64(1 / 3), np.float32(1 / 3), (np.float64(1 / 3),), np.array(1 / 3), np.complex128(1 / 3)]
-    before = [name_of(it) for it in values]
+    before = [name_of(value) for value in values]
     with np.printoptions(precision=2, suppress=True, floatmode="fixed"):
-        assert [name_of(it) for it in values] == before
+        assert [name_of(value) for value in values] == before
 
 
 def test_naming_imports_no_numpy():
-    """Where no value is of it."""
+    """If no value is of numpy."""
     code = "import sys; from neuralib.persistence._classes.value_texts import value_text; value_text(((1, 'é'),)); print('numpy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "False"
@@ -394,21 +397,21 @@ def test_naming_imports_no_numpy():
 
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 @pytest.mark.parametrize(("saved", "asked"), [(NFC, NFD), (NFD, NFC), (NFD, NFD)])
-def test_composed_or_not_it_is_one_name(tmp_path, kind, saved, asked):
-    """Two files that look the same would be two results to us, and one to a Mac."""
+def test_composed_and_decomposed_accents_give_one_name(tmp_path, kind, saved, asked):
+    """Otherwise there would be two files that look the same, which are one file on a Mac."""
     handler = kind(Loose, tmp_path)
     result = Loose(f"caf{saved}")
     result.data = 1
     handler.save_persistence(result)
     assert os.listdir(tmp_path) == [f"cache-Loose-caf{NFC}{handler.suffix}"]
     assert handler.load_persistence(Loose(f"caf{asked}")).data == 1
-    assert [it.data for _, it in handler.load_all(Loose(f"caf{asked}"))] == [1]
-    assert [it.keys["a"] for it in handler.find(a=f"caf{asked}")] == [f"caf{saved}"]
+    assert [result.data for _, result in handler.load_all(Loose(f"caf{asked}"))] == [1]
+    assert [hit.keys["a"] for hit in handler.find(a=f"caf{asked}")] == [f"caf{saved}"]
     assert list(handler.todo([Loose(f"caf{asked}")])) == []
 
 
 def test_a_validated_key_agrees_composed_or_not():
-    """Else load_cache would compute each time."""
+    """Otherwise load_cache would compute each time."""
 
     @persistence_class
     class Named:
@@ -426,14 +429,14 @@ MANY_DIGITS = [10**5000, -(10**5000), (10**5000,), fractions.Fraction(10**5000),
 
 
 @pytest.mark.parametrize("value", MANY_DIGITS, ids=range(len(MANY_DIGITS)))
-def test_an_int_of_very_many_digits_is_the_usual_error(tmp_path, value):
-    """Python refuses to write it."""
+def test_an_int_of_very_many_digits_is_an_unsafe_name(tmp_path, value):
+    """Python refuses to convert it to text."""
     with pytest.raises(UnsafeNameError, match=r"Loose\.a = "):
         PickleHandler(Loose, tmp_path).save_persistence(Loose(value))
 
 
-def test_what_is_nested_too_deeply_is_the_usual_error():
-    """Not a RecursionError."""
+def test_a_deeply_nested_key_is_an_unsafe_name():
+    """It raises no RecursionError."""
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]
@@ -441,8 +444,8 @@ def test_what_is_nested_too_deeply_is_the_usual_error():
         name_of(value)
 
 
-def test_a_value_of_a_file_that_can_have_no_text_is_told_before_it_is_asked():
-    """So that a file of others is left out, and is no error."""
+def test_a_value_that_cannot_have_a_text_is_recognised():
+    """A file of another program with such a key is left out; it is not an error."""
     declared = Loose._ast_persistence_cls_info_.get_field("a")
     for value in (function, np.arange(3), 10**5000, [[0] * 10_000]):
         assert not has_text(declared, value)
@@ -456,8 +459,8 @@ AWKWARD = st.text(alphabet='ab<>:"\\|?*/%\x00\x1f\x7f. 2A5é', max_size=8) | st.
 
 
 @given(AWKWARD)
-def test_a_portable_text_leads_back(text):
-    """And has nothing that any system refuses."""
+def test_a_portable_text_can_be_decoded(text):
+    """And it has no character that any system refuses."""
     encoded = portable_text(text)
     assert from_portable_text(encoded) == text
     assert not set(encoded) & set('<>:"\\|?*/\0\n')
@@ -465,7 +468,7 @@ def test_a_portable_text_leads_back(text):
 
 
 def test_a_portable_class_encodes_what_other_systems_refuse(tmp_path):
-    """In keys of every kind, and in the text that a function makes."""
+    """In keys of every kind, and in texts made by a function."""
     moment = datetime.datetime(2023, 1, 1, 12, 30)
     assert filename(Portable(moment)) == "cache-Portable-2023-01-01 12%3A30%3A00-%3C%3E"
     assert filename(Portable("a/b%", b="x")) == "cache-Portable-a%2Fb%25-%3Cx%3E"
@@ -478,7 +481,7 @@ def test_a_portable_class_encodes_what_other_systems_refuse(tmp_path):
     assert len(os.listdir(tmp_path)) == 8
     for value in ("a:b", "a%3Ab", "*", "é?", "..", moment, 3, None):
         assert handler.load_persistence(Portable(value)).data == repr(value)
-        assert [it.load().data for it in handler.find(a=value)] == [repr(value)]
+        assert [hit.load().data for hit in handler.find(a=value)] == [repr(value)]
     assert len(list(handler.load_all(Portable(missing), b=missing))) == 8
 
 
@@ -495,8 +498,8 @@ def test_a_portable_key_is_read_back():
     assert reader_of(Moments._ast_persistence_cls_info_.get_field("name"))("a%3Ab") == "a:b"
 
 
-def test_a_portable_class_counts(tmp_path):
-    """The number is found beside an encoded key."""
+def test_a_portable_class_assigns_numbers(tmp_path):
+    """Beside an encoded key."""
 
     @persistence_class(portable=True)
     class Run:
@@ -508,8 +511,8 @@ def test_a_portable_class_counts(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [f"cache-Run-x%3Ay-#{n}.pkl" for n in range(3)]
 
 
-def test_portable_is_handed_on_to_subclasses():
-    """And can be given up there; their bases stay as they are."""
+def test_portable_is_inherited():
+    """A subclass may turn it off; the base is not changed."""
 
     @persistence_class
     class Base:
@@ -527,13 +530,13 @@ def test_portable_is_handed_on_to_subclasses():
     class Back(Sub):
         pass
 
-    names = [filename(it("x:y")) for it in (Base, Sub, SubSub, Back)]
+    names = [filename(cls("x:y")) for cls in (Base, Sub, SubSub, Back)]
     assert names == ["cache-Base-x:y", "cache-Sub-x%3Ay-", "cache-SubSub-x%3Ay-", "cache-Back-x:y-"]
 
 
 @pytest.mark.parametrize("where", ["name", "splitter", "prefix"])
-def test_a_portable_class_has_portable_texts_of_its_own(where):
-    """What stands in every name is refused when the class is made."""
+def test_a_portable_class_has_a_portable_name_and_prefixes(where):
+    """Others are refused when the class is made."""
     prefix = "a:" if where == "prefix" else ""
     body = {"__annotations__": {"a": str}, "a": field(filename=True, filename_prefix=prefix)}
     arguments = {"name": {"name": "a:b"}, "splitter": {"filename_field_splitter": ":"}, "prefix": {}}[where]
@@ -543,8 +546,8 @@ def test_a_portable_class_has_portable_texts_of_its_own(where):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there it is refused")
-def test_a_class_is_told_once_of_names_that_do_not_travel(caplog):
-    """The names stay as they are."""
+def test_names_that_are_not_portable_give_one_warning(caplog):
+    """The names are used as they are."""
 
     @persistence_class
     class Moment:
@@ -557,7 +560,7 @@ def test_a_class_is_told_once_of_names_that_do_not_travel(caplog):
         filename(Portable(datetime.datetime(2023, 1, 1, 12, 0)))
     assert len(caplog.records) == 1
     text = caplog.text
-    assert all(it in text for it in ("Moment.when", "Windows", "SMB", "cloud", "':'", "portable=True", "filename="))
+    assert all(part in text for part in ("Moment.when", "Windows", "SMB", "cloud", "':'", "portable=True", "filename="))
 
 
 # ---------------------------------------------------------------------------------------------- texts of equal values
@@ -605,16 +608,16 @@ def matching(kind, value, filename=True):
     ],
 )
 def test_all_texts_of_an_equal_value(kind, value, expected):
-    """Of the annotation: 1 and 1.0 are one value of a float, and two texts."""
+    """Under the annotation: 1 and 1.0 are one float, with two texts."""
     assert matching(kind, value) == expected
 
 
 def test_texts_of_equal_values_through_a_function():
-    """As far as it makes different ones."""
-    assert matching(float, 1, filename=lambda it: f"{it}Hz") == {"1Hz", "1.0Hz"}
-    assert matching(float, 1, filename=lambda it: f"{it:.2f}") == {"1.00"}
-    assert matching(float, 1, filename=lambda it: None if it == 1 else "x") == {None}
-    assert matching(float, 1, filename=lambda it: f"{it.bit_length()}") == {"1"}
+    """Each text that the function makes of one of them."""
+    assert matching(float, 1, filename=lambda value: f"{value}Hz") == {"1Hz", "1.0Hz"}
+    assert matching(float, 1, filename=lambda value: f"{value:.2f}") == {"1.00"}
+    assert matching(float, 1, filename=lambda value: None if value == 1 else "x") == {None}
+    assert matching(float, 1, filename=lambda value: f"{value.bit_length()}") == {"1"}
 
 
 def test_texts_of_equal_values_in_portable_names():
@@ -650,3 +653,75 @@ def test_the_text_of_the_value_itself_always_matches(value):
         for text in found - {None}:
             back = read(text)
             assert back is UNDECIDED or back == value or back != back or str(back) == str(value) or kind is str
+
+
+@pytest.mark.parametrize("kind", [int, float, str, bool, complex, Any, Optional[float], np.float64], ids=str)
+def test_the_texts_of_usual_keys_are_those_of_all(kind, monkeypatch):
+    """These are told without looking at the annotation: of a batch, each key of each template is asked for."""
+    halves = [0.5, -0.5, 1e-300, 1e15 + 0.5, float("nan"), float("inf"), -0.0, 3.0, 1e16, 1e22]
+    ints = [0, 1, -7, True, 2**53 - 1, 2**53, 2**53 + 1, 10**16, 10**17 + 1, 10**400]
+    values = [*halves, *ints, "", "a", "1", "1.0", NFC, NFD, None, 2j, np.float64(3), np.int64(3)]
+    found = [matching(kind, value) for value in values]
+    monkeypatch.setattr(typed, "_more_texts", lambda annotation, value: None)
+    assert found == [matching(kind, value) for value in values]
+
+
+class Sign(enum.StrEnum):
+    COLON = "a:b"
+    PLAIN = "ab"
+
+
+class Bits(enum.Flag):
+    ONE = 1
+    TWO = 2
+
+
+class Open(enum.StrEnum):
+    FIRST = "first"
+
+    @classmethod
+    def _missing_(cls, value):
+        member = str.__new__(cls, value)
+        member._name_, member._value_ = "other", value
+        return member
+
+
+@pytest.mark.parametrize(
+    ("value", "loose", "portable"),
+    [
+        (Colour.RED, "Colour.RED", "Colour.RED"),
+        (Sign.PLAIN, "ab", "ab"),
+        (Sign.COLON, "a:b", "a%3Ab"),
+        (Bits.ONE | Bits.TWO, str(Bits.ONE | Bits.TWO), portable_text(str(Bits.ONE | Bits.TWO))),
+        (Open("x:y"), "x:y", "x%3Ay"),
+    ],
+)
+def test_members_of_an_enum_have_the_same_text_again(value, loose, portable):
+    """For an Enum whose members all have plain texts, this is remembered; members of another Enum must not match it."""
+    for member in [*type(value), value, value]:  # after the first, the Enum is known
+        names = filename(Loose(member)), filename(Portable(member))
+    assert names == (f"cache-Loose-{loose}", f"cache-Portable-{portable}-%3C%3E")
+
+
+def test_a_text_that_a_key_holds_many_times_is_not_written_out():
+    """A file of some kilobytes could fill the memory so. Such a key has no text, and is refused at once."""
+    text, number = "x" * 300_000, 10**4000
+    values = [
+        [text] * 900,
+        (text,) * 900,
+        [[text] * 900],
+        {1: (text,) * 900},
+        [number] * 100_000,
+        (number,) * 100_000,
+        (decimal.Decimal("1" * 9999),) * 100_000,
+        (b"\0" * 9999,) * 10_000,
+        (0.1,) * 1_000_000,
+    ]
+    for value in values:
+        tracemalloc.start()
+        with pytest.raises(UnsafeNameError, match="longer than any file name"):
+            filename(checks.Pair(value, 1))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2_000_000, type(value)
+    assert filename(checks.Pair((1, "a", 0.5), [1, "a"])) == "cache-Pair-(1, 'a', 0.5)-[1, 'a']"

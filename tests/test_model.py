@@ -1,4 +1,4 @@
-"""Whatever is saved, deleted and asked for, in whatever order: the folder answers as a dict of keys to results would."""
+"""Any sequence of saves, deletions and searches gives the same in all stores as in a dict from keys to results."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from neuralib.persistence import (
     missing,
     persistence_class,
 )
-from neuralib.persistence._finding.listing import natural
+from neuralib.persistence._naming.order import natural
+from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore
 
 
 @persistence_class
 class Trial:
-    """Keys whose texts hold the splitter, prefixes of each other, wildcards of shells; and values of one text."""
+    """Keys may hold the splitter, prefixes of each other and wildcards of shells, and may have the same text as other values."""
 
     a: str = field(validator=True, filename=True)
     b: int | str | None = field(validator=True, filename_prefix="b", filename=True)
@@ -39,26 +40,46 @@ NOTE = st.sampled_from(["", "good", "bad"])
 NUMBER = st.integers(0, 3)
 
 
-class Folder(RuleBasedStateMachine):
-    """The model: for each name, the keys and data of the result that has it."""
+def places(root):
+    """Return a folder, an archive, memory, and a bucket if obstore is installed."""
+    found = [FolderStore(root / "results"), ArchiveStore(root / "results.sqlar"), MemoryStore()]
+    try:
+        from obstore.store import MemoryStore as Bucket
+    except ImportError:
+        return found
+    from neuralib.persistence.stores import ObjectStore
+
+    return [*found, ObjectStore(Bucket())]
+
+
+class Places(RuleBasedStateMachine):
+    """The same is done in a folder, an archive, a bucket and memory, and to a dict, with which all have to agree.
+
+    The dict has, for each name, the keys and data of the result that has it.
+    """
 
     @initialize(kind=st.sampled_from([PickleHandler, GzipHandler]))
     def begin(self, kind):
         self.root = Path(tempfile.mkdtemp())
-        self.handler = kind(Trial, self.root / "results")
+        self.handlers = [kind(Trial, place) for place in places(self.root)]
         self.suffix = kind.suffix
         self.model: dict[str, tuple[str, int | str | None, int, str, int]] = {}
         self.saves = 0
 
     def teardown(self):
         if hasattr(self, "root"):
+            for handler in self.handlers:
+                if isinstance(handler.store, ArchiveStore):
+                    handler.store.close()
             shutil.rmtree(self.root)
 
     def made(self, a, b, note, run=None):
+        """Return one result for each place."""
         self.saves += 1
-        result = Trial(a, b, note)
-        result.run, result.data = run, self.saves
-        return result
+        results = [Trial(a, b, note) for _ in self.handlers]
+        for result in results:
+            result.run, result.data = run, self.saves
+        return zip(self.handlers, results, strict=True), results[0]
 
     def note(self, result):
         self.model[f"cache-Trial-{result.a}-b{result.b}-#{result.run}{self.suffix}"] = (
@@ -69,81 +90,117 @@ class Folder(RuleBasedStateMachine):
             result.data,
         )
 
+    def next_number(self, a, b):
+        head = f"cache-Trial-{a}-b{b}-#"
+        numbers = [
+            int(name[len(head) : -len(self.suffix)])
+            for name in self.model
+            if name.startswith(head) and name[len(head) : -len(self.suffix)].isdecimal()
+        ]
+        return max(numbers, default=-1) + 1
+
     @rule(a=A, b=B, note=NOTE, count=st.integers(1, 3))
     def save_numbered(self, a, b, note, count):
         """Each number is the highest of that text, whichever keys gave it, plus one."""
         for _ in range(count):
-            self.save_with_next_number(a, b, note)
+            number = self.next_number(a, b)
+            made, first = self.made(a, b, note)
+            for handler, result in made:
+                assert handler.save_persistence(result).run == number
+            self.note(first)
 
-    def save_with_next_number(self, a, b, note):
-        head = f"cache-Trial-{a}-b{b}-#"
-        numbers = [
-            int(it[len(head) : -len(self.suffix)])
-            for it in self.model
-            if it.startswith(head) and it[len(head) : -len(self.suffix)].isdecimal()
-        ]
-        result = self.handler.save_persistence(self.made(a, b, note))
-        assert result.run == max(numbers, default=-1) + 1
-        self.note(result)
+    @rule(a=A, b=st.lists(B, max_size=4, unique_by=str), note=NOTE, in_block=st.booleans())
+    def save_batch(self, a, b, note, in_block):
+        """As many saves one after the other."""
+        numbers = [self.next_number(a, key) for key in b]
+        made = [[result for _, result in self.made(a, key, note)[0]] for key in b]
+        for place, handler in enumerate(self.handlers):
+            results = [pairs[place] for pairs in made]
+            if in_block:
+                with handler.batch():
+                    for result in results:
+                        handler.save_persistence(result)
+            else:
+                assert handler.save_all(results) == len(b)
+            assert [result.run for result in results] == numbers
+        for first, *_ in made:
+            self.note(first)
 
     @rule(a=A, b=B, note=NOTE, run=NUMBER)
     def save(self, a, b, note, run):
         """A result of the same keys is replaced, of others refused."""
         there = self.model.get(f"cache-Trial-{a}-b{b}-#{run}{self.suffix}")
-        result = self.made(a, b, note, run)
-        if there is None or (there[0], there[1], there[2]) == (a, b, run):
-            self.handler.save_persistence(result)
-            self.note(result)
-        else:
-            with pytest.raises(NameTakenError):
-                self.handler.save_persistence(result)
+        made, first = self.made(a, b, note, run)
+        is_same = there is None or (there[0], there[1], there[2]) == (a, b, run)
+        for handler, result in made:
+            if is_same:
+                handler.save_persistence(result)
+            else:
+                with pytest.raises(NameTakenError):
+                    handler.save_persistence(result)
+        if is_same:
+            self.note(first)
 
     @rule(a=A, data=st.data())
     def delete(self, a, data):
         """What was found, and nothing else."""
-        found = self.handler.find(a=a, run=data.draw(st.sampled_from([missing, {0, 2}, 1])))
-        names = {it.name for it in found}
-        assert {it.name for it in found.delete()} == names
-        assert {it.name for it in found.delete(dry_run=False)} == names
-        for it in names:
-            assert self.model.pop(it)[0] == a
+        run = data.draw(st.sampled_from([missing, {0, 2}, 1]))
+        names = set()
+        for handler in self.handlers:
+            found = handler.find(a=a, run=run)
+            names = {hit.name for hit in found}
+            assert {hit.name for hit in found.delete()} == names
+            assert {hit.name for hit in found.delete(dry_run=False)} == names
+        for name in names:
+            assert self.model.pop(name)[0] == a
 
     @rule(data=st.data())
     def delete_by_hand(self, data):
         """As people do."""
         if self.model:
             name = data.draw(st.sampled_from(sorted(self.model)))
-            (self.root / "results" / name).unlink()
+            for handler in self.handlers:
+                handler.store.delete(name)
             del self.model[name]
 
-    def check(self, found, expected):
+    def check(self, find, expected):
+        """Compare what *find* finds with a handler of each place with what the dict says."""
         names = {name for name, keys in self.model.items() if expected(*keys[:4])}
-        assert {it.name for it in found} == names
-        assert len(found) == len(names)
-        for hit in found:
-            a, b, run, note, data = self.model[hit.name]
-            assert (hit.keys["a"], hit.keys["b"], hit.keys["run"]) == (a, b, run)
-            assert type(hit.keys["b"]) is type(b)
-            result = hit.load()
-            assert (result.a, result.b, result.run, result.note, result.data) == (a, b, run, note, data)
+        for handler in self.handlers:
+            found = find(handler)
+            assert {hit.name for hit in found} == names
+            assert len(found) == len(names)
+            for hit in found:
+                a, b, run, note, data = self.model[hit.name]
+                assert (hit.keys["a"], hit.keys["b"], hit.keys["run"]) == (a, b, run)
+                assert type(hit.keys["b"]) is type(b)
+                result = hit.load()
+                assert (result.a, result.b, result.run, result.note, result.data) == (a, b, run, note, data)
 
-    @rule(a=A, b=B)
-    def find_values(self, a, b):
+    @rule(a=A, b=B, run=NUMBER)
+    def find_values(self, a, b, run):
         """By their texts, as names have them."""
-        self.check(self.handler.find(a=a), lambda a_, b_, run, note: a_ == a)
-        self.check(self.handler.find(b=b), lambda a_, b_, run, note: str(b_) == str(b))
-        self.check(self.handler.find(Trial(a, b)), lambda a_, b_, run, note: (a_, str(b_)) == (a, str(b)))
+        self.check(lambda handler: handler.find(a=a), lambda a_, b_, run_, note: a_ == a)
+        self.check(lambda handler: handler.find(b=b), lambda a_, b_, run_, note: str(b_) == str(b))
+        self.check(lambda handler: handler.find(Trial(a, b)), lambda a_, b_, run_, note: (a_, str(b_)) == (a, str(b)))
+        self.check(
+            lambda handler: handler.find(a=a, b=b, run=run),
+            lambda a_, b_, run_, note: (a_, str(b_), run_) == (a, str(b), run),
+        )
 
     @rule(some=st.sets(A), others=st.lists(B), run=NUMBER, note=NOTE)
     def find_more(self, some, others, run, note):
         """Collections, functions, keys that are not in the name, all at once and one after the other."""
-        texts = {str(it) for it in others}
-        self.check(self.handler.find(a=some, b=others), lambda a, b, n, note_: a in some and str(b) in texts)
-        self.check(self.handler.find(run=lambda it: it > run), lambda a, b, n, note_: n > run)
-        self.check(self.handler.find(b=lambda it: isinstance(it, int)), lambda a, b, n, note_: isinstance(b, int))
-        self.check(self.handler.find(note=note), lambda a, b, n, note_: note_ == note)
+        texts = {str(value) for value in others}
+        self.check(lambda handler: handler.find(a=some, b=others), lambda a, b, n, note_: a in some and str(b) in texts)
+        self.check(lambda handler: handler.find(run=lambda number: number > run), lambda a, b, n, note_: n > run)
         self.check(
-            self.handler.find(note=note).filter(a=some).filter(lambda hit: hit.keys["run"] != run),
+            lambda handler: handler.find(b=lambda value: isinstance(value, int)),
+            lambda a, b, n, note_: isinstance(b, int),
+        )
+        self.check(lambda handler: handler.find(note=note), lambda a, b, n, note_: note_ == note)
+        self.check(
+            lambda handler: handler.find(note=note).filter(a=some).filter(lambda hit: hit.keys["run"] != run),
             lambda a, b, n, note_: note_ == note and a in some and n != run,
         )
 
@@ -155,30 +212,34 @@ class Folder(RuleBasedStateMachine):
         highest: dict[tuple[str, str], int] = {}
         for a, b, run, _, _ in self.model.values():
             highest[a, str(b)] = max(run, highest.get((a, str(b)), -1))
-        self.check(self.handler.find().latest(), lambda a, b, run, note: run == highest[a, str(b)])
+        self.check(lambda handler: handler.find().latest(), lambda a, b, run, note: run == highest[a, str(b)])
 
     @rule(a=st.sets(A, min_size=1), b=st.sets(st.sampled_from([0, 10, "x"]), min_size=1), repeat=st.integers(0, 3))
     def todo(self, a, b, repeat):
         """As many as are missing."""
-        todo = [(it.a, it.b) for it in self.handler.todo({"a": sorted(a), "b": sorted(b, key=str)}, repeat=repeat)]
+        grid = {"a": sorted(a), "b": sorted(b, key=str)}
         there = [(a_, str(b_)) for a_, b_, _, _, _ in self.model.values()]
-        for x in a:
-            for y in b:
-                assert todo.count((x, y)) == max(0, repeat - there.count((x, str(y))))
+        for handler in self.handlers:
+            todo = [(result.a, result.b) for result in handler.todo(grid, repeat=repeat)]
+            for x in a:
+                for y in b:
+                    assert todo.count((x, y)) == max(0, repeat - there.count((x, str(y))))
 
     @invariant()
     def everything_is_found(self):
         """In the order of the keys, where each name can be read in one way only."""
         if not hasattr(self, "model"):
             return
-        found = self.handler.find()
-        self.check(found, lambda *keys: True)
-        assert found.to_columns("data")["data"] == [self.model[it.name][4] for it in found]
-        plain = [hit for hit in found if not found._state[0].table.doubtful(hit._row)]
-        keys = [self.model[it.name][:3] for it in plain]
-        assert keys == sorted(keys, key=lambda it: (natural(it[0]), natural(str(it[1])), it[2]))
-        assert {path.name for path, _ in self.handler.load_all(a=missing, b=missing)} == set(self.model)
+        self.check(lambda handler: handler.find(), lambda *keys: True)
+        for handler in self.handlers:
+            found = handler.find()
+            assert [hit.name for hit in found] == [hit.name for hit in self.handlers[0].find()]
+            assert found.to_columns("data")["data"] == [self.model[hit.name][4] for hit in found]
+            plain = [hit for hit in found if not found._state[0].table.doubtful(hit._row)]
+            keys = [self.model[hit.name][:3] for hit in plain]
+            assert keys == sorted(keys, key=lambda values: (natural(values[0]), natural(str(values[1])), values[2]))
+            assert {path.name for path, _ in handler.load_all(a=missing, b=missing)} == set(self.model)
 
 
-TestFolder = Folder.TestCase
-TestFolder.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestPlaces = Places.TestCase
+TestPlaces.settings = settings(max_examples=2, stateful_step_count=8)  # more in tests/stress

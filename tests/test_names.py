@@ -1,4 +1,4 @@
-"""The names of a whole folder, read at once: held against a few lines of plain Python."""
+"""Reading all names of a folder at once: compared with a few lines of plain Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from neuralib.persistence import _names
 
-# Few characters, so that literals are found in texts; wide ones, which are kept in another way.
+# Few characters, so that texts contain literals; and wide ones, which Python stores differently.
 TEXT = st.text(alphabet="ab-é中\U0001f600", max_size=4)
 NAME = st.text(alphabet="ab-é中\U0001f600", max_size=9)
 NUMBER = st.one_of(
@@ -38,13 +38,15 @@ def folders(draw):
 
 @given(folders(), st.data())
 def test_read_names_agrees_with_the_reference(folder, data):
-    """Which names match, in how many ways, and the texts; where literals are empty, overlap, or are in texts too."""
+    """The names that match, in how many ways, and the texts of the keys; also with literals that are empty, overlap, or occur in texts."""
     names, made, width = folder
-    wanted = tuple(data.draw(st.lists(st.none() | TEXT, min_size=width, max_size=width)))
+    texts = st.none() | st.frozensets(st.none() | TEXT, max_size=3)
+    wanted = tuple(data.draw(st.lists(texts, min_size=width, max_size=width)))
     table, twin = _names.read_names(names, made, wanted), reference.read_names(names, made, wanted)
     rows = range(len(twin.names))
     assert table.names == twin.names
     assert table.any_doubtful == twin.any_doubtful
+    assert table.last_pattern == twin.last_pattern
     assert [table.doubtful(row) for row in rows] == [twin.doubtful(row) for row in rows]
     for row in rows:
         assert texts_of(table, row) == texts_of(twin, row)
@@ -55,17 +57,17 @@ def test_read_names_agrees_with_the_reference(folder, data):
 
 
 def texts_of(table, row):
-    """The texts of a row: two tables may have other codes for them."""
+    """Return the texts of a row. (The codes of a text may differ between two tables.)"""
     return [None if code < 0 else texts[code] for code, texts in zip(table.codes_of(row), table.texts, strict=True)]
 
 
 @given(folders(), st.data())
 def test_select_agrees_with_the_reference(folder, data):
-    """Which rows are admitted, and in which order."""
+    """Which rows match, and their order."""
     names, made, width = folder
     table = _names.read_names(names, made, (None,) * width)
     twin = reference.read_names(names, made, (None,) * width)
-    twin.texts = table.texts  # so that a code means the same text in both
+    twin.texts = table.texts  # so that a code stands for the same text in both
     sizes = [len(texts) for texts in table.texts]
     admitted = tuple(data.draw(st.none() | st.binary(min_size=size + 1, max_size=size + 1)) for size in sizes)
     ranks = tuple(data.draw(st.none() | st.permutations(range(size)).map(list)) for size in sizes)
@@ -82,7 +84,7 @@ VALUE = st.one_of(
 
 @given(st.lists(VALUE, min_size=1, max_size=3), st.data())
 def test_agrees_says_yes_only_where_the_texts_are_the_same(values, data):
-    """And for plain values alone: of others, a class of the user's may write anything."""
+    """And for plain values only: other objects may have any text."""
     texts = [text if (text := reference.text_of_plain(value)) is not None else "a" for value in values]
     other = data.draw(st.integers(-1, len(values) - 1))
     written = [text + "b" if place == other else text for place, text in enumerate(texts)]
@@ -99,8 +101,8 @@ def test_agrees_says_yes_only_where_the_texts_are_the_same(values, data):
     assert not twin.agrees(0, names, fields)
 
 
-def test_agrees_does_not_know_of_doubtful_rows():
-    """Nor of a column that the name lacks, or of columns without a name."""
+def test_agrees_gives_no_answer_for_ambiguous_rows():
+    """Nor for a key that the name lacks."""
     table = _names.read_names(["a-b-c", "-b"], [(("", "-", ""), (0, 1)), (("-", ""), (1,))], (None, None))
     assert [table.doubtful(row) for row in range(2)] == [True, True]
     assert not table.agrees(0, ("x", "y"), {"x": "a", "y": "b-c"})
@@ -128,7 +130,7 @@ NUMBERED = st.lists(st.one_of(LETTERS, NUMBER, st.sampled_from(["-#", "#", "a", 
     st.none() | st.integers(0, 4),
 )
 def test_index_series_agrees_with_the_reference(names, before, after, most):
-    """Wherever a number may stand: at several places, next to other digits, behind texts that overlap."""
+    """Wherever the number stands: at several places, next to other digits, after texts that overlap."""
     mine = _names.index_series(names, before, after, most)
     assert mine == reference.index_series(names, before, after, most)
     if mine is not None:
@@ -152,8 +154,8 @@ def test_index_series_has_the_highest_number_of_each_series():
         _names.index_series(["a"], None, "")
 
 
-def test_what_does_not_fit_is_refused():
-    """Before memory that is not there is read."""
+def test_arguments_of_wrong_sizes_are_refused():
+    """Before memory beyond the end is read."""
     with pytest.raises(ValueError, match="one column for each text"):
         _names.read_names(["a"], [(("a", "b"), ())], (None,))
     with pytest.raises(ValueError, match="no column 1"):

@@ -1,4 +1,4 @@
-"""Load a result, or compute and save it."""
+"""The mix-in for options: load a result, or compute and save it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from neuralib.persistence.cli_persistence import PersistenceOptions, get_options
 
 try:
     from argclz import AbstractParser, argument
-except ImportError:  # the mix-in works without it too
+except ImportError:  # the mix-in works without argclz too
 
     class AbstractParser:
         pass
@@ -77,8 +77,8 @@ class NumberedOptions(PersistenceOptions[Numbered]):
         return result
 
 
-def test_computes_once_and_loads_ever_after(tmp_path, caplog):
-    """And tells through logging what it did and how long it took."""
+def test_load_cache_computes_once_and_then_loads(tmp_path, caplog):
+    """It logs what it did, and how long that took."""
     options = Options()
     with caplog.at_level(logging.INFO, "neuralib.persistence"):
         assert options.load_cache(dest=tmp_path).value == 10
@@ -116,7 +116,7 @@ def filled(result, **values):
 
 
 def test_overrides_are_validated_and_computed(tmp_path):
-    """Not only the path follows them; the caller's template stays as it is."""
+    """Not only the path depends on them. The caller's template is not changed."""
     options = Options()
     template = Result("B", 0, "all")
     result = options.load_cache(template, dest=tmp_path, plane=3)
@@ -127,13 +127,13 @@ def test_overrides_are_validated_and_computed(tmp_path):
 
 
 def test_a_misspelt_override_is_refused(tmp_path):
-    """It would silently load another result."""
+    """Otherwise it would load another result without a warning."""
     with pytest.raises(TypeError, match="has no field 'plain'"):
         Options().load_cache(dest=tmp_path, plain=3)
 
 
-def test_an_open_template_with_a_version_loads_that_version(tmp_path):
-    """And without a version it makes a new run."""
+def test_a_template_with_a_number_loads_that_result(tmp_path):
+    """Without a number, a new result is computed and numbered."""
     options = NumberedOptions()
     for expected in range(3):
         assert options.load_cache(dest=tmp_path).version == expected
@@ -143,7 +143,7 @@ def test_an_open_template_with_a_version_loads_that_version(tmp_path):
 
 
 def test_error_when_missing_never_computes(tmp_path):
-    """Not after a failed validation either."""
+    """Not even after a failed validation."""
     options = Options()
     with pytest.raises(FileNotFoundError, match="cache-Result-A-0"):
         options.load_cache(None, True, dest=tmp_path)
@@ -155,7 +155,7 @@ def test_error_when_missing_never_computes(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x05]\x94.", b"\x1f\x8b torn"])
 def test_an_unreadable_file_is_computed_again(tmp_path, content, caplog):
-    """Instead of raising for ever."""
+    """Otherwise load_cache would raise each time."""
     path = tmp_path / "cache-Result-A-0.pkl"
     path.write_bytes(content)
     assert Options().load_cache(dest=tmp_path).value == 10
@@ -165,7 +165,7 @@ def test_an_unreadable_file_is_computed_again(tmp_path, content, caplog):
 
 @pytest.mark.parametrize("answer", [False, TypeError("x"), KeyError("x"), RuntimeError("x")])
 def test_validate_cache_can_refuse(tmp_path, answer):
-    """By its answer or by an error."""
+    """By returning False or by raising."""
 
     class Picky(Options):
         def validate_cache(self, result_path, result):
@@ -182,8 +182,8 @@ def test_validate_cache_can_refuse(tmp_path, answer):
     assert len(options.find_cache(Result(missing, 0, ""), tmp_path)) == 1
 
 
-def test_compute_cache_that_forgets_to_return_is_told(tmp_path):
-    """None would be saved as a result otherwise."""
+def test_compute_cache_that_returns_none_is_an_error(tmp_path):
+    """Otherwise None would be saved as a result."""
 
     class Forgetful(Options):
         def compute_cache(self, result):
@@ -194,7 +194,7 @@ def test_compute_cache_that_forgets_to_return_is_told(tmp_path):
 
 
 def test_save_cache_uses_the_overridden_handler(tmp_path):
-    """A client's handler decides the format for saving too."""
+    """The handler that a subclass returns decides the format for saving too."""
 
     class Zipped(Options):
         def persistence_handler(self, dest=None):
@@ -202,13 +202,13 @@ def test_save_cache_uses_the_overridden_handler(tmp_path):
 
     options = Zipped()
     options.save_cache(Result("A", 0, ""), str(tmp_path))
-    assert [it.name for it in tmp_path.iterdir()] == ["cache-Result-A-0.pkl.gz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cache-Result-A-0.pkl.gz"]
     with pytest.raises(FileExistsError, match="force"):
         options.save_cache(Result("A", 0, ""), tmp_path, force=False)
 
 
 def test_handler_gets_none_where_no_folder_is_given(tmp_path, monkeypatch):
-    """A client's base expects that."""
+    """Existing subclasses expect that."""
     seen = []
 
     class Base(PersistenceOptions, Generic[T]):
@@ -267,19 +267,19 @@ def made(options):
     [(_Leaf, Result), (_Deepest, Result), (Options, Result), (_OwnLeaf, Numbered), (_Named, Numbered)],
 )
 def test_the_class_of_results_is_found_at_any_depth(options, expected):
-    """Through generic bases whose variables are passed on."""
+    """Through generic bases that pass their type variables on."""
     assert made(options).persistence_class is expected
 
 
 def test_options_without_a_class_of_results_say_so():
-    """Where T was left open."""
+    """If the type variable was never given."""
     with pytest.raises(TypeError, match=r"Made does not say the class of its results"):
         _ = made(_Deep).persistence_class
 
 
 @needs_argclz
 def test_get_options_and_cache_copies_arguments_and_overrides_keys(tmp_path, monkeypatch):
-    """The third argument is positional; a reference without invalid_cache is normal."""
+    """The third argument may be positional; the object with the options need not have ``invalid_cache``."""
     monkeypatch.chdir(tmp_path)
 
     class Reference(AbstractParser):
@@ -293,12 +293,12 @@ def test_get_options_and_cache_copies_arguments_and_overrides_keys(tmp_path, mon
 
 
 def test_options_that_were_never_parsed_can_load(tmp_path):
-    """On a plain class, whose option has no value yet."""
+    """Then the option has no value yet."""
     assert NumberedOptions().load_cache(dest=tmp_path).version == 0
 
 
 def test_the_mix_in_works_without_argclz(tmp_path):
-    """It is an extra."""
+    """argclz is an optional dependency."""
     code = f"""
 import sys
 sys.modules["argclz"] = None
@@ -319,15 +319,22 @@ assert O().load_cache(dest={str(tmp_path)!r}).b == 5
 o = O(); o.a = "y"
 import os; os.chdir({str(tmp_path)!r})
 assert get_options_and_cache(O, o).a == "y"
+class P(O):
+    more: int = 0
+assert get_options_and_cache(P, o).a == "y"  # inherited
+if sys.version_info >= (3, 14):  # which evaluates annotations when they are asked for
+    class Late(O):
+        late: NotThere = 1
+    assert get_options_and_cache(Late, o).a == "y"
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_find_cache_takes_wildcards(tmp_path):
-    """And arrays in results do no harm."""
+    """Also for results with arrays."""
     handler = PickleHandler(Result, tmp_path)
     for animal in "AB":
         for plane in range(3):
             handler.save_persistence(filled(Result(animal, plane, "all"), value=np.arange(3)))
     found = Options().find_cache(Result("B", missing, "all"), tmp_path)
-    assert [(it.animal, it.plane) for it in found] == [("B", 0), ("B", 1), ("B", 2)]
+    assert [(result.animal, result.plane) for result in found] == [("B", 0), ("B", 1), ("B", 2)]

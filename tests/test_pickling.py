@@ -1,10 +1,13 @@
-"""What a pickler calls for arrays and objects, and writes to: the compiled core and its reference do the same."""
+"""The compiled functions for pickling arrays and objects, compared with their reference."""
 
 from __future__ import annotations
 
 import copyreg
+import datetime
 import io
 import pickle
+import pickletools
+import zlib
 from decimal import Decimal
 
 import numpy as np
@@ -13,6 +16,8 @@ import reference
 from hypothesis import given, strategies as st
 
 from neuralib.persistence import _pickling
+from neuralib.persistence._codecs.arrays import pickler
+from neuralib.persistence._codecs.frames import MAGIC, small_file
 
 BOTH = pytest.mark.parametrize("pickling", [_pickling, reference], ids=["compiled", "reference"])
 CODES = {np.dtype(code): code for code in ("<f8", "<i4", "|b1")}
@@ -20,7 +25,7 @@ CODES = {np.dtype(code): code for code in ("<f8", "<i4", "|b1")}
 
 @pytest.fixture(autouse=True)
 def _array_codes(monkeypatch):
-    """Let both know the same codes; the compiled core keeps them for the whole process."""
+    """Register the same dtype codes in both. The compiled core keeps them for the life of the process."""
     monkeypatch.setattr(reference, "ARRAY_CODES", {})
     for pickling in (_pickling, reference):
         pickling.know_array_codes(CODES)
@@ -40,14 +45,20 @@ ARRAYS = [
 ]
 
 
+def dumped(value):
+    target = io.BytesIO()
+    pickler(target).dump(value)
+    return target.getvalue()
+
+
 def described(reduced):
-    """What a reduction says, buffers by their content."""
+    """Return a reduction as comparable data, with buffers by their content."""
     return [bytes(part.raw()) if isinstance(part, pickle.PickleBuffer) else repr(part) for part in reduced[1]]
 
 
 @pytest.mark.parametrize("number", range(len(ARRAYS)))
 def test_reduce_array_agrees_with_the_reference(number):
-    """A plain call for known dtypes in one piece, numpy's own way for others; the call makes the array again."""
+    """A call of ``numpy.ndarray`` for known dtypes of contiguous arrays, numpy's own reduction for others; the call makes an equal array."""
     array = ARRAYS[number]
     mine, theirs = _pickling.reduce_array(array), reference.reduce_array(array)
     assert mine[0] == theirs[0]
@@ -58,15 +69,44 @@ def test_reduce_array_agrees_with_the_reference(number):
         assert (again.dtype, again.flags.f_contiguous) == (array.dtype, array.flags.f_contiguous)
 
 
+ALIGNED = np.dtype([("a", "i1"), ("b", "f8")], align=True)
+DTYPES = [
+    ALIGNED,
+    np.dtype([("p", ALIGNED), ("q", "i2", (3,)), ("when", "M8[s]")], align=True),
+    np.dtype([("p", ALIGNED), ("q", "i1")]),
+    np.dtype([("a", "i1"), ("o", "O")], align=True),
+    np.dtype((np.record, ALIGNED)),
+    np.dtype([(("title", "a"), "i1"), ("b", "f8")], align=True),
+    np.dtype([("a", "i1")], align=True, metadata={"unit": "mV"}),
+    np.dtype([], align=True),
+    np.dtype([("a", "i1"), ("b", "f8")]),
+    np.dtype("V7"),
+    np.dtype(("i4", (2,))),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_reduce_dtype_agrees_with_the_reference(dtype):
+    """Aligned records are written by a call, without a state, of which numpy 1 and 2 have different forms."""
+    mine = _pickling.reduce_dtype(dtype)
+    assert repr(mine) == repr(reference.reduce_dtype(dtype))
+    again = pickle.loads(dumped(dtype))
+    assert (again, again.isalignedstruct, again.type) == (dtype, dtype.isalignedstruct, dtype.type)
+    assert (again.alignment, again.metadata, again.fields) == (dtype.alignment, dtype.metadata, dtype.fields)
+    if dtype.type is not np.record and dtype in DTYPES[:4]:
+        numbers = [argument for _, argument, _ in pickletools.genops(dumped(dtype)) if type(argument) is int]
+        assert 144 not in numbers
+
+
 @given(st.one_of(st.complex_numbers(allow_nan=False), st.dates(), st.decimals(allow_nan=False), st.sets(st.integers())))
 def test_reduce_object_agrees_with_the_reference(obj):
-    """As objects say it themselves."""
+    """By the object's own methods."""
     assert repr(_pickling.reduce_object(obj)) == repr(reference.reduce_object(obj)) == repr(obj.__reduce_ex__(5))
 
 
 @BOTH
 def test_reducers_are_ours_then_registered_ones_then_the_objects_own(pickling, monkeypatch):
-    """Whenever they were registered; classes themselves are written by name."""
+    """Whenever they were registered. Classes themselves are pickled by name."""
     reducers = pickling.Reducers(copyreg.dispatch_table)
     assert len(reducers) == 0
     assert reducers[Decimal] is pickling.reduce_object
@@ -83,7 +123,7 @@ def test_reducers_are_ours_then_registered_ones_then_the_objects_own(pickling, m
 
 @given(st.lists(st.binary(max_size=6) | st.binary(max_size=6).map(bytearray), max_size=5), st.integers(0, 6))
 def test_first_chunk_agrees_with_the_reference(chunks, limit):
-    """It holds one small piece, and passes on all pieces, in order, once there is more."""
+    """It keeps one small chunk, and passes on all chunks in order as soon as there are more."""
     outcomes = []
     for pickling in (_pickling, reference):
         rest, begun = io.BytesIO(), []
@@ -98,3 +138,111 @@ def test_first_chunk_agrees_with_the_reference(chunks, limit):
         assert (target.first or b"") + rest.getvalue() == b"".join(chunks)
         outcomes.append((target.first, target.rest is rest, len(begun), rest.getvalue()))
     assert outcomes[0] == outcomes[1]
+
+
+class Foreign:
+    """An object of another package; see :func:`package_of`."""
+
+
+class Registered(Foreign):
+    """The same, with a reducer registered by its author."""
+
+
+def package_of(kind):
+    return ("lab", "1.0") if issubclass(kind, Foreign) else None
+
+
+@BOTH
+@pytest.mark.parametrize("limit", [4, 1 << 16])
+def test_first_chunk_notes_the_packages_of_objects(pickling, limit, monkeypatch):
+    """It serves as a table of reducers, with the same answers as the table. Without such objects it notes nothing."""
+    monkeypatch.setitem(copyreg.dispatch_table, Registered, lambda value: (Registered, ()))
+    reducers = pickling.Reducers(copyreg.dispatch_table, package_of)
+    reducers[Decimal] = lambda value: (Decimal, (str(value),))
+    plain = [1, "x", Decimal(1), datetime.date(2020, 1, 1), Foreign]
+    for value, packages in (
+        (plain, None),
+        ([plain, Foreign(), Foreign()], {"lab": "1.0"}),
+        (Registered(), {"lab": "1.0"}),
+    ):
+        rest = io.BytesIO()
+        target = pickling.FirstChunk(limit, lambda rest=rest: rest, reducers)
+        target.dump(value)
+        written = rest.getvalue() or target.first or target.noted
+        assert target.packages == packages
+        small = limit > 4
+        assert (target.first is not None, target.noted is not None) == (
+            small and not packages,
+            small and bool(packages),
+        )
+        assert type(pickle.loads(written)) is type(value)
+        table = io.BytesIO()
+        other = pickle.Pickler(table, 5)
+        other.dispatch_table = reducers
+        other.dump(value)
+        assert written == table.getvalue()
+    with pytest.raises(KeyError):
+        pickling.FirstChunk(limit, io.BytesIO)[int]
+    with pytest.raises(KeyError):
+        target[type]
+
+
+def test_packages_of_classes_are_looked_up_once_and_not_remembered_for_ever(monkeypatch):
+    """Programs may make classes while they run, so the memory of them is bounded."""
+    asked = []
+    reducers = _pickling.Reducers({}, lambda kind: asked.append(kind.__name__))
+    target = _pickling.FirstChunk(1, io.BytesIO, reducers)
+    for _ in range(3):
+        for kind in (Foreign, Registered):
+            assert target[kind] is _pickling.reduce_object
+    assert asked == ["Foreign", "Registered"]
+    for number in range(2500):
+        assert target[type(f"Made{number}", (), {})] is _pickling.reduce_object
+    assert len(asked) == 2502
+    assert target[Foreign] is _pickling.reduce_object
+    assert asked[2502:] == ["Foreign"], "it was forgotten with the others"
+
+
+CARD = b'{"class":["lab","Result"]}'
+SEAL = CARD + MAGIC
+
+
+@BOTH
+def test_a_content_is_sealed_by_the_card_of_its_class(pickling):
+    """As the writer ends it; any other card, length or byte asks for a closer look."""
+    content = small_file(pickle.dumps({"a": [1, 2, 3]}, 5), CARD)
+    for data in (content, bytearray(content), memoryview(b"x" + content)[1:]):
+        assert pickling.is_sealed(data, SEAL, zlib.crc32)
+    assert not pickling.is_sealed(content, SEAL.replace(b"lab", b"bal"), zlib.crc32)
+    assert not pickling.is_sealed(content, SEAL[1:], zlib.crc32)
+    assert not pickling.is_sealed(content, SEAL, lambda data: zlib.crc32(data) ^ 1)
+    assert not pickling.is_sealed(b"\x1f" + content[1:], SEAL, zlib.crc32)  # compressed, perhaps
+    for size in range(len(content)):
+        assert not pickling.is_sealed(content[:size], SEAL, zlib.crc32)
+        assert not pickling.is_sealed(content[size + 1 :], SEAL, zlib.crc32)
+    for at in range(len(content) - 4):  # the last four bytes are another checksum
+        assert not pickling.is_sealed(content[:at] + bytes([content[at] ^ 64]) + content[at + 1 :], SEAL, zlib.crc32)
+
+
+@given(st.binary(max_size=80), st.binary(max_size=40), st.binary(max_size=20), st.booleans())
+def test_is_sealed_agrees_with_the_reference(pickled, card, other, right):
+    """Whatever there is."""
+    content = small_file(b"\x80" + pickled, card)
+    seal = (card if right else other) + MAGIC
+    for data in (content, content + other, other + content, other):
+        for mark in (seal, other):
+            mine = _pickling.is_sealed(data, mark, zlib.crc32)
+            assert mine == reference.is_sealed(data, mark, zlib.crc32)
+
+
+@BOTH
+def test_what_is_no_memory_is_not_sealed(pickling):
+    """A broken source may give anything."""
+    with pytest.raises(TypeError):
+        pickling.is_sealed("text", SEAL, zlib.crc32)
+    with pytest.raises(RuntimeError):
+        pickling.is_sealed(small_file(b"\x80.", CARD), SEAL, _fail)
+
+
+def _fail(data):
+    raise RuntimeError("no checksum today")

@@ -1,4 +1,4 @@
-"""Reading at a place: all of it, however little the system gives at once, and without the calls that not each has."""
+"""Reading at an offset is complete, however little a call reads at once, and also without these system calls."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CONTENT = bytes(range(256)) * 4
 
 
 @pytest.fixture(params=["calls for it", "seeking"])
-def ways(request, monkeypatch):
-    """The module, and as it is on a system that can't read at a place."""
+def reader(request, monkeypatch):
+    """The module, with the system calls that read at an offset, and without them."""
     if request.param == "seeking":
         monkeypatch.setattr(pread, "_pread", pread._pread_by_seeking)
         monkeypatch.setattr(pread, "_preadv", pread._preadv_by_seeking)
@@ -30,13 +30,13 @@ def fd(tmp_path):
     os.close(opened)
 
 
-def grudging(function, most):
-    """Let a call for bytes give only so many of them."""
+def short_reads(function, most):
+    """Return *call*, limited to so many bytes at once."""
 
     def less(fd, wanted, at):
         if isinstance(wanted, int):
             return function(fd, min(wanted, most), at)
-        first = next(it for it in wanted if it)
+        first = next(part for part in wanted if part)
         return function(fd, [first[:most]], at)
 
     return less
@@ -49,41 +49,41 @@ def cut(memory, sizes):
 
 
 @pytest.mark.parametrize("most", [1, 3, 10_000])
-def test_a_part_is_read_whole(ways, fd, monkeypatch, most):
-    """And less than asked for only at the end."""
-    monkeypatch.setattr(ways, "_pread", grudging(ways._pread, most))
-    assert ways.read_at(fd, 10, 5) == CONTENT[5:15]
-    assert ways.read_at(fd, 100, 1000) == CONTENT[1000:]
-    assert ways.read_at(fd, 10, 2000) == b""
-    assert ways.read_at(fd, 0, 0) == b""
+def test_a_part_is_read_whole(reader, fd, monkeypatch, most):
+    """Fewer bytes are returned only at the end of the file."""
+    monkeypatch.setattr(reader, "_pread", short_reads(reader._pread, most))
+    assert reader.read_at(fd, 10, 5) == CONTENT[5:15]
+    assert reader.read_at(fd, 100, 1000) == CONTENT[1000:]
+    assert reader.read_at(fd, 10, 2000) == b""
+    assert reader.read_at(fd, 0, 0) == b""
 
 
 @pytest.mark.parametrize("most", [1, 3, 10_000])
 @pytest.mark.parametrize("sizes", [[], [0], [7], [0, 5, 0, 0, 9, 0], [1] * 30, [300, 1, 500]])
-def test_memory_is_filled_in_order(ways, fd, monkeypatch, most, sizes):
-    """Empty pieces too, and nothing beyond."""
-    monkeypatch.setattr(ways, "_preadv", grudging(ways._preadv, most))
+def test_memory_is_filled_in_order(reader, fd, monkeypatch, most, sizes):
+    """Empty pieces too, and nothing beyond them."""
+    monkeypatch.setattr(reader, "_preadv", short_reads(reader._preadv, most))
     memory = bytearray(sum(sizes) + 1)
-    ways.read_into(fd, cut(memory, sizes), 20)
+    reader.read_into(fd, cut(memory, sizes), 20)
     assert memory == CONTENT[20 : 20 + sum(sizes)] + b"\0"
 
 
-def test_the_file_stays_where_it_was(ways, fd):
-    """Whoever reads on goes on from there."""
+def test_the_position_of_the_file_is_kept(reader, fd):
+    """Another reader goes on from there."""
     os.lseek(fd, 100, os.SEEK_SET)
-    ways.read_at(fd, 10, 5)
-    ways.read_into(fd, [memoryview(bytearray(7))], 0)
+    reader.read_at(fd, 10, 5)
+    reader.read_into(fd, [memoryview(bytearray(7))], 0)
     assert os.read(fd, 3) == CONTENT[100:103]
 
 
-def test_an_early_end_is_an_error(ways, fd):
-    """Whatever was there."""
+def test_an_early_end_is_an_error(reader, fd):
+    """Whatever was read before it."""
     with pytest.raises(EOFError, match="too early"):
-        ways.read_into(fd, [memoryview(bytearray(10)), memoryview(bytearray(2000))], 0)
+        reader.read_into(fd, [memoryview(bytearray(10)), memoryview(bytearray(2000))], 0)
 
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.data())
-def test_what_is_left_follows_what_is_filled(sizes, data):
+def test_the_remaining_pieces_follow_the_filled_ones(sizes, data):
     """To the byte."""
     whole = bytes(range(sum(sizes)))
     filled = data.draw(st.integers(0, len(whole)))

@@ -1,4 +1,4 @@
-"""Our codecs, and one in a few lines, keep the contract; the suite finds what a codec does wrong."""
+"""Our codecs, and a short one of a user, keep the contract; the contract suite finds mistakes of a codec."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JSON_FIELDS = {"none": None, "number": 3, "real": 0.1, "text": "ümläut", "item
 
 
 class JsonCodec(Codec):
-    """What JSON can say."""
+    """A codec for values that JSON has."""
 
     suffix = ".json"
 
@@ -32,7 +32,7 @@ class JsonCodec(Codec):
 
 
 class ChecksummedCodec(Codec):
-    """Pickles, compressed; zlib's checksum tells of damage."""
+    """Compressed pickles; zlib's checksum finds damage."""
 
     suffix = ".pz"
 
@@ -70,26 +70,26 @@ class ChecksummedCodec(Codec):
     ids=lambda codec: codec.suffix,
 )
 def test_codecs_of_all_python_objects_keep_the_contract(codec):
-    """Any values."""
+    """For any values."""
     check_codec(codec)
 
 
-def test_a_codec_of_less_keeps_the_contract_for_the_fields_that_are_given():
-    """Others can't be written, which is told."""
+def test_a_codec_of_some_types_keeps_the_contract_for_them():
+    """Values of other types can't be written, which is an error."""
     check_codec(JsonCodec(), fields=JSON_FIELDS)
     with pytest.raises(ContractError, match=r"JsonCodec.encode breaks its contract: .* not JSON serializable"):
         check_codec(JsonCodec())
 
 
-def test_arrays_alone():
-    """A format may take one kind of value."""
+def test_a_codec_of_arrays_alone_keeps_the_contract():
+    """A format may have one type of value only."""
     check_codec(PickleCodec(), fields={"x": np.arange(100_000.0)})
     check_codec(GzipCodec(), fields={})
 
 
 @pytest.mark.parametrize("codec", [PickleCodec, GzipCodec, pytest.param(ZstdCodec, marks=needs_zstd)])
 def test_a_handler_of_a_codec_is_one_of_ours(codec, tmp_path):
-    """FileHandler with a codec gives the files that the handler of that format gives, card included."""
+    """FileHandler with our codec writes the same files as the handler of that format, card included."""
     handler = FileHandler(Pair, tmp_path, codec=codec())
     loaded = check_round_trip(handler, filled(Pair("A", 1), data=np.arange(10)))
     assert loaded.data.tolist() == list(range(10))
@@ -99,8 +99,8 @@ def test_a_handler_of_a_codec_is_one_of_ours(codec, tmp_path):
     assert read_head(path).card.qualname == "Pair"
 
 
-def test_a_handler_of_a_codec_of_ones_own(tmp_path):
-    """The suffix is the codec's, or the one that is asked for."""
+def test_a_handler_of_a_users_codec(tmp_path):
+    """The suffix is the codec's, or the one that is passed."""
     handler = FileHandler(Pair, tmp_path, codec=JsonCodec())
     check_round_trip(handler, filled(Pair("A", 1), data=[1, 2]))
     assert handler.filename(Pair("A", 1)) == "cache-Pair-A-1.json"
@@ -110,8 +110,8 @@ def test_a_handler_of_a_codec_of_ones_own(tmp_path):
         FileHandler(Pair, tmp_path)
 
 
-def test_codecs_tell_their_level():
-    """And refuse what is none."""
+def test_codecs_have_a_level():
+    """Invalid levels are refused."""
     assert repr(ZstdCodec(3)) == "ZstdCodec(compression=3)"
     assert repr(PickleCodec()) == "PickleCodec()"
     for codec, level in ((GzipCodec, 10), (GzipCodec, -1), (ZstdCodec, 0), (ZstdCodec, 23), (ZstdCodec, "fast")):
@@ -120,8 +120,8 @@ def test_codecs_tell_their_level():
 
 
 @needs_zstd
-def test_every_codec_of_pickles_reads_every_other():
-    """Whatever the suffix says."""
+def test_every_codec_of_pickles_reads_every_compression():
+    """Whatever the suffix is."""
     store = MemoryStore()
     for writer in (PickleCodec(), GzipCodec(), ZstdCodec()):
         store.put("x", writer.content({"a": np.arange(100_000)}, store.draft), replace=True)
@@ -208,23 +208,23 @@ BROKEN = [
 
 @pytest.mark.parametrize(("verb", "changes"), BROKEN, ids=[f"{i}-{verb}" for i, (verb, _) in enumerate(BROKEN)])
 def test_a_broken_codec_is_found(verb, changes):
-    """The error names the class, the verb, what was expected, and what came."""
+    """The error names the class, the method, what was expected, and what came."""
     broken = type("TapeCodec", (ChecksummedCodec,), changes)
     with pytest.raises(ContractError, match=rf"TapeCodec\.{verb} breaks its contract: expected .*; got ") as caught:
-        check_codec(broken())
+        check_codec(broken(), fields={"pair": (1, "two"), "vector": np.arange(10)})
     assert caught.value.verb == verb
 
 
 def test_what_is_no_codec_is_found():
-    """A class in place of an object, for one."""
+    """For example a class in place of an instance."""
     with pytest.raises(ContractError, match=re.escape("expected a subclass of Codec; got")):
         check_codec(PickleCodec)
     with pytest.raises(TypeError, match="abstract method"):
         Codec()
 
 
-def test_a_codec_that_breaks_its_contract_in_use_is_told():
-    """Not as damage of a file: that may be replaced."""
+def test_a_codec_that_breaks_its_contract_in_use_is_an_error():
+    """It does not count as damage of the file, which might then be replaced."""
 
     class ListCodec(JsonCodec):
         def decode(self, source, /, *, trust=None, mmap_mode=None):
@@ -248,7 +248,7 @@ def test_a_codec_that_breaks_its_contract_in_use_is_told():
 
 
 def test_a_pickle_of_something_else_is_no_breach():
-    """The file is to blame, not the codec."""
+    """The file is wrong, and not the codec."""
     store = MemoryStore()
     store.put("cache-Pair-A-1.pkl", pickle.dumps([1, 2]))
     with pytest.raises(NotAResultError, match="holds a list"):
@@ -256,7 +256,7 @@ def test_a_pickle_of_something_else_is_no_breach():
 
 
 def test_a_source_of_bytes():
-    """For trying a codec by hand."""
+    """It serves to try a codec by hand."""
     source = BytesSource(b"0123456789")
     assert (source.size, source.read(), source.read_at(3, 8)) == (10, b"0123456789", b"89")
     with pytest.raises(TypeError, match="mmap_mode='r' needs a local file"):

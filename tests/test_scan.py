@@ -1,4 +1,4 @@
-"""The compiled scan tells the same as its reference."""
+"""The compiled scan of a folder agrees with its reference."""
 
 from __future__ import annotations
 
@@ -21,21 +21,25 @@ from neuralib.persistence import _scan
         max_size=8,
     ),
     st.sampled_from(["", "h-", "é-", "[ab]*", "h-1"]),
-    st.sampled_from(["", ".pkl", "-1.pkl", "é"]),
+    st.lists(st.sampled_from(["", ".pkl", "-1.pkl", "é", "l"]), min_size=1, max_size=3),
 )
-def test_scan_folder_agrees_with_the_reference(numbers, head, tail):
+def test_scan_folder_agrees_with_the_reference(numbers, head, tails):
     """Only what str(int) writes is a number."""
     with tempfile.TemporaryDirectory() as folder:
-        for number in numbers:
-            name = head + number + tail
+        for place, number in enumerate(numbers):
+            name = head + number + tails[place % len(tails)]
             if name:
                 open(os.path.join(folder, name), "w").close()
-        assert _scan.scan_folder(folder, head, tail, ".x") == reference.scan_folder(folder, head, tail, ".x")
+        assert _scan.scan_folder(folder, head, tuple(tails), ".x") == reference.scan_folder(
+            folder, head, tuple(tails), ".x"
+        )
 
 
 def test_scan_folder_refuses_what_is_no_folder(tmp_path):
-    """With the path."""
+    """The error has the path."""
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        _scan.scan_folder(str(tmp_path / "nowhere"), "a", "b", "c")
+        _scan.scan_folder(str(tmp_path / "nowhere"), "a", ("b",), "c")
     with pytest.raises(ValueError, match="null"):
-        _scan.scan_folder("a\0b", "", "", "")
+        _scan.scan_folder("a\0b", "", (), "")
+    with pytest.raises(ValueError, match="tails"):
+        _scan.scan_folder(str(tmp_path), "", ("x",) * 9, "")

@@ -1,4 +1,4 @@
-"""Files of up to a megabyte are read into memory that is used again: nothing that was loaded may refer to it."""
+"""Files of up to a megabyte are read into buffers that are used again, so loaded values must not refer to them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SIZE = 100_000  # bytes
 
 @pytest.fixture(autouse=True)
 def spare(monkeypatch):
-    """The pieces of memory, none at first."""
+    """The buffers that are kept for reuse; none at first."""
     monkeypatch.setattr(folder, "_buffer_pool", [])
     return folder._buffer_pool
 
 
 def contents(n):
-    """One value of each kind whose bytes are taken from the file."""
+    """Return one value of each type whose bytes are taken from the file."""
     readonly = np.full(SIZE, n, np.uint8)
     readonly.flags.writeable = False
     return {
@@ -46,8 +46,8 @@ def contents(n):
 
 @pytest.mark.parametrize("handler_class", [PickleHandler, GzipHandler])
 @pytest.mark.parametrize("kind", contents(0))
-def test_what_was_loaded_stays_when_the_next_is(tmp_path, spare, handler_class, kind):
-    """Of whichever kind."""
+def test_loading_another_result_does_not_change_the_first(tmp_path, spare, handler_class, kind):
+    """For each of these types."""
     handler = handler_class(Pair, tmp_path)
     for n in (65, 66):
         handler.save_persistence(filled(Pair(n, 0), data=contents(n)[kind]))
@@ -57,15 +57,15 @@ def test_what_was_loaded_stays_when_the_next_is(tmp_path, spare, handler_class, 
     assert pickle.dumps(first.data, 5) == as_loaded
     assert pickle.dumps(second.data, 5) != as_loaded
     assert len(spare) == (handler_class is PickleHandler)
-    for it in spare:
-        it[:] = bytes(len(it))
+    for memory in spare:
+        memory[:] = bytes(len(memory))
     assert pickle.dumps(first.data, 5) == as_loaded
     if isinstance(first.data, np.ndarray):
         assert first.data.flags.writeable == (kind != "read-only")
 
 
 class Reading:
-    """Loads another result while it is unpickled itself."""
+    """Loads another result while it is unpickled."""
 
     handler = None
 
@@ -77,7 +77,7 @@ class Reading:
 
 
 def test_loading_within_loading(tmp_path, monkeypatch, spare):
-    """As a class does that keeps a part of itself in another file."""
+    """A class may keep a part of itself in another file."""
     handler = PickleHandler(Pair, tmp_path)
     monkeypatch.setattr(Reading, "handler", handler)
     handler.save_persistence(filled(Pair(1, 0), data=np.full(SIZE, 1, np.uint8)))
@@ -91,8 +91,8 @@ def test_loading_within_loading(tmp_path, monkeypatch, spare):
     assert len(spare) == 2
 
 
-def test_threads_do_not_share_what_they_read_into(tmp_path, spare):
-    """However many there are; what is kept for the next ones is bounded."""
+def test_threads_do_not_share_buffers(tmp_path, spare):
+    """However many threads there are. The number of kept buffers is bounded."""
     handler = PickleHandler(Pair, tmp_path)
     for n in range(8):
         handler.save_persistence(filled(Pair(n, 0), data=[np.full(SIZE, n, np.uint8), str(n) * SIZE]))
@@ -105,16 +105,16 @@ def test_threads_do_not_share_what_they_read_into(tmp_path, spare):
                 wrong.append(n)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for it in threads:
-        it.start()
-    for it in threads:
-        it.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert not wrong
     assert 1 <= len(spare) <= PooledSource._MOST_POOLED
 
 
-def test_memory_comes_back_where_the_file_is_damaged(tmp_path, spare):
-    """Else each damaged file would cost a megabyte more."""
+def test_a_damaged_file_gives_its_buffer_back(tmp_path, spare):
+    """Otherwise each damaged file would cost a megabyte."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair(1, 0), data=np.zeros(SIZE)))
     path = handler.filepath(Pair(1, 0))
@@ -127,8 +127,8 @@ def test_memory_comes_back_where_the_file_is_damaged(tmp_path, spare):
         assert len(spare) == 1
 
 
-def test_what_refers_to_the_file_is_not_read_so(tmp_path, spare):
-    """Mapped arrays are the file."""
+def test_mapped_arrays_use_no_buffer(tmp_path, spare):
+    """Mapped arrays are the file itself."""
     PickleHandler(Pair, tmp_path).save_persistence(filled(Pair(1, 0), data=np.arange(20_000)))
     handler = PickleHandler(Pair, tmp_path, mmap_mode="r")
     assert (handler.load_persistence(Pair(1, 0)).data == np.arange(20_000)).all()
@@ -136,8 +136,8 @@ def test_what_refers_to_the_file_is_not_read_so(tmp_path, spare):
 
 
 @pytest.mark.parametrize("kind", sorted(set(contents(0)) - {"large number"}))
-def test_nothing_that_is_read_without_trust_refers_to_it(tmp_path, spare, kind):
-    """Whichever of the values it is, in our own files and in those of others."""
+def test_values_read_without_trust_do_not_refer_to_a_buffer(tmp_path, spare, kind):
+    """Of each type, in our files and in those of others."""
     handler = PickleHandler(Pair, tmp_path, trusted=False)
     result = filled(Pair(65, 0), data=contents(65)[kind])
     path = PickleHandler(Pair, tmp_path).filepath(result)
@@ -151,8 +151,8 @@ def test_nothing_that_is_read_without_trust_refers_to_it(tmp_path, spare, kind):
         assert pickle.dumps(found, 5) == as_loaded
 
 
-def test_a_source_that_is_closed_is_not_read(tmp_path, spare):
-    """Its memory is another file's by then; closing it again gives nothing back."""
+def test_a_closed_source_is_not_read(tmp_path, spare):
+    """Its buffer may hold another file then. Closing it again gives nothing back."""
     (tmp_path / "file").write_bytes(bytes(SIZE))
     source = folder.FolderStore(tmp_path).open("file")
     assert type(source) is PooledSource
@@ -165,7 +165,7 @@ def test_a_source_that_is_closed_is_not_read(tmp_path, spare):
 
 @pytest.mark.parametrize("size", [99, 100, 101, (1 << 20) - 1, 1 << 20, (1 << 20) + 1])
 def test_what_fits_is_read_whole(tmp_path, size):
-    """Into new memory below the limit, into spare memory from it on, and not at all beyond."""
+    """Into new memory below the limit, into a kept buffer above it; larger files are not read whole."""
     path = tmp_path / "file"
     content = bytes(range(256)) * (size // 256 + 1)
     path.write_bytes(content[:size])
@@ -177,7 +177,7 @@ def test_what_fits_is_read_whole(tmp_path, size):
         assert found == content[:size]
         assert type(found) is (bytes if size < 100 else memoryview)
     if type(found) is memoryview:
-        assert len(found.obj) == 1 << 20
+        assert len(found.obj) == (1 << 20) + 64
         spare.append(found.obj)
         again = _disk.read_small(str(path), 100, spare)
         assert again.obj is found.obj
@@ -186,7 +186,7 @@ def test_what_fits_is_read_whole(tmp_path, size):
 
 
 class ShiftedHandler(PickleHandler):
-    """Writes and reads files in its own way, on top of the other's."""
+    """Writes and reads files in its own way, by the methods of its base."""
 
     def _read(self, file):
         fields = super()._read(file)
@@ -200,6 +200,6 @@ def test_a_subclass_reads_in_its_own_way(tmp_path, size):
     handler = ShiftedHandler(Pair, tmp_path)
     PickleHandler(Pair, tmp_path).save_persistence(filled(Pair(1, 0), data=np.arange(size)))
     assert (handler.load_persistence(Pair(1, 0)).data == np.arange(size)[::-1]).all()
-    assert [it.problem for it in handler.verify()] == [None]
+    assert [check.problem for check in handler.verify()] == [None]
     ((_, found),) = handler.load_all(Pair(1, missing))
     assert found.data[0] == size - 1

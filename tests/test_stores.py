@@ -1,4 +1,4 @@
-"""A result is under its name whole, or what was there before still is."""
+"""After a failed save, the file is the former one; after a successful one, it is complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from checks import Pair, filled
+from checks import NOT_PICKLED, Pair, filled
 
 from neuralib.persistence import PersistenceHandler, PickleHandler, _disk, load
 from neuralib.persistence._stores import system
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes an
 
 
 class TextHandler(PersistenceHandler):
-    """With hooks that write by path."""
+    """A handler whose hooks write and read by path."""
 
     def __init__(self, root):
         self.root = root
@@ -37,8 +37,8 @@ class TextHandler(PersistenceHandler):
 
 
 @pytest.fixture(params=["unnamed", "hidden", "no links"])
-def way(request, monkeypatch):
-    """The ways to publish: a file without name, a hidden name, and where there are no hard links either."""
+def publishing(request, monkeypatch):
+    """The methods of publishing: a file without a name, a hidden name, and a hidden name where there are no hard links."""
     if request.param == "unnamed" and not system.TMPFILE:
         pytest.skip("this system has no files without name")
     if request.param != "unnamed":
@@ -62,8 +62,8 @@ def publish(root, name, data, *, over=False):
 
 
 @pytest.mark.parametrize("data", [b"", b"small", b"x" * 3_000_000], ids=len)
-def test_bytes_get_their_name_in_one_step(way, tmp_path, data):
-    """New, refused where the name is taken, and in its place; nothing is left over, no descriptor either."""
+def test_bytes_get_their_name_in_one_step(publishing, tmp_path, data):
+    """A new name, a name that is taken, and a replacement: nothing is left over, no open descriptor either."""
     root = tmp_path / "made" / "here"
     before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
     publish(root, "a", data)
@@ -77,7 +77,7 @@ def test_bytes_get_their_name_in_one_step(way, tmp_path, data):
         assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_draft_that_is_discarded_leaves_nothing(way, tmp_path):
+def test_a_draft_that_is_discarded_leaves_nothing(publishing, tmp_path):
     """Small or large."""
     for size in (3, 3_000_000):
         draft = FolderStore(str(tmp_path)).draft()
@@ -87,32 +87,32 @@ def test_a_draft_that_is_discarded_leaves_nothing(way, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_chunks_of_any_kind_arrive_in_order(way, tmp_path):
+def test_chunks_of_any_kind_arrive_in_order(publishing, tmp_path):
     """Views, arrays of bytes, more than one system call."""
     draft = FolderStore(str(tmp_path)).draft()
     parts = [b"ab", bytearray(b"c" * 2_000_000), memoryview(b"def"), b"", memoryview(b"0123").cast("H")]
-    sizes = [draft.write(it) for it in parts]
+    sizes = [draft.write(part) for part in parts]
     draft.publish_new("x")
     draft.discard()
     assert sizes == [2, 2_000_000, 3, 0, 4]
     assert (tmp_path / "x").read_bytes() == b"ab" + b"c" * 2_000_000 + b"def0123"
 
 
-def test_a_result_that_cannot_be_saved_leaves_the_former_one(way, tmp_path):
-    """Pickling fails half-way through, with a megabyte written."""
+def test_a_result_that_cannot_be_saved_leaves_the_former_one(publishing, tmp_path):
+    """Pickling fails half-way, with a megabyte written."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair(1, 2), data="former"))
-    with pytest.raises((AttributeError, TypeError), match="pickle|local object"):
+    with pytest.raises(NOT_PICKLED, match="pickle|local object"):
         handler.save_persistence(filled(Pair(1, 2), data=[b"x" * 3_000_000, lambda: 0]))
-    with pytest.raises((AttributeError, TypeError), match="pickle|local object"):
+    with pytest.raises(NOT_PICKLED, match="pickle|local object"):
         handler.save_persistence(filled(Pair(1, 3), data=lambda: 0))
     assert os.listdir(tmp_path) == ["cache-Pair-1-2.pkl"]
     assert handler.load_persistence(Pair(1, 2)).data == "former"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_a_full_disk_leaves_the_former_result(way, tmp_path, monkeypatch, code):
-    """The error has the path and the operation."""
+def test_a_full_disk_leaves_the_former_result(publishing, tmp_path, monkeypatch, code):
+    """The error names the path and the operation."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair(1, 2), data="former"))
 
@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_the_former_result(way, tmp_path, monkeypatch, code):
     assert handler.load_persistence(Pair(1, 2)).data == "former"
 
 
-def test_short_writes_are_completed(way, tmp_path, monkeypatch):
+def test_short_writes_are_completed(publishing, tmp_path, monkeypatch):
     """A system call may take less than it was given."""
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:7]))
@@ -139,8 +139,8 @@ def test_short_writes_are_completed(way, tmp_path, monkeypatch):
     assert (tmp_path / "x").read_bytes() == b"0123456789" * 20
 
 
-def test_nothing_is_written_through_links(way, tmp_path):
-    """Neither symbolic nor hard ones; a broken one is replaced too."""
+def test_nothing_is_written_through_links(publishing, tmp_path):
+    """Neither symbolic nor hard links; a broken symbolic link is replaced too."""
     root = tmp_path / "root"
     root.mkdir()
     (tmp_path / "theirs").write_text("theirs")
@@ -150,7 +150,7 @@ def test_nothing_is_written_through_links(way, tmp_path):
         lambda: name.symlink_to(tmp_path / "nowhere"),
         lambda: os.link(tmp_path / "theirs", name),
     ):
-        if way == "no links" and "hard" in str(make):
+        if publishing == "no links" and "hard" in str(make):
             continue
         name.unlink(missing_ok=True)
         try:
@@ -164,8 +164,8 @@ def test_nothing_is_written_through_links(way, tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_folder_or_a_pipe_at_the_target_is_refused(way, tmp_path):
-    """Neither is destroyed, and nobody waits for the other end."""
+def test_a_folder_or_a_pipe_at_the_target_is_refused(publishing, tmp_path):
+    """It is not destroyed, and the save does not wait for a reader of the pipe."""
     handler = PickleHandler(Pair, tmp_path)
     name = handler.filepath(Pair(1, 2))
     name.mkdir()
@@ -184,7 +184,7 @@ def test_a_folder_or_a_pipe_at_the_target_is_refused(way, tmp_path):
 
 
 def test_a_link_that_is_reported_failed_and_was_made_counts(tmp_path, monkeypatch):
-    """Network file systems repeat a request whose answer was lost."""
+    """Network file systems repeat a request whose answer was lost; the second then fails."""
     link = os.link
 
     def twice(*arguments, **options):
@@ -201,7 +201,7 @@ def test_a_link_that_is_reported_failed_and_was_made_counts(tmp_path, monkeypatc
 
 
 def test_a_lost_race_that_is_reported_as_eperm_is_a_lost_race(tmp_path, monkeypatch):
-    """As sshfs reports it."""
+    """sshfs reports EPERM where the name is taken."""
     (tmp_path / "x").write_bytes(b"theirs")
 
     def link(*_, **__):
@@ -215,23 +215,37 @@ def test_a_lost_race_that_is_reported_as_eperm_is_a_lost_race(tmp_path, monkeypa
     assert os.listdir(tmp_path) == ["x"]
 
 
-def test_the_mode_of_a_replaced_file_is_kept(way, tmp_path):
-    """A group that shares results set it so."""
+def test_the_mode_of_a_replaced_file_is_kept(publishing, tmp_path):
+    """Somebody set it, for example for a group that shares results."""
     publish(tmp_path, "x", b"1")
     os.chmod(tmp_path / "x", 0o664)
     publish(tmp_path, "x", b"2", over=True)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o664
 
 
+def test_a_store_that_has_replaced_a_result_stores_new_ones_too(tmp_path):
+    """After a replacement the store looks at a name before it writes: the status of the former name must not count for the next."""
+    store = FolderStore(tmp_path)
+    for content in (b"first", b"second"):
+        store.put("a", content, replace=True)
+    store.put("b", b"new", replace=True)
+    store.put("a", b"third", replace=True)
+    os.unlink(tmp_path / "a")
+    store.put("a", b"new again", replace=True)
+    with pytest.raises(FileExistsError):
+        store.put("a", b"lost")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new again", "b": b"new"}
+
+
 def test_hidden_names_are_no_results(tmp_path):
-    """What a killed process left behind."""
+    """A killed process may leave hidden files."""
     (tmp_path / f"{system.LEFTOVER_PREFIX}0123").write_bytes(b"torn")
     assert FolderStore(str(tmp_path)).names() == []
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_hooks_write_into_a_place_of_their_own(tmp_path, durable):
-    """Their file is published whole, with what they wrote beside it; a failing hook leaves nothing."""
+def test_hooks_write_into_a_hidden_folder(tmp_path, durable):
+    """All files of the hook are published at once; if it fails, nothing is left."""
 
     class Handler(TextHandler):
         def _save_persistence(self, result, path):
@@ -250,8 +264,8 @@ def test_hooks_write_into_a_place_of_their_own(tmp_path, durable):
     assert sorted(os.listdir(tmp_path / "root")) == ["beside.txt", "cache-Pair-1-2"]
 
 
-def test_a_hook_that_writes_no_file_is_told(tmp_path):
-    """With what it wrote instead."""
+def test_a_hook_that_writes_another_file_is_an_error(tmp_path):
+    """The error names the file that it wrote instead."""
 
     class Handler(TextHandler):
         def _save_persistence(self, result, path):
@@ -266,7 +280,7 @@ def test_a_hook_that_writes_no_file_is_told(tmp_path):
 
 @pytest.fixture(params=["disk", "memory"])
 def place(request, tmp_path):
-    """A folder on a file system whose folders grow in blocks, and on one where they grow with each name."""
+    """A folder on a disk, where folders grow in blocks, and one in memory, where they grow with each name."""
     if request.param == "disk":
         yield str(tmp_path)
         return
@@ -276,7 +290,7 @@ def place(request, tmp_path):
         yield folder
 
 
-def stamped_publication(folder, name, expected=None, held=None):
+def publish_stamped(folder, name, expected=None, held=None):
     return _disk.publish_unnamed(folder, f"{folder}/{name}", name.encode(), True, expected, held)
 
 
@@ -285,15 +299,15 @@ unnamed = pytest.mark.skipif(not system.TMPFILE, reason="no files without names"
 
 @unnamed
 @pytest.mark.parametrize("holding", [False, True])
-def test_each_publication_tells_how_it_leaves_the_folder(place, holding):
-    """So that a loop of them goes on without listing names."""
+def test_a_publication_returns_the_stamp_of_the_folder(place, holding):
+    """So a loop of saves need not list names."""
     held = _disk.OpenFile(place, system.FOLDER) if holding else None
-    stamp = stamped_publication(place, "0", held=held)
+    stamp = publish_stamped(place, "0", held=held)
     for number in range(1, 300):
         assert stamp.is_unchanged(_disk.folder_stamp(place))
-        stamp = stamped_publication(place, str(number), stamp, held)
-        if stamp is _disk.CHANGED:  # once at most: the folder grew by a block where it had not before, or the reverse
-            stamp = stamped_publication(place, str(number), held=held)
+        stamp = publish_stamped(place, str(number), stamp, held)
+        if stamp is _disk.CHANGED:  # once at most: the folder grew by a block in one of the two saves only
+            stamp = publish_stamped(place, str(number), held=held)
     assert len(os.listdir(place)) == 300
 
 
@@ -309,55 +323,55 @@ CHANGES = {
 @pytest.mark.parametrize("foreseen", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
 def test_publishing_into_a_folder_that_has_changed_does_nothing(place, change, foreseen):
-    """What is expected of it is looked at in the same step."""
+    """The expected stamp is compared in the same call."""
     folder = f"{place}/results"
     os.mkdir(folder)
-    stamp = stamped_publication(folder, "a")
+    stamp = publish_stamped(folder, "a")
     if foreseen:
-        while (after := stamped_publication(folder, "b", stamp)) is _disk.CHANGED:
-            stamp = stamped_publication(folder, "c")
+        while (after := publish_stamped(folder, "b", stamp)) is _disk.CHANGED:
+            stamp = publish_stamped(folder, "c")
         stamp = after
-    time.sleep(0.02)  # longer than a step of the file system's clock
+    time.sleep(0.02)  # longer than a tick of the file system's clock
     CHANGES[change](folder)
     before = os.listdir(folder)
-    assert stamped_publication(folder, "d", stamp) is _disk.CHANGED
+    assert publish_stamped(folder, "d", stamp) is _disk.CHANGED
     assert os.listdir(folder) == before
 
 
 @unnamed
-def test_in_memory_a_removed_name_is_told_at_once(tmp_path):
-    """There the size of the folder says so, though the clock has not advanced."""
+def test_in_memory_a_removed_name_changes_the_stamp_at_once(tmp_path):
+    """The size of the folder changes, though the clock has not advanced."""
     if not os.access("/dev/shm", os.W_OK):
         pytest.skip("no file system in memory")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        stamp = stamped_publication(folder, "0")
+        stamp = publish_stamped(folder, "0")
         for number in range(1, 100):
-            stamp = stamped_publication(folder, str(number), stamp)
+            stamp = publish_stamped(folder, str(number), stamp)
             assert stamp.known
             os.unlink(f"{folder}/{number}")
-            assert stamped_publication(folder, "more", stamp) is _disk.CHANGED
-            stamp = stamped_publication(folder, f"again{number}")
+            assert publish_stamped(folder, "more", stamp) is _disk.CHANGED
+            stamp = publish_stamped(folder, f"again{number}")
 
 
 @unnamed
-def test_what_a_look_alone_told_is_expected_too(tmp_path):
-    """It does not say whose clock the file system goes by, so the folder is looked at again after the publication."""
+def test_a_stamp_that_was_only_read_is_compared_too(tmp_path):
+    """It does not say which clock the file system uses, so the folder is looked at again after the publication."""
     folder = str(tmp_path)
-    stamp = stamped_publication(folder, "a")
+    stamp = publish_stamped(folder, "a")
     os.utime(folder, ns=(0, 10**9))
     early = _disk.folder_stamp(folder)
-    assert stamped_publication(folder, "b", stamp) is _disk.CHANGED
-    after = stamped_publication(folder, "b", early)
+    assert publish_stamped(folder, "b", stamp) is _disk.CHANGED
+    after = publish_stamped(folder, "b", early)
     assert after.is_unchanged(_disk.folder_stamp(folder))
 
 
 @unnamed
-def test_publishing_says_what_stands_in_its_way(tmp_path):
-    """A name that is taken is an error; a folder that is not there, for the caller to make."""
+def test_publishing_reports_a_taken_name_and_a_missing_folder(tmp_path):
+    """A taken name is an error. A missing folder is reported to the caller, who makes it."""
     folder = str(tmp_path)
-    assert stamped_publication(folder, "b").known
+    assert publish_stamped(folder, "b").known
     with pytest.raises(FileExistsError, match="b"):
-        stamped_publication(folder, "b")
+        publish_stamped(folder, "b")
     assert (tmp_path / "b").read_bytes() == b"b"
     assert not _disk.publish_unnamed(folder, f"{folder}/c", b"1", False).known
     assert _disk.publish_unnamed(f"{folder}/none", f"{folder}/none/a", b"1", True) is None

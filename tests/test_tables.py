@@ -1,4 +1,4 @@
-"""Tables of what was found: typed columns, frames of others' libraries, and arrays put together."""
+"""Tables of results: typed columns, data frames of other libraries, and stacked arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pickle
 import sys
 import tracemalloc
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Annotated, Literal, Optional
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ COLUMNS = {
 
 
 def test_columns_are_values_of_the_annotations(handler):
-    """From names alone."""
+    """They are read from names alone."""
     for path in handler.save_root.iterdir():
         path.write_bytes(b"")
     found = handler.find().to_columns()
@@ -99,11 +99,11 @@ def test_chosen_fields_are_read_from_the_files(handler):
     assert list(found)[-3:] == ["score", "note", "path"]
     assert found["score"] == [0.0, 1.0, 5.0, None]
     assert found["note"] == ["", "", "late", ""]
-    assert [Path(it) for it in found["path"]] == handler.find().paths
+    assert [Path(path) for path in found["path"]] == handler.find().paths
 
 
 def test_an_array_is_no_cell_of_a_table(handler):
-    """It is said what to do instead; also where only the file's head is read."""
+    """The error says what to do instead, also if only the head of the file is read."""
     with pytest.raises(TypeError, match=r"weights is an array of shape \(3,\).*stack\('weights'\)"):
         handler.find().to_columns("weights")
     large = session(1)
@@ -116,7 +116,7 @@ def test_an_array_is_no_cell_of_a_table(handler):
 
 
 def test_values_with_a_single_element_are_cells(tmp_path):
-    """As numpy's functions return them."""
+    """Such as numpy's functions return."""
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair(1, 2), data=np.float32(0.5)))
     handler.save_persistence(filled(Pair(3, 4), data=np.array(1.5)))
@@ -124,21 +124,21 @@ def test_values_with_a_single_element_are_cells(tmp_path):
 
 
 def test_keys_that_names_do_not_tell_are_read(tmp_path):
-    """In their place among those that do."""
+    """The column has them in their places."""
     handler = PickleHandler(Run, tmp_path)
     for animal in ("A-#1", 3, "B"):
         handler.save_persistence(Run(animal))
     assert handler.find().to_columns() == {"animal": [3, "A-#1", "B"], "version": [0, 0, 0]}
 
 
-def test_a_table_of_nothing_has_its_columns(tmp_path):
-    """So that a program that goes on with it does not fail on an empty folder."""
+def test_an_empty_table_has_its_columns(tmp_path):
+    """So that a program works on an empty folder."""
     found = PickleHandler(Session, tmp_path / "none").find()
     assert found.to_columns("score") == {name: [] for name in [*COLUMNS, "score"]}
 
 
 def test_pandas_columns_are_typed(handler):
-    """Ints are ints, also beside None; dates as they were given; Literals and Enums categories."""
+    """Ints are ints, also beside None; dates are dates; Literals and Enums are categories."""
     pandas = pytest.importorskip("pandas")
     frame = handler.find().to_pandas("score", path=True)
     assert list(frame.columns) == [*COLUMNS, "score", "path"]
@@ -158,7 +158,7 @@ def test_pandas_columns_are_typed(handler):
 
 
 def test_polars_columns_are_typed(handler, tmp_path):
-    """And what polars has no type for is text."""
+    """Types that polars lacks become text."""
     polars = pytest.importorskip("polars")
     frame = handler.find().to_polars("score")
     kinds = frame.schema
@@ -177,7 +177,7 @@ def test_polars_columns_are_typed(handler, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pandas", "polars", "xarray"])
-def test_what_is_not_installed_is_named_with_its_extra(handler, monkeypatch, name):
+def test_a_missing_library_is_named_with_its_extra(handler, monkeypatch, name):
     """None of them is a dependency."""
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf'to_{name}\(\) needs {name}: pip install "neuralib-persistence\[{name}\]"'):
@@ -189,7 +189,7 @@ def test_what_is_not_installed_is_named_with_its_extra(handler, monkeypatch, nam
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_stack_has_the_fields_of_all_results_in_order(tmp_path, threads):
-    """Whatever their number of dimensions, none included."""
+    """For arrays of any number of dimensions, and for single numbers."""
     handler = GzipHandler(Session, tmp_path, threads=threads)
     for number in range(12):
         result = session(number)
@@ -199,7 +199,7 @@ def test_a_stack_has_the_fields_of_all_results_in_order(tmp_path, threads):
     stack = found.stack("weights")
     assert stack.shape == (12, 2, 3)
     assert (stack[10] == np.arange(6.0).reshape(2, 3) + 10).all()
-    assert found[::-1].stack("score").tolist() == [it / 2 for it in range(11, -1, -1)]
+    assert found[::-1].stack("score").tolist() == [twice / 2 for twice in range(11, -1, -1)]
     assert found.stack("plane").tolist() == list(range(12))
     out = np.zeros((12, 2, 3), np.float32)
     assert found.stack("weights", out=out) is out
@@ -212,7 +212,7 @@ def test_a_stack_has_the_fields_of_all_results_in_order(tmp_path, threads):
 
 @pytest.mark.parametrize("wrong", [np.zeros(4), np.zeros(3, np.float32), np.zeros((1, 3))])
 def test_a_result_that_does_not_fit_into_a_stack_is_named(handler, wrong):
-    """With what is different about it."""
+    """With what differs."""
     odd = session(3)
     odd.weights = wrong
     handler.save_persistence(odd)
@@ -223,7 +223,7 @@ def test_a_result_that_does_not_fit_into_a_stack_is_named(handler, wrong):
 
 
 def test_what_can_not_be_stacked_is_refused(handler):
-    """Texts of any length, absent fields, nothing at all."""
+    """Fields that are no numbers, absent or unknown fields, an empty result set."""
     with pytest.raises(StackError, match="state is no array of numbers"):
         handler.find().stack("state")
     with pytest.raises(NothingFoundError):
@@ -238,7 +238,7 @@ def test_what_can_not_be_stacked_is_refused(handler):
 
 
 def test_a_stack_takes_no_more_memory_than_itself_and_one_result(tmp_path):
-    """So that what fits into memory can be stacked."""
+    """So that anything that fits into memory can be stacked."""
     handler = PickleHandler(Pair, tmp_path)
     size = 250_000
     for number in range(12):
@@ -257,7 +257,7 @@ def test_a_stack_takes_no_more_memory_than_itself_and_one_result(tmp_path):
 
 
 def test_an_xarray_dataset_has_keys_as_dimensions(tmp_path):
-    """Their values in natural order; what does not vary is one value; gaps are NaN."""
+    """Coordinates are in natural order, a key with one value is no dimension, and gaps are NaN."""
     pytest.importorskip("xarray")
     handler = PickleHandler(Session, tmp_path)
     for plane in (10, 2):
@@ -281,7 +281,7 @@ def test_an_xarray_dataset_has_keys_as_dimensions(tmp_path):
 
 
 def test_an_xarray_dataset_that_can_not_be_made_is_refused(tmp_path):
-    """Two results in one place, no value for gaps, no such key."""
+    """Two results at one place, no value for gaps, an unknown key."""
     pytest.importorskip("xarray")
     handler = PickleHandler(Run, tmp_path)
     for animal in ("A", "A", "B"):
@@ -300,7 +300,7 @@ def test_an_xarray_dataset_that_can_not_be_made_is_refused(tmp_path):
 
 
 class Touch:
-    """Runs a command where it is loaded."""
+    """Runs a command when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -318,7 +318,7 @@ class Doubted:
 
 @pytest.mark.parametrize("large", [False, True])
 def test_a_file_is_trusted_no_more_than_its_handler_says(tmp_path, large):
-    """Names open nothing; a column, a condition, a stack go through the closed list, whatever the size of the file."""
+    """A column, a condition and a stack read files by the handler's ``trusted``, whatever the size of the file."""
     touched = tmp_path / "touched"
     handler = PickleHandler(Doubted, tmp_path / "results", trusted=False)
     result = Doubted("A")
@@ -327,9 +327,9 @@ def test_a_file_is_trusted_no_more_than_its_handler_says(tmp_path, large):
     assert handler.find().to_columns("score") == {"animal": ["A"], "score": [0.5]}
     content = {"animal": "A", "score": Touch(touched), "weights": result.weights}
     handler.filepath(result).write_bytes(pickle.dumps(content))
-    for it in (handler, PickleHandler(Doubted, tmp_path / "results")):
-        assert it.find(animal=lambda name: name == "A").to_columns() == {"animal": ["A"]}
-        assert [found.problem for found in it.verify()] == [None]
+    for each_handler in (handler, PickleHandler(Doubted, tmp_path / "results")):
+        assert each_handler.find(animal=lambda name: name == "A").to_columns() == {"animal": ["A"]}
+        assert [found.problem for found in each_handler.verify()] == [None]
     for call in (
         lambda: handler.find().to_columns("score"),
         lambda: handler.find().stack("weights"),
@@ -342,3 +342,34 @@ def test_a_file_is_trusted_no_more_than_its_handler_says(tmp_path, large):
     assert not touched.exists()
     PickleHandler(Doubted, tmp_path / "results").find().to_columns("score")
     assert touched.exists(), "who trusts a file runs what is in it"
+
+
+@persistence_class
+class Measured:
+    sf: float = field(filename=True, unit="cyc/deg", description="spatial frequency")
+    animal: str = field(filename=True)
+    rate: Annotated[float, "Hz"]
+    weights: np.ndarray = field(init=False, unit="a.u.", description="of each cell")
+
+
+def test_tables_have_units_and_descriptions(tmp_path):
+    """As far as the libraries can hold them: polars can't."""
+    handler = PickleHandler(Measured, tmp_path)
+    for sf in (0.1, 0.2):
+        handler.save_persistence(filled(Measured(sf, "A"), rate=30.0, weights=np.arange(3.0)))
+    found = handler.find()
+    pandas = pytest.importorskip("pandas")
+    frame = found.to_pandas("rate")
+    assert frame.attrs == {"units": {"sf": "cyc/deg", "rate": "Hz"}, "descriptions": {"sf": "spatial frequency"}}
+    assert isinstance(frame, pandas.DataFrame)
+    pytest.importorskip("xarray")
+    data = found.to_xarray("weights", "rate")
+    assert data.weights.attrs == {"units": "a.u.", "long_name": "of each cell"}
+    assert (data.rate.attrs, data.sf.attrs) == ({"units": "Hz"}, {"units": "cyc/deg", "long_name": "spatial frequency"})
+    assert data.animal.attrs == {}
+
+
+def test_tables_of_classes_without_units_have_no_attributes(handler):
+    """Nothing is added."""
+    pytest.importorskip("pandas")
+    assert handler.find().to_pandas().attrs == {}

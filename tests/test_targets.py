@@ -1,4 +1,4 @@
-"""Whatever stands where a result is to go, or come from: it is defined, nothing is destroyed, nobody waits."""
+"""Whatever is at the path of a result (a pipe, a folder, a link): the outcome is defined, nothing is destroyed, nothing blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE_S = 30
 
 @pytest.fixture(params=KINDS)
 def kind(request):
-    """Formats of ours, of users, and users' handlers with hooks."""
+    """Our formats, a user's format, and users' handlers with hooks."""
     return request.param
 
 
@@ -44,7 +44,7 @@ def mine(data="mine"):
 
 
 def at_once(call):
-    """Return the error that *call* raises, without waiting for ever where it does not return."""
+    """Return the error that *call* raises; fail if it blocks."""
     caught = []
 
     def run():
@@ -61,26 +61,25 @@ def at_once(call):
 
 
 def calls(handler, path):
-    """All that saves or loads at *path*, which is the place of ``mine()``."""
+    """All functions that save or load at *path*, which is where ``mine()`` is saved."""
     return {
         "save": lambda: handler.save_persistence(mine()),
         "save by path": lambda: handler.save_persistence(mine(), path),
         "save all": lambda: handler.save_all([mine()]),
         "load": lambda: handler.load_persistence(mine()),
         "load by path": lambda: handler.load_persistence(path),
-        "load all": lambda: list(handler.load_all(mine())),
     }
 
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_a_pipe_or_device_is_refused(kind, way, tmp_path, durable):
-    """Neither is replaced, and nobody waits for the other end."""
+    """It is not replaced, and opening it does not wait for its other end."""
     handler = kind(Pair, tmp_path)
     handler.durable = durable
     path = handler.filepath(mine())
     makers = [lambda: os.mkfifo(path)]
     if os.geteuid() == 0 and hasattr(os, "makedev"):
-        makers.append(lambda: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5)))  # as /dev/zero: it never ends
+        makers.append(lambda: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5)))  # like /dev/zero, it never ends
     for make in makers:
         try:
             make()
@@ -91,14 +90,15 @@ def test_a_pipe_or_device_is_refused(kind, way, tmp_path, durable):
             error = at_once(call)
             assert isinstance(error, REFUSED), (what, error)
             assert str(path) in str(error), what
-        assert [it.problem and type(it.problem) for it in handler.verify(path)] == [CorruptResultError]
+        assert not list(handler.load_all(mine())), "it is left out with a warning"
+        assert [check.problem and type(check.problem) for check in handler.verify(path)] == [CorruptResultError]
         assert (before.st_mode, before.st_ino) == (path.lstat().st_mode, path.lstat().st_ino)
         assert os.listdir(tmp_path) == [path.name]
         path.unlink()
 
 
 def test_a_folder_is_refused(kind, way, tmp_path):
-    """With what is in it left alone."""
+    """Its content is not touched."""
     handler = kind(Pair, tmp_path)
     path = handler.filepath(mine())
     path.mkdir()
@@ -107,13 +107,14 @@ def test_a_folder_is_refused(kind, way, tmp_path):
         error = at_once(call)
         assert isinstance(error, IsADirectoryError), (what, error)
         assert str(path) in str(error), what
+    assert not list(handler.load_all(mine())), "it is left out with a warning"
     assert (path / "theirs").read_text() == "theirs"
     assert os.listdir(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize("by_path", [False, True])
 def test_a_symbolic_link_is_replaced(kind, way, tmp_path, by_path):
-    """What it points to is left alone: a result, another file, a folder, a pipe, nothing."""
+    """Its target is not touched: a result, another file, a folder, a pipe, nothing."""
     root = tmp_path / "root"
     handler = kind(Pair, root)
     path = handler.filepath(mine())
@@ -129,7 +130,7 @@ def test_a_symbolic_link_is_replaced(kind, way, tmp_path, by_path):
         if target is theirs:
             assert handler.load_persistence(mine()).data == "former"
         error = at_once(lambda: handler.save_persistence(mine(), path if by_path else None))
-        if target.name == "text" and kind is NpzHandler and not by_path:  # whose keys only its own hook can tell
+        if target.name == "text" and kind is NpzHandler and not by_path:  # only its own hook can read the keys
             assert str(path) in f"{error.__notes__}"
             continue
         assert error is None
@@ -142,7 +143,7 @@ def test_a_symbolic_link_is_replaced(kind, way, tmp_path, by_path):
 
 
 def test_the_other_name_of_a_hard_link_keeps_its_content(kind, way, tmp_path):
-    """The name gets a file of its own."""
+    """The saved name gets a file of its own."""
     handler = kind(Pair, tmp_path)
     handler.save_persistence(mine("former"))
     path = handler.filepath(mine())
@@ -156,7 +157,7 @@ def test_the_other_name_of_a_hard_link_keeps_its_content(kind, way, tmp_path):
 
 
 def test_missing_parents_are_made(kind, way, tmp_path):
-    """Also for a series, and where the place is given."""
+    """Also for a series, and for an explicit path."""
     root = tmp_path / "a" / "b" / "c"
     kind(Run, root / "runs").save_persistence(filled(Run("A"), data="mine"))
     handler = kind(Pair, root)
@@ -167,8 +168,8 @@ def test_missing_parents_are_made(kind, way, tmp_path):
     assert list((root / "runs").iterdir())
 
 
-def test_a_root_that_is_no_folder_is_told(kind, way, tmp_path):
-    """A file, a pipe, a link to nothing: untouched, and a series does not look for a free number for ever."""
+def test_a_root_that_is_no_folder_is_an_error(kind, way, tmp_path):
+    """A file, a pipe or a broken link is not touched, and a numbered save does not look for a number for ever."""
     (tmp_path / "file").write_text("theirs")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
@@ -196,7 +197,7 @@ def test_a_root_that_is_no_folder_is_told(kind, way, tmp_path):
 
 
 def test_a_root_may_be_a_link_to_a_folder(kind, way, tmp_path):
-    """As on clusters, where scratch folders are linked."""
+    """On clusters, scratch folders often are."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     kind(Pair, tmp_path / "link").save_persistence(mine("former"))
@@ -207,7 +208,7 @@ def test_a_root_may_be_a_link_to_a_folder(kind, way, tmp_path):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """A folder that can be filled, and then made read-only, for the superuser too."""
+    """A function that makes a folder read-only, for the superuser too."""
     folder = tmp_path / "folder"
     folder.mkdir()
     mounted = []
@@ -230,8 +231,8 @@ def read_only(tmp_path):
     folder.chmod(0o700)
 
 
-def test_a_read_only_folder_is_told(kind, way, read_only):
-    """What is in it loads; a save says what it was doing where, and changes nothing."""
+def test_a_read_only_folder_is_an_error_for_saves(kind, way, read_only):
+    """Its results load. The error of a save names path and operation, and nothing changes."""
     folder, close = read_only
     handler, runs = kind(Pair, folder), kind(Run, folder)
     handler.save_persistence(mine("former"))
@@ -259,7 +260,7 @@ def test_a_read_only_folder_is_told(kind, way, read_only):
 
 
 class FolderHandler(NpzHandler):
-    """Each result is a folder of arrays, as users of zarr have them."""
+    """Each result is a folder of arrays, as users of zarr have it."""
 
     def filename(self, result, **kwargs):
         return super().filename(result, **kwargs).removesuffix(".npz")
@@ -273,7 +274,7 @@ class FolderHandler(NpzHandler):
 
 
 def test_a_hook_may_make_a_folder(tmp_path):
-    """It is published whole; a former one is not replaced, because no system does that in one step."""
+    """It is published whole. A former folder is not replaced, since no system can do that in one step."""
     handler = FolderHandler(Pair, tmp_path)
     handler.durable = True
     handler.save_persistence(mine(1))
@@ -285,7 +286,7 @@ def test_a_hook_may_make_a_folder(tmp_path):
 
 
 class BesideHandler(NpzHandler):
-    """Writes a folder beside the file that counts."""
+    """Writes a folder beside the result's file."""
 
     def _save_persistence(self, result, path):
         super()._save_persistence(result, path)
@@ -294,7 +295,7 @@ class BesideHandler(NpzHandler):
 
 
 def test_what_a_hook_writes_beside_replaces_no_folder(tmp_path):
-    """It is refused before anything is published, so that the former result and what belongs to it stay together."""
+    """The save is refused before anything is published, so the former result and its folder stay together."""
     handler = BesideHandler(Pair, tmp_path)
     handler.save_persistence(mine("former"))
     with pytest.raises(IsADirectoryError, match="beside"):
@@ -305,22 +306,23 @@ def test_what_a_hook_writes_beside_replaces_no_folder(tmp_path):
 
 
 def test_leftovers_are_swept_when_they_are_stale(kind, tmp_path):
-    """Files and folders of killed processes go with the next listing; those of live processes stay."""
+    """The next listing removes files and folders of dead processes, and leaves those of live ones."""
     handler = kind(Run, tmp_path)
     handler.save_persistence(filled(Run("A"), data="x"))
-    stale = [tmp_path / f"{system.LEFTOVER_PREFIX}{it}" for it in ("file", "folder", "link")]
+    stale = [tmp_path / f"{system.LEFTOVER_PREFIX}{part}" for part in ("file", "folder", "link")]
     stale[0].write_text("torn")
-    (stale[1] / "deep").mkdir(parents=True)
-    (stale[1] / "deep" / "file").write_text("torn")
+    files = stale[1] / stale[1].name
+    (files / "deep").mkdir(parents=True)
+    (files / "deep" / "file").write_text("torn")
     stale[2].symlink_to(tmp_path / "nowhere")
-    live = [tmp_path / f"{system.LEFTOVER_PREFIX}live{it}" for it in ("file", "folder")]
+    live = [tmp_path / f"{system.LEFTOVER_PREFIX}live{part}" for part in ("file", "folder")]
     live[0].write_text("being written")
-    live[1].mkdir()
-    (live[1] / "file").write_text("being written")
-    for path in (stale[1] / "deep" / "file", stale[1] / "deep", *stale, live[1]):
+    (live[1] / live[1].name).mkdir(parents=True)
+    (live[1] / live[1].name / "file").write_text("being written")
+    for path in (files / "deep" / "file", files / "deep", files, *stale, live[1]):
         os.utime(path, (1, 1), follow_symlinks=False)
-    assert [it for _, it in handler.load_all(Run("A"))][0].version == 0
+    assert [result for _, result in handler.load_all(Run("A"))][0].version == 0
     kind(Run, tmp_path).save_persistence(filled(Run("A"), data="x"))
-    assert sorted(it.name for it in tmp_path.iterdir() if it.name.startswith(system.LEFTOVER_PREFIX)) == sorted(
-        it.name for it in live
+    assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith(system.LEFTOVER_PREFIX)) == sorted(
+        file.name for file in live
     )

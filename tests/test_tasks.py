@@ -1,4 +1,4 @@
-"""Tasks: done once, by another thread or by whoever waits, and never begun once nobody wants them."""
+"""Tasks are done once, by another thread or by the one that waits, and are not begun after they were cancelled."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def noting(done):
 
 @pytest.fixture
 def begun(monkeypatch):
-    """Tasks whose threads have not begun: functions that let them."""
+    """Threads that don't begin their tasks until the functions in the returned list are called."""
     kept = []
     monkeypatch.setattr(_thread, "start_new_thread", lambda work, arguments: kept.append(work))
     return kept
 
 
-def test_another_thread_does_it():
-    """And only once, however often the result is asked for."""
+def test_a_task_is_done_once_by_another_thread():
+    """However often the result is asked for."""
     before, done, finished = _thread._count(), [], threading.Event()
 
     def work():
@@ -45,8 +45,8 @@ def test_another_thread_does_it():
     assert threads_end(before)
 
 
-def test_who_waits_does_what_no_thread_has_begun(begun):
-    """Then the thread, when it begins, finds nothing to do."""
+def test_the_waiting_thread_does_a_task_that_was_not_begun(begun):
+    """The other thread then finds nothing to do."""
     done = []
     task = Task(noting(done))
     task.begin()
@@ -57,8 +57,8 @@ def test_who_waits_does_what_no_thread_has_begun(begun):
     assert done == [_thread.get_ident()]
 
 
-def test_nobody_begins_what_was_taken(begun):
-    """After Ctrl-C, the file that a task would read may be closed."""
+def test_a_cancelled_task_is_never_begun(begun):
+    """After Ctrl-C, the file that it would read may be closed."""
     done = []
     task = Task(noting(done))
     task.begin()
@@ -69,8 +69,19 @@ def test_nobody_begins_what_was_taken(begun):
     assert done == []
 
 
-def test_without_threads_it_is_done_all_the_same(monkeypatch):
-    """There may be too many already, or none on this platform."""
+def test_another_thread_may_end_what_this_one_reads_ahead():
+    """The garbage collector may do so, in a thread that reads for others: it must not wait for this one."""
+    reading = read_ahead(2, lambda item: item, range(9))
+    item, first = next(reading)
+    assert first(item) == 0
+    thread = threading.Thread(target=reading.close, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_without_threads_a_task_is_done_by_the_caller(monkeypatch):
+    """There may be too many threads, or none on this platform."""
 
     def refuse(*_):
         raise RuntimeError("can't start new thread")
@@ -85,7 +96,7 @@ def test_without_threads_it_is_done_all_the_same(monkeypatch):
 
 @pytest.mark.parametrize("begin", [False, True])
 def test_an_error_is_raised_where_the_result_is_needed(begin):
-    """As it is, Ctrl-C too."""
+    """The original exception, KeyboardInterrupt too."""
     error = KeyboardInterrupt()
 
     def fail():
@@ -99,23 +110,23 @@ def test_an_error_is_raised_where_the_result_is_needed(begin):
     assert caught.value is error
 
 
-def test_a_team_ends_with_what_refers_to_it():
-    """After Ctrl-C, nobody may be left to end it."""
+def test_threads_end_when_nothing_refers_to_their_team():
+    """After Ctrl-C, nothing else may be left to end them."""
     before = _thread._count()
     pool = WorkerPool(3)
     begun = threading.Event()
     pool.begin(Task(begun.set))
-    assert begun.wait(10)  # who waits for results may be quicker than any thread
+    assert begun.wait(10)  # the waiting thread may otherwise do all tasks itself
     tasks = [Task(lambda n=n: n * n) for n in range(20)]
-    for it in tasks:
-        pool.begin(it)
-    assert [it.result() for it in tasks] == [n * n for n in range(20)]
+    for task in tasks:
+        pool.begin(task)
+    assert [task.result() for task in tasks] == [n * n for n in range(20)]
     del pool
     assert threads_end(before)
 
 
 def test_reading_ahead_keeps_the_order_and_a_few_items_at_once():
-    """However long each takes; errors come where the result is asked for."""
+    """However long each item takes. Errors are raised where the item is asked for."""
     asked, lock = [], threading.Lock()
 
     def items():
@@ -134,7 +145,7 @@ def test_reading_ahead_keeps_the_order_and_a_few_items_at_once():
     for n, result in read_ahead(3, read, items()):
         assert len(asked) <= n + 6
         try:
-            found.append((n, result()))
+            found.append((n, result(n)))
         except ValueError as error:
             found.append((n, str(error)))
     assert found == [(n, "30" if n == 30 else n * n) for n in range(50)]
@@ -142,7 +153,7 @@ def test_reading_ahead_keeps_the_order_and_a_few_items_at_once():
 
 
 def test_reading_ahead_ends_early_without_anybody_reading_on():
-    """A reader may be in the midst of a file, which is waited for; what nobody began is not read."""
+    """A file that is being read is waited for; files that were not begun are not read."""
     before, begun, ended, going_on = _thread._count(), [], [], threading.Event()
 
     def read(n):
@@ -152,8 +163,8 @@ def test_reading_ahead_ends_early_without_anybody_reading_on():
         ended.append(n)
 
     reading = read_ahead(2, read, range(100))
-    _, result = next(reading)
-    result()
+    n, result = next(reading)
+    result(n)
     next(reading)
     while len(begun) < 3:
         time.sleep(0.001)
@@ -164,11 +175,11 @@ def test_reading_ahead_ends_early_without_anybody_reading_on():
     assert threads_end(before)
 
 
-def test_reading_ahead_without_threads_reads_all_the_same(monkeypatch):
+def test_reading_ahead_works_without_threads(monkeypatch):
     """There may be too many already."""
 
     def refuse(*_):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
-    assert [(n, result()) for n, result in read_ahead(4, str, range(9))] == [(n, str(n)) for n in range(9)]
+    assert [(n, result(n)) for n, result in read_ahead(4, str, range(9))] == [(n, str(n)) for n in range(9)]

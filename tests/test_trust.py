@@ -1,4 +1,4 @@
-"""Files of unknown origin: what is plain data loads as ever, all else runs nothing and is named."""
+"""Files of unknown origin: plain data loads as with pickle; anything else runs no code, and the error names what was refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import collections
 import copyreg
 import dataclasses
 import datetime
-import decimal
 import enum
-import fractions
 import io
 import os
 import pickle
@@ -18,15 +16,13 @@ import struct
 import subprocess
 import sys
 import time
-import uuid
-from pathlib import Path, PurePosixPath
-from zoneinfo import ZoneInfo
+from pathlib import Path
 
 import hostile_files
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from neuralib.persistence import (
     CorruptResultError,
@@ -87,7 +83,8 @@ class Mixed:
     data: object
 
 
-def same_as_pickle(value, protocol, admitted=()):
+def check_reads_like_pickle(value, protocol, admitted=()):
+    """Check that our reader gives what pickle gives for *value*."""
     data = pickle.dumps(value, protocol)
     found = Reader(admitted)(data, ())
     assert type(found) is type(value)
@@ -96,7 +93,7 @@ def same_as_pickle(value, protocol, admitted=()):
         assert repr(found) == repr(pickle.loads(data))
 
 
-# ------------------------------------------------------------------------------------------ what loads
+# ------------------------------------------------------------------------------------------ data that loads
 
 plain = st.recursive(
     st.none()
@@ -126,41 +123,13 @@ plain = st.recursive(
 
 
 @given(value=plain, protocol=st.integers(0, 5))
-@settings(max_examples=300, deadline=None)
 def test_plain_data_loads_as_pickle_loads_it(value, protocol):
-    """Of every protocol."""
-    same_as_pickle(value, protocol)
-
-
-@pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize(
-    "value",
-    [
-        collections.OrderedDict([(1, 2), ("a", [])]),
-        collections.deque([1, 2], 3),
-        collections.defaultdict(list, {1: [2]}),
-        collections.Counter("hello"),
-        datetime.datetime(2020, 7, 1, tzinfo=ZoneInfo("Europe/Berlin")),
-        ZoneInfo("UTC"),
-        PurePosixPath("a/b"),
-        Path("x") / "y",
-        decimal.Decimal("1.10"),
-        fractions.Fraction(-3, 4),
-        uuid.UUID(int=5),
-        datetime.timezone(datetime.timedelta(hours=1), "X"),
-        datetime.time(1, 2, 3, 4),
-        "x" * 100_000,
-        b"x" * 100_000,
-        [[]] * 3,
-    ],
-    ids=lambda it: type(it).__name__,
-)
-def test_kinds_of_the_standard_library_load(value, protocol):
-    """As keys and settings of experiments hold them."""
-    same_as_pickle(value, protocol)
+    """In every protocol."""
+    check_reads_like_pickle(value, protocol)
 
 
 def arrays():
+    """Yield arrays, scalars, records and dtypes of every kind."""
     rng = np.random.default_rng(0)
     for code in "?bhilqBHILQefdgFDG":
         yield rng.uniform(1, 9, size=(3, 4)).astype(code)  # a negative one as unsigned is not defined everywhere
@@ -196,9 +165,9 @@ def arrays():
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("value", list(arrays()), ids=lambda it: str(getattr(it, "dtype", it)))
+@pytest.mark.parametrize("value", list(arrays()), ids=lambda parameter: str(getattr(parameter, "dtype", parameter)))
 def test_arrays_load_as_numpy_wrote_them(value, protocol):
-    """Of every dtype and order, without calling numpy's own readers."""
+    """With any dtype and order, without calling numpy's own readers."""
     found = Reader(())(pickle.dumps([value, value], protocol), ())
     assert found[0] is found[1]
     assert type(found[0]) is type(value)
@@ -210,7 +179,7 @@ def test_arrays_load_as_numpy_wrote_them(value, protocol):
 
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 def test_results_load_without_trust(tmp_path, kind):
-    """With the classes that their fields are annotated with."""
+    """Classes that the fields are annotated with are admitted."""
     result = Mixed("A00")
     result.colour = Colour.BLUE
     result.points = [Point(1, 2), Point(3, 4)]
@@ -230,7 +199,7 @@ def test_results_load_without_trust(tmp_path, kind):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_admitted_classes_load_in_every_protocol(protocol):
-    """Plain objects, enumerations, named tuples, slots."""
+    """Plain objects, enumerations, named tuples, objects with slots."""
     value = [Colour.RED, Colour.BLUE, Point(1, 2), Pair("a", "b")]
     if protocol >= 2:
         value.append(Slotted([1]))
@@ -241,11 +210,11 @@ def test_admitted_classes_load_in_every_protocol(protocol):
             Reader(admitted)(pickle.dumps(value, protocol), ())
 
 
-# ------------------------------------------------------------------------------------------ what does not
+# ------------------------------------------------------------------------------------------ data that is refused
 
 
 class Call:
-    """Pickles as a call."""
+    """Is pickled as a call of *function*."""
 
     def __init__(self, function, *arguments):
         self.reduced = (function, arguments)
@@ -262,12 +231,9 @@ def with_global(module, name, rest):
     return f"c{module}\n{name}\n".encode() + rest
 
 
-MARK = "echo ran > {}"
-
-
-def hostile(touched):
-    """Pickles that would make the file *touched*, or do harm by their size, by every known road."""
-    command = f"touch {touched}"
+def hostile_pickles(touched):
+    """Yield pickles that would create the file *touched*, or do other harm, by every method we know."""
+    command = f": > {touched}"
     code = f"open({str(touched)!r}, 'w').close()"
     call = f"(S{command!r}\ntR.".encode()
     yield "os.system by reduce", pickle.dumps(Call(os.system, command))
@@ -388,7 +354,14 @@ BOMBS = {
     "deep argument": b"\x80\x02ccollections\ndefaultdict\n" + b")" + b"\x85" * 200_000 + b"\x85R.",
     "deep order": b"cnumpy\nndarray\n((I0\ntS'<f8'\nS''\nI0\nN" + b")" + b"\x85" * 200_000 + b"tR.",
 }
-SLOW_BOMBS = ["tuples in a key", "deep key", "deep key of a set", "deep argument", "deep order"]  # in the stress tests
+SLOW_BOMBS = {  # in the stress tests
+    "tuples in a key",
+    "deep enough key",
+    "deep key",
+    "deep key of a set",
+    "deep argument",
+    "deep order",
+}
 
 
 @pytest.fixture
@@ -397,11 +370,11 @@ def handler(tmp_path):
 
 
 def test_hostile_pickles_run_nothing(tmp_path, handler):
-    """Each is refused, and the error names the file and what it is."""
+    """Each is refused, and the error names the file and what was refused."""
     touched = tmp_path / "touched"
     path = tmp_path / "x.pkl"
     seen = 0
-    for label, data in hostile(touched):
+    for label, data in hostile_pickles(touched):
         path.write_bytes(data)
         with pytest.raises(UntrustedTypeError) as caught:
             handler.load_persistence(path)
@@ -414,22 +387,24 @@ def test_hostile_pickles_run_nothing(tmp_path, handler):
 
 
 def test_pickle_itself_would_run_them(tmp_path):
-    """Else the test above would prove nothing. In a process of its own, which may do what it likes."""
+    """Else the test before would prove nothing. Runs in another process, since anything may happen there."""
     touched = tmp_path / "touched"
-    (tmp_path / "all").write_bytes(pickle.dumps([data for _, data in hostile(touched)]))
+    slow_to_import = {"numpy.f2py", "numpy distutils"}
+    (tmp_path / "all").write_bytes(
+        pickle.dumps([data for label, data in hostile_pickles(touched) if label not in slow_to_import])
+    )
     code = f"""
 import os, pickle, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-ran = 0
+created = 0
 for data in pickle.load(open({str(tmp_path / "all")!r}, "rb")):
     try:
         pickle.loads(data)
     except BaseException:
         pass
     if os.path.exists({str(touched)!r}):
-        ran += 1
+        created += 1
         os.unlink({str(touched)!r})
-print(ran)
+print(created)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout.split()[-1]) >= 20
@@ -437,7 +412,7 @@ print(ran)
 
 @pytest.mark.parametrize("label", [label for label in BOMBS if label not in SLOW_BOMBS])
 def test_bombs_take_no_memory_and_no_time(label, handler, tmp_path):
-    """Lengths that are not there, numbers that grow, keys that take ages to hash."""
+    """Sizes that are not there, numbers that grow, keys that take long to hash."""
     import tracemalloc
 
     path = tmp_path / "x.pkl"
@@ -452,8 +427,8 @@ def test_bombs_take_no_memory_and_no_time(label, handler, tmp_path):
     assert peak < 5_000_000 + 200 * len(BOMBS[label])
 
 
-def test_there_is_no_way_back_to_pickle(monkeypatch, tmp_path, handler):
-    """Whatever happens, the standard library's reader is not asked."""
+def test_an_untrusted_load_never_calls_pickle(monkeypatch, tmp_path, handler):
+    """Not even after an error."""
 
     def never(*_, **__):
         raise AssertionError("pickle was asked")
@@ -467,15 +442,14 @@ def test_there_is_no_way_back_to_pickle(monkeypatch, tmp_path, handler):
     assert PickleHandler(Mixed, tmp_path, trusted=[Slotted]).load_persistence(path).data.value == 1
 
 
-def test_what_trusted_may_be(tmp_path):
-    """A bool or a collection of classes."""
+def test_trusted_is_a_bool_or_a_collection_of_classes(tmp_path):
     for wrong in ("Point", 3, [Point(1, 2)], ["Point"], None):
         with pytest.raises(TypeError, match="trusted must be True, False, or a collection of classes"):
             PickleHandler(Mixed, tmp_path, trusted=wrong)
 
 
-def test_extension_registry_is_not_read(tmp_path, handler):
-    """Even where a class is registered."""
+def test_the_extension_registry_is_not_used(tmp_path, handler):
+    """Even if a class is registered there."""
     copyreg.add_extension(__name__, "Point", 0x7A1)
     try:
         (tmp_path / "x.pkl").write_bytes(pickle.dumps({"name": "A", "points": [Point(1, 2)]}, 2))
@@ -485,23 +459,23 @@ def test_extension_registry_is_not_read(tmp_path, handler):
         copyreg.remove_extension(__name__, "Point", 0x7A1)
 
 
-# ------------------------------------------------------------------------------------------ which classes, and how
+# ------------------------------------------------------------------------------------------ admitted classes
 
 
 class Plain:
-    """Neither a dataclass nor anything of the kind."""
+    """A class whose instances could be made by its arguments, which must not happen."""
 
     def __init__(self, *arguments):
         raise AssertionError("it was called")
 
 
-class Fussy:
-    """Is made of nothing, or of arguments that it would act upon."""
+class RecordsArguments:
+    """Records the arguments of each call."""
 
-    seen: list = []
+    calls: list = []
 
     def __new__(cls, *arguments):
-        cls.seen.append(arguments)
+        cls.calls.append(arguments)
         return super().__new__(cls)
 
 
@@ -522,16 +496,16 @@ class Declared:
     pair: Pair
 
 
-def test_an_annotation_admits_only_what_holds_data():
-    """Classes of numpy are the table's, and others have to be named."""
+def test_annotations_admit_only_classes_that_hold_data():
+    """Classes of numpy are in a table of their own; others have to be listed in `trusted`."""
     found = {kind for part in ensure_persistence_class(Declared).fields for kind in classes_of(part.field_type)}
     assert found == {Colour, Point, Pair}
     assert list(classes_of(Declared)) == [Declared]
 
 
 @pytest.mark.parametrize("trusted", [False, [np.memmap, np.float64, Plain]])
-def test_declared_classes_are_not_called(tmp_path, trusted):
-    """Of the file's arguments: numpy.memmap would write to a file, and numpy.float64 take gigabytes."""
+def test_admitted_classes_are_not_called_with_arguments_of_the_file(tmp_path, trusted):
+    """numpy.memmap would write to a file, and numpy.float64 could take gigabytes."""
     touched = tmp_path / "touched"
     handler = PickleHandler(Declared, tmp_path, trusted=trusted)
     path = tmp_path / "x.pkl"
@@ -547,8 +521,8 @@ def test_declared_classes_are_not_called(tmp_path, trusted):
         assert not touched.exists()
 
 
-def test_a_mapped_array_loads_as_an_array(tmp_path):
-    """Its values were in another file, and are in this one."""
+def test_a_pickled_memmap_loads_as_a_plain_array(tmp_path):
+    """Its values are in the pickle."""
     mapped = np.memmap(tmp_path / "x", "f8", "w+", 0, (3,))
     mapped[:] = [1, 2, 3]
     found = Reader(())(pickle.dumps(mapped), ())
@@ -556,18 +530,18 @@ def test_a_mapped_array_loads_as_an_array(tmp_path):
     assert found.tolist() == [1, 2, 3]
 
 
-def test_classes_are_made_without_arguments():
-    """Their state is that of the file, their arguments are never."""
-    reader = Reader([Fussy, Frozen, Plain])
-    Fussy.seen.clear()
-    made = Fussy()
+def test_admitted_classes_are_made_without_arguments():
+    """Only their state comes from the file."""
+    reader = Reader([RecordsArguments, Frozen, Plain])
+    RecordsArguments.calls.clear()
+    made = RecordsArguments()
     made.x = [1]
     assert reader(pickle.dumps(made), ()).x == [1]
-    assert Fussy.seen == [(), ()]
+    assert RecordsArguments.calls == [(), ()]
     for code in (b"K\x01\x85R.", b"K\x01\x85\x81.", b")}\x8c\x01aK\x01s\x92."):
         with pytest.raises(UntrustedTypeError, match="arguments"):
-            reader(f"c{__name__}\nFussy\n".encode() + code, ())
-    assert Fussy.seen == [(), ()]
+            reader(f"c{__name__}\nRecordsArguments\n".encode() + code, ())
+    assert RecordsArguments.calls == [(), ()]
     assert reader(pickle.dumps(Frozen(1, (2, "a"))), ()) == Frozen(1, (2, "a"))
     assert type(reader(f"c{__name__}\nPlain\n)R.".encode(), ())) is Plain
     for count in (1, 3):
@@ -576,8 +550,8 @@ def test_classes_are_made_without_arguments():
             Reader([Pair])(data, ())
 
 
-def test_members_of_enumerations_stay_as_they_are():
-    """They are the program's, and shared; a huge combination of flags would stay with them for good."""
+def test_members_of_enumerations_are_never_changed():
+    """They are shared by the whole program, and a made-up combination of flags would stay in memory for good."""
     flags = hostile_files.Flags
     assert hostile_files.READER(pickle.dumps(flags(5)), ()) is flags(5)
     with pytest.raises(ValueError, match="a member of Flags"):
@@ -588,8 +562,8 @@ def test_members_of_enumerations_stay_as_they_are():
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_generators_go_on_where_they_were(protocol):
-    """Of every kind that numpy has; they spawn others as before."""
+def test_random_generators_continue_their_sequence(protocol):
+    """Of every kind in numpy; spawning continues too."""
     kinds = [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64]
     for kind in kinds:
         rng = np.random.Generator(kind(np.random.SeedSequence([1, 2**70], spawn_key=(3,))))
@@ -610,7 +584,7 @@ def test_generators_go_on_where_they_were(protocol):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_masked_arrays_load_with_their_masks(protocol):
-    """And with what stands for the values that are hidden."""
+    """With the values below the mask, and the fill value."""
     for value in (
         np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], [[0, 1], [0, 0]], fill_value=-1),
         np.ma.masked_array(np.asfortranarray([[1, 2, 3], [4, 5, 6]]), [[0, 1, 0], [0, 0, 1]]),
@@ -626,23 +600,23 @@ def test_masked_arrays_load_with_their_masks(protocol):
     assert Reader(())(pickle.dumps(np.ma.masked, protocol), ()) is np.ma.masked
 
 
-# ------------------------------------------------------------------------------------------ kinds of hostile files
+# ------------------------------------------------------------------------------------------ hostile files
 
 KINDS = {
-    **hostile_files.two_programs(),
+    **hostile_files.ambiguous(),
     **hostile_files.failing(),
     **{f"{name} in levels": data for name, data in hostile_files.deep(1000).items()},
     **hostile_files.slow(3000),
 }
-LOADED = {"deques in lists in levels", "tuples in levels", "lists in levels", "dicts in levels",
+LOADED = {"deques in lists in levels", "namespaces in levels", "tuples in levels", "lists in levels", "dicts in levels",
           "ordered dicts in levels", "sets as an item in levels", "numbers of one hash with long equal beginnings",
           "tuples of one hash with long equal beginnings", "views of a text", "time zones",
           "a list that expands when walked", "instructions that do nothing"}  # fmt: skip
 
 
 @pytest.mark.parametrize("label", KINDS)
-def test_every_kind_ends_in_an_error_of_ours(label, tmp_path, handler):
-    """Or in data, in little time."""
+def test_every_hostile_file_loads_or_raises_a_documented_error(label, tmp_path, handler):
+    """In little time."""
     data = KINDS[label]
     path = tmp_path / "x.pkl"
     start = time.process_time()
@@ -666,23 +640,23 @@ def test_every_kind_ends_in_an_error_of_ours(label, tmp_path, handler):
             assert str(path) in str(error)
         else:
             repr(head.type_name)
-            assert label not in hostile_files.two_programs()
+            assert label not in hostile_files.ambiguous()
     assert time.process_time() - start < 10
 
 
-def test_an_array_that_is_part_of_a_value_is_refused():
-    """In every way of reading without trust: who hops over it would see another program."""
+def test_a_large_array_inside_another_value_is_refused():
+    """By every reader: one that skips the array would see another content than one that reads straight through."""
     content = hostile_files.hidden_array()
     assert b"\x97" not in content
-    assert len(hostile_files.places_in(content)) == 1
-    for way, kind in enumerate(hostile_files.WAYS):
-        if kind != "compressed":
-            found = hostile_files.read_somehow(way, content)
-            assert isinstance(found, ValueError), kind
+    assert len(hostile_files.apparent_arrays(content)) == 1
+    for reader in hostile_files.READERS:
+        if reader != "compressed":
+            outcome = hostile_files.read_or_error(reader, content)
+            assert isinstance(outcome, ValueError), reader
 
 
-def test_work_is_charged_by_its_time():
-    """Where it does not show in sizes: numbers can be chosen so that each takes a long way through a table."""
+def test_work_is_limited_by_its_time_too():
+    """Sizes don't tell everything: numbers can be chosen so that a lookup of each takes long."""
     account = Allowance(0)
     assert account.timed(sum, range(10)) == 45
     with pytest.raises(AllowanceError, match="more memory or time"):
@@ -690,8 +664,8 @@ def test_work_is_charged_by_its_time():
             account.timed(sum, range(1_000_000))
 
 
-def test_errors_show_no_more_than_a_few_characters(handler, tmp_path):
-    """Of what a file says, and nothing that a terminal would act upon."""
+def test_errors_show_little_of_what_a_file_says(handler, tmp_path):
+    """And no control characters, which a terminal would obey."""
     path = tmp_path / "x.pkl"
     for text in ("x" * 1_000_000, "\x1b[2J\u202e"):
         for data in (
@@ -706,15 +680,16 @@ def test_errors_show_no_more_than_a_few_characters(handler, tmp_path):
             assert caught.value.kind.isprintable()
 
 
-# ------------------------------------------------------------------------------------------ anything
+# ------------------------------------------------------------------------------------------ random content
 
 ALLOWED = (PersistenceError, ValueError, EOFError, LookupError, TypeError, OverflowError, MemoryError, struct.error)
-OPCODES = [it.code.encode("latin-1") for it in pickletools.opcodes]
+OPCODES = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
 NAMES = [b"cnumpy\nndarray\n", b"cnumpy\ndtype\n", b"cnumpy._core.multiarray\n_reconstruct\n", b"cbuiltins\nset\n",
          b"cdatetime\ndatetime\n", b"ccollections\ndefaultdict\n", b"cuuid\nUUID\n", b"(I3\nt", b"S'f8'\n", b"]", b"("]  # fmt: skip
 
 
-def read_or_refuse(data):
+def read_or_fail(data):
+    """Read *data*; documented errors are an answer too."""
     try:
         Reader([Point, Colour])(data, ())
     except ALLOWED:
@@ -724,16 +699,15 @@ def read_or_refuse(data):
 @given(
     data=st.lists(st.sampled_from(OPCODES) | st.sampled_from(NAMES) | st.binary(max_size=4), max_size=40).map(b"".join)
 )
-@settings(max_examples=1000, deadline=20_000)
-def test_any_instructions_end_well(data):
-    """No crash, no hang, no other exception."""
-    read_or_refuse(data + b".")
+@settings(max_examples=3 * settings.default.max_examples)
+def test_random_instructions_cause_documented_errors_only(data):
+    """No crash, no endless loop, no other exception."""
+    read_or_fail(data + b".")
 
 
 @given(seed=st.integers(0, 2**32), protocol=st.integers(0, 5))
-@settings(max_examples=300, deadline=20_000, suppress_health_check=[HealthCheck.too_slow])
-def test_changed_files_end_well(seed, protocol):
-    """Bits and pieces of real files."""
+def test_damaged_files_cause_documented_errors_only(seed, protocol):
+    """Bytes of real files are changed, and instructions added."""
     rng = random.Random(seed)
     result = Mixed("A")
     result.data, result.points, result.colour = np.arange(5.0), [Point(1, 2)], Colour.RED
@@ -744,11 +718,11 @@ def test_changed_files_end_well(seed, protocol):
             data[at] = rng.randrange(256)
         else:
             data[at:at] = rng.choice(OPCODES + NAMES)
-    read_or_refuse(bytes(data))
+    read_or_fail(bytes(data))
 
 
-def test_a_file_object_is_read_as_bytes_are(tmp_path):
-    """Large files of others are mapped."""
+def test_a_file_object_is_read_like_bytes(tmp_path):
+    """Large files are mapped."""
     path = tmp_path / "x"
     value = {"a": list(range(100_000)), "b": "x" * 100_000}
     path.write_bytes(pickle.dumps(value))
@@ -757,8 +731,7 @@ def test_a_file_object_is_read_as_bytes_are(tmp_path):
         assert Reader(())(file, ()) == value
 
 
-def test_more_arrays_than_there_are_is_damage(tmp_path):
-    """A pickle that asks for an array that stands elsewhere, where there is none."""
+def test_a_missing_out_of_band_array_is_an_error(tmp_path):
     path = tmp_path / "cache-Everything.pkl"
     path.write_bytes(b"\x80\x05\x97.")
     with pytest.raises(ValueError, match="an array that is not there"):

@@ -1,4 +1,4 @@
-"""The texts in names lead back to the values that they were made of, or it is said that they don't."""
+"""The texts in names are converted back to values, or are recognised as ambiguous."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Level(enum.IntEnum):
 
 
 class Twins(enum.StrEnum):
-    """Aliases are one member."""
+    """An enum with aliases, which are one member."""
 
     A = "a"
     B = "a"
@@ -48,7 +48,7 @@ VALUES = [
     (float, st.floats()),
     (complex, st.complex_numbers(allow_nan=False)),
     (bool, st.booleans()),
-    (str, st.text().filter(lambda it: it != "None")),
+    (str, st.text().filter(lambda text: text != "None")),
     (Optional[int], st.none() | st.integers()),
     (int | None, st.none() | st.integers()),
     (Literal["a", "b", 3, None], st.sampled_from(["a", "b", 3, None])),
@@ -75,7 +75,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("kind", "values"), VALUES, ids=[str(kind) for kind, _ in VALUES])
-def test_a_text_leads_back_to_its_value(kind, values):
+def test_a_text_is_read_back_as_its_value(kind, values):
     """Of the same type, not only equal."""
     read = reader(kind)
 
@@ -109,14 +109,14 @@ def test_a_text_leads_back_to_its_value(kind, values):
         (list[int], ["(1,)"]),
     ],
 )
-def test_it_is_said_where_a_text_does_not_tell_its_value(kind, texts):
-    """No value is guessed: that would be a wrong key in someone's table."""
+def test_an_ambiguous_text_is_not_guessed(kind, texts):
+    """A guess would be a wrong key in a table."""
     read = reader(kind)
-    assert [it for it in texts if read(it) is not UNDECIDED] == []
+    assert [text for text in texts if read(text) is not UNDECIDED] == []
 
 
-def test_a_function_of_the_class_can_not_be_inverted():
-    """Even where it does what str does."""
+def test_a_filename_function_is_not_inverted():
+    """Even if it only calls str."""
     assert reader(int, filename=str)("3") is UNDECIDED
 
 
@@ -137,6 +137,6 @@ def test_a_function_of_the_class_can_not_be_inverted():
     ],
 )
 def test_whether_a_tuple_may_be_a_value(kind, value, expected):
-    """Else it is a collection of values in a condition."""
+    """If not, a tuple in a condition is a collection of values."""
     cls = persistence_class(type("Result", (), {"__annotations__": {"key": kind}, "key": field(filename=True)}))
     assert admits(cls._ast_persistence_cls_info_.get_field("key").field_type, type(value)) is expected

@@ -66,8 +66,8 @@ def test_disagreeing_fields_are_refused(one, other):
         validate_concat_etl_persistence([plane(0, one), plane(1, other)], ("value",))
 
 
-def test_what_does_not_belong_together_is_refused():
-    """Each with what is wrong; the error survives pickling."""
+def test_mismatches_are_refused():
+    """Each error says what is wrong, and survives pickling."""
     with pytest.raises(PersistenceConcatError, match="different animal.*'A' and 'B'") as caught:
         validate_concat_etl_persistence([plane(0, 1), plane(1, 1, animal="B")])
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
@@ -82,7 +82,7 @@ def test_what_does_not_belong_together_is_refused():
 
 
 def test_dates_of_all_kinds_compare(tmp_path, caplog):
-    """A result must not be older than what it was made from."""
+    """A result must not be older than its source."""
     file = tmp_path / "data"
     file.write_text("x")
     os.utime(file, (1_600_000_000, 1_600_000_000))

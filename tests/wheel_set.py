@@ -1,4 +1,4 @@
-"""Which wheels a release has."""
+"""The wheels of a release."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IDENTIFIERS = {
 def identifier(wheel_name):
     """Return which of them a file is: ``…-cp311-cp311-manylinux_2_17_x86_64.whl`` is ``cp311-manylinux_x86_64``."""
     _, abi, platforms = wheel_name.removesuffix(".whl").rsplit("-", 2)
-    platform = platforms.split(".")[0]  # others in the name are older words for the same
+    platform = platforms.split(".")[0]  # other tags in the name are older names of the same platform
     for system in ("manylinux", "musllinux", "macosx", "win"):
         if platform.startswith(system):
             for architecture in ("x86_64", "aarch64", "arm64", "amd64"):

@@ -51,6 +51,6 @@ def write(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    import write_golden  # so that the class is in a module that can be imported
+    import write_golden  # so that the pickled class is in a module that can be imported
 
     write_golden.write(sys.argv[1])

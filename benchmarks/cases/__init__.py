@@ -1,10 +1,12 @@
-"""What is measured, by subject. Importing this registers every side in :data:`SIDES`."""
+"""The code that is measured, by subject. Importing this package registers every side in :data:`SIDES`."""
 
 from cases import (
+    archive,
     big,
     builds,
     checking,
     compression,
+    computing,
     durable,
     finding,
     floor,
@@ -20,10 +22,12 @@ from cases.common import SIDES
 
 __all__ = [
     "SIDES",
+    "archive",
     "big",
     "builds",
     "checking",
     "compression",
+    "computing",
     "durable",
     "finding",
     "floor",

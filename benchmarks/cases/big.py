@@ -72,9 +72,9 @@ def load_big_numpy(folder: Path) -> Any:
 
 
 def peak_bytes() -> int:
-    if sys.platform == "linux":  # where getrusage begins with the peak of the process that started this one
+    if sys.platform == "linux":  # there, getrusage of a new process begins with the peak of its parent
         with open("/proc/self/status") as status:
-            return next(int(it.split()[1]) << 10 for it in status if it.startswith("VmHWM"))
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -112,7 +112,7 @@ result.weights = result.weights[:10]; handler.save_persistence(result)
 """
     subprocess.run([sys.executable, "-c", make], check=True)
     handler = pickle_handler(small_class(numbered=False), folder)
-    handler.load_persistence(next(it for it in folder.iterdir() if it != path))
+    handler.load_persistence(next(other_path for other_path in folder.iterdir() if other_path != path))
     before = peak_bytes()
     handler.load_persistence(path)
     used = float(peak_bytes() - before - BIG_BYTES)

@@ -1,4 +1,4 @@
-"""What ``before_after.py`` measures beside the sides of the other cases: paths that involve the package alone.
+"""More sides for ``before_after.py``: paths that involve this package alone.
 
 Only public names are used, so that any two builds of the package can be compared. Each side makes its own files.
 """
@@ -58,7 +58,7 @@ def gunzip_small(folder: Path) -> Any:
 
 
 def many_results(folder: Path, count: int) -> Any:
-    """Return a handler with so many results."""
+    """Return a handler of a folder with *count* results."""
     cls = small_class()
     handler = pickle_handler(cls, folder / "many")
     handler.save_all(made(cls, number) for number in range(count))

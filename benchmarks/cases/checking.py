@@ -1,4 +1,4 @@
-"""What the check of a file costs who loads it: a result of 1 MB, with and without."""
+"""What comparing the checksum costs: loading a result of 1 MB with and without it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def result_of_objects(folder: Path, size: int) -> tuple[Any, Any]:
     cls = small_class()
     result = made(cls, 0)
     trial = {"stimulus": "grating", "seconds": 0.5, "licks": [0.25, 0.5], "correct": True}
-    result.weights = [trial | {"seconds": float(it), "licks": [it / 7, it / 9]} for it in range(size // 46)]
+    result.weights = [
+        trial | {"seconds": float(number), "licks": [number / 7, number / 9]} for number in range(size // 46)
+    ]
     return pickle_handler(cls, folder / "objects"), result
 
 
@@ -46,30 +48,30 @@ def loading(
     path = handler.filepath(result)
     if not checked:
         content = path.read_bytes()
-        path.write_bytes(content[:-8] + bytes(8))  # checksums of 0, as this gives for everything
+        path.write_bytes(content[:-8] + bytes(8))  # checksums of 0, which no_checksum returns for any data
         framed_reader.checksum = no_checksum  # type: ignore[assignment]
     load = handler.load_persistence
-    paths = [path] * loads if copies == 1 else [path.with_name(f"{it}.pkl") for it in range(copies)]
-    for it in set(paths) - {path}:
-        shutil.copy(path, it)
+    paths = [path] * loads if copies == 1 else [path.with_name(f"{number}.pkl") for number in range(copies)]
+    for copy_path in set(paths) - {path}:
+        shutil.copy(path, copy_path)
 
     def batch() -> int:
-        for it in paths:
-            load(it)
+        for one_path in paths:
+            load(one_path)
         return len(paths)
 
     while True:
         if copies > 1:
-            for it in paths:
-                forget(it)
+            for one_path in paths:
+                forget(one_path)
         yield batch
 
 
 def forget(path: Path) -> None:
-    """Let the system read the file from the disk when it is asked for next."""
+    """Drop the file from the system's cache, so that the next reader gets it from the disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)  # what is not on the disk can't be forgotten
+        os.fsync(fd)  # the system can't drop what it has not written to the disk
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)

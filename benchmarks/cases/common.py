@@ -1,14 +1,12 @@
-"""What the cases share: the registry of their sides, the class that is saved, and the same by hand.
+"""Shared by all cases: the registry of their sides, the class that is saved, and the same work by hand.
 
-For each case there are sides that do the same work, each a function that prepares one batch.
+A case has two or more sides, which do the same work. A side is a generator function. It takes a folder of its own, and yields
+batches: functions without arguments that return how many operations they did, or, if the figure is not a time, the figure
+itself as a float::
 
-A side's function takes a folder of its own and returns the batch: a function without arguments that returns how many
-operations it did, or, where time is not the figure, the figure itself as a float. What a batch must find ready is made
-by a generator's first part::
-
-    @side("load", "by hand", operations=500)
+    @side("load", "by hand")
     def load_by_hand(folder):
-        ...                     # not measured, once a process
+        ...                     # not measured, once for each process
         while True:
             ...                 # not measured, before each batch
             yield batch         # measured when it is called
@@ -31,16 +29,16 @@ if TYPE_CHECKING:
 SIDES: dict[str, dict[str, Callable[[Path], Iterator[Callable[[], object]]]]] = {}
 SMALL = 20_000
 FILES = 300
-PART = 1_000  # saves of a loop between which the other side has its turn
-SCALE = 1.0  # of a run for a rough figure, which asks for less than one round: that part of a round
+PART = 1_000  # saves of a loop that are made before the other side has its turn
+SCALE = 1.0  # below 1 for a rough figure from a part of a round
 
 
-class Unavailable(Exception):  # noqa: N818  # it is no error
-    """Something that a side needs is not there, such as a compiler or an optional package: its row is skipped."""
+class Unavailable(Exception):  # noqa: N818  # it is not an error
+    """Something that a side needs is missing, such as a compiler or an optional package. Its row is skipped."""
 
 
 def scaled(count: int, at_least: int) -> int:
-    """Return how many of *count* operations a side is to do where less than one round is asked for."""
+    """Return *count*, or fewer operations if only a part of a round is to be run."""
     return max(at_least, round(count * SCALE))
 
 
@@ -53,7 +51,7 @@ def side(case: str, name: str) -> Callable[[Any], Any]:
 
 
 def small_class(*, numbered: bool = True) -> Any:
-    """Five keys of which four show in the name, an auto-increment key, a 10-value array, a float."""
+    """Return a class with five keys, of which four are in the name, an auto-increment key, an array of 10 numbers and a float."""
     from neuralib.persistence import autoinc_field, field, persistence_class
 
     class Result:
@@ -117,7 +115,7 @@ class PlainKeys:
 
 
 def repeated(statement: str, **names: Any) -> Iterator[Callable[[], object]]:
-    """Time *statement* alone, in a loop without a call of its own."""
+    """Yield batches that time *statement* by timeit, without the cost of a function call."""
     timer = timeit.Timer(statement, globals=names)
 
     def batch() -> float:
@@ -135,7 +133,7 @@ def pickle_handler(cls: Any, folder: Path) -> Any:
 
 
 def save_by_hand(result: Any, folder: str) -> None:
-    """Write a temporary file and rename it, as a careful person would."""
+    """Write a temporary file and rename it, as careful code does."""
     name = f"cache-Result-{result.animal}-{result.date}-plane{result.plane}-{result.signal}-#{result.run}.pkl"
     temporary = f"{folder}/.{name}.tmp"
     data = pickle.dumps(result.__dict__, protocol=5)
@@ -148,19 +146,22 @@ def save_by_hand(result: Any, folder: str) -> None:
 
 
 def save_all_by_hand(results: list[Any], target: Path) -> None:
-    for it in results:
-        save_by_hand(it, str(target))
+    for result in results:
+        save_by_hand(result, str(target))
 
 
 def saving(
     folder: Path, cls: Any, numbers: Any, save_all: Callable[[list[Any], Path], object], weights: Any = None
 ) -> Any:
-    """Batches of new results, each into a folder of its own that exists; with *weights* in place of a small array."""
+    """Yield batches that save new results, each into an empty folder of its own.
+
+    :param weights: the array of each result; a small one by default
+    """
     batch_number = 0
     while True:
         target = folder / str(batch_number)
         target.mkdir()
-        results = [made(cls, it, weights) for it in numbers]
+        results = [made(cls, number, weights) for number in numbers]
         batch_number += 1
 
         def batch(results: list[Any] = results, target: Path = target) -> int:
@@ -175,35 +176,38 @@ def save_with_handler(results: list[Any], target: Path) -> None:
 
 
 def save_each(results: list[Any], save: Callable[[Any], object]) -> int:
-    for it in results:
-        save(it)
+    for result in results:
+        save(result)
     return len(results)
 
 
 def loops(folder: Path, cls: Any, numbers: Any) -> Iterator[Callable[[], object]]:
-    """Batches of ``PART`` saves that make up loops, each loop by one handler into a folder of its own; one part to warm up first."""
+    """Yield batches of ``PART`` saves, which together are loops over *numbers*; the first is one part only, to warm up.
+
+    Each loop has its own handler and folder.
+    """
     loop = itertools.count()
     for part in itertools.chain([numbers[:PART]], itertools.repeat(numbers)):
         save = pickle_handler(cls, folder / str(next(loop))).save_persistence
         for start in range(0, len(part), PART):
-            results = [made(cls, it) for it in part[start : start + PART]]
+            results = [made(cls, number) for number in part[start : start + PART]]
             yield partial(save_each, results, save)
 
 
 class Plain2(PlainKeys):
-    """With room for the data, set after construction."""
+    """The keys, with attributes for the data that are set after construction."""
 
 
 def filled_folder(folder: Path, count: int) -> tuple[Any, Path]:
     target = folder / "filled"
     cls = small_class()
     target.mkdir()
-    save_with_handler([made(cls, it) for it in range(count)], target)
+    save_with_handler([made(cls, number) for number in range(count)], target)
     return cls, target
 
 
 def hand_made(folder: Path, count: int) -> list[str]:
-    for it in range(count):
-        result = made(Plain2, it)
+    for number in range(count):
+        result = made(Plain2, number)
         save_by_hand(result, str(folder))
-    return [f"{folder}/{it}" for it in sorted(os.listdir(folder))]
+    return [f"{folder}/{name}" for name in sorted(os.listdir(folder))]

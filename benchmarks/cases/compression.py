@@ -24,7 +24,7 @@ def traces() -> Any:
     spikes = rng.random((cells, frames)) < 0.005
     decay = np.exp(-np.arange(120) / 30)
     baseline = rng.integers(80, 200, (cells, 1))
-    clean = np.stack([np.convolve(it, decay)[:frames] for it in spikes])
+    clean = np.stack([np.convolve(cell_spikes, decay)[:frames] for cell_spikes in spikes])
     counts = rng.poisson(baseline * (1 + clean))
     return ((counts - baseline) / baseline).astype(np.float32)
 
@@ -42,7 +42,7 @@ def zstd_handler(cls: Any, folder: Path) -> Any:
         raise Unavailable("this version of the package has no ZstdHandler") from None
     try:
         return ZstdHandler(cls, folder)
-    except ImportError as error:  # of the package that compresses, which is optional
+    except ImportError as error:  # raised if the optional package that compresses is missing
         raise Unavailable(str(error)) from error
 
 
@@ -122,8 +122,8 @@ def loaded_traces(folder: Path, make_handler: Callable[[Any, Path], Any]) -> Any
 def gzip_small(folder: Path) -> Any:
     def save_all(results: list[Any], target: Path) -> None:
         handler = gzip_handler(type(results[0]), target)
-        for it in results:
-            handler.save_persistence(it)
+        for result in results:
+            handler.save_persistence(result)
 
     yield from saving(folder, small_class(numbered=False), range(FILES), save_all)
 
@@ -132,7 +132,7 @@ def gzip_small(folder: Path) -> Any:
 
 
 def saved_by_threads(folder: Path, threads: int) -> Any:
-    """64 compressed results of 1 MB, saved by so many threads that share a handler."""
+    """Yield batches that save 32 compressed results of 1 MB by this many threads, which share a handler."""
     import numpy as np
 
     cls = small_class(numbered=False)
@@ -144,8 +144,8 @@ def saved_by_threads(folder: Path, threads: int) -> Any:
             list(pool.map(handler.save_persistence, results))
 
     for batch in saving(folder, cls, range(32), save_all):
-        for it, row in zip(batch.__defaults__[0], weights, strict=True):
-            it.weights = np.ascontiguousarray(row)
+        for result, row in zip(batch.__defaults__[0], weights, strict=True):
+            result.weights = np.ascontiguousarray(row)
         yield batch
 
 

@@ -1,4 +1,4 @@
-"""Results that survive a loss of power: a batch that shares the wait for the disk, and saves that each wait."""
+"""Durable saves: a batch, which waits for the disk a few times, and single saves, which each wait."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def one_by_one(results: list[Any], target: Path) -> None:
     from neuralib.persistence import PickleHandler
 
     save = PickleHandler(type(results[0]), target, durable=True).save_persistence
-    for it in results:
-        save(it)
+    for result in results:
+        save(result)
 
 
 def together(results: list[Any], target: Path) -> None:

@@ -1,7 +1,7 @@
 """Finding, tabulating and stacking 100,000 results: ours, by hand, and by signac and joblib (10,000: making theirs takes long).
 
-What joblib stores is found by a hash of the arguments, and can't be listed by their values. So its nearest to a table is to
-call the cached function once more for each of the arguments, which somebody has to know.
+joblib finds a result by a hash of the arguments, and can't list the arguments. So its closest operation to a table is to call
+the cached function again for all arguments, which the caller has to know.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ NAME = re.compile(r"cache-Result-([^-]*)-([^-]*)-plane(\d+)-([^-]*)-#(\d+)\.pkl"
 
 
 def results(folder: Path, count: int) -> tuple[Any, Path]:
-    """Return the class and a folder of so many results, made by whoever comes first."""
+    """Return the class and a folder of *count* results, which all cases share and the first one makes."""
     cls = small_class()
-    target = folder.parents[2] / f"results-{count}"  # for all cases
+    target = folder.parents[2] / f"results-{count}"
     if not target.exists():
         making = folder / "making"
         handler = pickle_handler(cls, making)
@@ -48,7 +48,7 @@ def found(folder: Path, count: int = MANY) -> Any:
 
 @side("find all of 100000", "ours")
 def find_all(folder: Path) -> Any:
-    """Listed, matched, put in order, counted; and every name looked at."""
+    """Yield batches that find all results in order, count them, and read every name."""
     find = found(folder)
 
     def batch() -> int:
@@ -63,7 +63,7 @@ def find_all(folder: Path) -> Any:
 
 @side("find all of 100000", "2 listdir + 0.1 s")
 def budget(folder: Path) -> Any:
-    """What it may take: twice the listing, and a microsecond for each."""
+    """Yield batches that return the aim: twice the time of listing, and a microsecond for each name."""
     _, target = results(folder, MANY)
 
     def batch() -> float:
@@ -195,7 +195,7 @@ def some_scores(folder: Path) -> Any:
 
 
 def jobs(folder: Path) -> Any:
-    """Return a signac project of so many jobs, whose files are written here, as signac itself takes minutes."""
+    """Return a signac project of ``SOME`` jobs. Their files are written directly, since signac itself would take minutes."""
     import signac
 
     project = signac.init_project(str(folder / "project"))
@@ -258,7 +258,7 @@ def stack_jobs(folder: Path) -> Any:
 
 
 def cached(folder: Path) -> Any:
-    """Return a function whose results joblib keeps, those of so many calls already."""
+    """Return a function that joblib caches, with the results of ``SOME`` calls in its cache."""
     import joblib
     import numpy as np
 

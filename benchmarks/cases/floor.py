@@ -95,7 +95,7 @@ def save_small(folder: Path) -> Any:
 
 @side("small save", "C and pickle")
 def calls_and_pickle(folder: Path) -> Any:
-    """The mean seconds of the calls, for a file of the same bytes, plus those of the pickle."""
+    """Yield batches that return the mean seconds of the system calls for a file of the same bytes, plus those of the pickle."""
     program = compiled(folder)
     cls = small_class(numbered=False)
     handler = pickle_handler(cls, folder / "content")

@@ -10,7 +10,10 @@ from cases.common import made, pickle_handler, side, small_class
 
 
 def many_names(folder: Path) -> Path:
-    """Return a folder of 100,000 results, made by whoever comes first; linked, because only names are read."""
+    """Return a folder of 100,000 results, which all sides share and the first one makes.
+
+    They are links to a few files, since only the names are read.
+    """
     target = folder.parent / "many"
     if not target.exists():
         making = folder / "making"
@@ -21,7 +24,7 @@ def many_names(folder: Path) -> Path:
         first = handler.filepath(template)
         handler.save_persistence(template)
         for number in range(1, 100_000):
-            if number % 60_000 == 0:  # ext4 lets a file have 65,000 names
+            if number % 60_000 == 0:  # a file on ext4 can have 65,000 names
                 first = Path(str(first).replace("#0", f"#{number}"))
                 first.write_bytes(handler.filepath(template).read_bytes())
             else:
@@ -44,7 +47,7 @@ def save_among_many(folder: Path) -> Any:
             return 1
 
         yield batch
-        handler = pickle_handler(cls, target)  # remembers nothing, like a fresh process
+        handler = pickle_handler(cls, target)  # a new one remembers no numbers, as in a new process
         result.run = None
 
 
@@ -68,7 +71,7 @@ def scan_many(folder: Path) -> Any:
     target = str(many_names(folder))
 
     def batch() -> int:
-        assert _scan.scan_folder(target, "cache-Result-A00-20230101-plane3-df_f-#", ".pkl", ".x")[0] >= 99_999
+        assert _scan.scan_folder(target, "cache-Result-A00-20230101-plane3-df_f-#", (".pkl",), ".x")[0] >= 99_999
         return 1
 
     while True:

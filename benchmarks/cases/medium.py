@@ -1,4 +1,4 @@
-"""Results of the size that most have: an average or a mask, a session's trials."""
+"""Results of a usual size: an array of 100 KB, such as an average or a mask, or 400 KB of objects, such as trials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OBJECTS_BYTES = 400_000
 
 
 def content(folder: Path, *, objects: bool) -> Any:
-    """Return what the results hold beside their keys."""
+    """Return the data of the results."""
     import numpy as np
 
     if objects:
@@ -39,8 +39,8 @@ def save_hand(folder: Path) -> Any:
 
 def reading(load: Callable[[str], object], paths: list[str]) -> Any:
     def batch() -> int:
-        for it in paths:
-            load(it)
+        for path in paths:
+            load(path)
         return len(paths)
 
     while True:
@@ -52,8 +52,8 @@ def to_load(folder: Path, cls: Any, save_all: Callable[[list[Any], Path], object
     target = folder / "loading"
     target.mkdir()
     weights = content(folder, objects=objects)
-    save_all([made(cls, it, weights) for it in range(_FILES)], target)
-    return [str(it) for it in sorted(target.iterdir())]
+    save_all([made(cls, number, weights) for number in range(_FILES)], target)
+    return [str(path) for path in sorted(target.iterdir())]
 
 
 def loading(folder: Path, *, objects: bool) -> Any:

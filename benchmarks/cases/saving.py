@@ -50,7 +50,7 @@ def save_plain(folder: Path) -> Any:
 
 @side("replaced save", "ours")
 def save_replaced(folder: Path) -> Any:
-    """Results that were saved before, with another score."""
+    """Yield batches that replace results with others of another score."""
     for batch in saving(folder, small_class(numbered=False), range(FILES), save_with_handler):
         results, target = batch.__defaults__
         for result in results:
@@ -63,7 +63,7 @@ def save_replaced(folder: Path) -> Any:
 
 @side("first save into a missing folder", "ours")
 def save_into_missing_folders(folder: Path) -> Any:
-    """Each into a folder of its own."""
+    """Save each result into a missing folder of its own."""
     from neuralib.persistence import PickleHandler
 
     cls = small_class(numbered=False)
@@ -114,13 +114,13 @@ def save_all_not_numbered(folder: Path) -> Any:
 def load_ours(folder: Path) -> Any:
     cls, target = filled_folder(folder, FILES)
     handler = pickle_handler(cls, target)
-    paths = [str(it) for it in sorted(target.iterdir())]
+    paths = [str(path) for path in sorted(target.iterdir())]
     load = handler.load_persistence
-    as_paths: list[Any] = [Path(it) for it in paths] if takes_no_text(load, paths[0]) else list(paths)
+    as_paths: list[Any] = [Path(path) for path in paths] if takes_no_text(load, paths[0]) else list(paths)
 
     def batch() -> int:
-        for it in as_paths:
-            load(it)
+        for path in as_paths:
+            load(path)
         return len(as_paths)
 
     while True:
@@ -140,8 +140,8 @@ def load_by_hand(folder: Path) -> Any:
     paths = hand_made(folder, FILES)
 
     def batch() -> int:
-        for it in paths:
-            with open(it, "rb") as file:
+        for path in paths:
+            with open(path, "rb") as file:
                 pickle.load(file)
         return len(paths)
 

@@ -16,7 +16,7 @@ OTHERS = 27_000
 
 
 def results_in_turn(cls: Any, series: int, count: int, start: int = 0) -> list[Any]:
-    """Return *count* results without a number, each of the series after that of the one before."""
+    """Return *count* results without a number, which belong to *series* series in turn."""
     values = fields()
     results = []
     for number in range(start, start + count):
@@ -28,7 +28,7 @@ def results_in_turn(cls: Any, series: int, count: int, start: int = 0) -> list[A
 
 
 def folder_among(folder: Path, others: int) -> Path:
-    """Make *folder* with so many other files in it, all links to one of them."""
+    """Make *folder* with *others* files of another class in it, all links to one file."""
     folder.mkdir()
     for number in range(others):
         if number == 0:
@@ -39,7 +39,7 @@ def folder_among(folder: Path, others: int) -> Path:
 
 
 def saves(folder: Path, series: int, others: int = 0, loop: int = LOOP) -> Any:
-    """Batches of ``PART`` saves that make up loops, each loop by one handler into a folder of its own; one part to warm up first."""
+    """Yield batches of ``PART`` saves, which together are loops, each by one handler into its own folder; first one part to warm up."""
     cls = small_class()
     for number in itertools.count():
         save = pickle_handler(cls, folder_among(folder / str(number), others)).save_persistence
@@ -48,7 +48,7 @@ def saves(folder: Path, series: int, others: int = 0, loop: int = LOOP) -> Any:
 
 
 def batches(folder: Path, series: int, others: int) -> Any:
-    """Batches that are one call of ``save_all`` each, into a folder of its own; a small one to warm up first."""
+    """Yield batches of one call of ``save_all`` each, into a folder of its own; first a small one to warm up."""
     cls = small_class()
 
     def save_all(handler: Any, results: list[Any]) -> int:
@@ -62,7 +62,7 @@ def batches(folder: Path, series: int, others: int) -> Any:
 
 
 def cases_of(prepare: Any, name: str) -> None:
-    """Register both sides of two cases: in a folder of its own, and among other files."""
+    """Register both sides of two cases: saves into an empty folder, and among other files."""
     for others, place in ((0, ""), (OTHERS, f" among {OTHERS} files")):
         for series, called in ((SERIES, f"{SERIES} series"), (1, "one series")):
             side(name + place, called)(partial(prepare, series=series, others=others))

@@ -1,4 +1,4 @@
-"""The small paths: dict, file name, ``__init__``; of the usual result, and of results of other shapes."""
+"""The short operations: dict, file name, ``__init__``, for the usual result, and for results of other shapes."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def key_value(kind: str) -> Any:
 
 
 def register_filename(kind: str) -> None:
-    """Register a case whose class has, of its four keys in the name, one that is neither text nor an integer."""
+    """Register a case whose class has a key in the name that is neither text nor an integer."""
     case = f"filename, {kind}"
 
     @side(case, "ours")

@@ -12,8 +12,8 @@ from typing import Any
 from cases.common import side
 from cases.finding import SOME, results
 
-# As an installed package is: its modules compiled once.
-ENVIRONMENT = {name: it for name, it in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+# Let Python write bytecode, as for an installed package, so that modules are compiled once.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def starting(*words: str) -> Any:
@@ -51,9 +51,9 @@ def budget(folder: Path) -> Any:
 
 LISTING = """
 import os, sys, time
-for it in sorted(os.scandir(sys.argv[1]), key=lambda it: it.name):
-    status = it.stat()
-    print(it.name, status.st_size, time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime)))
+for entry in sorted(os.scandir(sys.argv[1]), key=lambda entry: entry.name):
+    status = entry.stat()
+    print(entry.name, status.st_size, time.strftime("%Y-%m-%d %H:%M", time.localtime(status.st_mtime)))
 """
 
 
@@ -65,6 +65,6 @@ def listed(folder: Path) -> Any:
 
 @side("ls of 10000", "scandir and stat")
 def listed_by_hand(folder: Path) -> Any:
-    """Names, sizes and times of change, in order, by a script."""
+    """Print names, sizes and times of change in order, by a script."""
     _, target = results(folder, SOME)
     yield from starting("-c", LISTING, str(target))

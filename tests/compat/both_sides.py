@@ -29,7 +29,7 @@ class Session:
     date: Any = persistence.field(validator=True, filename=True)
     animal: Any = persistence.field(validator=True, filename=True)
     plane: Any = persistence.field(False, "plane", True)
-    kind: Any = persistence.field(validator=False, filename=lambda it: None if it is None else f"k{it}")
+    kind: Any = persistence.field(validator=False, filename=lambda kind: None if kind is None else f"k{kind}")
     hidden: Any = persistence.field(validator=True)
     data: Any
     unset: Any
@@ -105,7 +105,7 @@ def save(folder):
                 result.version = None
             handler.save_persistence(result)
             path = handler.filepath(result)
-            # What this side itself loads again: the older one loses the byte order of an array.
+            # The values as this side loads them again: the existing package loses the byte order of arrays.
             loaded = handler.load_persistence(path)
             notes.append((path.relative_to(folder).as_posix(), persistence.as_dict(loaded)))
     (folder / "notes.pickle").write_bytes(pickle.dumps(notes, 5))
@@ -124,7 +124,7 @@ def same(a, b):
     if isinstance(a, (list, tuple)):
         return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict):
-        return type(a) is type(b) and list(a) == list(b) and all(same(a[it], b[it]) for it in a)
+        return type(a) is type(b) and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
     return type(a) is type(b) and a == b
 
 
@@ -134,13 +134,13 @@ def load(folder):
     bad = 0
     for file, values in notes:
         cls = Shuffle if "shuf" in file else Session
-        handler = next(it for it in handlers(cls, folder) if it.save_root.name == file.split("/")[0])
+        handler = next(handler for handler in handlers(cls, folder) if handler.save_root.name == file.split("/")[0])
         for way in ("path", "keys"):
             try:
                 if way == "path":
                     result = handler.load_persistence(folder / file)
                 else:
-                    template = cls(*[values[it] for it in cls.__match_args__ if it not in {"data", "unset"}])
+                    template = cls(*[values[name] for name in cls.__match_args__ if name not in {"data", "unset"}])
                     assert handler.filepath(template) == folder / file, handler.filepath(template)
                     result = handler.load_persistence(template)
                 assert same(persistence.as_dict(result), values), persistence.as_dict(result)

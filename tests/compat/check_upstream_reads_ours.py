@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("both_sides.py")
-# Its declared dependencies are many and heavy, and lack one; importing the module in question needs these.
+# Its declared dependencies are many and large, and one is missing. Importing its module needs these.
 NEEDED = ["numpy", "argclz", "typing_extensions", "colorama", "h5py", "pandas", "polars"]
 THEIRS = [["--no-deps", "neuralib-utils==0.7.3"], NEEDED]
 

@@ -21,7 +21,7 @@ import pytest
 WHEEL = os.environ.get("NEURALIB_PERSISTENCE_WHEEL")
 OURS = "neuralib-persistence"
 THEIRS = {"neuralib-utils": ("0.7.2", "0.7.3"), "neura-library": ("0.6.0", "0.6.1")}
-# What importing their module needs of what they declare, and lack.
+# The packages that importing their module needs; they declare some of them, and lack others.
 NEEDED = ["numpy", "zlib-ng", "argclz", "typing_extensions", "colorama", "h5py", "matplotlib", "pandas", "polars"]
 
 pytestmark = [
@@ -43,7 +43,7 @@ WALKS = [
     "o t T O -T",
 ]
 
-# Says what is imported, tries it, and reads whether each distribution has all of its files.
+# Prints whose modules are imported, uses them, and checks that each distribution has all of its files.
 LOOK = """
 import importlib.metadata, importlib.util, sys, tempfile
 from pathlib import Path
@@ -59,7 +59,7 @@ except ImportError:
 state = "nobody" if found is None or found.origin is None else "theirs" if found.origin.endswith(".py") else "ours"
 if state == "ours" or state == "theirs" and deep == "deep":
     names = ["persistence", "validator", "cli_persistence"]
-    assert {who(f"neuralib.persistence.{it}") for it in names} == {state}, "a mixture"
+    assert {who(f"neuralib.persistence.{name}") for name in names} == {state}, "a mixture"
     from neuralib import persistence
     from neuralib.persistence import *
     from neuralib.persistence.cli_persistence import PersistenceOptions, get_options_and_cache
@@ -81,7 +81,7 @@ for name in (ours, theirs):
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         continue
-    lost = [str(it) for it in distribution.files if not it.locate().exists() and it.name != "py.typed"]
+    lost = [str(file) for file in distribution.files if not file.locate().exists() and file.name != "py.typed"]
     assert not lost, f"{name} has lost {lost}"
     whole.append(name)
 print(state, *whole)
@@ -130,14 +130,14 @@ def with_version(wheel, version, folder):
     before = wheel.name.split("-")[1]
     target = folder / wheel.name.replace(f"-{before}-", f"-{version}-")
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as copy:
-        for each in source.namelist():
-            content = source.read(each)
-            if each.endswith("/METADATA"):
+        for member in source.namelist():
+            content = source.read(member)
+            if member.endswith("/METADATA"):
                 content = content.replace(f"\nVersion: {before}\n".encode(), f"\nVersion: {version}\n".encode())
-            if each.endswith("/RECORD"):  # without the sums, which are of the former content
+            if member.endswith("/RECORD"):  # without the checksums, which are those of the former content
                 content = re.sub(rb",sha256=[^,]*,\d*", b",,", content)
                 content = content.replace(f"{name}-{before}.dist-info".encode(), f"{name}-{version}.dist-info".encode())
-            copy.writestr(each.replace(f"{name}-{before}.dist-info", f"{name}-{version}.dist-info"), content)
+            copy.writestr(member.replace(f"{name}-{before}.dist-info", f"{name}-{version}.dist-info"), content)
     return target
 
 
@@ -147,7 +147,7 @@ def wheels(tmp_path_factory):
     newest = Path(WHEEL).resolve()
     found = {OURS: (with_version(newest, "0.0.1", tmp_path_factory.mktemp("older")), newest)}
     for name, versions in THEIRS.items():
-        found[name] = tuple(download(tmp_path_factory.mktemp(name), f"{name}=={it}") for it in versions)
+        found[name] = tuple(download(tmp_path_factory.mktemp(name), f"{name}=={version}") for version in versions)
     return found
 
 
@@ -226,7 +226,7 @@ def walk(folder, installer, wheels, theirs, needed, steps):
     environment = Environment(folder, installer, wheels, theirs)
     for number, step in enumerate(steps, start=1):
         environment.step(step)
-        # theirs is tried where it has become the one that answers; an older version of it needs more than is there
+        # their modules are used if they are the ones that are imported; an older version needs more than is installed
         found = environment.look(needed, deep=step == "-O" and "t" not in steps)
         assert found == expected(environment.installed), f"{installer}: {' '.join(steps[:number])}: {found}"
 
@@ -242,8 +242,8 @@ def test_ours_is_imported_while_installed_and_what_is_left_is_whole(theirs, inst
             pool.submit(walk, tmp_path / str(number), installer, wheels, theirs, needed, steps.split())
             for number, steps in enumerate(WALKS)
         ]
-        for each in walks:
-            each.result()
+        for walk in walks:
+            walk.result()
 
 
 def mypy(environment, code):
@@ -266,7 +266,7 @@ def pyright(environment, code):
     return re.findall(r'Type of ".*" is "(.*)"', done.stdout) if not done.returncode else done.stdout
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright], ids=lambda it: it.__name__)
+@pytest.mark.parametrize("checker", [mypy, pyright], ids=lambda function: function.__name__)
 @pytest.mark.parametrize("theirs", THEIRS)
 def test_type_checkers_see_what_is_imported(theirs, checker, wheels, tmp_path):
     """Ours while it is installed; of theirs, once ours is removed, what they saw before.
@@ -277,7 +277,7 @@ def test_type_checkers_see_what_is_imported(theirs, checker, wheels, tmp_path):
     pytest.importorskip("mypy", reason="mypy is not installed")
     if tool("pyright") is None or tool("uv") is None:
         pytest.skip("pyright or uv is not installed")
-    alone, before, after = (Environment(tmp_path / it, "uv", wheels, theirs) for it in ("alone", "before", "after"))
+    alone, before, after = (Environment(tmp_path / name, "uv", wheels, theirs) for name in ("alone", "before", "after"))
     alone.step("T")
     of_theirs = checker(alone, SHARED)
     for step in ("T", "O"):

@@ -1,4 +1,4 @@
-"""The wheels that a release makes are those that are meant, for as long as the tool that makes them is updated."""
+"""A release builds exactly the intended wheels, also after cibuildwheel is updated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def identifiers(*options):
 
 @needs_cibuildwheel
 def test_every_python_on_every_machine():
-    """What is new shows up here first."""
+    """A new Python or machine makes this test fail first."""
     made = set()
     for system, (architectures, _) in wheel_set.SYSTEMS.items():
         made |= identifiers("--platform", system, "--archs", architectures)
@@ -32,10 +32,10 @@ def test_every_python_on_every_machine():
 @needs_cibuildwheel
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks for what is built on Linux")
 def test_a_machine_builds_what_it_can_test():
-    """No 32-bit wheels, and no emulation, unless asked for: here what a Linux machine of this kind would make."""
+    """No 32-bit wheels and no emulation by default: what a Linux machine of this kind would build."""
     made = identifiers("--platform", "linux")
     assert len(made) == 2 * len(wheel_set.PYTHONS)
-    assert len({it.split("_", 1)[1] for it in made}) == 1
+    assert len({identifier.split("_", 1)[1] for identifier in made}) == 1
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,6 @@ def test_a_machine_builds_what_it_can_test():
     ],
 )
 def test_wheels_are_told_apart_by_their_names(name, expected):
-    """A wheel that was not repaired is none of the set."""
+    """A wheel without a manylinux tag is refused."""
     assert wheel_set.identifier(f"neuralib_persistence-1.0.0-{name}.whl") == expected
     assert (expected in wheel_set.IDENTIFIERS) == ("-linux_" not in expected)

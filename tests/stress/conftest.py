@@ -1,4 +1,4 @@
-"""What the stress tests share: how long they run, and the victims."""
+"""Shared fixtures of the stress tests: the quick or the long form, and the processes that are traced."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from stress.victims import Victims
 
 @pytest.fixture(scope="session")
 def long(request):
-    """Whether everything is tried, and not a sample."""
+    """Whether the long form was asked for by ``--long``: all cases, and not a sample."""
     return request.config.getoption("--long")
 
 
 @pytest.fixture(scope="session")
 def sample(long):
-    """Return some of many, or, in the long form, all."""
+    """A function that returns some of many items: always the same; in the long form, all."""
 
     def choose(items, count):
         items = list(items)
@@ -26,17 +26,21 @@ def sample(long):
 
 
 def pytest_generate_tests(metafunc):
-    """Try each scenario of the module's ``TRIED`` in every way; in the quick form, in one way, which differs by test."""
-    if {"scenario", "way"} <= set(metafunc.fixturenames):
+    """Run tests with ``scenario`` and ``publishing`` for each pair in the module's ``TRIED``.
+
+    In the quick form, each scenario has one method of publishing, which differs from test to test.
+    """
+    if {"scenario", "publishing"} <= set(metafunc.fixturenames):
         tried = metafunc.module.TRIED
         if not metafunc.config.getoption("--long"):
             rng = random.Random(metafunc.function.__name__)
-            tried = [rng.choice([it for it in tried if it[0] == name]) for name in dict(tried)]
-        metafunc.parametrize(("scenario", "way"), tried)
+            tried = [rng.choice([case for case in tried if case[0] == name]) for name in dict(tried)]
+        metafunc.parametrize(("scenario", "publishing"), tried)
 
 
 @pytest.fixture(scope="module")
 def victims():
+    """Starts processes under strace, and disturbs them."""
     made = Victims()
     yield made
     made.close()
@@ -48,6 +52,6 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--long"):
-        for it in items:
-            if it.get_closest_marker("long"):
-                it.add_marker(pytest.mark.skip(reason="in the long form only (--long)"))
+        for test in items:
+            if test.get_closest_marker("long"):
+                test.add_marker(pytest.mark.skip(reason="in the long form only (--long)"))

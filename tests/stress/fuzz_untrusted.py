@@ -49,20 +49,20 @@ OPTIONS = ["-timeout=60", "-rss_limit_mb=1000", "-max_len=4096"]
 def test_one_input(data: bytes) -> None:
     if not data:
         return
-    found = hostile_files.read_somehow(data[0], data[1:])
-    strange = hostile_files.strange_parts(found)
-    if strange:
-        raise AssertionError(f"the pickle made {strange}")
+    reader = hostile_files.READERS[data[0] % len(hostile_files.READERS)]
+    forbidden = hostile_files.forbidden_types(hostile_files.read_or_error(reader, data[1:]))
+    if forbidden:
+        raise AssertionError(f"the pickle created {forbidden}")
 
 
 def write_corpus(folder: Path) -> None:
-    """Real files of every kind, each in every way of reading."""
+    """Write real and hostile files, each once for every reader; the first byte chooses the reader."""
     folder.mkdir(parents=True, exist_ok=True)
-    kinds = {**hostile_files.two_programs(), **hostile_files.failing(), **hostile_files.deep(60)}
+    kinds = hostile_files.corpus(400)
     for n, content in enumerate([*hostile_files.real_pickles(), *kinds.values()]):
-        for way in range(len(hostile_files.WAYS)):
-            data = gzip.compress(content) if hostile_files.WAYS[way] == "compressed" else content
-            (folder / f"seed-{n}-{way}").write_bytes(bytes([way]) + data)
+        for choice, reader in enumerate(hostile_files.READERS):
+            data = gzip.compress(content) if reader == "compressed" else content
+            (folder / f"seed-{n}-{choice}").write_bytes(bytes([choice]) + data)
 
 
 def main() -> None:
@@ -70,10 +70,10 @@ def main() -> None:
     folder = Path(before.strip() or "fuzz-corpus")
     write_corpus(folder)
     names = [*plain_data.TABLE, *plain_data.RENAMED_MODULES]
-    tokens = {part for it in names for part in it.rsplit(".", 1)}
-    tokens |= {"c{0}\n{2}\n".format(*it.rpartition(".")) for it in names}
+    tokens = {part for name in names for part in name.rsplit(".", 1)}
+    tokens |= {"c{0}\n{2}\n".format(*name.rpartition(".")) for name in names}
     dictionary = Path(f"{folder}.dict")
-    dictionary.write_text("".join('"' + "".join(f"\\x{ord(c):02x}" for c in it) + '"\n' for it in sorted(tokens)))
+    dictionary.write_text("".join('"' + "".join(f"\\x{ord(c):02x}" for c in token) + '"\n' for token in sorted(tokens)))
     atheris.Setup([sys.argv[0], f"-dict={dictionary}", *OPTIONS, *after.split(), str(folder)], test_one_input)
     atheris.Fuzz()
 

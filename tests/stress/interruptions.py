@@ -1,10 +1,9 @@
 """Ctrl-C at a chosen instruction of Python's byte code, or at a chosen time.
 
-Two ways at an instruction. *Asked for*: the signal is noted there, as if it came in that moment, and the interpreter raises
-KeyboardInterrupt where it next looks for signals. Whatever Python code runs, the standard library's too, has to bear it.
-*Raised*: KeyboardInterrupt comes before that very instruction, one of this package's code that may call something. Others
-can't raise, and compiled code relies on that: where a handler gives up what it handled, the interpreter would take a value
-for the exception. No signal comes before every call either: the standard library's locks, for one, don't bear it.
+There are two ways to interrupt at an instruction. *By signal*: the signal is set pending there, and the interpreter raises
+KeyboardInterrupt where it next looks for signals. That may be in any Python code, the standard library's too. *Raised*:
+KeyboardInterrupt is raised before that very instruction. This is done for instructions of this package that may call something
+only: the interpreter relies on the others not to raise, and the standard library's locks don't survive it before each call.
 """
 
 from __future__ import annotations
@@ -22,34 +21,34 @@ import neuralib.persistence._stores
 
 OURS = str(Path(neuralib.persistence._stores.__file__).parents[1])
 ENDLESS = sys.maxsize
-_CALLING = {
+_MAY_CALL = {
     code
     for name, code in dis.opmap.items()
     if name.startswith(("CALL", "PRECALL", "LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "BINARY", "COMPARE", "FOR_ITER"))
     and "INTRINSIC" not in name
 }
-_TOOL = 4  # one of those that nobody else uses
+_TOOL = 4  # an id of sys.monitoring that no known tool uses
 
 
 class Interruption:
     """Runs a function, and interrupts it before the n-th instruction.
 
     :param moment: n, from 0 on
-    :param asked: ask for it; else it is raised, and n counts the instructions of this package that may call something
+    :param by_signal: set a signal pending; else raise, and count only instructions of this package that may call something
     """
 
-    def __init__(self, moment, *, asked):
+    def __init__(self, moment, *, by_signal):
         self._moment = self._left = moment
-        self._asked = asked
+        self._by_signal = by_signal
         self._main = _thread.get_ident()
 
     @property
     def passed(self):
-        """How many instructions were counted: all of them, where it did not come to an interruption."""
+        """How many instructions were counted: those of the whole run if it was not interrupted."""
         return self._moment - self._left
 
     def __call__(self, run):
-        """Run until then; return whether it came to that."""
+        """Call *run*; return whether it was interrupted."""
         try:
             with self._watched():
                 run()
@@ -57,26 +56,26 @@ class Interruption:
             return True
         return self._left < 0
 
-    def _at(self):
-        """Take note of an instruction."""
+    def _count(self):
+        """Count one instruction, and interrupt if it is the n-th."""
         self._left -= 1
         if self._left == -1:
-            if not self._asked:
+            if not self._by_signal:
                 raise KeyboardInterrupt
-            self._look_away()  # else the interpreter looks for signals in what watches, when it is called the next time
-            # A loop over what is compiled looks for signals only when it comes round: so not in here.
+            self._stop_watching()  # otherwise the interpreter would raise in this function when it is called next
+            # The interpreter looks for signals at the end of a loop's body: `return` leaves before that.
             for _ in map(_thread.interrupt_main, (signal.SIGINT,)):
                 return
 
     def _counts(self, code, offset):
-        return self._asked or (code.co_filename.startswith(OURS) and code.co_code[offset] in _CALLING)
+        return self._by_signal or (code.co_filename.startswith(OURS) and code.co_code[offset] in _MAY_CALL)
 
     if sys.version_info >= (3, 12):
 
         @contextmanager
         def _watched(self):
             watching = sys.monitoring
-            if watching.get_tool(_TOOL) is None:  # kept: Ctrl-C may come while it would be given back
+            if watching.get_tool(_TOOL) is None:  # never given back, since Ctrl-C may come at that moment
                 watching.use_tool_id(_TOOL, "interruptions")
             try:
                 watching.register_callback(_TOOL, watching.events.INSTRUCTION, self._stepped)
@@ -84,14 +83,14 @@ class Interruption:
                 yield
             finally:
                 watching.set_events(_TOOL, 0)
-                self._look_away()
+                self._stop_watching()
 
-        def _look_away(self):
+        def _stop_watching(self):
             sys.monitoring.register_callback(_TOOL, sys.monitoring.events.INSTRUCTION, None)
 
         def _stepped(self, code, offset):
             if self._counts(code, offset) and _thread.get_ident() == self._main:
-                self._at()
+                self._count()
 
     else:
 
@@ -101,9 +100,9 @@ class Interruption:
                 sys.settrace(self._called)
                 yield
             finally:
-                self._look_away()
+                self._stop_watching()
 
-        def _look_away(self):
+        def _stop_watching(self):
             sys.settrace(None)
 
         def _called(self, frame, event, arg):
@@ -113,13 +112,13 @@ class Interruption:
 
         def _stepped(self, frame, event, arg):
             if event == "opcode" and self._counts(frame.f_code, frame.f_lasti):
-                self._at()
+                self._count()
             return self._stepped
 
 
 @contextmanager
-def _noted(number):
-    """Let the signal of that *number* raise KeyboardInterrupt; give a list that says when it did."""
+def _interrupted_by(number):
+    """Let the signal of that *number* raise KeyboardInterrupt; give a list that gets the time when it came."""
     came = []
 
     def raise_it(*_):
@@ -133,8 +132,8 @@ def _noted(number):
         signal.signal(number, before)
 
 
-def _waited(came):
-    """Wait for a signal that is on its way: what runs may have ended before it, or have swallowed it in a ``__del__``."""
+def _wait_for_signal(came):
+    """Wait for a signal that was sent: the run may have ended before it came, or have ignored it in a ``__del__``."""
     deadline = time.monotonic() + 10
     while not came and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -142,16 +141,16 @@ def _waited(came):
 
 
 def interrupted_by_timer(delay_s):
-    """By this process's own timer: more often in the midst of things."""
+    """Return a function that runs its argument, and interrupts it after a time by a timer of this process."""
 
     def disturb(run):
         ended = False
-        with _noted(signal.SIGALRM) as came:
+        with _interrupted_by(signal.SIGALRM) as came:
             try:
                 signal.setitimer(signal.ITIMER_REAL, delay_s)
                 run()
                 ended = not came
-                _waited(came)
+                _wait_for_signal(came)
             except KeyboardInterrupt:
                 pass
         return not ended
@@ -160,7 +159,7 @@ def interrupted_by_timer(delay_s):
 
 
 def interrupted_by_another(delay_s):
-    """By SIGINT from another process, as Ctrl-C comes."""
+    """Return a function that runs its argument, and interrupts it after a time by SIGINT from another process, as Ctrl-C does."""
 
     def disturb(run):
         reading, writing = os.pipe()
@@ -171,12 +170,12 @@ def interrupted_by_another(delay_s):
             os.kill(os.getppid(), signal.SIGINT)
             os._exit(0)
         ended = False
-        with _noted(signal.SIGINT) as came:
+        with _interrupted_by(signal.SIGINT) as came:
             try:
                 os.write(writing, b"x")
                 run()
                 ended = not came
-                _waited(came)
+                _wait_for_signal(came)
             except KeyboardInterrupt:
                 pass
         os.waitpid(pid, 0)

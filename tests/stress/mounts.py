@@ -1,4 +1,4 @@
-"""File systems that are mounted for a test: one folder twice by sshfs, and images of disks."""
+"""Mounts file systems for tests: one folder in two places by sshfs, and images of disks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 
 
 def _lacking(tools: list[str]) -> str | None:
-    lacking = [it for it in tools if shutil.which(it, path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin") is None]
+    """Return which of these programs are not installed, as a reason to skip a test; or None."""
+    lacking = [
+        tool for tool in tools if shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin") is None
+    ]
     return f"not installed: {', '.join(lacking)}" if lacking else None
 
 
@@ -32,14 +35,14 @@ def why_no_sshfs() -> str | None:
 
 @contextlib.contextmanager
 def mounted_twice(work: Path, options: str) -> Iterator[tuple[Path, Path, Path]]:
-    """Mount one folder in two places; give the folder itself and the two. No network, no server: two pipes."""
+    """Mount one folder in two places by sshfs over pipes, without a network; yield the folder and the two places."""
     back = work / "back"
     back.mkdir()
     places, processes = [work / "one", work / "two"], []
     try:
         for place in places:
             place.mkdir()
-            chosen = options.replace(",", r"\,")  # which socat would take for the end of the command
+            chosen = options.replace(",", r"\,")  # socat takes a comma for the end of the command
             command = rf"EXEC:sshfs x\:{back} {place} -f -o passive -o {chosen}"
             processes.append(subprocess.Popen(["socat", command, f"EXEC:{SFTP_SERVER}"]))
             deadline = time.monotonic() + 20
@@ -52,15 +55,15 @@ def mounted_twice(work: Path, options: str) -> Iterator[tuple[Path, Path, Path]]
         for place in places:
             if os.path.ismount(place):
                 subprocess.run(["fusermount3", "-u", "-z", str(place)], check=False)
-        for it in processes:
-            it.terminate()
-            it.wait()
+        for process in processes:
+            process.terminate()
+            process.wait()
 
 
 # ------------------------------------------------------------------------------------------ disks
 
 MAKERS = {
-    # size in MiB, and how a file system is made on it
+    # the least size in MiB, and the command that makes the file system
     "ext4": (48, ["mkfs.ext4", "-q", "-F"]),
     "xfs": (304, ["mkfs.xfs", "-q", "-f"]),
 }
@@ -76,11 +79,11 @@ def why_no_disk(kind: str) -> str | None:
 
 
 class Disk:
-    """An image that is mounted so that what reaches the disk is what is in the image file.
+    """A disk image that is mounted without a cache: the image file holds exactly what a disk would hold.
 
     :param work: a folder on a disk, for the image and its copies
-    :param kind: of the file system
-    :param size_mib: of the disk, if not the least that will do
+    :param kind: the kind of file system: a key of :data:`MAKERS`
+    :param size_mib: the size of the disk; by default the smallest that can have this file system
     """
 
     def __init__(self, work: Path, kind: str, size_mib: int | None = None) -> None:
@@ -101,14 +104,14 @@ class Disk:
 
     @contextlib.contextmanager
     def after_a_power_cut(self) -> Iterator[Path]:
-        """Give what would be there if the power failed now: a copy of the image, mounted, which recovers its journal."""
+        """Yield what would be there if the power failed now: a mounted copy of the image. Mounting recovers its journal."""
         self._copies += 1
         copy, place = self._work / f"copy{self._copies}.image", self._work / f"copy{self._copies}"
         subprocess.run(["cp", "--reflink=never", "--sparse=always", str(self._image), str(copy)], check=True)
         place.mkdir()
         loop = self._attached(copy)
         try:
-            # An XFS is refused beside one with its number; reading alone would not recover the journal.
+            # XFS refuses to mount a second disk with the same UUID. A read-only mount would not recover the journal.
             options = "nouuid,noatime" if "xfs" in self._image.name else "noatime"
             subprocess.run(["mount", "-o", options, loop, str(place)], check=True)
             try:

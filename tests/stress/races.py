@@ -1,4 +1,4 @@
-"""Races: racers are started, let go together, and what they acknowledged is compared with what is there."""
+"""Runs several racers at the same time, and compares the saves that returned with the results that are there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from checks import Pair, Run
-from stress.racer import opened, token
+from stress.racer import handler_of, token
 
 from neuralib.persistence._stores import system
 
@@ -19,7 +19,7 @@ RACER = str(Path(__file__).parent / "racer.py")
 
 
 class Racer:
-    """One process of a race."""
+    """One process of a race, started but waiting."""
 
     def __init__(self, **order: Any) -> None:
         self.order = order
@@ -29,61 +29,61 @@ class Racer:
     def wait_until_ready(self) -> None:
         assert self.process.stdout.readline() == "ready\n"
 
-    def go(self) -> None:
+    def start(self) -> None:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
     def outcome(self) -> list[Any]:
-        """Return what it acknowledged; it must end well."""
+        """Return what it reported; check that it ended without error."""
         self.process.stdin.close()
-        said = self.process.stdout.read()
+        output = self.process.stdout.read()
         self.process.stdout.close()
         assert self.process.wait() == 0, f"failed: {self.order}"
-        return json.loads(said)
+        return json.loads(output)
 
 
 def race(orders: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Let all racers go at the same time; return what each acknowledged, by name. Readers are stopped last."""
+    """Run all racers at the same time; return what each reported, by its number as text. Readers are stopped last."""
     racers = [Racer(name=f"{number}", **order) for number, order in enumerate(orders)]
     try:
-        for it in racers:
-            it.wait_until_ready()
-        for it in racers:
-            it.go()
-        readers = [it for it in racers if "read" in it.order["role"]]
-        found = {it.order["name"]: it.outcome() for it in racers if it not in readers}
-        return found | {it.order["name"]: it.outcome() for it in readers}
+        for racer in racers:
+            racer.wait_until_ready()
+        for racer in racers:
+            racer.start()
+        readers = [racer for racer in racers if "read" in racer.order["role"]]
+        found = {racer.order["name"]: racer.outcome() for racer in racers if racer not in readers}
+        return found | {racer.order["name"]: racer.outcome() for racer in readers}
     finally:
-        for it in racers:
-            it.process.kill()
-            it.process.wait()
-            it.process.stdin.close()
-            it.process.stdout.close()
+        for racer in racers:
+            racer.process.kill()
+            racer.process.wait()
+            racer.process.stdin.close()
+            racer.process.stdout.close()
 
 
 def check_numbered(folder: Path, saved: list[tuple[int, str]], expected: int, handler: str = "pickle") -> None:
-    """Exactly *expected* results, numbered from 0 on, each with the content of its one acknowledged save."""
+    """Check that there are *expected* results, numbered from 0 on, each with the content that was saved under its number."""
     assert len(saved) == expected
     assert sorted(number for number, _ in saved) == list(range(expected))
-    assert len({it for _, it in saved}) == expected
-    found = list(opened({"role": "", "folder": folder, "handler": handler}).load_all(Run("A")))
-    assert [(it.version, token(it.data)) for _, it in found] == sorted(map(tuple, saved))
+    assert len({saved_token for _, saved_token in saved}) == expected
+    found = list(handler_of({"role": "", "folder": folder, "handler": handler}).load_all(Run("A")))
+    assert [(result.version, token(result.data)) for _, result in found] == sorted(map(tuple, saved))
     assert len(os.listdir(folder)) == expected, "nothing else is left"
 
 
 def check_deleted(folder: Path, saved: list[tuple[int, str]], deleted: list[tuple[str, int]]) -> None:
-    """What was saved and not deleted is there, once, under the number that was acknowledged."""
-    found = list(opened({"role": "", "folder": folder}).load_all(Run("A")))
-    here = [(it.version, token(it.data)) for _, it in found]
-    assert set(here) <= set(map(tuple, saved))
-    assert len(here) == len(saved) - len(deleted)
-    gone = collections.Counter(number for number, _ in saved) - collections.Counter(number for number, _ in here)
+    """Check that each result that was saved and not deleted is there once, under the number that its save returned."""
+    found = list(handler_of({"role": "", "folder": folder}).load_all(Run("A")))
+    present = [(result.version, token(result.data)) for _, result in found]
+    assert set(present) <= set(map(tuple, saved))
+    assert len(present) == len(saved) - len(deleted)
+    gone = collections.Counter(number for number, _ in saved) - collections.Counter(number for number, _ in present)
     assert gone == collections.Counter(int(name.partition("#")[2].partition(".")[0]) for name, _ in deleted)
-    assert not [it for it in os.listdir(folder) if it.startswith(system.LEFTOVER_PREFIX)]
+    assert not [name for name in os.listdir(folder) if name.startswith(system.LEFTOVER_PREFIX)]
 
 
 def check_replaced(folder: Path, saved: list[tuple[str, str]]) -> None:
-    """One result under the one name: the last of somebody's."""
-    ((path, found),) = opened({"role": "same", "folder": folder}).load_all(Pair("one", "name"))
-    assert token(found.data) in {it for _, it in saved}
+    """Check that there is one result, and that it is whole: the last one of some racer."""
+    ((path, found),) = handler_of({"role": "same", "folder": folder}).load_all(Pair("one", "name"))
+    assert token(found.data) in {saved_token for _, saved_token in saved}
     assert path.name == "cache-Pair-one-name.pkl"

@@ -1,4 +1,4 @@
-"""What victims load while the system fails them: what they get is right, or an error that names the file."""
+"""Scenarios that load: whatever fails meanwhile, loaded data is right, or the error names the file."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from neuralib.persistence import GzipHandler, results_equal
 
 
 class Load(Scenario):
-    """One small result."""
+    """Loads one small result."""
 
     def run(self) -> None:
         self.compare(self.handler.load_persistence(Pair(0, "former")), 0)
 
     def compare(self, found: Any, n: int) -> None:
-        self.say(right=results_equal(found, filled(Pair(0, "former"), data=self.data(n))))
+        """Report whether *found* is the result with the data *n*."""
+        self.report(right=results_equal(found, filled(Pair(0, "former"), data=self.data(n))))
 
-    def check(self, said: list[dict[str, Any]]) -> None:
-        """Whatever was loaded was right, and what is there was left alone."""
-        assert all(it["right"] for it in said if "right" in it)
-        assert not [it for it in self.made(self.folder).verify() if it.problem]
-        self.check_folder(self.made(self.folder))
+    def check(self, reports: list[dict[str, Any]]) -> None:
+        """Check that everything that was loaded was right, and that the files are unchanged."""
+        assert all(report["right"] for report in reports if "right" in report)
+        assert not [check for check in self.make_handler(self.folder).verify() if check.problem]
+        self.check_folder(self.make_handler(self.folder))
 
 
 class LoadWhole(Load):
-    """One of a size that is read into spare memory."""
+    """Loads a result of the size for which the buffer of an earlier load is used again."""
 
     def data(self, n):
         return [np.arange(30_000.0) + n, "x" * 1000]
@@ -48,58 +49,58 @@ class LoadUntrusted(LoadLarge):
 
 
 class LoadCompressed(Load):
-    kind = GzipHandler
+    handler_class = GzipHandler
 
     def data(self, n):
         return np.random.default_rng(n).random(100_000)
 
 
 class LoadHooked(Load):
-    def made(self, folder):
+    def make_handler(self, folder):
         return HookHandler(folder)
 
 
 class Verify(LoadLarge):
-    """A file that can't be read is a problem of it, not the end."""
+    """Checks files: one that can't be read is reported, and the others are checked."""
 
     def run(self):
         found = list(self.handler.verify())
-        self.say(checked=len(found))
-        for it in found:
-            if it.problem is not None:
-                raise it.problem
-            self.say(right=it.checksummed)
+        self.report(checked=len(found))
+        for check in found:
+            if check.problem is not None:
+                raise check.problem
+            self.report(right=check.checksummed)
 
 
 class LoadAll(Load):
-    """A series."""
+    """Loads a series of numbered results."""
 
-    def made(self, folder):
-        return self.kind(Run, folder)
+    def make_handler(self, folder):
+        return self.handler_class(Run, folder)
 
-    def before(self):
+    def prepare(self):
         for n in range(4):
             self.handler.save_persistence(filled(Run("A"), data=self.data(n)))
 
     def run(self):
-        found = [it for _, it in self.handler.load_all(Run("A"))]
+        found = [result for _, result in self.handler.load_all(Run("A"))]
         wanted = [filled(Run("A", n), data=self.data(n)) for n in range(4)]
-        self.say(right=len(found) == 4 and all(map(results_equal, found, wanted)))
+        self.report(right=len(found) == 4 and all(map(results_equal, found, wanted)))
 
 
 class LoadAhead(LoadAll):
-    """A series, by threads that read ahead."""
+    """Loads a series by threads that read ahead."""
 
-    kind = GzipHandler
+    handler_class = GzipHandler
 
-    def made(self, folder):
-        return self.kind(Run, folder, threads=3)
+    def make_handler(self, folder):
+        return self.handler_class(Run, folder, threads=3)
 
 
-BY_THREADS = {it.__name__: it for it in (LoadAhead,)}
-"""What the system is asked for by several threads, in no order that could be told before."""
+BY_THREADS = {scenario.__name__: scenario for scenario in (LoadAhead,)}
+"""Scenarios whose threads make system calls in an order that differs from run to run."""
 
 READS = {
-    it.__name__: it
-    for it in (Load, LoadWhole, LoadLarge, LoadMapped, LoadUntrusted, LoadCompressed, LoadHooked, Verify, LoadAll)
+    scenario.__name__: scenario
+    for scenario in (Load, LoadWhole, LoadLarge, LoadMapped, LoadUntrusted, LoadCompressed, LoadHooked, Verify, LoadAll)
 }  # fmt: skip

@@ -80,5 +80,5 @@ for what in $wanted; do
 done
 
 step "done"
-for it in "${skipped[@]}"; do echo "skipped $it"; done
+for check in "${skipped[@]}"; do echo "skipped $check"; done
 if [ ${#failed[@]} -gt 0 ]; then echo "FAILED: ${failed[*]}"; exit 1; fi

@@ -1,4 +1,4 @@
-"""What victims do while they are killed, or the system fails them, and what must hold afterwards."""
+"""Scenarios that save: tests kill the process or let system calls fail meanwhile, and check what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from checks import Pair, Run, filled
 
-from neuralib.persistence import GzipHandler, PersistenceHandler, PickleHandler, results_equal
+from neuralib.persistence import GzipHandler, PersistenceHandler, PickleHandler, missing, results_equal
 from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class HookHandler(PersistenceHandler):
-    """As users subclass it: writes by path, in several steps, with a file beside it."""
+    """A handler as users write them: its hook writes to a path in several steps, and writes a second file beside the first."""
 
     persistence_class = Pair
     save_root: Any = None
@@ -29,7 +29,7 @@ class HookHandler(PersistenceHandler):
         return super().filename(result, **kwargs) + ".npy"
 
     def _save_persistence(self, result, path):
-        content = io.BytesIO()  # numpy does not tell of a full disk when it closes a file of its own
+        content = io.BytesIO()  # np.save to a path ignores a full disk when it closes the file
         np.save(content, result.data)
         path.write_bytes(content.getvalue())
         path.with_suffix(".txt").write_text("beside")
@@ -40,71 +40,71 @@ class HookHandler(PersistenceHandler):
 
 
 class Scenario:
-    """Saves by one handler, each acknowledged when it returned."""
+    """Saves results by one handler, and reports each save when it has returned.
 
-    kind: Any = PickleHandler
+    :param folder: where results are saved
+    """
+
+    handler_class: Any = PickleHandler
     options: dict[str, Any] = {}
+    """Options of the handler."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.handler = self.made(folder)
-        self.say: Any = None
+        self.handler = self.make_handler(folder)
+        self.report: Any = None
+        """A function that takes facts by keyword; set by the code that runs the scenario."""
 
-    def made(self, folder: Path) -> Any:
-        return self.kind(Pair, folder, **self.options)
+    def make_handler(self, folder: Path) -> Any:
+        return self.handler_class(Pair, folder, **self.options)
 
     def data(self, n: int) -> Any:
+        """Return the data of result *n*, different for each."""
         return np.arange(10.0) + n
 
-    def before(self) -> None:
-        """Prepare the folder, unharmed."""
+    def prepare(self) -> None:
+        """Fill the folder before the run."""
         self.handler.save_persistence(filled(Pair(0, "former"), data=self.data(0)))
 
     def run(self) -> None:
         for n in (1, 2):
             self.handler.save_persistence(filled(Pair(n, "new"), data=self.data(n)))
-            self.say(saved=n)
+            self.report(saved=n)
 
-    def after(self) -> None:
-        """Say what became of the results in memory."""
+    def report_results(self) -> None:
+        """Report the state of the results in memory after the run."""
 
-    def check(self, said: list[dict[str, Any]]) -> None:
-        """Everything that was acknowledged is there, everything that is there is whole."""
-        handler = self.made(self.folder)
-        found = {it.a: it for _, it in handler.load_all(None, **dict.fromkeys("ab", _anything()))}
-        assert set(found) >= {0} | {it["saved"] for it in said if "saved" in it}
+    def check(self, reports: list[dict[str, Any]]) -> None:
+        """Check that each result whose save returned exists, and that all results are intact."""
+        handler = self.make_handler(self.folder)
+        found = {result.a: result for _, result in handler.load_all(a=missing, b=missing)}
+        assert set(found) >= {0} | {report["saved"] for report in reports if "saved" in report}
         for n, result in found.items():
             assert np.array_equal(result.data, self.data(n))
-        assert not [it for it in handler.verify() if it.problem]
+        assert not [check for check in handler.verify() if check.problem]
         self.check_folder(handler)
 
     def check_folder(self, handler: Any) -> None:
-        """Only results and hidden leftovers are there, which go when they are swept."""
+        """Check that the folder holds only results and hidden leftovers, and that a sweep removes the leftovers."""
         names = os.listdir(self.folder)
-        hidden = {it for it in names if it.startswith(system.LEFTOVER_PREFIX)}
-        assert all(it.startswith("cache-") for it in set(names) - hidden)
-        assert {it.name for it in handler.sweep(older_than_s=-60)} == hidden
-
-
-def _anything() -> Any:
-    from neuralib.persistence import missing
-
-    return missing
+        hidden = {name for name in names if name.startswith(system.LEFTOVER_PREFIX)}
+        assert all(name.startswith("cache-") for name in set(names) - hidden)
+        assert {path.name for path in handler.sweep(older_than_s=-60)} == hidden
 
 
 class New(Scenario):
-    """Small results under new names."""
+    """Saves small results under new names."""
 
 
 class Large(Scenario):
-    """Results with arrays that are written in several pieces."""
+    """Saves results with arrays that are written in several pieces."""
 
     def data(self, n):
         return np.arange(300_000.0) + n
 
 
 class Compressed(Large):
-    kind = GzipHandler
+    handler_class = GzipHandler
 
     def data(self, n):
         return np.random.default_rng(n).random(150_000)
@@ -115,20 +115,20 @@ class Durable(Scenario):
 
 
 class Overwrite(Scenario):
-    """The former result is replaced: it or the new one is there, whole."""
+    """Replaces a result: afterwards the former or the new one exists, intact."""
 
     options: dict[str, Any] = {}
 
     def run(self):
         self.handler.save_persistence(filled(Pair(0, "former"), data=self.data(7)))
-        self.say(replaced=True)
+        self.report(replaced=True)
 
-    def check(self, said):
-        handler = self.made(self.folder)
+    def check(self, reports):
+        handler = self.make_handler(self.folder)
         found = handler.load_persistence(Pair(0, "former"))
         candidates = [filled(Pair(0, "former"), data=self.data(n)) for n in (0, 7)]
-        allowed = candidates[1:] if any("replaced" in it for it in said) else candidates
-        assert any(results_equal(found, it) for it in allowed)
+        allowed = candidates[1:] if any("replaced" in report for report in reports) else candidates
+        assert any(results_equal(found, candidate) for candidate in allowed)
         self.check_folder(handler)
 
 
@@ -138,45 +138,51 @@ class OverwriteLarge(Overwrite):
 
 
 class Numbered(Scenario):
-    """Results of a series: numbers stay dense for the next, who is not disturbed."""
+    """Saves numbered results: afterwards no number is skipped, and the next save works."""
 
     batch = False
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.serial = 0  # tells each result from all others, whatever its number
-        self.mine = []
+        self.serial = 0  # identifies the last result by its data, whatever its number
+        self.results = []
 
-    def made(self, folder):
-        return self.kind(Run, folder, **self.options)
+    def make_handler(self, folder):
+        return self.handler_class(Run, folder, **self.options)
 
-    def before(self):
+    def prepare(self):
         self.handler.save_persistence(filled(Run("A"), data=self.data(0)))
 
     def run(self):
         if self.batch:
-            self.handler.save_all(self.made_up() for _ in range(5))
-            self.after()
+            self.handler.save_all(self.next_result() for _ in range(5))
+            self.report_results()
             return
         for _ in range(3):
-            self.handler.save_persistence(self.made_up())
-            self.after()
+            self.handler.save_persistence(self.next_result())
+            self.report_results()
 
-    def made_up(self):
+    def next_result(self):
         self.serial += 1
-        self.mine.append(filled(Run("A"), data=self.data(self.serial)))
-        return self.mine[-1]
+        self.results.append(filled(Run("A"), data=self.data(self.serial)))
+        return self.results[-1]
 
-    def after(self):
-        """Whoever has a number is there under it."""
-        self.say(numbers=[(it.version, it.data[0] - self.data(0)[0]) for it in self.mine if it.version is not None])
+    def report_results(self):
+        """Report each result that has a number, with its serial: it must be saved under that number."""
+        self.report(
+            numbers=[
+                (result.version, result.data[0] - self.data(0)[0])
+                for result in self.results
+                if result.version is not None
+            ]
+        )
 
-    def check(self, said):
-        handler = self.made(self.folder)
-        found = [it for _, it in handler.load_all(Run("A"))]
-        assert [it.version for it in found] == list(range(len(found)))
-        assert all(np.array_equal(it.data, self.data(it.data[0] - self.data(0)[0])) for it in found)
-        acknowledged = {number: serial for it in said for number, serial in it.get("numbers", ())}
+    def check(self, reports):
+        handler = self.make_handler(self.folder)
+        found = [result for _, result in handler.load_all(Run("A"))]
+        assert [result.version for result in found] == list(range(len(found)))
+        assert all(np.array_equal(result.data, self.data(result.data[0] - self.data(0)[0])) for result in found)
+        acknowledged = {number: serial for report in reports for number, serial in report.get("numbers", ())}
         for number, serial in acknowledged.items():
             assert np.array_equal(found[number].data, self.data(serial)), (number, serial)
         self.check_next(handler, len(found))
@@ -196,16 +202,16 @@ class DurableBatch(Numbered):
 
 
 class Hooked(Scenario):
-    """A user's own handler."""
+    """Saves by a handler that a user wrote."""
 
-    def made(self, folder):
+    def make_handler(self, folder):
         handler = HookHandler(folder)
         vars(handler).update(self.options)
         return handler
 
     def check_folder(self, handler):
         super().check_folder(handler)
-        assert not [it for it in os.listdir(self.folder) if not it.endswith((".npy", ".txt"))]
+        assert not [name for name in os.listdir(self.folder) if not name.endswith((".npy", ".txt"))]
 
 
 class DurableHooked(Hooked):
@@ -213,33 +219,33 @@ class DurableHooked(Hooked):
 
 
 class OverwriteHooked(Overwrite):
-    made = Hooked.made
+    make_handler = Hooked.make_handler
 
 
 class Extended(Overwrite):
-    """A handler that extends what it inherits."""
+    """Saves by a handler whose hook calls the inherited one."""
 
-    class kind(PickleHandler):
+    class handler_class(PickleHandler):
         def _save_persistence(self, result, path):
             super()._save_persistence(result, path)
 
 
 class NewFolder(Scenario):
-    """The folder is made on the way."""
+    """Saves into a folder that does not exist yet."""
 
-    def made(self, folder):
-        return self.kind(Pair, folder / "made" / "here", **self.options)
+    def make_handler(self, folder):
+        return self.handler_class(Pair, folder / "made" / "here", **self.options)
 
-    def before(self):
+    def prepare(self):
         pass
 
-    def check(self, said):
+    def check(self, reports):
         if not (self.folder / "made" / "here").exists():
-            assert not [it for it in said if "saved" in it]
+            assert not [report for report in reports if "saved" in report]
             return
-        handler = self.made(self.folder)
-        found = {it.a for _, it in handler.load_all(None, a=_anything(), b=_anything())}
-        assert found >= {it["saved"] for it in said if "saved" in it}
+        handler = self.make_handler(self.folder)
+        found = {result.a for _, result in handler.load_all(a=missing, b=missing)}
+        assert found >= {report["saved"] for report in reports if "saved" in report}
 
 
 class DurableNewFolder(NewFolder):
@@ -247,8 +253,8 @@ class DurableNewFolder(NewFolder):
 
 
 SCENARIOS = {
-    it.__name__: it
-    for it in (
+    scenario.__name__: scenario
+    for scenario in (
         New, Large, Compressed, Durable, Overwrite, OverwriteLarge, Numbered, Batch, DurableBatch, Hooked, DurableHooked,
         OverwriteHooked, Extended, NewFolder, DurableNewFolder,
     )

@@ -1,4 +1,4 @@
-"""Runs scenarios in a process whose system calls are not quite what they seem: see ``test_full_disks``."""
+"""Runs scenarios in a process under the C library of ``test_full_disks``, which changes what read, write and close do."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ import random
 from pathlib import Path
 
 import pytest
-from stress.bench import WAYS, Bench
+from stress.runner import CASES, ScenarioRunner
 
 
 def main(folder: str, what: str, *settings: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if what == "all":
             os.environ.update(eval(settings[0]))
-            for scenario, way in WAYS:
-                name = f"{scenario}-{way}"
-                run(Path(folder), patch, scenario, way, lambda it: it(), name)
+            for scenario, publishing in CASES:
+                name = f"{scenario}-{publishing}"
+                run_one(Path(folder), patch, scenario, publishing, lambda run_scenario: run_scenario(), name)
                 print(name)
         else:
             long = settings[0] == "long"
-            tried = WAYS if long else random.Random(0).sample(WAYS, 8)
-            print(sum(closing(Path(folder), patch, *it, most=1000 if long else 3) for it in tried))
+            tried = CASES if long else random.Random(0).sample(CASES, 8)
+            print(sum(fail_each_close(Path(folder), patch, *case, most=1000 if long else 3) for case in tried))
 
 
-def run(folder, patch, scenario, way, disturb, name):
+def run_one(folder, patch, scenario, publishing, disturb, name):
     work = folder / name
     work.mkdir()
     with patch.context() as inner:
-        bench = Bench(work, inner)
-        bench.go(way)
-        return bench.disturbed(bench.made(scenario), disturb)
+        runner = ScenarioRunner(work, inner)
+        runner.publish_by(publishing)
+        return runner.run(runner.new_scenario(scenario), disturb)
 
 
-def closing(folder, patch, scenario, way, most):
-    """Let each close of a file fail; return how many did."""
+def fail_each_close(folder, patch, scenario, publishing, most):
+    """Let the first close of a file fail, then the second, and so on, each in a run of its own; return how many did."""
     failed = 0
     for turn in range(1, most + 1):
-        felt = []
+        errors = []
 
-        def disturb(it, turn=turn, felt=felt):
+        def disturb(run_scenario, turn=turn, errors=errors):
             os.environ["FAIL_CLOSE"] = str(turn)
             try:
-                it()
+                run_scenario()
             except OSError as error:
                 assert error.errno == errno.EIO
                 assert ", while " in str(error)
-                felt.append(error)
+                errors.append(error)
             finally:
                 del os.environ["FAIL_CLOSE"]
 
-        run(folder, patch, scenario, way, disturb, f"{scenario}-{way}-{turn}")
-        if not felt and turn > 8:
+        run_one(folder, patch, scenario, publishing, disturb, f"{scenario}-{publishing}-{turn}")
+        if not errors and turn > 8:
             break
-        failed += bool(felt)
+        failed += bool(errors)
     return failed

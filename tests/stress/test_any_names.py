@@ -1,4 +1,4 @@
-"""Names: whatever the keys are, no result is lost, nothing is written elsewhere, and each is found by its keys alone."""
+"""Whatever the keys are, no result is lost, nothing is written elsewhere, and each result is found by its keys."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Level(enum.IntEnum):
 class Three:
     a: Any = field(filename=True)
     b: Any = field(filename=True, filename_prefix="b_")
-    c: Any = field(filename=lambda it: None if it is None else f"c{it}")
+    c: Any = field(filename=lambda value: None if value is None else f"c{value}")
     unseen: Any = field(default=0)
     data: Any
 
@@ -91,7 +91,7 @@ keys = st.one_of(
     st.builds(Path, st.sampled_from(["a", "a.b", "a/b", "/", "."])),
     st.binary(max_size=4),
     st.tuples(st.integers(0, 2), st.sampled_from(["a", "b-c"])),
-    st.builds(lambda it: np.array(it), st.lists(st.integers(0, 2), max_size=3)),
+    st.builds(lambda elements: np.array(elements), st.lists(st.integers(0, 2), max_size=3)),
 )
 few_keys = st.sampled_from(
     ["a", "b", "a-b", "A", "b_", "-", "", "é", "e\u0301", "*", 1, "1", 1.0, None, "None", True, Colour.BLUE]
@@ -99,23 +99,23 @@ few_keys = st.sampled_from(
 
 
 class Model:
-    """What a folder should hold: by its keys, each result that was acknowledged."""
+    """What a folder should hold: each result that was saved, by its keys."""
 
     def __init__(self, handler):
         self.handler = handler
-        self.names = [it.field_name for it in handler.persistence_info.named_fields]
+        self.names = [declared.field_name for declared in handler.persistence_info.named_fields]
         self.kept: list[Any] = []
 
     def keys(self, result):
-        return [getattr(result, it) for it in self.names]
+        return [getattr(result, name) for name in self.names]
 
     def find(self, result):
         """Return the index of the result with the same keys in the name, or None."""
         mine = self.keys(result)
-        return next((n for n, it in enumerate(self.kept) if same_keys(self.keys(it), mine)), None)
+        return next((n for n, candidate in enumerate(self.kept) if same_keys(self.keys(candidate), mine)), None)
 
     def save(self, result):
-        """Save *result* on both sides; return whether that was refused."""
+        """Save *result* in the folder and in the model; return whether the folder refused it."""
         before = self.find(result)
         try:
             self.handler.save_persistence(result)
@@ -124,10 +124,10 @@ class Model:
             assert unsafe(self.handler, result)
             return True
         except NameTakenError:
-            # Right only where a result of other keys has that very name.
+            # Allowed only if a result with other keys has this file name.
             assert before is None
             name = self.handler.filename(result)
-            assert any(same_file(self.handler.filename(it), name) for it in self.kept)
+            assert any(same_file(self.handler.filename(kept), name) for kept in self.kept)
             return True
         if before is None:
             self.kept.append(result)
@@ -136,22 +136,22 @@ class Model:
         return False
 
     def matching(self, template):
-        """Return the numbers of the results that the keys of *template*, ``missing`` for any, describe."""
+        """Return the data of the results that match *template*, in which ``missing`` matches any value."""
         wanted = {name: template[name] for name in self.names if template[name] is not missing}
         return sorted(
-            it.data
-            for it in self.kept
-            if all(shows_as(self.handler, it, name, value) for name, value in wanted.items())
+            result.data
+            for result in self.kept
+            if all(shows_as(self.handler, result, name, value) for name, value in wanted.items())
         )
 
 
 def same_keys(mine, theirs):
-    """Whether these are the keys of one result: of equal values and of one text."""
+    """Return whether these are the keys of one result: their values are equal, and so are their texts."""
     return all(same_value(x, y) and str(x) == str(y) for x, y in zip(mine, theirs, strict=True))
 
 
 def shows_as(handler, result, name, value):
-    """Whether the key *name* of *result* shows as *value* does: templates are compared by text."""
+    """Return whether the key *name* of *result* has the same text as *value*: templates are compared by text."""
     declared = handler.persistence_info.get_field(name)
     found = getattr(result, name)
     if callable(declared.filename):
@@ -175,7 +175,7 @@ def same_file(a, b):
 
 
 def unsafe(handler, result):
-    """Whether a key of *result* can't be in a file name, by a rule of our own."""
+    """Return whether a key of *result* can't be in a file name, by a rule of this package."""
     if isinstance(result.a, np.ndarray) or isinstance(result.b, np.ndarray):
         return True
     c = "" if result.c is None else composed(f"c{result.c}")
@@ -189,7 +189,7 @@ def unsafe(handler, result):
 
 @pytest.fixture
 def root():
-    """A folder in a folder, so that what leaves it is seen; new for each example."""
+    """A folder within a folder, so that files written outside of it are seen; new for each example."""
     folder = Path(tempfile.mkdtemp())
     yield folder
     shutil.rmtree(folder)
@@ -198,16 +198,16 @@ def root():
 @given(st.lists(st.tuples(keys, keys, st.none() | keys), max_size=8), st.data())
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_no_keys_lose_a_result(saved, data):
-    """Each that is saved is found by its keys, alone and in all; each that is not was refused."""
+    """Each saved result is found by its keys, alone and among all. Each other one was refused."""
     with tempfile.TemporaryDirectory() as outer:
         handler = PickleHandler(Three, Path(outer) / "in" / "root")
         model = Model(handler)
         for n, (a, b, c) in enumerate(saved):
             model.save(filled(Three(a, b, c), data=n))
         check_folder(Path(outer), model)
-        for it in model.kept:
-            assert handler.load_persistence(Three(it.a, it.b, it.c)).data == it.data
-            assert [found.data for _, found in handler.load_all(Three(it.a, it.b, it.c))] == [it.data]
+        for kept in model.kept:
+            assert handler.load_persistence(Three(kept.a, kept.b, kept.c)).data == kept.data
+            assert [found.data for _, found in handler.load_all(Three(kept.a, kept.b, kept.c))] == [kept.data]
         if model.kept:
             one = data.draw(st.sampled_from(model.kept))
             for wild in ("a", "b", "c", "ab", "ac", "bc"):
@@ -217,21 +217,21 @@ def test_no_keys_lose_a_result(saved, data):
 
 
 def check_folder(outer, model):
-    """Nothing is anywhere but the results, each under the name that its keys give it."""
-    files = [it for it in outer.rglob("*") if not it.is_dir()]
+    """Check that there is nothing but the results, each under the name that its keys give."""
+    files = [path for path in outer.rglob("*") if not path.is_dir()]
     root = model.handler.save_root
-    assert {it.parent for it in files} <= {root}
-    assert sorted(it.name for it in files) == sorted(model.handler.filename(it) for it in model.kept)
+    assert {path.parent for path in files} <= {root}
+    assert sorted(path.name for path in files) == sorted(model.handler.filename(result) for result in model.kept)
     everything = dict.fromkeys(model.names, missing)
     found = sorted(result.data for _, result in model.handler.load_all(**everything))
-    assert found == sorted(it.data for it in model.kept)
-    assert [it.problem for it in model.handler.verify()] == [None] * len(model.kept)
+    assert found == sorted(result.data for result in model.kept)
+    assert [check.problem for check in model.handler.verify()] == [None] * len(model.kept)
 
 
 @given(st.lists(st.tuples(keys, keys), min_size=1, max_size=6))
 @settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_numbers_belong_to_their_keys(saved):
-    """Also where keys hold what looks like a number, the splitter, or the mark of a wildcard."""
+    """Also if keys hold texts that look like a number, the splitter, or the placeholder of a wildcard."""
     with tempfile.TemporaryDirectory() as folder:
         handler = PickleHandler(Numbered, folder)
         series: list[tuple[Any, Any, list[int]]] = []
@@ -251,14 +251,14 @@ def test_numbers_belong_to_their_keys(saved):
                 series.append((a, b, [result.n]))
             assert handler.load_persistence(result).data == n
         for x, y, numbers in series:
-            found = [it for _, it in handler.load_all(Numbered(a=x, b=y))]
-            mine = [it.n for it in found if same_keys([it.a, it.b], [x, y])]
+            found = [loaded for _, loaded in handler.load_all(Numbered(a=x, b=y))]
+            mine = [loaded.n for loaded in found if same_keys([loaded.a, loaded.b], [x, y])]
             assert mine == numbers
-        assert len(os.listdir(folder)) == sum(len(it[2]) for it in series)
+        assert len(os.listdir(folder)) == sum(len(one_series[2]) for one_series in series)
 
 
 class Folder(RuleBasedStateMachine):
-    """Saves, loads, finds and deletes, in any order, beside a plain list."""
+    """Saves, loads, finds and deletes in any order, and does the same to a plain list."""
 
     results = Bundle("results")
 
@@ -288,14 +288,16 @@ class Folder(RuleBasedStateMachine):
         except FileNotFoundError:
             assert at is None
             return
-        same = [it for it in self.model.kept if self.model.handler.filename(it) == self.model.handler.filename(result)]
-        assert [it.data for it in same] == [found.data]
+        same = [
+            kept for kept in self.model.kept if self.model.handler.filename(kept) == self.model.handler.filename(result)
+        ]
+        assert [kept.data for kept in same] == [found.data]
         assert all(shows_as(self.model.handler, found, name, getattr(result, name)) for name in "abc")
 
     @rule(result=results, wild=st.sets(st.sampled_from("abc")))
     def find(self, result, wild):
         template = {name: missing if name in wild else getattr(result, name) for name in "abc"}
-        found = [it.data for _, it in self.model.handler.load_all(**template)]
+        found = [loaded.data for _, loaded in self.model.handler.load_all(**template)]
         assert sorted(found) == self.model.matching(template)
 
     @rule(result=consumes(results))
@@ -315,7 +317,7 @@ class Folder(RuleBasedStateMachine):
             check_folder(self.outer, self.model)
 
 
-def test_any_sequence_of_uses_is_that_of_a_plain_model(long):
+def test_any_sequence_of_operations_agrees_with_the_model(long):
     """Saves, loads, searches with wildcards, replacements, deletions."""
     run_state_machine_as_test(
         Folder,
@@ -334,12 +336,12 @@ def test_any_sequence_of_uses_is_that_of_a_plain_model(long):
 @pytest.fixture
 def windows(monkeypatch):
     monkeypatch.setattr(name_texts, "_WINDOWS", True)
-    monkeypatch.setattr("neuralib.persistence._core.is_plain_name", lambda _: False)  # as it says there
+    monkeypatch.setattr("neuralib.persistence._core.is_plain_name", lambda _: False)  # as on Windows
 
 
 @pytest.mark.parametrize("text", ["<", ">", ":", '"', "\\", "|", "?", "*", "\n", "\x00", "/", "a\\..\\b", "x" * 250])
 def test_what_windows_refuses_in_a_name(windows, text):
-    """The key that is the cause is named."""
+    """The error names the key."""
     with pytest.raises(UnsafeNameError, match=r"Pair\.b"):
         PickleHandler(Pair, "x").filename(Pair(1, text))
 
@@ -348,14 +350,14 @@ def test_what_windows_refuses_in_a_name(windows, text):
     "name", ["CON", "con", "NUL", "PRN", "aux", "COM1", "LPT9", "COM¹", "CONIN$", "con.txt", "nul .x"]
 )
 def test_what_windows_takes_for_a_device(windows, name):
-    """Whatever the extension."""
+    """With any extension."""
     assert "Windows" in name_texts.problem_of_whole(name)
     assert name_texts.problem_of_whole(f"cache-{name}.pkl") is None
 
 
 @pytest.mark.parametrize("ending", [".", " "])
 def test_what_windows_cuts_off_a_name(windows, ending):
-    """Two names would be one."""
+    """Otherwise two names would be one file."""
     handler = PickleHandler(Pair, "x", "")
     with pytest.raises(UnsafeNameError, match=r"Pair\.b.*Windows"):
         handler.filename(Pair(1, f"a{ending}"))
@@ -363,7 +365,7 @@ def test_what_windows_cuts_off_a_name(windows, ending):
 
 
 def test_wildcards_are_no_names_on_windows(windows, tmp_path):
-    """Nor a reason to refuse the template; emoji count as two."""
+    """But a template may have them. An emoji counts as two characters there."""
     handler = PickleHandler(Pair, tmp_path)
     assert handler.filename(Pair(missing, 1)) == "cache-Pair-*-1.pkl"
     assert len(handler.filename(Pair(1, "é" * 200))) == 217
@@ -372,12 +374,12 @@ def test_wildcards_are_no_names_on_windows(windows, tmp_path):
 
 
 def test_names_that_would_come_back_as_others_are_refused(tmp_path):
-    """Lone surrogates stand for bytes that are no UTF-8; these would be."""
+    """Lone surrogates stand for bytes that are no UTF-8. Some sequences of them would be listed as other text."""
     if sys.getfilesystemencoding() != "utf-8" or sys.platform in {"darwin", "win32"}:
         pytest.skip("bytes are no names here")
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(filled(Pair("\udc80", "é"), data=1))
-    assert [it.data for _, it in handler.load_all(a=missing, b="é")] == [1]
+    assert [loaded.data for _, loaded in handler.load_all(a=missing, b="é")] == [1]
     with pytest.raises(UnsafeNameError, match=r"Pair\.a.*read back"):
         handler.save_persistence(filled(Pair("\udcc3\udca9", "é"), data=2))
 
@@ -386,7 +388,7 @@ def test_names_that_would_come_back_as_others_are_refused(tmp_path):
 
 
 def run_or_skip(*command):
-    """Run *command*, and return what it prints; skip the test where that fails."""
+    """Run *command* and return what it prints; skip the test if it fails."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"needs {command[0]}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -395,7 +397,7 @@ def run_or_skip(*command):
     return done.stdout.strip()
 
 
-# The command that makes it, and the one that mounts it: FAT by the kernel, exFAT in user space, ext4 that folds names.
+# The commands that make and mount a file system: FAT in the kernel, exFAT in user space, ext4 that ignores case.
 FOLDING = {
     "vfat": (["mkfs.vfat"], ["mount", "-t", "vfat", "-o", "iocharset=utf8"]),
     "exfat": (["mkfs.exfat"], ["mount.exfat-fuse"]),
@@ -405,7 +407,7 @@ FOLDING = {
 
 @pytest.fixture(params=FOLDING)
 def folding(request, tmp_path):
-    """A folder in which 'a' and 'A' are one name."""
+    """A folder on a file system where 'a' and 'A' are one name."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("mounting needs root on Linux")
     make, mount = FOLDING[request.param]
@@ -429,8 +431,8 @@ def folding(request, tmp_path):
         subprocess.run(["losetup", "-d", device], check=True)
 
 
-def test_case_makes_no_result_another_where_the_system_folds_names(folding):
-    """'a' and 'A' are refused for each other, and never returned for each other; numbers go on."""
+def test_results_stay_apart_if_the_system_ignores_case(folding):
+    """'a' never replaces 'A', and is never loaded for it; numbering works."""
     check_folded(folding)
 
 
@@ -442,21 +444,21 @@ def check_folded(folder):
     with pytest.raises(FileNotFoundError):
         handler.load_persistence(Pair("A", 1))
     assert list(handler.load_all(Pair("A", 1))) == []
-    assert [it.data for _, it in handler.load_all(a=missing, b=1)] == ["small"]
+    assert [loaded.data for _, loaded in handler.load_all(a=missing, b=1)] == ["small"]
     handler.save_persistence(filled(Pair("a", 1), data="again"))
     assert handler.load_persistence(Pair("a", 1)).data == "again"
     runs = PickleHandler(Run, folder)
-    numbers = [runs.save_persistence(filled(Run(it), data=n)).version for n, it in enumerate("aAaAAa")]
+    numbers = [runs.save_persistence(filled(Run(animal), data=n)).version for n, animal in enumerate("aAaAAa")]
     assert len(set(numbers)) == 6
-    for n, (it, number) in enumerate(zip("aAaAAa", numbers, strict=True)):
-        assert runs.load_persistence(Run(it, number)).data == n
-    assert runs.save_all(filled(Run(it), data=1) for it in "AaA") == 3
+    for n, (animal, number) in enumerate(zip("aAaAAa", numbers, strict=True)):
+        assert runs.load_persistence(Run(animal, number)).data == n
+    assert runs.save_all(filled(Run(animal), data=1) for animal in "AaA") == 3
     assert sum(1 for _ in runs.load_all(animal=missing)) == 9
-    assert [it.problem for it in runs.verify()] == [None] * 9
+    assert [check.problem for check in runs.verify()] == [None] * 9
 
 
-def test_the_same_where_the_system_is_made_to_fold_names(tmp_path, monkeypatch):
-    """Simulated for machines without such a file system: every name is made small on the way to the folder."""
+def test_results_stay_apart_if_a_store_ignores_case(tmp_path, monkeypatch):
+    """Simulated, for machines without such a file system: the folder compares names in lower case."""
     pytest.importorskip("fcntl")
     plain = tmp_path / "plain"
     plain.mkdir()
@@ -464,17 +466,17 @@ def test_the_same_where_the_system_is_made_to_fold_names(tmp_path, monkeypatch):
     monkeypatch.setattr(Folded, "names_given", {})
     monkeypatch.setattr(Folded, "refused", [])
     handler = PickleHandler(Run, Folded(plain))
-    numbers = [handler.save_persistence(filled(Run(it), data=it)).version for it in "aAAa"]
+    numbers = [handler.save_persistence(filled(Run(animal), data=animal)).version for animal in "aAAa"]
     assert len(set(numbers)) == 4
     assert Folded.refused
 
 
 def folded_publish(*_, **__):
-    return None  # "not here": the store's own way is taken
+    return None  # the store then publishes by its other method
 
 
 class Folded(FolderStore):
-    """A folder that refuses a name that differs from one that is there in case alone."""
+    """A folder that refuses a name which differs only in case from one that is there."""
 
     names_given: dict[str, str] = {}
     refused: list[str] = []
@@ -500,19 +502,19 @@ class _Folding:
         return getattr(self._draft, name)
 
 
-def test_a_file_system_of_few_abilities(folding, monkeypatch):
-    """FAT has no links, no unnamed files, no exact times: all the same, whole results and numbers without gaps."""
+def test_a_file_system_without_links_or_exact_times(folding, monkeypatch):
+    """FAT has neither, and no files without names: results are whole, and numbers have no gaps, all the same."""
     handler = PickleHandler(Run, folding, durable=True)
     handler.save_all(filled(Run("r"), data=np.arange(30_000) + n) for n in range(5))
     fast = PickleHandler(Run, folding)
     for n in range(5, 10):
         assert fast.save_persistence(filled(Run("r"), data=np.arange(30_000) + n)).version == n
-    assert [int(it.data[0]) for _, it in fast.load_all(Run("r"))] == list(range(10))
+    assert [int(loaded.data[0]) for _, loaded in fast.load_all(Run("r"))] == list(range(10))
     other = PickleHandler(Run, folding)
     assert other.save_persistence(filled(Run("r"), data=0)).version == 10
     assert fast.save_persistence(filled(Run("r"), data=0)).version == 11
     fast.save_persistence(filled(Run("r", 3), data="replaced"))
     assert fast.load_persistence(Run("r", 3)).data == "replaced"
-    assert all(it.problem is None for it in fast.verify())
+    assert all(check.problem is None for check in fast.verify())
     assert len(os.listdir(folding)) >= 12
-    assert not [it for it in os.listdir(folding) if it.startswith(".neuralib")]
+    assert not [name for name in os.listdir(folding) if name.startswith(".neuralib")]

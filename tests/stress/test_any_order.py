@@ -1,4 +1,4 @@
-"""The folder answers as a dict would: more of what ``test_model.py`` tries."""
+"""All stores agree with a dict: longer runs of what ``test_model.py`` tries."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import test_model
 from hypothesis import settings
 
 
-def test_whatever_is_done_in_whatever_order(long):
-    """With more examples, and in the long form with longer ones."""
-    longer = type("Longer", (test_model.Folder,), {}).TestCase
+def test_stores_agree_with_the_model_in_longer_runs(long):
+    """More examples, and longer ones in the long form."""
+    longer = type("Longer", (test_model.Places,), {}).TestCase
     longer.settings = (
-        settings(max_examples=2000, stateful_step_count=50, deadline=None)
+        settings(max_examples=2000, stateful_step_count=50)
         if long
-        else settings(max_examples=50, stateful_step_count=20, deadline=None)
+        else settings(max_examples=20, stateful_step_count=20)
     )
     longer().runTest()

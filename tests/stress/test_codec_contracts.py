@@ -1,4 +1,4 @@
-"""Codecs at every level, and one of a user's own, keep the contract; a second or so each."""
+"""Codecs at several levels, and one of a user, keep the contract; each takes about a second."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ from neuralib.persistence.testing import check_codec
     ids=["gzip at level 0", "gzip at level 9", "zstd at level 1", "checksummed"],
 )
 def test_codecs_of_all_python_objects_keep_the_contract(codec):
-    """Any values."""
+    """For values of any type."""
     check_codec(codec)

@@ -1,4 +1,4 @@
-"""Every bit and every length of files in frames, however they are read: ``test_frames.py`` tries some."""
+"""Every flipped bit and every length of large files, in each way of reading; ``test_frames.py`` tries some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every change of a file is an error that names it, or harmless: never silently other data."""
+"""Every change of a file is an error that names it, or harmless; it never loads as other data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGE = {"traces": np.arange(20_000.0), "between": "text", "more": np.arange(30_
 
 KINDS = {
     "pickle": (PickleHandler, {}),
-    "hopping": (PickleHandler, {}),  # files that are not small are read as larger ones are
+    "hopping": (PickleHandler, {}),  # small files are read like large ones
     "gzip": (GzipHandler, {}),
     "mapped": (PickleHandler, {"mmap_mode": "r"}),
     "mapped to write": (PickleHandler, {"mmap_mode": "c"}),
@@ -41,7 +41,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS, indirect=True)
 
 
 class Saved:
-    """A saved result, and what becomes of changed versions of its file."""
+    """A saved result; tells what loading gives if its file is changed."""
 
     def __init__(self, folder, kind, data):
         handler_class, options = KINDS[kind]
@@ -52,8 +52,8 @@ class Saved:
         self.mapped = kind.startswith("mapped")
         self.pickle_bytes = len(self.content) if handler_class is GzipHandler else frames.lengths_of(self.content)[0]
 
-    def became(self, content):
-        """Return what is wrong with the file when it has *content*; None where it loads as what was saved."""
+    def error_for(self, content):
+        """Return the error of loading the file with *content*, or None if it loads as what was saved."""
         self.path.write_bytes(content)
         try:
             found = self.handler.load_persistence(self.path)
@@ -70,12 +70,12 @@ class Saved:
         return next(self.handler.verify(self.path)).problem
 
     def arrays(self):
-        """Return the ranges of bytes that only arrays take, which are not looked at where the file is mapped."""
+        """Return the byte ranges of large arrays, which are not checked when the file is mapped; none in other ways of loading."""
         found = []
-        for it in self.result.data.values() if self.mapped else []:
-            if isinstance(it, np.ndarray) and it.nbytes >= frames.AT_ONCE:
-                at = self.content.index(it.tobytes())
-                found.append(range(at, at + it.nbytes))
+        for array in self.result.data.values() if self.mapped else []:
+            if isinstance(array, np.ndarray) and array.nbytes >= frames.AT_ONCE:
+                at = self.content.index(array.tobytes())
+                found.append(range(at, at + array.nbytes))
         return found
 
 
@@ -87,7 +87,7 @@ def flipped(content, bit):
 
 @pytest.fixture
 def some_bits(sample):
-    """The places of the bits of a file: in the quick form a third of them, and all of its ends."""
+    """A function that returns the positions of some bits of a file: a third of them, and those at both ends."""
 
     def chosen(content):
         bits = range(8 * len(content))
@@ -117,18 +117,20 @@ def large(kind, tmp_path):
 
 @each_kind
 def test_every_bit_of_a_small_file(small, some_bits):
-    """Of a pickle each is found, in gzip files some of the header and of the compression mean nothing."""
+    """In a pickle, each flip is found. In gzip files, some bits of the header and of the compression mean nothing."""
     bits = some_bits(small.content)
-    harmless = [bit for bit in bits if small.became(flipped(small.content, bit)) is None]
+    harmless = [bit for bit in bits if small.error_for(flipped(small.content, bit)) is None]
     gzipped = isinstance(small.handler, GzipHandler)
-    structure = range(8 * len(small.content) - 32, 8 * len(small.content))  # the checksum that only mapping compares
+    structure = range(
+        8 * len(small.content) - 32, 8 * len(small.content)
+    )  # this checksum is compared only if the file is mapped
     assert len(harmless) < 100 if gzipped else set(harmless) <= set(structure)
     for bit in random.Random(0).sample(bits, 100):
         assert bit in harmless or small.verified(flipped(small.content, bit)) is not None
 
 
 def test_verify_finds_every_bit_of_a_pickle(tmp_path, some_bits):
-    """Also those that make no difference to who loads it."""
+    """Also those that make no difference for loading."""
     saved = Saved(tmp_path, "pickle", SMALL)
     for bit in some_bits(saved.content):
         assert isinstance(saved.verified(flipped(saved.content, bit)), CorruptResultError)
@@ -136,7 +138,7 @@ def test_verify_finds_every_bit_of_a_pickle(tmp_path, some_bits):
 
 @each_kind
 def test_bits_of_a_large_file(large, long):
-    """Its first and last bytes, and some (in the long form, thousands) between; what is mapped is checked by verify."""
+    """The first and last bytes, and some in between. Mapped arrays are checked by ``verify``."""
     size = len(large.content)
     bits = set(range(40 * 8)) | set(range(8 * size - 60 * 8, 8 * size))
     bits = set(random.Random(1).sample(sorted(bits), len(bits) if long else 150))
@@ -144,14 +146,14 @@ def test_bits_of_a_large_file(large, long):
     arrays = large.arrays()
     for bit in sorted(bits):
         changed = flipped(large.content, bit)
-        if any(bit // 8 in it for it in arrays):
+        if any(bit // 8 in byte_range for byte_range in arrays):
             assert large.verified(changed) is not None
         else:
-            large.became(changed)
+            large.error_for(changed)
 
 
 def test_every_bit_of_several_files(tmp_path, long):
-    """Of every kind and size below 3 kB."""
+    """Values of several types, in each way of loading, in files below 3 kB."""
     if not long:
         pytest.skip("long form: --long")
     values = [
@@ -166,22 +168,22 @@ def test_every_bit_of_several_files(tmp_path, long):
         for kind in KINDS:
             saved = Saved(tmp_path / str(n), kind, {"value": value})
             for bit in range(8 * len(saved.content)):
-                saved.became(flipped(saved.content, bit))
+                saved.error_for(flipped(saved.content, bit))
 
 
 @each_kind
 def test_every_truncation_of_a_small_file(small):
-    """What is cut is an error, until only the card and the end are; the empty file too."""
+    """A cut is an error, unless only the card and the end are cut. An empty file is an error."""
     content = small.content
     for size in range(len(content)):
-        whole = small.became(content[:size]) is None
+        whole = small.error_for(content[:size]) is None
         assert whole == (not isinstance(small.handler, GzipHandler) and size >= small.pickle_bytes)
         assert whole or small.verified(content[:size]) is not None
 
 
 @each_kind
 def test_truncations_of_a_large_file(large, long):
-    """At each end of something, and some between; exactly at the end of the pickle nothing is lost."""
+    """Around each boundary, and some in between. A cut exactly at the end of the pickle loses nothing."""
     size = len(large.content)
     sizes = {
         *range(40),
@@ -192,8 +194,8 @@ def test_truncations_of_a_large_file(large, long):
     if not long:
         sizes = random.Random(4).sample(sorted(sizes), 90)
     for cut in sorted(sizes):
-        whole = large.became(large.content[:cut]) is None
-        # From the end of the pickle on, what is left of card and end may be taken for damage, or for nothing.
+        whole = large.error_for(large.content[:cut]) is None
+        # After a cut behind the pickle, the rest of card and end may count as damage, or be ignored.
         assert not whole or (not isinstance(large.handler, GzipHandler) and cut >= large.pickle_bytes)
         assert whole or isinstance(large.handler, GzipHandler) or cut != large.pickle_bytes
     if not isinstance(large.handler, GzipHandler):
@@ -202,7 +204,7 @@ def test_truncations_of_a_large_file(large, long):
 
 @each_kind
 def test_bursts_and_pairs_of_errors(large, long):
-    """Several bytes at once, zeros as after a loss of power, two places far apart, the end and something else."""
+    """Several bytes at once, zeros as after a loss of power, two places far apart, the end and another place."""
     size = len(large.content)
     rng = random.Random(5)
     arrays = large.arrays()
@@ -220,50 +222,50 @@ def test_bursts_and_pairs_of_errors(large, long):
         touched = np.flatnonzero(np.frombuffer(changed, "u1") != np.frombuffer(large.content, "u1")).tolist()
         mark = sum(size - END <= at < size - 20 for at in touched), sum(size - 20 <= at < size - 8 for at in touched)
         if mark[0] >= 4 and mark[1] and not gzipped:
-            continue  # nothing tells it from a file of another program: a limit that is documented
-        if arrays and any(at in it for at in touched for it in arrays):
+            continue  # then it looks like a file of another program: a documented limit
+        if arrays and any(at in byte_range for at in touched for byte_range in arrays):
             assert large.verified(bytes(changed)) is not None
             continue
-        problem = large.became(bytes(changed))
+        problem = large.error_for(bytes(changed))
         assert problem is not None or gzipped or min(touched) >= size - END
 
 
 @each_kind
 def test_tails_of_zeros(large):
-    """As a file system leaves them whose blocks were not written before the power went."""
+    """A loss of power may leave zeros in place of blocks that were not written."""
     size = len(large.content)
     pickled = size - large.pickle_bytes
     for count in (1, END, pickled, pickled + 1, pickled + 2, 512, 4096, size // 2, size - 1, size):
-        problem = large.became(large.content[: size - count] + bytes(count))
+        problem = large.error_for(large.content[: size - count] + bytes(count))
         if not isinstance(large.handler, GzipHandler):
-            # Zeros in place of the whole end look like the file of another program, whose pickle is whole.
+            # With zeros in place of the whole end, it looks like a file of another program, and its pickle is complete.
             assert problem is not None if count > pickled else (problem is None or large.mapped)
-    assert large.became(bytes(1_000_000)) is not None
+    assert large.error_for(bytes(1_000_000)) is not None
 
 
 @each_kind
 @pytest.mark.parametrize("more", [b"\0", b".", b"x" * 24, b"x" * 100_000, frames.small_file(b"N.", b"{}")], ids=len)
 def test_what_is_appended_is_an_error_or_left_out(small, more):
-    """The pickle ends where it ends. To verify, a file with more than was saved is not what was saved."""
-    small.became(small.content + more)
+    """Loading stops at the end of the pickle. For ``verify``, additional bytes are damage."""
+    small.error_for(small.content + more)
     assert isinstance(small.verified(small.content + more), CorruptResultError)
 
 
-def test_a_damaged_end_is_no_missing_one(tmp_path):
-    """Else damage to it would hide damage to the rest."""
+def test_a_damaged_end_is_an_error(tmp_path):
+    """If it counted as a missing end, its damage would hide damage to the rest."""
     saved = Saved(tmp_path, "pickle", SMALL)
     at = saved.content.index(b"\x1f\x85\xebQ") if b"\x1f\x85\xebQ" in saved.content else 40
     for magic in range(len(saved.content) - END, len(saved.content) - 20):
         changed = bytearray(saved.content)
         changed[at] ^= 1
         changed[magic] ^= 255
-        problem = saved.became(bytes(changed))
+        problem = saved.error_for(bytes(changed))
         assert problem is not None
         assert "end of it that says what was saved is damaged" in problem.problem
 
 
 def test_files_without_a_card_load(tmp_path):
-    """Nothing can be promised of them but that what is no pickle is an error."""
+    """Only what is no pickle can be found to be damaged."""
     path = tmp_path / "cache-Pair-1-x.pkl"
     for protocol in range(6):
         whole = pickle.dumps({"a": 1, "b": "x", "c": None, "data": np.arange(20_000.0)}, protocol)
@@ -275,7 +277,7 @@ def test_files_without_a_card_load(tmp_path):
 
 
 def test_gzip_bits_of_other_programs(tmp_path):
-    """Whose headers have a name and a comment."""
+    """Their gzip headers have a name and a comment."""
     handler = PickleHandler(Pair, tmp_path)
     result = filled(Pair(1, "x"), data=[1, 2])
     path = handler.filepath(result)
@@ -293,7 +295,7 @@ def test_gzip_bits_of_other_programs(tmp_path):
 
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 def test_one_damaged_file_among_many(tmp_path, kind):
-    """load_all raises by default, and can skip and report; verify names it and goes on."""
+    """load_all raises by default, and can skip and report it; verify reports it and goes on."""
     handler = kind(Pair, tmp_path)
     for n in range(4):
         handler.save_persistence(filled(Pair(n, "x"), data=SMALL))
@@ -304,5 +306,5 @@ def test_one_damaged_file_among_many(tmp_path, kind):
     problems = []
     found = handler.load_all(a=missing, b="x", on_corrupt=problems.append)
     assert [result.a for _, result in found] == [0, 1, 3]
-    assert [it.path for it in problems] == [str(path)]
-    assert [it.problem is None for it in handler.verify()] == [True, True, False, True]
+    assert [problem.path for problem in problems] == [str(path)]
+    assert [check.problem is None for check in handler.verify()] == [True, True, False, True]

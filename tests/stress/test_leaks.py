@@ -1,4 +1,4 @@
-"""No path loses objects, memory or descriptors, however often it is taken, failing ones too."""
+"""No code path leaks objects, memory or descriptors, however often it is taken, also if it fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import Pair, Run, filled
+from checks import NOT_PICKLED, Pair, Run, filled
 
 from neuralib.persistence import (
     FileHandler,
@@ -37,14 +37,14 @@ from neuralib.persistence._stores.folder import FolderStore
 FULL = 100_000
 QUICK = 500
 SMALL = np.arange(10.0)
-# On a debug interpreter, numpy and zlib-ng, which are no debug builds, take references that they don't count.
+# On a debug interpreter, numpy and zlib-ng take references that are not counted, since they are no debug builds.
 UNCOUNTED = {"load", "load_gzip", "load_all_by_threads", "load_corrupt", "load_mapped", "load_large", "verify"}
 LARGE = np.arange(40_000.0)
 HUGE = np.arange(200_000.0)
 
 
 class Sub:
-    """What an untrusted file may not hold."""
+    """A class that an untrusted file may not hold."""
 
 
 class TextHandler(FileHandler):
@@ -89,11 +89,11 @@ def failing(kind, call):
 
 
 class Paths:
-    """Functions by name, each of which takes one path once; ``slow`` ones are taken a hundred times less often."""
+    """Code paths by name. Each method returns a function that takes one path once; those by :func:`slow` are called less often."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.found = {it.removeprefix("path_"): getattr(self, it) for it in dir(self) if it.startswith("path_")}
+        self.found = {name.removeprefix("path_"): getattr(self, name) for name in dir(self) if name.startswith("path_")}
 
     def handler(self, kind, name, data_cls=Pair, **options):
         handler = kind(data_cls, self.root / name, **options)
@@ -170,7 +170,7 @@ class Paths:
         return lambda: (store.highest("cache-Run-A-#", ".pkl"), store.names(), store.state())
 
     def path_scan_that_fails(self):
-        return failing(FileNotFoundError, lambda: _scan.scan_folder(str(self.root / "nowhere"), "a", "b", "c"))
+        return failing(FileNotFoundError, lambda: _scan.scan_folder(str(self.root / "nowhere"), "a", ("b",), "c"))
 
     def path_publish(self):
         folder = str(self.root)
@@ -277,7 +277,7 @@ class Paths:
 
     def path_save_what_cannot_be_pickled(self):
         handler = self.handler(PickleHandler, "unpicklable")
-        return failing((AttributeError, TypeError), lambda: handler.save_persistence(pair([LARGE, lambda: 0])))
+        return failing(NOT_PICKLED, lambda: handler.save_persistence(pair([LARGE, lambda: 0])))
 
     def path_save_on_a_folder(self):
         handler = self.handler(PickleHandler, "folders")
@@ -290,7 +290,7 @@ class Paths:
         return failing(NotADirectoryError, lambda: handler.save_persistence(pair()))
 
     def numbered(self, save):
-        """Let *save* fill a folder, and empty it before it has too much."""
+        """Return a function that calls *save* with a handler, and empties the folder from time to time."""
         folder = self.root / "numbered"
         state = {"left": 0, "handler": None}
 
@@ -304,10 +304,12 @@ class Paths:
         return run
 
     def path_save_numbered(self):
-        return self.numbered(lambda it: it.save_persistence(filled(Run("A"), data=SMALL)))
+        return self.numbered(lambda handler: handler.save_persistence(filled(Run("A"), data=SMALL)))
 
     def path_save_numbered_by_a_new_handler(self):
-        return self.numbered(lambda it: PickleHandler(Run, it.save_root).save_persistence(filled(Run("A"), data=1)))
+        return self.numbered(
+            lambda handler: PickleHandler(Run, handler.save_root).save_persistence(filled(Run("A"), data=1))
+        )
 
     def path_save_numbered_after_a_lost_race(self):
         def save(handler):
@@ -320,19 +322,19 @@ class Paths:
         return self.numbered(save)
 
     def path_save_all(self):
-        return slow(self.numbered(lambda it: it.save_all(filled(Run("A"), data=n) for n in range(5))))
+        return slow(self.numbered(lambda handler: handler.save_all(filled(Run("A"), data=n) for n in range(5))))
 
     def path_save_all_durable(self):
-        def save(it):
-            PickleHandler(Run, it.save_root, durable=True).save_all(filled(Run("A"), data=n) for n in range(5))
+        def save(handler):
+            PickleHandler(Run, handler.save_root, durable=True).save_all(filled(Run("A"), data=n) for n in range(5))
 
         return slow(self.numbered(save))
 
     def path_save_all_that_fails(self):
-        def save(it):
-            handler = PickleHandler(Run, it.save_root, durable=True)
-            results = (filled(Run("A"), data=it) for it in (1, lambda: 0))
-            failing((AttributeError, TypeError), lambda: handler.save_all(results))()
+        def save(handler):
+            handler = PickleHandler(Run, handler.save_root, durable=True)
+            results = (filled(Run("A"), data=value) for value in (1, lambda: 0))
+            failing(NOT_PICKLED, lambda: handler.save_all(results))()
 
         return slow(self.numbered(save))
 
@@ -443,7 +445,7 @@ def slow(call):
 
 
 def held(root):
-    """Return what this process holds: blocks of memory, references, objects, descriptors, and bytes in memory."""
+    """Return what this process holds: memory blocks, references, objects, descriptors, and bytes."""
     gc.collect()
     references = getattr(sys, "gettotalrefcount", int)()
     with open("/proc/self/statm") as file:
@@ -474,7 +476,7 @@ def growth(call, count, root):
     for _ in range(count):
         call()
     after = held(root)
-    return {it: after[it] - before[it] for it in after}
+    return {kind: after[kind] - before[kind] for kind in after}
 
 
 @pytest.fixture(scope="module")
@@ -483,17 +485,19 @@ def paths(tmp_path_factory):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors and memory are counted under /proc")
-@pytest.mark.parametrize("name", [it.removeprefix("path_") for it in dir(Paths) if it.startswith("path_")])
+@pytest.mark.parametrize("name", [name.removeprefix("path_") for name in dir(Paths) if name.startswith("path_")])
 def test_nothing_leaks(paths, long, monkeypatch, name):
-    """Each path is taken five hundred times, in the long form a hundred thousand."""
+    """Each path is taken 500 times; in the long form, 100,000 times."""
     if name.startswith("save_by_hook") and interned_for_good():
-        same = f"{system.LEFTOVER_PREFIX}same"  # not one that is new each time, and would be kept by pathlib
-        monkeypatch.setattr(system, "hidden_path", lambda folder: system.joined(folder, same))
+        spots = itertools.cycle(
+            f"{system.LEFTOVER_PREFIX}{n}" for n in range(8)
+        )  # since pathlib would keep each new name
+        monkeypatch.setattr(system, "hidden_path", lambda folder: system.joined(folder, next(spots)))
     if system.TMPFILE == 0 and ("publish" in name or "unnamed" in name):
         pytest.skip("this system has no files without name")
     call = paths.found[name]()
     count = FULL if long else QUICK
-    count //= int(os.environ.get("LEAKS_DIVIDED_BY", "1"))  # where each call takes a hundred times as long
+    count //= int(os.environ.get("LEAKS_DIVIDED_BY", "1"))  # for interpreters that are a hundred times slower
     if getattr(call, "slow", False):
         count //= 100 if long else 10
     allowed, bytes_allowed = 20 + count // 200, 8_000_000 + 10 * count
@@ -502,17 +506,17 @@ def test_nothing_leaks(paths, long, monkeypatch, name):
         warnings.simplefilter("ignore", ResourceWarning)
         for _ in range(max(3, min(count, 1000) // (1 if long else 4))):
             call()
-        # The least growth of some rounds: what the interpreter keeps for later grows more slowly each time. So do blocks of
-        # 64 bytes where plain `pickle.Pickler` writes arrays, without us: up to about 250 in all.
+        # The least growth of several rounds counts. Caches of the interpreter grow, but less each time. So does the number of
+        # blocks of 64 bytes when a plain `pickle.Pickler` writes arrays, to about 250.
         rounds = []
         for _ in range(30):
             rounds.append(growth(call, count, paths.root))
-            least = {it: min(found[it] for found in rounds) for it in rounds[0]}
+            least = {kind: min(found[kind] for found in rounds) for kind in rounds[0]}
             few = least["descriptors"] <= 0 and least["bytes"] <= bytes_allowed
             if few and all(least[kind] <= allowed for kind in counted):
                 break
     assert least["descriptors"] <= 0, least
     for kind in counted:
         assert least[kind] <= allowed, (kind, count, rounds)
-    if "ASAN_OPTIONS" not in os.environ:  # which keeps what was freed for a while
+    if "ASAN_OPTIONS" not in os.environ:  # it keeps freed memory for a while
         assert least["bytes"] <= bytes_allowed, (count, rounds)

@@ -1,4 +1,4 @@
-"""Any allocation may fail: a MemoryError, and nothing is lost, torn or left behind. And what can't be pickled at all."""
+"""Any allocation may fail: the error is a MemoryError, and no result is lost and nothing is left over. And what can't be pickled."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checks import Pair, Run, filled
-from stress.bench import WAYS, Bench
 from stress.reads import READS
+from stress.runner import CASES, ScenarioRunner
 
 from neuralib.persistence import CorruptResultError, GzipHandler, PersistenceError, PickleHandler
 
-# Not what compares mapped arrays: a call that fails for want of memory makes the interpreter lose its arguments.
-TRIED = [it for it in WAYS if it[0] != "LoadMapped"]
+# LoadMapped is left out: when a comparison of mapped arrays fails for want of memory, the interpreter leaks its arguments.
+TRIED = [case for case in CASES if case[0] != "LoadMapped"]
 ALLOCATIONS = 15  # of each scenario in the quick form
 
 
 def failing(turn):
-    """Return a function that runs while the allocation of that *turn* fails; it returns whether that was felt."""
+    """Return a function that calls its argument while the allocation number *turn* fails, and returns whether that raised."""
     import _testcapi
 
     def disturb(run):
@@ -37,7 +37,7 @@ def failing(turn):
         try:
             run()
         except PersistenceError:
-            raise  # a file must not be taken for a damaged one
+            raise  # for example CorruptResultError: want of memory is no damage
         except Exception:  # a MemoryError, or what the interpreter makes of one, such as "can't allocate read lock"
             felt = True
         finally:
@@ -48,7 +48,7 @@ def failing(turn):
 
 
 def in_a_child(work):
-    """Run *work* in a process of its own; return what it printed, and how it ended."""
+    """Call *work* with a function that prints, in a forked process; return what it printed, and the exit code."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -65,60 +65,58 @@ def in_a_child(work):
             os._exit(code)
     os.close(writing)
     with os.fdopen(reading) as file:
-        said = file.read()
-    return said, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        output = file.read()
+    return output, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def keep_code():
-    """Let no code object go: Python 3.12 and 3.13 give one back twice where a function can't be made of it.
+    """Keep all code objects alive: Python 3.12 and 3.13 release one twice if memory for its function lacks.
 
-    That is python/cpython#122752, and would end in a crash at its next use.
+    That is python/cpython#122752; the next use of the code object would crash.
     """
     if sys.version_info < (3, 12):
         return
     gc.unfreeze()
-    left = [it.__code__ for it in gc.get_objects() if isinstance(it, types.FunctionType)]
+    left = [function.__code__ for function in gc.get_objects() if isinstance(function, types.FunctionType)]
     gc.freeze()
     kept = set()
     while left:
         code = left.pop()
         if id(code) not in kept:
             kept.add(id(code))
-            ctypes.c_ssize_t.from_address(id(code)).value += (
-                1 << 20
-            )  # its references, as one more each time would count
-            left += [it for it in code.co_consts if isinstance(it, types.CodeType)]
+            ctypes.c_ssize_t.from_address(id(code)).value += 1 << 20  # adds references to it, so that it is never freed
+            left += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
 
 
-def test_any_allocation_fails(tmp_path, monkeypatch, sample, long, scenario, way):
-    """One, in a process of its own."""
+def test_any_allocation_fails(tmp_path, monkeypatch, sample, long, scenario, publishing):
+    """One allocation fails in each run, in a forked process, since the interpreter itself may crash."""
     if not hasattr(pytest.importorskip("_testcapi"), "set_nomemory"):
         pytest.skip("this Python's allocations can't be made to fail")
     if scenario in READS and np.lib.NumpyVersion(np.__version__) < "2.0.0" and sys.version_info >= (3, 12):
         pytest.skip("numpy 1 itself crashes where an allocation of (a == b).all() fails")
 
     def work(say):
-        bench = Bench(tmp_path, monkeypatch)
-        bench.go(way)
-        bench.disturbed(bench.made(scenario), lambda run: run())  # caches are filled now
+        runner = ScenarioRunner(tmp_path, monkeypatch)
+        runner.publish_by(publishing)
+        runner.run(runner.new_scenario(scenario), lambda run: run())  # to fill caches
         keep_code()
 
-        def tried(turn):
+        def fails(turn):
             say(turn)
-            return bench.disturbed(bench.made(scenario), failing(turn))
+            return runner.run(runner.new_scenario(scenario), failing(turn))
 
         highest = 64
-        while tried(highest):
+        while fails(highest):
             highest *= 2
-        say("felt", sum(tried(turn) for turn in sample(range(highest), ALLOCATIONS)))
+        say("failed", sum(fails(turn) for turn in sample(range(highest), ALLOCATIONS)))
 
-    said, code = in_a_child(work)
-    assert code == 0, f"{signal.Signals(-code).name if code < 0 else code} at {said[-3000:]}"
-    assert int(said.split()[-1]) > 3
+    output, code = in_a_child(work)
+    assert code == 0, f"{signal.Signals(-code).name if code < 0 else code} at {output[-3000:]}"
+    assert int(output.split()[-1]) > 3
 
 
-class Explosive:
-    """Can't be pickled, for a reason of its own."""
+class RaisesWhenPickled:
+    """Raises *error* when it is pickled."""
 
     def __init__(self, error):
         self.error = error
@@ -131,7 +129,7 @@ class Explosive:
 @pytest.mark.parametrize(
     "error",
     [TypeError("no"), FileExistsError(17, "no"), OSError("no"), MemoryError(), RecursionError(), KeyboardInterrupt()],
-    ids=lambda it: type(it).__name__,
+    ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("size", [10, 3_000_000])
 @pytest.mark.parametrize("durable", [False, True])
@@ -141,7 +139,7 @@ def test_what_cannot_be_pickled(tmp_path, kind, error, size, durable):
     pairs.save_persistence(filled(Pair(1, 2), data="former"))
     runs.save_all([filled(Run("A"), data=0), filled(Run("A"), data=1)])
     before = sorted(tmp_path.rglob("*"))
-    bad = [b"x" * size, Explosive(error)]
+    bad = [b"x" * size, RaisesWhenPickled(error)]
     run = filled(Run("A"), data=bad)
     for call in (
         lambda: pairs.save_persistence(filled(Pair(1, 2), data=bad)),
@@ -160,16 +158,16 @@ def test_what_cannot_be_pickled(tmp_path, kind, error, size, durable):
 
 
 def leave_memory(more_bytes):
-    """Let this process have no more memory than what it has and so many bytes."""
+    """Limit the memory of this process to what it has now and *more_bytes*."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + more_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def short_of_memory(kind, folder, *calls):
-    """Do these *calls* with little memory left; print what they did not do as they should."""
+    """Do these *calls* with little memory left; print those that succeed, and those whose error lacks the path."""
     handler = {"pickle": PickleHandler, "gzip": GzipHandler}[kind](Pair, folder)
-    with tempfile.TemporaryDirectory() as other:  # what is imported on demand is there then
+    with tempfile.TemporaryDirectory() as other:  # imports what is imported on demand
         warm = type(handler)(Pair, other)
         warm.save_persistence(filled(Pair(1, 2), data=np.arange(50_000.0)))
         warm.save_persistence(filled(Pair(1, 2), data=warm.load_persistence(Pair(1, 2)).data))
@@ -190,38 +188,38 @@ def short_of_memory(kind, folder, *calls):
                 print(call, error.__notes__)
 
 
-def said_short_of_memory(kind, folder, *calls):
-    """Return what such a process says, one of its own: a copy of this one would have memory to spare."""
-    script = "import sys; sys.path.insert(0, sys.argv[1]); from stress import test_no_memory as it; it.short_of_memory(*sys.argv[2:])"
+def run_short_of_memory(kind, folder, *calls):
+    """Return the lines that :func:`short_of_memory` prints in a new process. (A fork of this one would have memory to spare.)"""
+    script = "import sys; sys.path.insert(0, sys.argv[1]); from stress import test_no_memory; test_no_memory.short_of_memory(*sys.argv[2:])"
     command = [sys.executable, "-c", script, str(Path(__file__).parents[1]), kind, str(folder), *calls]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the memory of a process is told under /proc")
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the memory of a process is read from /proc")
 @pytest.mark.parametrize("kind", ["pickle", "gzip"])
 @pytest.mark.parametrize("data", [np.zeros(12_000_000), b"x" * 96_000_000], ids=["array", "bytes"])
 def test_a_result_larger_than_memory(tmp_path, kind, data):
-    """It is not taken for damaged: it is replaced only where its keys could be read, and loads where there is more."""
+    """It does not count as damaged. It is replaced only if its keys can be read, and loads where there is more memory."""
     handler = {"pickle": PickleHandler, "gzip": GzipHandler}[kind](Pair, tmp_path)
     handler.save_persistence(filled(Pair(1, 2), data=data))
     path = handler.filepath(Pair(1, 2))
     before = path.read_bytes()
-    # Bytes stand among what is not an array, all of which is checked before its keys are taken.
+    # Bytes are part of what is not an array. All of that is checked before the keys are read.
     keys_are_read = isinstance(data, np.ndarray) or kind == "gzip"
-    assert said_short_of_memory(kind, tmp_path, "load", "load all", *([] if keys_are_read else ["replace"])) == []
+    assert run_short_of_memory(kind, tmp_path, "load", "load all", *([] if keys_are_read else ["replace"])) == []
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == [path.name]
     assert len(handler.load_persistence(path).data) == len(data)
     if keys_are_read:
-        assert said_short_of_memory(kind, tmp_path, "replace") == ["replace succeeded"]
+        assert run_short_of_memory(kind, tmp_path, "replace") == ["replace succeeded"]
         assert handler.load_persistence(path).data == "new"
 
 
 @pytest.mark.parametrize("opcode", [b"\x96", b"\x8e", b"\x8d", b"B", b"T", b"X"])
 def test_a_length_beyond_the_end_is_damage(tmp_path, opcode):
-    """In a file without a checksum too, whatever memory its reader asks for first."""
+    """Also in a file without a checksum, where the reader may ask for that much memory first."""
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x05" + opcode + b"\xff\xff\xff\x7f\x00\x01\x00\x00" + b"short")
     with pytest.raises(CorruptResultError):

@@ -1,7 +1,7 @@
-"""What was saved durably is there after a loss of power: the disk as it is right after the acknowledgement is looked at.
+"""What was saved durably is there after a loss of power: tests look at a copy of the disk, made right after the save returned.
 
-The image of a disk is mounted without a cache between, so that its file is the disk. The copy of the file is what a loss
-of power would leave; mounting it recovers the journal, as the machine would when it comes up.
+The image of a disk is mounted without a cache between, so the image file holds what the disk would hold. Its copy is what a
+loss of power would leave; mounting the copy recovers the journal, as the machine would when it starts again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from checks import Pair, Run, filled
 from stress.mounts import Disk, why_no_disk
+from stress.publishing import publish_by
 from stress.racer import PathHandler
-from stress.ways import go_the_way
 
 from neuralib.persistence import (
     CorruptResultError,
@@ -34,6 +34,7 @@ COUNTER = itertools.count()
 
 
 def on(kind, *marks):
+    """Return the parameter for disks of that *kind*, skipped where they can't be made."""
     reason = why_no_disk(kind)
     return pytest.param(kind, marks=[pytest.mark.skipif(reason is not None, reason=str(reason)), *marks])
 
@@ -55,8 +56,8 @@ def pair(n, data):
     return filled(Pair(n, "x"), data=data)
 
 
-def there_after(disk, place):
-    """Return the folder *place* after a loss of power."""
+def after_power_loss(disk, place):
+    """Return a context manager: the folder *place* as it would be after a loss of power now."""
 
     class Copy:
         def __enter__(self):
@@ -70,12 +71,12 @@ def there_after(disk, place):
 
 
 def check(disk, place, kind, expected):
-    """All results *expected* are there, whole, and nothing is damaged."""
-    with there_after(disk, place) as copy:
+    """Check that all *expected* results survive a loss of power, whole, and that no file is damaged."""
+    with after_power_loss(disk, place) as copy:
         handler = kind(type(expected[0]), copy)
-        for it in expected:
-            assert results_equal(handler.load_persistence(it), it)
-        assert not [it for it in handler.verify() if it.problem]
+        for result in expected:
+            assert results_equal(handler.load_persistence(result), result)
+        assert not [check for check in handler.verify() if check.problem]
 
 
 SMALL, LARGE = np.arange(10.0), np.random.default_rng(0).random(200_000)
@@ -84,7 +85,7 @@ SMALL, LARGE = np.arange(10.0), np.random.default_rng(0).random(200_000)
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 def test_each_acknowledged_result_survives(disk, place, kind, data):
-    """New ones in a new folder, then replaced ones, each looked at right after its save returned."""
+    """New results in a new folder, then replaced ones: the disk is looked at after each save."""
     handler = kind(Pair, place, durable=True)
     saved = []
     for n in range(2):
@@ -102,15 +103,15 @@ def test_numbered_results_survive(disk, place, long):
     for n in range(10 if long else 3):
         others.save_persistence(filled(Run("B"), data="not durable"))
         saved.append(handler.save_persistence(filled(Run("A"), data=SMALL + n)))
-        with there_after(disk, place) as copy:
-            for it in saved:
-                assert results_equal(PickleHandler(Run, copy).load_persistence(it), it)
-    assert [it.version for it in saved] == list(range(1, len(saved) + 1))
+        with after_power_loss(disk, place) as copy:
+            for result in saved:
+                assert results_equal(PickleHandler(Run, copy).load_persistence(result), result)
+    assert [result.version for result in saved] == list(range(1, len(saved) + 1))
 
 
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 def test_batches_survive(disk, place, kind):
-    """New ones over several groups, and replaced ones, by the choice of the call or of the handler."""
+    """New results in several groups, and replaced ones; durability is chosen in the call or for the handler."""
     results = [filled(Run("A"), data=SMALL + n) for n in range(450)]
     kind(Run, place).save_all(results, durable=True)
     check(disk, place, kind, results)
@@ -129,43 +130,43 @@ def test_a_batch_that_lost_its_numbers_survives(disk, place):
     results = [filled(Run("A"), data=SMALL + n) for n in range(30)]
 
     def mixed():
-        for n, it in enumerate(results):
+        for n, result in enumerate(results):
             if n in {5, 20}:
                 other.save_persistence(filled(Run("A"), data="theirs"))
-            yield it
+            yield result
 
     handler.save_all(mixed())
-    with there_after(disk, place) as copy:
-        for it in results:
-            assert results_equal(PickleHandler(Run, copy).load_persistence(it), it)
+    with after_power_loss(disk, place) as copy:
+        for result in results:
+            assert results_equal(PickleHandler(Run, copy).load_persistence(result), result)
 
 
-def test_a_hook_survives(disk, place):
-    """New and replaced, one by one and in a batch; the files were written by path."""
+def test_results_written_by_a_hook_survive(disk, place):
+    """The hook writes to a path: new and replaced results, one by one and in a batch."""
     handler = PathHandler(place, durable=True)
     handler.save_persistence(filled(Run("A"), data="first"))
     handler.save_persistence(filled(Run("A", 0), data="replaced"))
     batch = PathHandler(place)
     batch.save_all([filled(Run("A"), data=f"{n}" * 10_000) for n in range(5)], durable=True)
-    with there_after(disk, place) as copy:
-        found = [it.data for _, it in PathHandler(copy).load_all(Run("A"))]
+    with after_power_loss(disk, place) as copy:
+        found = [result.data for _, result in PathHandler(copy).load_all(Run("A"))]
     assert found == ["replaced", *(f"{n}" * 10_000 for n in range(5))]
 
 
-def test_save_survives(disk, place):
-    """The function, in a new folder, and over a former file."""
+def test_the_function_save_is_durable(disk, place):
+    """In a new folder, and over a former file."""
     for data in (SMALL, LARGE):
         save(pair(1, data), place / "result.pkl", durable=True)
-        with there_after(disk, place) as copy:
+        with after_power_loss(disk, place) as copy:
             assert results_equal(load(Pair, copy / "result.pkl"), pair(1, data))
 
 
-@pytest.mark.parametrize("way", ["hidden", "renamed", "claimed"])
-def test_every_way_survives(disk, place, monkeypatch, way):
-    """Where there are no files without names, no links, no exclusive renames."""
+@pytest.mark.parametrize("publishing", ["hidden", "renamed", "claimed"])
+def test_every_method_of_publishing_is_durable(disk, place, monkeypatch, publishing):
+    """Without files that have no name, without links, without exclusive renames."""
     for owner, name in ((system, "TMPFILE"), (os, "link"), (_disk, "rename_exclusively")):
-        monkeypatch.setattr(owner, name, getattr(owner, name))  # put back at the end
-    go_the_way(way)
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # so that monkeypatch restores it
+    publish_by(publishing)
     handler = PickleHandler(Run, place, durable=True)
     saved = [handler.save_persistence(filled(Run("A"), data=SMALL + n)) for n in range(2)]
     check(disk, place, PickleHandler, saved)
@@ -173,7 +174,7 @@ def test_every_way_survives(disk, place, monkeypatch, way):
 
 @pytest.mark.parametrize("left_out", ["all", "contents", "names"])
 def test_without_the_waits_it_would_be_lost(disk, place, monkeypatch, left_out):
-    """The test can fail: with waits left out, acknowledged results are missing, or damaged, which is told."""
+    """The tests above can fail: with waits left out, results are missing, or damaged, which loading reports."""
     if left_out == "contents":
         monkeypatch.setattr(FolderDraft, "sync", lambda self: None)
     if left_out == "names":
@@ -182,23 +183,25 @@ def test_without_the_waits_it_would_be_lost(disk, place, monkeypatch, left_out):
     save(pair(9, SMALL), place / "before.pkl", durable=True)
     saved = [handler.save_persistence(pair(n, LARGE + n)) for n in range(3)]
     lost = 0
-    with there_after(disk, place) as copy:
+    with after_power_loss(disk, place) as copy:
         handler = PickleHandler(Pair, copy)
-        for it in saved:
+        for result in saved:
             try:
-                assert results_equal(handler.load_persistence(it), it)
+                assert results_equal(handler.load_persistence(result), result)
             except (FileNotFoundError, CorruptResultError):
                 lost += 1
     assert lost
 
 
-def test_what_was_not_durable_is_whole_or_told(disk, place):
-    """A journal may hold a name whose content never came: that is found when it is loaded, never another's data."""
+def test_what_was_not_durable_is_whole_or_reported_as_damaged(disk, place):
+    """A journal may hold a name whose content was never written: loading reports that, and never returns other data."""
     handler = PickleHandler(Pair, place)
     for n in range(40):
         handler.save_persistence(pair(n, LARGE[: 100 * n] + n))
-    save(pair(0, SMALL), place.parent / "durable.pkl", durable=True)  # which takes names, and not contents, along
+    save(
+        pair(0, SMALL), place.parent / "durable.pkl", durable=True
+    )  # this writes the names in the journal to the disk, but not the contents
     problems = []
-    with there_after(disk, place) as copy:
-        for _, it in PickleHandler(Pair, copy).load_all(a=missing, b=missing, on_corrupt=problems.append):
-            assert results_equal(it, pair(it.a, LARGE[: 100 * it.a] + it.a))
+    with after_power_loss(disk, place) as copy:
+        for _, result in PickleHandler(Pair, copy).load_all(a=missing, b=missing, on_corrupt=problems.append):
+            assert results_equal(result, pair(result.a, LARGE[: 100 * result.a] + result.a))

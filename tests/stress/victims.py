@@ -1,4 +1,4 @@
-"""Victims of strace: processes that are killed, or whose system calls fail, at a chosen call."""
+"""Victims: processes that run one scenario under strace, which kills them or makes a chosen system call fail."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ import pytest
 from stress.reads import READS
 from stress.scenarios import SCENARIOS, Scenario
 
-MARK = "the mark between a scenario"
-
-CALLS = "%file,%desc,%network"
+MARK = "the mark between a scenario"  # see fork_server.py
+TRACED = "%file,%desc,%network"  # the classes of system calls that strace logs
 
 
 class Outcome(NamedTuple):
     """How a victim ended."""
 
-    code: int
-    said: list[dict[str, Any]]
+    exit_code: int
+    reports: list[dict[str, Any]]
     points: list[tuple[str, int]]
-    """The system calls of the scenario: each by its name, and how many of that name there were since it is watched."""
-    hit: bool
-    """Whether it came to the call at which it was to be disturbed."""
+    """The system calls of the scenario: the name of each, and its number among the calls of that name, from 1 on."""
+    reached: bool
+    """Whether the process reached the call that was to be disturbed."""
 
 
-def why_not() -> str | None:
-    """Return why nothing can be traced here, or None."""
+def why_no_strace() -> str | None:
+    """Return why strace can't be used here, or None."""
     if sys.platform != "linux":
-        return "strace is there on Linux only"
+        return "strace exists on Linux only"
     if shutil.which("strace") is None:
         return "strace is not installed"
     done = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False)
@@ -46,13 +45,13 @@ def why_not() -> str | None:
 
 
 class Victims:
-    """Forks victims, and traces them."""
+    """Starts victims by a fork server, and traces them."""
 
     def __init__(self) -> None:
         self._work = Path(tempfile.mkdtemp(prefix="victims-"))
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        self._zygote = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "zygote.py")],
+        self._fork_server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "fork_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,82 +60,88 @@ class Victims:
         self._runs = 0
 
     def close(self) -> None:
-        self._zygote.stdin.close()
-        self._zygote.wait()
-        self._zygote.stdout.close()
+        self._fork_server.stdin.close()
+        self._fork_server.wait()
+        self._fork_server.stdout.close()
         shutil.rmtree(self._work)
 
-    def fresh(self, scenario: str) -> Path:
-        """Return a folder that is ready for *scenario*."""
+    def prepared_folder(self, scenario: str) -> Path:
+        """Return a new folder that is prepared for *scenario*."""
         self._runs += 1
         folder = self._work / f"{self._runs}"
         folder.mkdir()
-        made(scenario, folder).before()
+        make_scenario(scenario, folder).prepare()
         return folder
 
-    def run(self, scenario: str, way: str, folder: Path, *injections: str, again: bool = False) -> Outcome:
+    def run(self, scenario: str, publishing: str, folder: Path, *injections: str, again: bool = False) -> Outcome:
         """Run *scenario* in *folder* under strace.
 
-        :param injections: as its option ``inject`` takes them
-        :param again: let the same process run it a second time
+        :param injections: what strace's option ``inject`` takes
+        :param again: let the same process run the scenario a second time, undisturbed
         """
-        said, log = (self._work / f"{it}{self._runs}" for it in ("said", "log"))
-        order = {"scenario": scenario, "way": way, "folder": str(folder), "said": str(said), "again": again}
-        self._zygote.stdin.write(json.dumps(order) + "\n")
-        self._zygote.stdin.flush()
-        pid = self._zygote.stdout.readline().strip()
-        while not said.exists() or not said.read_bytes().strip(b"\0"):
+        report_file, log = (self._work / f"{name}{self._runs}" for name in ("reports", "log"))
+        order = {
+            "scenario": scenario,
+            "publishing": publishing,
+            "folder": str(folder),
+            "reports": str(report_file),
+            "again": again,
+        }
+        self._fork_server.stdin.write(json.dumps(order) + "\n")
+        self._fork_server.stdin.flush()
+        pid = self._fork_server.stdout.readline().strip()
+        while not report_file.exists() or not report_file.read_bytes().strip(b"\0"):
             time.sleep(0.001)
-        inject = [it for injection in injections for it in ("-e", f"inject={injection}")]
+        inject = [argument for injection in injections for argument in ("-e", f"inject={injection}")]
         tracer = subprocess.Popen(
-            ["strace", "-f", "-p", pid, "-o", str(log), "-e", f"trace={CALLS}", *inject],
+            ["strace", "-f", "-p", pid, "-o", str(log), "-e", f"trace={TRACED}", *inject],
             stderr=subprocess.PIPE,
             text=True,
         )
         assert "attached" in tracer.stderr.readline()
-        with open(said, "r+b") as slate:
-            slate.seek(-1, os.SEEK_END)
-            slate.write(b"x")
-        code = int(self._zygote.stdout.readline())
+        with open(report_file, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"x")  # the start flag
+        exit_code = int(self._fork_server.stdout.readline())
         tracer.wait()
         tracer.stderr.close()
-        lines = said.read_bytes()[:-1].strip(b"\0").decode().splitlines()
+        lines = report_file.read_bytes()[:-1].strip(b"\0").decode().splitlines()
         traced = log.read_text()
-        for it in (said, log):
-            it.unlink(missing_ok=True)
-        hit = any(sign in traced for sign in ("(INJECTED)", "--- SIGINT ", "+++ killed by SIGKILL"))
-        return Outcome(code, [json.loads(it) for it in lines], points_of(traced, pid), hit)
+        for path in (report_file, log):
+            path.unlink(missing_ok=True)
+        reached = any(sign in traced for sign in ("(INJECTED)", "--- SIGINT ", "+++ killed by SIGKILL"))
+        return Outcome(exit_code, [json.loads(line) for line in lines], points_of(traced, pid), reached)
 
-    def disturbed(
-        self, scenario: str, way: str, point: tuple[str, int], how: str, *, again: bool = False
+    def disturb(
+        self, scenario: str, publishing: str, point: tuple[str, int], how: str, *, again: bool = False
     ) -> Iterator[tuple[str, Path, Outcome]]:
-        """Disturb *scenario* at a call, in a new folder: give the call's name, the folder, and how it ended.
+        """Run *scenario* in a new folder and disturb it at one call; yield the call's name, the folder, and the outcome.
 
-        Runs differ a little, so that one may end before it came to the call. That is given too, and the next is disturbed in
-        the middle of what that one did: it could miss only if it were half as long.
+        Runs differ a little, so a run may end before it comes to the call. Its outcome is yielded too, and another run is
+        disturbed in the middle of the calls that this one made. That can miss only if the other run is half as long.
 
-        :param point: the call, one of an outcome's
-        :param how: as strace's option ``inject`` takes it, without the call and ``when``
-        :raises AssertionError: runs differ more than a little
+        :param point: the call: one of :attr:`Outcome.points`
+        :param how: what strace's option ``inject`` takes, without the call and ``when``
+        :raises AssertionError: three runs in a row ended too early
         """
         for _ in range(3):
             call, turn = point
-            folder = self.fresh(scenario)
-            outcome = self.run(scenario, way, folder, f"{call}:{how}:when={turn}", again=again)
+            folder = self.prepared_folder(scenario)
+            outcome = self.run(scenario, publishing, folder, f"{call}:{how}:when={turn}", again=again)
             yield call, folder, outcome
-            if outcome.hit:
+            if outcome.reached:
                 return
             point = outcome.points[len(outcome.points) // 2]
-        raise AssertionError(f"three runs did not come to a call in the midst of the one before: {point}")
+        raise AssertionError(f"three runs did not reach the middle of the run before: {point}")
 
 
-def made(scenario: str, folder: Path) -> Scenario:
+def make_scenario(scenario: str, folder: Path) -> Scenario:
     """Return the scenario of that name."""
     return (SCENARIOS[scenario] if scenario in SCENARIOS else READS[scenario])(folder)
 
 
 def points_of(log: str, pid: str) -> list[tuple[str, int]]:
-    """Return the calls of the process between the marks in *log*, each with its turn."""
+    """Return the calls of the process between the two marks in *log*, each with its number among those of its name."""
     counts: collections.Counter[str] = collections.Counter()
     points = []
     marks = 0
@@ -153,4 +158,4 @@ def points_of(log: str, pid: str) -> list[tuple[str, int]]:
     return points
 
 
-needs_strace = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+needs_strace = pytest.mark.skipif(why_no_strace() is not None, reason=str(why_no_strace()))

@@ -1,4 +1,4 @@
-"""A batch computes by dask what is missing."""
+"""Dask computes a batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def dask_executor():
         yield client.get_executor()
 
 
-@pytest.mark.filterwarnings("ignore")  # of dask's own
-def test_what_is_missing_is_computed_by_dask(tmp_path):
-    """As by any executor."""
+@pytest.mark.filterwarnings("ignore")  # by dask itself
+def test_missing_results_are_computed_by_dask(tmp_path):
+    """By its executor."""
     check_computed(tmp_path, dask_executor, elsewhere=True)

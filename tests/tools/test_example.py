@@ -1,4 +1,4 @@
-"""The example that the README shows runs, and goes on where it stopped."""
+"""The example in the README runs, and continues an earlier run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(*arguments):
 
 
 def test_shuffle_test_computes_saves_and_loads(tmp_path):
-    """Twice, into one folder."""
+    """It is run twice, with one folder."""
     pytest.importorskip("sklearn", reason="needs the extra 'example'")
     pytest.importorskip("matplotlib", reason="needs the extra 'example'")
     for expected in (20, 40):

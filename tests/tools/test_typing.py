@@ -1,4 +1,4 @@
-"""Type checkers accept the documented use, and find the mistakes in it."""
+"""Type checkers accept the documented use, and find mistakes in it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ API = Path(__file__).parents[1] / "typing" / "api.py"
 
 
 def run(*command):
-    """Run *command* where no project's settings are found, on the package that is under test."""
+    """Run *command* in a folder without project settings, on the package under test."""
     package = Path(neuralib.persistence.__file__).parents[2]
     environment = {**os.environ, "NO_COLOR": "1"}
-    if package.name == "src":  # else it is installed, and found as users' checkers find it
+    if package.name == "src":  # otherwise it is installed, and found as by users' checkers
         environment["MYPYPATH"] = environment["PYTHONPATH"] = str(package)
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=API.parent)
 
 
 def test_mypy_accepts_the_documented_use(tmp_path):
-    """Strictly; an ignore that is not needed is an error too."""
+    """In strict mode; an unneeded ignore is an error too."""
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("mypy is not installed")
     settings = tmp_path / "mypy.ini"
@@ -40,7 +40,7 @@ def test_mypy_accepts_the_documented_use(tmp_path):
 
 
 def test_pyright_accepts_the_documented_use(tmp_path):
-    """In its strict mode but for what a module without source can't have."""
+    """In strict mode, except for rules that a module without source can't satisfy."""
     pyright = shutil.which("pyright", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     if pyright is None:
         pytest.skip("pyright is not installed")
@@ -55,7 +55,7 @@ def test_pyright_accepts_the_documented_use(tmp_path):
 
 
 def test_mistakes_are_found(tmp_path):
-    """The test above could pass because nothing is known of the package: this one could not."""
+    """If the checkers knew nothing of the package, the tests above would pass, and this one would fail."""
     if importlib.util.find_spec("mypy") is None:
         pytest.skip("mypy is not installed")
     wrong = tmp_path / "wrong.py"

@@ -37,6 +37,7 @@ from neuralib.persistence import (
     persistence_class,
     results_equal,
     save,
+    unknown_fields,
 )
 from neuralib.persistence.cli_persistence import BatchReport, Failure, PersistenceOptions, get_options_and_cache
 from neuralib.persistence.codecs import Codec, PickleCodec, Sink, ZstdCodec
@@ -126,6 +127,7 @@ def uses_results(folder: Path) -> None:
     assert_type(from_dict(Shuffle, {"animal": "A00"}), Shuffle)
     assert_type(filename(shuffle, run=3), str)
     assert_type(results_equal(shuffle, shuffle), bool)
+    assert_type(unknown_fields(shuffle), dict[str, Any])
     assert_type(ensure_persistence_class(Shuffle), PersistentClass[Shuffle])
     save(shuffle, folder / "a.pkl")
     assert_type(load(Shuffle, "a.pkl"), Shuffle)

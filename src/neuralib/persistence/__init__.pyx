@@ -6,13 +6,6 @@
 from importlib import import_module
 
 _MODULES = ("persistence", "validator")
-_VALIDATOR_NAMES = frozenset((
-    "ETLConcatable",
-    "PersistenceConcatError",
-    "attributes_validate",
-    "create_date_validate",
-    "validate_concat_etl_persistence",
-))
 
 __all__ = [
     "ArrayHead",
@@ -30,14 +23,16 @@ __all__ = [
     "Hit",
     "KeyMismatchError",
     "KeyNotSetError",
+    "Migration",
     "MissingFieldError",
     "NameTakenError",
     "NewerVersionError",
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
-    "ObjectHead",
+    "NothingComputedError",
     "NothingFoundError",
+    "ObjectHead",
     "OtherClassError",
     "PersistenceConcatError",
     "PersistenceError",
@@ -46,8 +41,10 @@ __all__ = [
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UnconditionalStoreError",
     "UndeclaredAttributeError",
     "UnknownFieldError",
+    "UnloadableResultError",
     "UnsafeNameError",
     "UntrustedTypeError",
     "WildcardKeyError",
@@ -70,6 +67,7 @@ __all__ = [
     "read_head",
     "results_equal",
     "save",
+    "unknown_fields",
     "validate_concat_etl_persistence",
     "validator",
 ]
@@ -81,8 +79,10 @@ def __getattr__(str name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    value = getattr(import_module(f"{__name__}.{'validator' if name in _VALIDATOR_NAMES else 'persistence'}"), name)
-    globals()[name] = value
+    module = import_module(f"{__name__}.persistence")
+    if name not in module.__all__:
+        module = import_module(f"{__name__}.validator")
+    value = globals()[name] = getattr(module, name)
     return value
 
 

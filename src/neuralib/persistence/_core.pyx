@@ -56,16 +56,40 @@ cdef extern from *:
     #else
         #define NLP_FREE_THREADED 0
     #endif
-    /* Two looks into a class that do not call its metaclass. nlp_type_attribute returns a borrowed reference from the
-     * class's own cache. nlp_type_version returns a number that no other class has, and that the class loses as soon as
-     * it or one of its bases changes; 0 where it has none. Where NLP_SEES_TYPES is 0, neither is available. */
-    #if PY_VERSION_HEX < 0x030F0000 && !NLP_FREE_THREADED
+    /* Two looks into a class that do not call its metaclass. nlp_type_attribute returns a new reference from the
+     * class's own cache, or NULL. nlp_type_version returns a number that no other class has, and that the class loses
+     * as soon as it or one of its bases changes; 0 where it has none. Where NLP_SEES_TYPES is 0, neither is available.
+     */
+    #if PY_VERSION_HEX < 0x030D0000
         #define NLP_SEES_TYPES 1
-        #define nlp_type_attribute(cls, name) _PyType_Lookup((PyTypeObject*)(cls), (name))
-        #define nlp_type_version(cls) (((PyTypeObject*)(cls))->tp_version_tag)
+        static PyObject *nlp_type_attribute(PyObject *cls, PyObject *name)
+        {
+            PyObject *found = _PyType_Lookup((PyTypeObject *)cls, name);
+            Py_XINCREF(found);
+            return found;
+        }
+    #elif PY_VERSION_HEX < 0x03100000
+        #define NLP_SEES_TYPES 1
+        #define nlp_type_attribute(cls, name) _PyType_LookupRef((PyTypeObject *)(cls), (name))
     #else
         #define NLP_SEES_TYPES 0
-        #define nlp_type_attribute(cls, name) ((void)(cls), (void)(name), (PyObject*)NULL)
+        #define nlp_type_attribute(cls, name) ((void)(cls), (void)(name), (PyObject *)NULL)
+    #endif
+    /* Memos of several threads, and an order of what is read; without free threads the GIL sees to both. */
+    #if NLP_FREE_THREADED
+        #define nlp_get(memo) _Py_atomic_load_uint_relaxed(&(memo))
+        #define nlp_set(memo, version) _Py_atomic_store_uint_relaxed(&(memo), (version))
+        #define nlp_fence() _Py_atomic_fence_seq_cst()
+        #define nlp_dict_item(d, key, found) PyDict_GetItemRef((d), (key), (found))
+    #else
+        #define nlp_get(memo) (memo)
+        #define nlp_set(memo, version) ((memo) = (version))
+        #define nlp_fence() ((void)0)
+        #define nlp_dict_item(d, key, found) ((void)(d), (void)(key), *(found) = NULL, 0) /* not called */
+    #endif
+    #if NLP_SEES_TYPES
+        #define nlp_type_version(cls) nlp_get(((PyTypeObject *)(cls))->tp_version_tag)
+    #else
         #define nlp_type_version(cls) ((void)(cls), 0U)
     #endif
     #define nlp_is_data_descriptor(value) (Py_TYPE(value)->tp_descr_set != NULL)
@@ -74,7 +98,12 @@ cdef extern from *:
     bint NLP_SEES_TYPES
     PyObject* nlp_type_attribute(object cls, object name) noexcept
     unsigned int nlp_type_version(object cls) noexcept
+    unsigned int nlp_get(unsigned int memo) noexcept
+    void nlp_set(unsigned int memo, unsigned int version) noexcept
+    void nlp_fence() noexcept
+    int nlp_dict_item(dict d, object key, PyObject** found) except -1
     bint nlp_is_data_descriptor(PyObject* value) noexcept
+    void Py_XDECREF(PyObject* value) noexcept
 
 cdef object ABSENT = object()
 cdef tuple NO_ARGUMENTS = ()
@@ -85,7 +114,7 @@ cdef object PLAIN_LOOKUP = object.__getattribute__
 cdef class Layout:
     """What the loops need to know of one persistence class.
 
-    It is filled once. What changes later are two memos, each one number that is written and read in one piece.
+    It is filled once. What changes later are three memos, each one number that is written and read in one piece.
     """
 
     cdef readonly object owner
@@ -101,9 +130,10 @@ cdef class Layout:
     cdef readonly object wildcard
     cdef readonly object any_text
     cdef readonly object check
-    # The versions of the classes for which _reads_own_dict and _creates_plainly said yes last.
+    # The versions of the classes for which _reads_own_dict, _creates_plainly and _has_generated_init said yes last.
     cdef unsigned int read_version
     cdef unsigned int create_version
+    cdef unsigned int init_version
     cdef readonly object make_text
     cdef readonly set fixed_kinds
 
@@ -143,11 +173,39 @@ cdef class Layout:
         self.make_text = make_text
         self.fixed_kinds = fixed_kinds
 
+    def __reduce__(self):
+        # Engines of clusters send a class along that is defined in a notebook, and its layout with it.
+        return _sent_layout, (
+            self.owner,
+            self.names,
+            self.required,
+            self.fallbacks,
+            self.head,
+            self.parts,
+            self.autoinc,
+            self.plain_attributes,
+            self.plain_creation,
+            self.wildcard,
+            self.any_text,
+            self.check,
+            self.make_text,
+            self.fixed_kinds,
+        )
+
+
+def _sent_layout(owner, *rest):
+    """Return the layout of *owner*, a class that came from another process; the first where it comes again."""
+    found = owner.__dict__.get("_persistence_layout_")
+    return found if isinstance(found, Layout) else Layout(owner, *rest)
+
 
 cdef Layout layout_of(object cls):
     cdef PyObject* quick = nlp_type_attribute(cls, "_persistence_layout_") if isinstance(cls, type) else NULL
-    if quick is not NULL and type(<object> quick) is Layout:
-        return <Layout> quick
+    if quick is not NULL:
+        found = <object> quick
+        Py_XDECREF(quick)
+        if type(found) is Layout:
+            return <Layout> found
     found = getattr(cls, "_persistence_layout_", None)
     if not isinstance(found, Layout):
         raise NotPersistenceClassError(getattr(cls, "__qualname__", repr(cls)))
@@ -159,26 +217,58 @@ cdef Layout layout_of(object cls):
 cdef bint _no_data_descriptors(Layout layout, object cls):
     """Return whether the class *cls* has a property, or the like, under none of the fields' names."""
     cdef PyObject* found
+    cdef bint is_data_descriptor
     for name in layout.names:
         found = nlp_type_attribute(cls, name)
-        if found is not NULL and nlp_is_data_descriptor(found):
+        is_data_descriptor = found is not NULL and nlp_is_data_descriptor(found)
+        Py_XDECREF(found)
+        if is_data_descriptor:
             return False
     return True
+
+
+cdef inline PyObject* _address(object cls, object name):
+    """Return the address of the attribute *name* of the class *cls*, to compare with; NULL where it has none."""
+    cdef PyObject* found = nlp_type_attribute(cls, name)
+    Py_XDECREF(found)
+    return found
 
 
 cdef inline bint _reads_own_dict(Layout layout, object cls):
     """Return whether a field of an instance of *cls* is what its ``__dict__`` has under that name, if it has one."""
     cdef unsigned int version = nlp_type_version(cls)
-    if version != 0 and version == layout.read_version:
+    if version != 0 and version == nlp_get(layout.read_version):
         return True
+    return _finds_own_dict(layout, cls)
+
+
+cdef bint _finds_own_dict(Layout layout, object cls):
+    """Return the same, by a look at the class, and remember a yes."""
+    cdef unsigned int version
     if not NLP_SEES_TYPES:
         return layout.plain_attributes and cls is layout.owner
-    if nlp_type_attribute(cls, "__getattribute__") is not <PyObject*> PLAIN_LOOKUP:
+    _address(cls, "__getattribute__")  # the first look gives the class a version
+    version = _version_before(cls)
+    if _address(cls, "__getattribute__") is not <PyObject*> PLAIN_LOOKUP:
         return False
     if (<PyTypeObject*> cls).tp_dictoffset == 0 or not _no_data_descriptors(layout, cls):
         return False
-    layout.read_version = nlp_type_version(cls)
+    if _is_version_still(cls, version):
+        nlp_set(layout.read_version, version)
     return True
+
+
+cdef inline unsigned int _version_before(object cls) noexcept:
+    """Return the version of *cls*, which is then looked at."""
+    cdef unsigned int version = nlp_type_version(cls)
+    nlp_fence()
+    return version
+
+
+cdef inline bint _is_version_still(object cls, unsigned int version) noexcept:
+    """Return whether *cls* is still as :func:`_version_before` said: versions don't come again."""
+    nlp_fence()
+    return nlp_type_version(cls) == version
 
 
 cdef inline bint _class_may_supply(object data, str name):
@@ -189,7 +279,7 @@ cdef inline bint _class_may_supply(object data, str name):
     cdef object cls = type(data)
     if not NLP_SEES_TYPES or (<PyTypeObject*> cls).tp_getattro is not <void*> PyObject_GenericGetAttr:
         return True  # by __getattr__
-    return nlp_type_attribute(cls, name) is not NULL
+    return _address(cls, name) is not NULL
 
 
 # At most so many entries of an instance's dict are moved or removed; with more, each field is looked up.
@@ -278,7 +368,7 @@ def as_dict(data):
     :raises NotPersistenceClassError: *data* is no instance of a persistence class
     """
     if isinstance(data, type):
-        raise NotPersistenceClassError(f"the class {data.__qualname__} itself (a result is its instance)")
+        raise NotPersistenceClassError(data.__qualname__, "is a class: give a result, which is an instance of it")
     cdef object cls = type(data)
     cdef Layout layout = layout_of(cls)
     cdef dict found
@@ -298,15 +388,47 @@ def as_dict(data):
 cdef inline bint _creates_plainly(Layout layout, object cls):
     """Return whether *cls* leaves it to ``object`` to make an instance and to set its fields."""
     cdef unsigned int version = nlp_type_version(cls)
-    if version != 0 and version == layout.create_version:
+    if version != 0 and version == nlp_get(layout.create_version):
         return True
-    if not NLP_SEES_TYPES or (<PyTypeObject*> cls).tp_new is not (<PyTypeObject*> object).tp_new:
+    return _finds_plain_creation(layout, cls)
+
+
+cdef bint _finds_plain_creation(Layout layout, object cls):
+    """Return the same, by a look at the class, and remember a yes."""
+    cdef unsigned int version
+    if not NLP_SEES_TYPES:
+        return False
+    _address(cls, "__new__")  # the first look gives the class a version
+    version = _version_before(cls)
+    if (<PyTypeObject*> cls).tp_new is not (<PyTypeObject*> object).tp_new:
         return False
     if (<PyTypeObject*> cls).tp_setattro is not <void*> PyObject_GenericSetAttr:
         return False
     if not _no_data_descriptors(layout, cls):
         return False
-    layout.create_version = nlp_type_version(cls)
+    if _is_version_still(cls, version):
+        nlp_set(layout.create_version, version)
+    return True
+
+
+cdef inline bint _has_generated_init(Layout layout, object cls) except -1:
+    """Return whether the ``__init__`` of *cls* is a generated one, so that an instance needs no call of it."""
+    cdef unsigned int version = nlp_type_version(cls) if isinstance(cls, type) else 0
+    if version != 0 and version == nlp_get(layout.init_version):
+        return True
+    return _finds_generated_init(layout, cls)
+
+
+cdef bint _finds_generated_init(Layout layout, object cls) except -1:
+    """Return the same, by a look at the class, and remember a yes."""
+    cdef unsigned int version = 0
+    if isinstance(cls, type):
+        _address(cls, "__init__")  # the first look gives the class a version
+        version = _version_before(cls)
+    if not hasattr(getattr(cls, "__init__", None), "_persistence_generated_"):
+        return False
+    if version != 0 and _is_version_still(cls, version):
+        nlp_set(layout.init_version, version)
     return True
 
 
@@ -324,15 +446,19 @@ cdef inline bint _is_text(PyObject* key, str name) noexcept:
 def new_from_dict(cls, dict values not None):
     """Return a new instance of *cls* with the fields of *values*, without calling ``__init__``.
 
-    Only for classes whose ``__init__`` is the generated one. What *values* has beyond the fields is ignored.
+    Return None where *cls* has an ``__init__`` of its own, which must be called. What *values* has beyond the fields is
+    ignored.
 
     :raises MissingFieldError: a key without a default is not in *values*
     """
     cdef Layout layout = layout_of(cls)
     cdef str name
+    cdef object given
     cdef PyObject* key = NULL
     cdef PyObject* value = NULL
     cdef Py_ssize_t pos = 0, before
+    if not _has_generated_init(layout, cls):
+        return None
     cdef bint plain = isinstance(cls, type) and _creates_plainly(layout, cls)
     if NLP_FREE_THREADED:
         values = PyDict_Copy(values)  # another thread may change the caller's
@@ -347,10 +473,11 @@ def new_from_dict(cls, dict values not None):
             pos = before
             value = PyDict_GetItemWithError(values, name)
         if value is not NULL:
+            given = <object> value  # setting may run code that takes it out of the dict
             if plain:
-                PyObject_GenericSetAttr(result, name, <object> value)
+                PyObject_GenericSetAttr(result, name, given)
             else:
-                PyObject_SetAttr(result, name, <object> value)
+                PyObject_SetAttr(result, name, given)
         elif name in layout.fallbacks:
             PyObject_SetAttr(result, name, layout.fallbacks[name]())
         elif name in layout.required:
@@ -424,22 +551,28 @@ cdef str _text_of(Layout layout, str name, object value, object as_text):
     return layout.make_text(name, value)
 
 
+# A name is written into memory of this size at first: one is at most 255 bytes on every common file system.
+cdef enum:
+    NAME_ROOM = 512
+
+
 cdef bint _is_plain_tuple(tuple values) except -1:
-    """Whether nothing but its type decides the text of each of *values*."""
+    """Whether nothing but its type decides the text of each of *values*, and that of all can be in a file name."""
     cdef int overflow = 0
+    if len(values) > NAME_ROOM:
+        return False
     for value in values:
         if type(value) is int:
             PyLong_AsLongLongAndOverflow(value, &overflow)
             if overflow:
                 return False
-        elif type(value) is not str and type(value) is not float and type(value) is not bool and value is not None:
+        elif type(value) is str:
+            if PyUnicode_GET_LENGTH(<str> value) > NAME_ROOM:  # a file may hold one text in it many times
+                return False
+        elif type(value) is not float and type(value) is not bool and value is not None:
             return False
     return True
 
-
-# A name is written into memory of this size at first: one is at most 255 bytes on every common file system.
-cdef enum:
-    NAME_ROOM = 512
 
 cdef struct NameBuffer:
     char[NAME_ROOM] text
@@ -469,6 +602,15 @@ cdef inline Py_ssize_t _put_number(object value, NameBuffer* name, Py_ssize_t us
     return used + _digits(number, name.text + used)
 
 
+cdef inline bint _is_brief(object value) except -1:
+    """Return whether *value* is a number of at most 64 bits, True, False or None, which each has a short text."""
+    cdef int overflow = 0
+    if type(value) is int:
+        PyLong_AsLongLongAndOverflow(value, &overflow)
+        return not overflow
+    return type(value) is float or type(value) is bool or value is None
+
+
 cdef str _text_in(NameBuffer* name, Py_ssize_t used):
     text = PyUnicode_New(used, 127)
     memcpy(PyUnicode_DATA(text), name.text, used)
@@ -480,6 +622,7 @@ cdef enum:
     ANY_NAME  # whatever the values are
     ASCII_NAME  # only a name of ASCII text, without placeholders and with a number
     AROUND_NUMBER  # the same, the number left out
+    BRIEF_NAME  # the same as ASCII_NAME, of keys that are texts, numbers, True, False or None, and no function's
 
 
 @cython.boundscheck(False)  # Layout.__init__ makes sure that each part has three items
@@ -505,8 +648,7 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
     cdef PyObject* next_key = NULL
     name.number_at = -1
     name.number_open = False
-    # What is looked up there is borrowed for a moment, which is safe as long as no other thread can run.
-    if overrides is None and data is not None and not NLP_FREE_THREADED and _reads_own_dict(layout, type(data)):
+    if overrides is None and data is not None and _reads_own_dict(layout, type(data)):
         attributes = <dict> PyObject_GenericGetDict(data, NULL)
     used = name.used = _put(layout.head, name, 0)
     if used < 0:
@@ -524,14 +666,21 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
             name.number_at = used
             continue
         found = NULL
-        if attributes is not None:
+        if attributes is not None and NLP_FREE_THREADED:
+            nlp_dict_item(attributes, key, &found)
+            value = <object> found if found is not NULL else _key_value(layout, data, overrides, key)
+            Py_XDECREF(found)
+        elif attributes is not None:
             while skips > 0 and PyDict_Next(attributes, &at, &next_key, &found) and next_key is not <PyObject*> key:
                 found = NULL
                 skips -= 1
             if found is NULL:
                 skips = 0
                 found = PyDict_GetItemWithError(attributes, key)
-        value = <object> found if found is not NULL else _key_value(layout, data, overrides, key)
+            # It is borrowed for a moment, which is safe as long as no other thread can run.
+            value = <object> found if found is not NULL else _key_value(layout, data, overrides, key)
+        else:
+            value = _key_value(layout, data, overrides, key)
         if as_text is None and texts is None:
             more = -1
             if PyUnicode_CheckExact(value):
@@ -543,6 +692,9 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
             if more >= 0:
                 used = more
                 continue
+        if wanted == BRIEF_NAME and (as_text is not None or not _is_brief(value)):
+            name.used = -1
+            return None
         if value is None and key is layout.autoinc:
             name.number_open = True
         if wanted != ANY_NAME and (name.number_open or value is layout.wildcard or type(value) is layout.any_text):
@@ -621,6 +773,24 @@ def plain_name(Layout layout not None, data not None, str suffix not None):
         return None
     name = name + suffix
     return name if is_plain_name(name) else None
+
+
+def is_plainly_named(Layout layout not None, str suffix not None, data not None, str name not None):
+    """Return whether *name* is the name that :func:`plain_name` gives *data*. False asks for the slow path.
+
+    That is also where a key is something else than a text, a number of at most 64 bits, True, False or None.
+    """
+    cdef NameBuffer own
+    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(suffix)
+    if not is_plain_name(name) or not PyUnicode_IS_COMPACT_ASCII(suffix):
+        return False
+    _write_name(layout, data, None, BRIEF_NAME, &own)
+    return (
+        own.used >= 0
+        and own.used + size == PyUnicode_GET_LENGTH(name)
+        and memcmp(PyUnicode_DATA(name), own.text, own.used) == 0
+        and memcmp(<char*> PyUnicode_DATA(name) + own.used, PyUnicode_DATA(suffix), size) == 0
+    )
 
 
 cpdef bint is_plain_name(str text) except -1:

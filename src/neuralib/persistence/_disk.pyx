@@ -25,6 +25,7 @@ cdef extern from "Python.h":
     char* PyBytes_AS_STRING(object text)
     object PyByteArray_FromStringAndSize(const char* text, Py_ssize_t size)
     char* PyByteArray_AS_STRING(object memory)
+    Py_ssize_t PyByteArray_GET_SIZE(object memory)
     int PySys_Audit(const char* event, const char* form, ...) except -1
 
 cdef extern from "string.h":
@@ -39,6 +40,7 @@ cdef extern from "_port.h":
     int np_read_and_close(int fd, char* target, long long size) nogil
     void np_close(int fd) noexcept nogil
     int np_take(int* kept) noexcept nogil
+    int np_look(const int* kept) noexcept nogil
     ctypedef struct np_stamp:
         long long earliest
         long long latest
@@ -47,8 +49,10 @@ cdef extern from "_port.h":
     int np_write_unnamed(const char* folder, const char* data, size_t size, int* fd) nogil
     int np_publish(
         const char* folder, const char* target, const char* data, size_t size, int* named, np_stamp* stamp,
-        const np_stamp* expected, int held
+        bint is_expected, int held
     ) nogil
+    np_stamp np_copy_stamp(const np_stamp* stamp) noexcept nogil
+    void np_open_locks() noexcept nogil
     int NLP_CHANGED
     int np_folder_stamp(const char* path, np_stamp* stamp) nogil
     int np_folder_stamp_wide(const wchar_t* path, np_stamp* stamp) nogil
@@ -64,30 +68,36 @@ cdef class OpenFile:
 
     :param path: of the file
     :param flags: as :func:`os.open` takes them
+    :param folder: the descriptor of the folder that *path* begins in; None for the current one
     :raises OSError: it can't be opened
     """
 
-    cdef readonly int fd
+    cdef int kept
 
     def __cinit__(self):
-        self.fd = -1
+        self.kept = -1
 
-    def __init__(self, str path not None, int flags, int mode=0o666):
-        if self.fd < 0:
-            self.fd = os.open(path, flags, mode)
+    def __init__(self, str path not None, int flags, int mode=0o666, folder=None):
+        if self.kept < 0:
+            self.kept = os.open(path, flags, mode) if folder is None else os.open(path, flags, mode, dir_fd=folder)
+
+    @property
+    def fd(self):
+        """The descriptor; -1 if the file is closed."""
+        return np_look(&self.kept)
 
     def close(self):
         """Close the file, if it is open.
 
         :raises OSError: the system could not keep what was written
         """
-        cdef int fd = np_take(&self.fd)
+        cdef int fd = np_take(&self.kept)
         if fd >= 0:
             os.close(fd)
 
     def __dealloc__(self):
-        if self.fd >= 0:
-            np_close(self.fd)
+        if self.kept >= 0:
+            np_close(self.kept)
 
 
 cdef const char* _path_bytes(str path, list keep) except NULL:
@@ -108,9 +118,11 @@ cdef const char* _path_bytes(str path, list keep) except NULL:
     return found
 
 
-# The size of a spare piece of memory: about a processor's cache.
+# The size of a spare piece of memory: about a processor's cache. What is read into it begins at a multiple of 64 bytes:
+# 16 bytes after the start of a page, where large blocks of malloc begin, some processors take four times as long.
 cdef enum:
     SPARE_BYTES = 1 << 20
+    SPARE_ALIGNMENT = 64
 
 
 def read_small(str path not None, long long limit, list spare=None):
@@ -129,6 +141,7 @@ def read_small(str path not None, long long limit, list spare=None):
     cdef long long most = limit if spare is None else max(limit, <long long> SPARE_BYTES + 1)
     cdef char* target
     cdef const char* c_path
+    cdef Py_ssize_t begin
     cdef list keep = []
     if PLATFORM_IS_WINDOWS:
         return None
@@ -146,8 +159,10 @@ def read_small(str path not None, long long limit, list spare=None):
             target = PyBytes_AS_STRING(data)
         else:
             memory = _spare_memory(spare)
-            data = memoryview(memory)[:size]
             target = PyByteArray_AS_STRING(memory)
+            begin = -(<Py_ssize_t> target) & (SPARE_ALIGNMENT - 1)
+            target += begin
+            data = memoryview(memory)[begin:begin + size]
     except BaseException:
         np_close(fd)
         raise
@@ -159,18 +174,22 @@ def read_small(str path not None, long long limit, list spare=None):
 cdef object _spare_memory(list spare):
     """Take a piece of memory from *spare*, or make one."""
     try:
-        return spare.pop()
+        memory = spare.pop()
+        if PyByteArray_GET_SIZE(memory) == SPARE_BYTES + SPARE_ALIGNMENT:
+            return memory
     except IndexError:
-        return PyByteArray_FromStringAndSize(NULL, SPARE_BYTES)
+        pass
+    return PyByteArray_FromStringAndSize(NULL, SPARE_BYTES + SPARE_ALIGNMENT)
 
 
 @cython.final
 @cython.freelist(8)
 cdef class Stamp:
-    """The state of a folder, by which it is seen whether names came or went since. It never changes: no lock is needed.
+    """The state of a folder, by which it is seen whether names came or went since, other than by this stamp.
 
     It consists of the folder's time of change and its size. Where the file system's clock advances in steps of
-    milliseconds, and the size stays the same, two changes in one step look like one.
+    milliseconds, and the size stays the same, two changes in one step look like one. A publication that expects a stamp
+    brings it up to date, in one step with the look: so threads that publish by the same one don't disturb each other.
     """
 
     cdef np_stamp told
@@ -178,15 +197,31 @@ cdef class Stamp:
     def __cinit__(self):
         np_forget_stamp(&self.told)
 
+    cdef np_stamp copy(self) noexcept:
+        cdef np_stamp found
+        with nogil:  # a thread that is publishing by it keeps it locked
+            found = np_copy_stamp(&self.told)
+        return found
+
     @property
     def known(self):
         """Whether the state of the folder is known at all."""
-        return self.told.earliest <= self.told.latest
+        cdef np_stamp told = self.copy()
+        return told.earliest <= told.latest
 
     def is_unchanged(self, Stamp now not None):
         """Return whether the folder, whose stamp is *now* by now, is as it was for this stamp."""
-        return bool(np_is_unchanged(&self.told, &now.told))
+        cdef np_stamp before = self.copy()
+        cdef np_stamp after = now.copy()
+        return bool(np_is_unchanged(&before, &after))
 
+
+def _open_locks():
+    np_open_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_locks)
 
 UNKNOWN = Stamp()
 # Returned by publish_unnamed where the folder is not as it was expected.
@@ -210,7 +245,7 @@ def write_unnamed(str folder not None, bytes data not None):
     c_folder = _path_bytes(folder, keep)
     PySys_Audit("open", "OOi", <PyObject*> folder, <PyObject*> None, 2)
     with nogil:
-        error = np_write_unnamed(c_folder, c_data, size, &made.fd)
+        error = np_write_unnamed(c_folder, c_data, size, &made.kept)
     if error > 0:
         nlp_raise_os_error(error, folder)
     return None if error < 0 else made
@@ -223,7 +258,7 @@ def publish_unnamed(
 
     :param target: the path of the file
     :param stamped: whether to return the new stamp of *folder*
-    :param expected: with *stamped*: the stamp that *folder* must have before, or None for any
+    :param expected: with *stamped*: the stamp that *folder* must have before, or None for any. It becomes the new one
     :param held: *folder*, if the caller keeps it open: then it need not be found by its path
     :return: the new stamp; :data:`UNKNOWN` without *stamped*, or where there is none; :data:`CHANGED` where the
         folder's stamp is not *expected*; None where *folder* does not exist, or its file system has no files without
@@ -232,10 +267,10 @@ def publish_unnamed(
     :raises OSError: the file can't be written (its path is *folder*), or not be named (its path is *target*)
     """
     cdef int error, named = 0
-    cdef Stamp stamp = Stamp.__new__(Stamp) if stamped else UNKNOWN
+    cdef bint is_expected = expected is not None
+    cdef Stamp stamp = UNKNOWN if not stamped else expected if is_expected else Stamp.__new__(Stamp)
     cdef np_stamp* c_stamp = &stamp.told if stamped else NULL
-    cdef np_stamp* c_expected = NULL if expected is None else &expected.told
-    cdef int c_held = -1 if held is None else held.fd
+    cdef int c_held = -1 if held is None else np_look(&held.kept)
     cdef list keep = []
     cdef const char* c_folder
     cdef const char* c_target
@@ -247,7 +282,7 @@ def publish_unnamed(
     c_target = _path_bytes(target, keep)
     PySys_Audit("open", "OOi", <PyObject*> target, <PyObject*> None, 2)
     with nogil:
-        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp, c_expected, c_held)
+        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp, is_expected, c_held)
     if error > 0:
         nlp_raise_os_error(error, target if named else folder)
     if error == NLP_CHANGED:

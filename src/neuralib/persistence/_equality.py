@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+_MOST_PAIRS = 1_000_000  # of members of sets with NaN in them, each of which is compared with all others
 _SCALARS = frozenset({str, int, float, bool, bytes, complex, type(None)})
 
 
@@ -31,11 +32,15 @@ def _same_scalars(a: Any, b: Any) -> bool:
 
 
 class _Comparison:
-    """Pairs of values that must all be the same. Each pair is looked at once, so that shared and cyclic parts end."""
+    """Pairs of values that must all be the same.
+
+    Values that must be the same form a group. A pair within one group is not looked at again, so that cyclic parts end, and
+    shared parts take no more time than there are parts.
+    """
 
     def __init__(self) -> None:
-        # With the values themselves: the id of one that is gone could be given to another.
-        self._seen: dict[tuple[int, int], tuple[Any, Any]] = {}
+        self._group: dict[int, int] = {}  # by id: another value of the group, or itself
+        self._kept: list[tuple[Any, Any]] = []  # the id of a value that is gone could be given to another
         self._todo: list[tuple[Any, Any]] = []
 
     def same(self, a: Any, b: Any) -> bool:
@@ -60,10 +65,11 @@ class _Comparison:
         """Return False where *a* and *b* differ. Otherwise note the parts that remain to be compared."""
         if _is_numpy_scalar(a) and (_is_numpy_scalar(b) or type(b) in _SCALARS):
             return _same_by_operator(a, b)
-        pair = id(a), id(b)
-        if pair in self._seen:  # decided where it was met first
+        mine, theirs = self._first_of(id(a)), self._first_of(id(b))
+        if mine == theirs:  # decided where they were met first
             return True
-        self._seen[pair] = a, b
+        self._group[mine] = theirs
+        self._kept.append((a, b))
         kind = type(a)
         if kind is type(b):  # as most are
             if kind is dict:
@@ -75,6 +81,15 @@ class _Comparison:
             if answer is not None:
                 return answer
         return _same_by_operator(a, b)
+
+    def _first_of(self, value_id: int) -> int:
+        """Return the id that stands for the group of a value."""
+        group = self._group
+        above = group.setdefault(value_id, value_id)
+        while above != value_id:
+            group[value_id] = value_id = group[above]  # the way is shorter the next time
+            above = group[value_id]
+        return value_id
 
     # Each of these returns None where the values are of another kind.
 
@@ -166,6 +181,8 @@ def _same_members(mine: Collection[Any], theirs: Collection[Any]) -> list[tuple[
             return None
         else:
             lone.append(member)
+    if len(lone) * len(rest) > _MOST_PAIRS:
+        return None
     for member in lone:  # only what has a NaN in it is not found by its hash
         partner = next((other for other in rest if same_value(member, other)), None)
         if partner is None:
@@ -177,6 +194,9 @@ def _same_members(mine: Collection[Any], theirs: Collection[Any]) -> list[tuple[
 def _part_names(value: Any) -> list[str] | None:
     """Return the names of the parts by which a dataclass, or the like, is compared; None for other values."""
     kind: Any = type(value)
+    parts = getattr(kind, "_compared_parts", None)  # of what stands for a value in a file
+    if parts is not None:
+        return list(parts)
     if hasattr(kind, "__dataclass_fields__"):
         return [field.name for field in kind.__dataclass_fields__.values() if field.compare and _is_field(field)]
     if hasattr(kind, "__attrs_attrs__"):

@@ -7,56 +7,15 @@ error can be pickled, so a worker process can send it to its parent.
 
 from __future__ import annotations
 
-import collections
-import itertools
+import functools
 from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence._messages import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MAX_SHOWN = 120
-
-
-def shown(value: object) -> str:
-    """Return a short ``repr`` of *value* for a message, or the name of its type if ``repr`` fails."""
-    try:
-        if not is_brief(value):
-            return f"<{type(value).__name__} of many values>"
-        text = repr(value)
-    except Exception:  # building an error message must not raise another error
-        return f"<{type(value).__name__}>"
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
-
-
-def is_brief(value: object, max_values: int = 1000) -> bool:
-    """Return whether *value*, counted together with all values nested in it, has at most *max_values* values.
-
-    A list in a file can contain the same list many times, which can contain another list many times, and so on. The
-    ``repr`` of such a value would be too long to compute.
-    """
-    if isinstance(value, (str, bytes, int, float)):  # fast path: most values are plain
-        return True
-    pending: list[Any] = [value]
-    left = max_values
-    while pending:
-        left -= 1
-        if left < 0:
-            return False
-        current = pending.pop()
-        if isinstance(current, (str, bytes, int, float)):
-            continue
-        if isinstance(current, dict):
-            children: Any = (child for pair in current.items() for child in pair)
-        elif isinstance(current, (list, tuple, set, frozenset, collections.deque)):
-            children = current
-        elif getattr(getattr(current, "dtype", None), "hasobject", False) and hasattr(current, "flat"):
-            children = current.flat
-        elif not isinstance(current, type) and hasattr(current, "__dict__"):
-            children = vars(current).values()
-        else:
-            continue
-        pending.extend(itertools.islice(children, left + 1))
-    return True
+_MAX_MESSAGE = 4000
 
 
 class PersistenceError(Exception):
@@ -65,6 +24,8 @@ class PersistenceError(Exception):
     ``args`` holds the arguments of ``__init__``, in the same order, so that the error can be pickled.
     """
 
+    _is_shown_briefly = True  # whatever it is about: see `_messages`
+
     def __init__(self, *facts: object) -> None:
         super().__init__(*facts)
         self._facts = facts
@@ -72,16 +33,25 @@ class PersistenceError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._facts
 
+    def __str__(self) -> str:
+        """Return the message, in which paths and values of files can't write to a terminal or log what they like."""
+        text = printable(self._message())
+        return text if len(text) <= _MAX_MESSAGE else f"{text[: _MAX_MESSAGE // 2]} ... {text[-_MAX_MESSAGE // 2 :]}"
+
+    def _message(self) -> str:
+        return super().__str__()
+
 
 class NotPersistenceClassError(PersistenceError, RuntimeError, TypeError):
     """A persistence class was expected, but the class has no ``@persistence_class`` decorator."""
 
-    def __init__(self, owner: str) -> None:
-        super().__init__(owner)
-        self.owner = owner
+    def __init__(self, owner: str, problem: str = "") -> None:
+        super().__init__(owner, problem)
+        self.owner, self.problem = owner, problem
 
-    def __str__(self) -> str:
-        return f"{self.owner} is not a persistence class: decorate it with @persistence_class"
+    def _message(self) -> str:
+        advice = "give a class decorated with @persistence_class, or a result of one"
+        return f"{self.owner} {self.problem or f'is not a persistence class: {advice}'}"
 
 
 class FieldDefinitionError(PersistenceError, RuntimeError, TypeError):
@@ -91,7 +61,7 @@ class FieldDefinitionError(PersistenceError, RuntimeError, TypeError):
         super().__init__(owner, field, problem)
         self.owner, self.field, self.problem = owner, field, problem
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         where = f"{self.owner}.{self.field}" if self.field else self.owner
         return f"{where}: {self.problem}"
 
@@ -110,7 +80,7 @@ class AutoIncFieldNotResolvedError(PersistenceError, RuntimeError):
         super().__init__(instance, name, message)
         self.instance, self.field, self.message, self.owner = instance, name, message, owner
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         if self.message is not None:
             return self.message
         return (
@@ -119,13 +89,7 @@ class AutoIncFieldNotResolvedError(PersistenceError, RuntimeError):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_autoinc_error, (type(self), self.field, self.message, self.owner)
-
-
-def _rebuild_autoinc_error(
-    kind: type[AutoIncFieldNotResolvedError], field: str, message: str | None, owner: str
-) -> AutoIncFieldNotResolvedError:
-    return kind(None, field, message, owner=owner)
+        return functools.partial(type(self), owner=self.owner), (None, self.field, self.message)
 
 
 class KeyNotSetError(PersistenceError, RuntimeError, AttributeError):
@@ -135,14 +99,14 @@ class KeyNotSetError(PersistenceError, RuntimeError, AttributeError):
         super().__init__(owner, field)
         self.owner, self.field = owner, field
 
-    def __str__(self) -> str:
-        return f"{self.owner}.{self.field} is needed for the file name but is not set: set it, or give {self.field}=..."
+    def _message(self) -> str:
+        return f"{self.owner}.{self.field} is needed for the file name but is not set: set it, or give {self.field}=... (in a search, `missing` for any value)"
 
 
 class WildcardKeyError(KeyNotSetError):
     """A key of a result that is to be saved is ``missing``, which stands for any value."""
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return (
             f"{self.owner}.{self.field} is `missing`, which stands for any value: set the key before saving the result"
         )
@@ -155,10 +119,24 @@ class DataNotSetError(PersistenceError, RuntimeError, AttributeError):
         super().__init__(owner, fields)
         self.owner, self.fields = owner, fields
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return (
             f"{self.owner} can't be saved without {', '.join(self.fields)}: set them, or give them a default "
             f"(the class is declared with strict=True)"
+        )
+
+
+class NothingComputedError(DataNotSetError):
+    """A computed result has none of its data; ``computed_by`` is the class whose ``compute_cache`` returned it."""
+
+    def __init__(self, owner: str, fields: tuple[str, ...], computed_by: str) -> None:
+        PersistenceError.__init__(self, owner, fields, computed_by)
+        self.owner, self.fields, self.computed_by = owner, fields, computed_by
+
+    def _message(self) -> str:
+        return (
+            f"{self.computed_by}.compute_cache returned a {self.owner} without any of its data "
+            f"({', '.join(self.fields)}): set them before you return the result; nothing was saved"
         )
 
 
@@ -169,7 +147,7 @@ class UndeclaredAttributeError(PersistenceError, AttributeError):
         super().__init__(owner, attribute, field)
         self.owner, self.attribute, self.field = owner, attribute, field
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         if self.field:
             return (
                 f"{self.owner}.{self.attribute} is not declared and would not be saved; did you mean {self.field}, "
@@ -188,7 +166,7 @@ class UnknownFieldError(PersistenceError, TypeError):
         super().__init__(owner, field, known)
         self.owner, self.field, self.known = owner, field, known
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return f"{self.owner} has no field {self.field!r}: its fields are {', '.join(self.known) or 'none'}"
 
 
@@ -199,7 +177,7 @@ class UnsafeNameError(PersistenceError, ValueError):
         super().__init__(owner, field, value, problem)
         self.owner, self.field, self.value, self.problem = owner, field, value, problem
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         where = f"{self.owner}.{self.field}" if self.field else self.owner
         return (
             f"{where} = {self.value} can't be part of a file name: {self.problem}; "
@@ -214,7 +192,7 @@ class MissingFieldError(PersistenceError, KeyError):
         super().__init__(owner, field, path)
         self.owner, self.field, self.path = owner, field, path
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         source = "the values given" if self.path is None else self.path
         return (
             f"missing required field {self.owner}.{self.field} in {source}: "
@@ -229,7 +207,7 @@ class WrongResultClassError(PersistenceError, TypeError):
         super().__init__(owner, given, hint)
         self.owner, self.given, self.hint = owner, given, hint
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         advice = self.hint or f"use a handler made for {self.given}"
         return f"this handler stores results of {self.owner}, not of {self.given}: {advice}"
 
@@ -241,7 +219,7 @@ class NoInitFitsError(PersistenceError, TypeError):
         super().__init__(owner, keys)
         self.owner, self.keys = owner, keys
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return (
             f"{self.owner}.__init__ does not accept the keys ({', '.join(self.keys)}): "
             f"define a classmethod from_dict(cls, data) that creates the result from a dict of its fields"
@@ -258,7 +236,7 @@ class KeyMismatchError(PersistenceError, FileNotFoundError):
         super().__init__(owner, field, wanted, found, path)
         self.owner, self.field, self.wanted, self.found, self.path = owner, field, wanted, found, path
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         if not self.field:
             return (
                 f"{self.path} holds the result of {self.owner} with the keys ({self.found}), which do not match its "
@@ -275,7 +253,7 @@ class NotAResultError(PersistenceError, TypeError):
         super().__init__(owner, path, found)
         self.owner, self.path, self.found = owner, path, found
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return f"{self.path} holds {self.found}, not a result of {self.owner}. Are the file and the class right?"
 
 
@@ -286,11 +264,62 @@ class CorruptResultError(PersistenceError, ValueError):
         super().__init__(path, problem)
         self.path, self.problem = path, problem
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return (
             f"{self.path} is damaged or not a result file: {self.problem}; "
             f"restore it from a backup or compute the result again"
         )
+
+
+class UnloadableResultError(PersistenceError, ImportError):
+    """A file is not damaged, but something in it can't be loaded in this environment.
+
+    ``field`` is the field in which it is, and ``type_name`` the full name of the class or function that fails; both are
+    empty where they are not known. ``cause`` is the error in words, and ``__cause__`` the error itself. ``packages`` are the
+    versions of the packages whose objects are in the file, as they were when it was saved, and ``here`` the same as they
+    are now, without those that are not installed. ``checksummed`` says whether a checksum shows that the file is what was
+    saved.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        field: str,
+        type_name: str,
+        cause: str,
+        packages: Mapping[str, str] | None = None,
+        here: Mapping[str, str] | None = None,
+        checksummed: bool = True,
+    ) -> None:
+        packages, here = dict(packages or {}), dict(here or {})
+        super().__init__(path, field, type_name, cause, packages, here, checksummed)
+        self.path, self.field, self.type_name, self.cause = path, field, type_name, cause
+        self.packages, self.here, self.checksummed = packages, here, checksummed
+
+    def at(self, path: str) -> UnloadableResultError:
+        """Return the same error about the file at *path*."""
+        return type(self)(
+            path, self.field, self.type_name, self.cause, self.packages, self.here, checksummed=self.checksummed
+        )
+
+    def _message(self) -> str:
+        what = " of ".join(part for part in (self.type_name, self.field and f"the field {self.field}") if part)
+        whole = "is whole, but " if self.checksummed else ""
+        return (
+            f"{self.path or 'the file'} {whole}can't be loaded here: {what + ': ' if what else ''}{self.cause}"
+            f"{self._versions()}. Install what it needs, or load it where it was saved; "
+            f"to compute it again, set invalid_cache, or delete the file"
+        )
+
+    def _versions(self) -> str:
+        def version(versions: Mapping[str, str], name: str) -> str:
+            return versions[name] or "of unknown version" if name in versions else "not installed"
+
+        texts = [
+            f"{name} {then} (here {version(self.here, name)})" if then else f"{name} (here {version(self.here, name)})"
+            for name, then in self.packages.items()
+        ]
+        return f"; it was saved with {', '.join(texts)}" if texts else ""
 
 
 class UntrustedTypeError(PersistenceError, TypeError):
@@ -300,7 +329,7 @@ class UntrustedTypeError(PersistenceError, TypeError):
         super().__init__(path, kind)
         self.path, self.kind = path, kind
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return (
             f"{self.path or 'the pickle'} contains {self.kind}, which is not loaded from an untrusted file: "
             f"add the type to trusted=[...], or pass trusted=True if you know where the file comes from"
@@ -314,7 +343,7 @@ class NothingFoundError(PersistenceError, LookupError):
         super().__init__(owner, folder, about)
         self.owner, self.folder, self.about = owner, folder, about
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         about = f" with {self.about}" if self.about else ""
         return f"no {self.owner} found in {self.folder!r}{about}: call find() to list the saved results"
 
@@ -326,21 +355,29 @@ class StackError(PersistenceError, ValueError):
         super().__init__(path, field, problem)
         self.path, self.field, self.problem = path, field, problem
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return f"{self.path}: {self.field} {self.problem}: leave this result out, or compute it again"
 
 
 class NameTakenError(PersistenceError, FileExistsError):
-    """The file name already belongs to another result, with different keys."""
+    """The file name already belongs to another result, with different keys.
+
+    ``theirs`` is empty where its keys can't be told without running code from the file.
+    """
 
     def __init__(self, owner: str, path: str, mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
         super().__init__(owner, path, mine, theirs)
         self.owner, self.path, self.mine, self.theirs = owner, path, dict(mine), dict(theirs)
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         def keys(values: Mapping[str, str]) -> str:
             return ", ".join(f"{name}={text}" for name, text in values.items())
 
+        if not self.theirs:
+            return (
+                f"{self.path} is there already, and whether it holds the same result of {self.owner} can't be told "
+                f"without running code from it: remove or rename it, then save again"
+            )
         return (
             f"{self.path} already holds another result of {self.owner}, with the keys {keys(self.theirs)}; "
             f"the keys ({keys(self.mine)}) give the same file name: use another splitter or a filename_prefix"
@@ -357,7 +394,7 @@ class OtherClassError(PersistenceError, TypeError):
         self.owner, self.path, self.found = owner, path, found
         self.fields, self.found_fields = fields, found_fields
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return (
             f"{self.path} holds a result of another class, {self.found} ({', '.join(self.found_fields)}), "
             f"not of {self.owner} ({', '.join(self.fields)}): use another folder, or give one of the classes "
@@ -372,10 +409,24 @@ class NewerVersionError(PersistenceError, ValueError):
         super().__init__(owner, path, found, known)
         self.owner, self.path, self.found, self.known = owner, path, found, known
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return (
             f"{self.path} holds a result of version {self.found} of {self.owner}, and the class here is of version "
             f"{self.known}: update the code that defines the class"
+        )
+
+
+class UnconditionalStoreError(PersistenceError, NotImplementedError):
+    """An object store can't tell which of several writers was first, so that nothing is saved in it."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+        self.url, self.problem = url, problem
+
+    def _message(self) -> str:
+        return (
+            f"{self.url}: {self.problem}, so that of two writers one would replace the other's result, or get its number. "
+            f"Use a newer version of the server, or a folder or archive. Loading works"
         )
 
 
@@ -390,5 +441,5 @@ class ContractError(PersistenceError, AssertionError):
         super().__init__(owner, verb, expected, found)
         self.owner, self.verb, self.expected, self.found = owner, verb, expected, found
 
-    def __str__(self) -> str:
+    def _message(self) -> str:
         return f"{self.owner}.{self.verb} breaks its contract: expected {self.expected}; got {self.found}"

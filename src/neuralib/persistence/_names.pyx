@@ -150,12 +150,14 @@ cdef class NameTable:
     cdef readonly list names
     cdef readonly tuple texts
     cdef readonly bint any_doubtful
+    cdef readonly int last_pattern
     cdef int width
     cdef int* codes
     cdef char* doubts
 
     def __cinit__(self, Py_ssize_t room, int width):
         self.names = []
+        self.last_pattern = -1
         self.texts = tuple([[] for _ in range(width)])
         self.width = width
         self.codes = <int*> PyMem_Malloc(max(room * width, 1) * sizeof(int))
@@ -314,8 +316,9 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
     A name that matches in more than one way, or more than one pattern, is doubtful.
 
     :param patterns: each a tuple of the literals of a name, and a tuple of the columns of the texts between them
-    :param wanted: for each column the only text that is wanted, or None. Names with another text, or without it, are
-        left out, but not doubtful ones
+    :param wanted: for each column the texts that are wanted, among them None where names without one are; None for all.
+        Names with another text are left out, but not doubtful ones
+    :return: the table; its ``last_pattern`` is the place of the last of *patterns* that a name matched first, or -1
     """
     cdef int width = len(wanted), i
     cdef NameTable table = NameTable(len(names), width)
@@ -323,7 +326,7 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
     cdef list codes_by_text = [{} for _ in range(width)]
     cdef _Pattern pattern, first
     cdef str name
-    cdef int ways, found
+    cdef int ways, found, number, matched = -1
     cdef Py_ssize_t used = 0, longest = max([len(literals) for literals, _ in patterns], default=1)
     cdef Py_ssize_t* places = <Py_ssize_t*> PyMem_Malloc(4 * longest * sizeof(Py_ssize_t))
     cdef int* latest = <int*> PyMem_Malloc(max(width, 1) * sizeof(int))
@@ -335,11 +338,14 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
         for name in names:
             ways = 0
             first = None
+            number = -1
             for pattern in read:
+                number += 1
                 if first is None:
                     found = pattern.ways(name, places, places + longest)
                     if found:
                         first = pattern
+                        matched = number
                 else:
                     found = pattern.ways(name, places + 2 * longest, places + 3 * longest)
                 ways += found
@@ -351,6 +357,7 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
             table.names.append(name)
             table.doubts[used] = ways > 1
             table.any_doubtful = table.any_doubtful or ways > 1
+            table.last_pattern = max(table.last_pattern, matched)
             used += 1
     finally:
         PyMem_Free(places)
@@ -363,15 +370,14 @@ cdef bint _is_wanted(
     str name, _Pattern pattern, const Py_ssize_t* starts, const Py_ssize_t* stops, tuple wanted
 ) except -1:
     cdef int i, column
-    cdef bint there
     for column in range(len(wanted)):
         if wanted[column] is None:
             continue
-        there = False
+        text = None
         for i in range(pattern.n - 1):
             if pattern.columns[i] == column:
-                there = name[starts[i]:stops[i]] == <str?> wanted[column]
-        if not there:
+                text = name[starts[i]:stops[i]]
+        if text not in <frozenset?> wanted[column]:
             return False
     return True
 

@@ -11,7 +11,7 @@ def explained(error: OSError, doing: str, path: str) -> OSError:
         return error
     if ", while " in str(error.strerror):
         return OSError(error.errno, error.strerror, error.filename)
-    return OSError(error.errno, f"{os.strerror(error.errno)}, while {doing}", path)
+    return OSError(error.errno, f"{error.strerror or os.strerror(error.errno)}, while {doing}", path)
 
 
 def explained_any(error: Exception, doing: str, path: str) -> Exception:

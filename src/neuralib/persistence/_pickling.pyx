@@ -1,15 +1,26 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Called by Python's compiled pickler: a reducer for arrays, a table of reducers, and a target for small pickles.
+"""What each small pickle passes: a reducer for arrays, a table of reducers, a target, and a look at its end.
+
+The first three are called by Python's compiled pickler.
 
 ``tests/reference.py`` has each of these in plain Python, to read, and to compare with.
 """
 
+import pickle
+
 cimport cython
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.object cimport PyObject
 
+cdef extern from "string.h":
+    int memcmp(const void* a, const void* b, size_t size) noexcept nogil
+
 cdef extern from "Python.h":
+    enum:
+        PyBUF_READ
     PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
     object PyPickleBuffer_FromObject(object obj)
 
@@ -28,12 +39,13 @@ def reduce_array(array, /):
     """Return how to make *array*, an exact ``numpy.ndarray``, again: what ``object.__reduce_ex__`` returns for others.
 
     An array of a known dtype in contiguous memory becomes ``ndarray(shape, text, buffer)``, a call that every numpy
-    understands. Others are reduced by numpy.
+    understands. So do texts, bytes, records, swapped numbers and long doubles, which numpy 2 would write by a function
+    that numpy 1 lacks; records with their dtype itself. Others are reduced by numpy.
     """
     dtype = array.dtype
     cdef PyObject* known = PyDict_GetItemWithError(ARRAY_CODES, dtype)
     if known is NULL:
-        return array.__reduce_ex__(5)
+        return _reduce_other(array, dtype)
     # Dtypes are equal whatever their metadata; only a dtype that was made by hand has some.
     if (<tuple> known)[0] is not dtype and dtype.metadata is not None:
         return array.__reduce_ex__(5)
@@ -46,9 +58,53 @@ def reduce_array(array, /):
     return array.__reduce_ex__(5)
 
 
+cdef object _reduce_other(array, dtype):
+    """Return the same for an array of another dtype than those that are known."""
+    if dtype.hasobject or dtype.metadata is not None or dtype.kind not in "USVbiufc":
+        return array.__reduce_ex__(5)
+    flags = array.flags
+    if not (flags.c_contiguous or flags.f_contiguous):
+        return array.__reduce_ex__(5)
+    code = dtype if dtype.kind == "V" else dtype.str
+    if dtype.isbuiltin == 2 or (dtype.kind == "V" and dtype.names is None and type(dtype).__module__ != "numpy.dtypes"):
+        return array.__reduce_ex__(5)  # a type that some library added
+    try:
+        memory = PyPickleBuffer_FromObject(array)
+    except ValueError:  # records with dates in them
+        return array.__reduce_ex__(5)
+    if flags.c_contiguous:
+        return type(array), (array.shape, code, memory)
+    return type(array), (array.shape, code, memory, 0, None, "F")
+
+
+def reduce_dtype(dtype, /):
+    """Return how to make *dtype*, of records or raw memory, again.
+
+    The dtype of aligned records is written by a call, ``dtype({...}, True)``: in their states, numpy 1 and 2 note in
+    different forms that they are aligned. All others are reduced by numpy.
+    """
+    reduced = dtype.__reduce_ex__(5)
+    make, (code, *_) = reduced[:2]
+    if not dtype.isalignedstruct or dtype.metadata is not None or type(code) is not str:
+        return reduced  # of numpy.record too: numpy 1 has another name for their arrays
+    parts = [dtype.fields[name] for name in dtype.names]
+    if len(dtype.fields) != len(parts):
+        return reduced  # with titles
+    spec = {"names": list(dtype.names), "formats": [part[0] for part in parts], "offsets": [part[1] for part in parts]}
+    return make, ({**spec, "itemsize": dtype.itemsize}, True)
+
+
 def reduce_object(obj, /):
     """Return how to make *obj* again, for a type without a registered reducer."""
     return obj.__reduce_ex__(5)
+
+
+cdef object ABSENT = object()
+cdef object PICKLER = pickle.Pickler
+
+# The classes whose packages are remembered; classes that programs make while they run must not fill the memory.
+cdef enum:
+    MOST_CLASSES = 1000
 
 
 @cython.final
@@ -59,14 +115,19 @@ cdef class Reducers:
     reducing many an object.
 
     :param registered: ``copyreg.dispatch_table``
+    :param package_of: returns the name and the version of the package of a class, or None
     """
 
     cdef dict ours
     cdef dict registered
+    cdef object package_of
+    cdef dict packages
 
-    def __init__(self, dict registered not None):
+    def __init__(self, dict registered not None, package_of=None):
         self.ours = {}
         self.registered = registered
+        self.package_of = package_of
+        self.packages = {}
 
     def __len__(self):
         return len(self.ours)
@@ -76,12 +137,24 @@ cdef class Reducers:
 
     def __getitem__(self, kind):
         found = self.ours.get(kind)
-        if found is None:
-            found = self.registered.get(kind)
+        return self.reducer_of_others(kind) if found is None else found
+
+    cdef object reducer_of_others(self, kind):
+        found = self.registered.get(kind)
         if found is None:
             if issubclass(kind, type):
                 raise KeyError(kind)  # picklers write classes by name
             return reduce_object
+        return found
+
+    cdef object package(self, kind):
+        """Return the name and the version of the package of the class *kind*, or None."""
+        found = self.packages.get(kind, ABSENT)
+        if found is ABSENT:
+            if len(self.packages) >= MOST_CLASSES:
+                self.packages.clear()
+            found = None if self.package_of is None else self.package_of(kind)
+            self.packages[kind] = found
         return found
 
 
@@ -89,26 +162,112 @@ cdef class Reducers:
 cdef class FirstChunk:
     """A target for a pickler. It keeps one small chunk, which is all of most results, and passes on any more.
 
+    It can be the pickler's table of reducers too, and then notes the packages of the objects' classes. Where it noted
+    some, it keeps the chunk as *noted*, so that results without such objects need not be asked.
+
     :param limit: a chunk of so many bytes or more is passed on, too
     :param begin_rest: called without arguments before the first chunk is passed on; returns the object to write to
+    :param reducers: the table
     """
 
     cdef readonly bytes first
+    cdef readonly bytes noted
     cdef readonly object rest
+    cdef readonly dict packages
     cdef Py_ssize_t limit
     cdef object begin_rest
+    cdef Reducers reducers
+    cdef object last_kind
 
-    def __init__(self, Py_ssize_t limit, begin_rest not None):
+    def __init__(self, Py_ssize_t limit, begin_rest not None, Reducers reducers=None):
         self.limit = limit
         self.begin_rest = begin_rest
+        self.reducers = reducers
 
     def write(self, data, /):
         if self.rest is None:
-            if self.first is None and type(data) is bytes and len(<bytes> data) < self.limit:
-                self.first = <bytes> data
+            if self.first is None and self.noted is None and type(data) is bytes and len(<bytes> data) < self.limit:
+                if self.packages is None:
+                    self.first = <bytes> data
+                else:
+                    self.noted = <bytes> data
                 return
             self.rest = self.begin_rest()
             if self.first is not None:
                 self.rest.write(self.first)
                 self.first = None
+            elif self.noted is not None:
+                self.rest.write(self.noted)
+                self.noted = None
         self.rest.write(data)
+
+    def dump(self, value, /):
+        """Pickle *value* into this, by its own table."""
+        pickler = PICKLER(self, 5)
+        pickler.dispatch_table = self
+        pickler.dump(value)
+
+    def __getitem__(self, kind):
+        if self.reducers is None:
+            raise KeyError(kind)
+        found = self.reducers.ours.get(kind)
+        if found is not None:
+            return found
+        found = self.reducers.reducer_of_others(kind)
+        if kind is not self.last_kind:
+            self.last_kind = kind
+            package = self.reducers.package(kind)
+            if package is not None:
+                if self.packages is None:
+                    self.packages = {}
+                self.packages[package[0]] = package[1]
+        return found
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+# What stands after the card: a magic number, the lengths of pickle and card, and two checksums.
+cdef enum:
+    MAGIC_BYTES = 8
+    LENGTHS_BYTES = 12
+    SUMS_BYTES = 8
+
+
+cdef inline unsigned long long _number(const unsigned char* data, int n_bytes) noexcept nogil:
+    """Return the number that *data* is, its lowest byte first."""
+    cdef unsigned long long found = 0
+    cdef int i
+    for i in range(n_bytes):
+        found |= <unsigned long long> data[i] << 8 * i
+    return found
+
+
+def is_sealed(data, bytes seal not None, checksum not None, /):
+    """Return whether *data* begins as a pickle and ends with *seal*, right lengths and a right checksum.
+
+    False asks for a closer look: the card may be another, or *data* damaged.
+
+    :param seal: the card of a class, and the magic number after it
+    :param checksum: computes the CRC-32 of a buffer
+    """
+    cdef Py_buffer view
+    cdef const unsigned char* start
+    cdef const unsigned char* lengths
+    cdef Py_ssize_t size = len(seal), length
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        start = <const unsigned char*> view.buf
+        length = view.len - size - LENGTHS_BYTES - SUMS_BYTES  # of the pickle
+        if length < 1 or size < MAGIC_BYTES or start[0] != 0x80:
+            return False
+        lengths = start + length + size
+        if (
+            memcmp(start + length, <const char*> seal, size) != 0
+            or _number(lengths, 8) != <unsigned long long> length
+            or _number(lengths + 8, 4) != <unsigned long long> (size - MAGIC_BYTES)
+        ):
+            return False
+        found = checksum(PyMemoryView_FromMemory(<char*> start, view.len - SUMS_BYTES, PyBUF_READ))
+        return found == _number(lengths + LENGTHS_BYTES, 4)
+    finally:
+        PyBuffer_Release(&view)

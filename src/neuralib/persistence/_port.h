@@ -54,6 +54,12 @@ static int np_take(int *kept)
     return (int)InterlockedExchange((volatile LONG *)kept, -1);
 }
 
+/* The descriptor that is kept, or -1 if another thread took it out. */
+static int np_look(const int *kept)
+{
+    return (int)InterlockedCompareExchange((volatile LONG *)kept, -1, -1);
+}
+
 static int np_folder_stamp_wide(const wchar_t *path, np_stamp *stamp)
 {
     WIN32_FILE_ATTRIBUTE_DATA data;
@@ -151,9 +157,16 @@ static int np_take(int *kept)
     return __atomic_exchange_n(kept, -1, __ATOMIC_ACQ_REL);
 }
 
+static int np_look(const int *kept)
+{
+    return __atomic_load_n(kept, __ATOMIC_ACQUIRE);
+}
+
 /* ------------------------------------------------------------------------------------------------------------ Linux */
 #if defined(__linux__)
 
+#include <pthread.h>
+#include <stdint.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 
@@ -298,7 +311,7 @@ static void np_look_after(
         np_forget_stamp(after);
         return;
     }
-    if (expected == NULL) {
+    if (expected == NULL || !expected->clock_agrees) { /* nothing is known yet of how the folder grows */
         after->growth = after->size - before->size;
         after->clock_agrees = moment->tick <= after->earliest && after->latest <= moment->to;
     } else {
@@ -329,57 +342,117 @@ static int np_write_unnamed(const char *folder, const char *data, size_t size, i
     return error;
 }
 
+/* Stamps share these locks. A thread holds one for a look at a folder and a link, and needs nothing else meanwhile.
+ * `is_held` is a hint alone: pthread_mutex_trylock, which knows, would need glibc 2.34 where it is linked to that. */
+typedef struct {
+    pthread_mutex_t mutex;
+    int is_held;
+} np_lock;
+#define NP_LOCKS 64
+static np_lock np_locks[NP_LOCKS] = {[0 ... NP_LOCKS - 1] = {PTHREAD_MUTEX_INITIALIZER, 0}};
+
+static np_lock *np_lock_of(const np_stamp *stamp)
+{
+    return &np_locks[((uintptr_t)stamp / sizeof *stamp) % NP_LOCKS];
+}
+
+static void np_hold(np_lock *lock)
+{
+    pthread_mutex_lock(&lock->mutex);
+    __atomic_store_n(&lock->is_held, 1, __ATOMIC_RELAXED);
+}
+
+static void np_let_go(np_lock *lock)
+{
+    __atomic_store_n(&lock->is_held, 0, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&lock->mutex);
+}
+
+/* Return a copy of a stamp that threads may be publishing by. */
+static np_stamp np_copy_stamp(const np_stamp *stamp)
+{
+    np_stamp copy;
+    np_hold(np_lock_of(stamp));
+    copy = *stamp;
+    np_let_go(np_lock_of(stamp));
+    return copy;
+}
+
+/* Open all locks, in the child of a fork: the threads that held them are not there. */
+static void np_open_locks(void)
+{
+    for (int i = 0; i < NP_LOCKS; i++) {
+        pthread_mutex_init(&np_locks[i].mutex, NULL);
+        np_locks[i].is_held = 0;
+    }
+}
+
+/* Look at the folder before a publication. Returns 0, an error number, NLP_CHANGED where it is not as `expected` says, if
+ * that is given, or -1 where it is not there. Looking takes less time by `held`, if the caller keeps the folder open, than
+ * by its path. */
+static int np_look_before(const char *folder, const np_stamp *expected, int held, np_stamp *before)
+{
+    struct stat info;
+    if (expected != NULL && held >= 0) {
+        if (fstat(held, &info) != 0)
+            return NLP_CHANGED; /* another thread closed it meanwhile */
+    } else if (stat(folder, &info) != 0) {
+        return errno == ENOENT ? -1 : errno;
+    }
+    np_note_stamp(before, &info);
+    return expected == NULL || np_is_unchanged(expected, before) ? 0 : NLP_CHANGED;
+}
+
 /* Make a new file without a name, write it, give it its name.
  *
- * With `stamp`, what is known of the folder right after is written there. With `expected` too, nothing is done where the
- * folder is not as that says. Looking takes less time by `held`, if the caller keeps the folder open, than by its path.
+ * With `stamp`, what is known of the folder right after is written there. If the stamp `is_expected` too, nothing is done
+ * where the folder is not as that says. Threads may publish by one stamp at the same time: none takes the names that the
+ * others give for a change.
  *
  * Returns 0, an error number, NLP_CHANGED, or -1 where the file system has no such files, or none that can get a name;
  * nothing was changed in the last two cases. `named` tells whether the error is about the name. */
 static int np_publish(
     const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
-    const np_stamp *expected, int held
+    int is_expected, int held
 )
 {
-    struct stat info;
-    np_stamp before;
+    np_stamp before, expected;
     np_moment moment = {0, 0};
-    int fd, error;
+    np_lock *lock = stamp != NULL ? np_lock_of(stamp) : NULL;
+    int fd = -1, error = 0;
     *named = 0;
-    if (stamp != NULL) {
-        if (expected != NULL && held >= 0) {
-            if (fstat(held, &info) != 0)
-                return NLP_CHANGED; /* another thread closed it meanwhile */
-        } else if (stat(folder, &info) != 0) {
-            return errno == ENOENT ? -1 : errno;
+    if (lock != NULL) {
+        if (__atomic_load_n(&lock->is_held, __ATOMIC_RELAXED)) {
+            error = np_write_unnamed(folder, data, size, &fd); /* while another thread publishes */
+            if (error != 0)
+                return error;
         }
-        np_note_stamp(&before, &info);
-        if (expected != NULL && !np_is_unchanged(expected, &before))
-            return NLP_CHANGED;
-    } else if (faccessat(AT_FDCWD, target, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-        *named = 1;
-        return EEXIST; /* what is written would be thrown away; the link below decides */
+        np_hold(lock);
+        expected = *stamp;
+        error = np_look_before(folder, is_expected ? &expected : NULL, held, &before);
     }
-    error = np_write_unnamed(folder, data, size, &fd);
-    if (error != 0)
-        return error;
-    *named = 1;
-    if (stamp != NULL)
-        moment.tick = np_now(CLOCK_REALTIME_COARSE);
-    error = np_link_open(fd, AT_FDCWD, target);
-    if (stamp != NULL)
-        moment.to = np_now(CLOCK_REALTIME);
-    if (close(fd) != 0 && errno != EINTR && error == 0) {
+    if (error == 0 && fd < 0)
+        error = np_write_unnamed(folder, data, size, &fd);
+    if (error == 0) {
+        *named = 1;
+        if (stamp != NULL)
+            moment.tick = np_now(CLOCK_REALTIME_COARSE);
+        error = np_link_open(fd, AT_FDCWD, target);
+        if (stamp != NULL)
+            moment.to = np_now(CLOCK_REALTIME);
+    }
+    if (stamp != NULL) {
+        if (error == 0 && is_expected && expected.clock_agrees && expected.growth != 0) /* the size tells of each name */
+            np_foresee_stamp(stamp, &before, &expected, &moment);
+        else if (error == 0)
+            np_look_after(stamp, &before, is_expected ? &expected : NULL, &moment, folder);
+        np_let_go(lock);
+    }
+    if (fd >= 0 && close(fd) != 0 && errno != EINTR && error == 0) {
         error = errno;
         *named = 0;
     }
-    if (stamp == NULL || error != 0)
-        return error;
-    if (expected != NULL && expected->clock_agrees && expected->growth != 0) /* the size tells of each name */
-        np_foresee_stamp(stamp, &before, expected, &moment);
-    else
-        np_look_after(stamp, &before, expected, &moment, folder);
-    return 0;
+    return error;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ macOS */
@@ -408,8 +481,10 @@ static int np_rename_exclusively(const char *from, const char *to)
 #define np_reserve(fd, start, size) ((void)(fd), (void)(start), (void)(size), 0)
 #define np_sync_file_system(fd) ((void)(fd), -1)
 #define np_write_unnamed(folder, data, size, fd) ((void)(folder), (void)(data), (void)(size), *(fd) = -1, -1)
-#define np_publish(folder, target, data, size, named, stamp, expected, held) \
-    ((void)(folder), (void)(target), (void)(data), (void)(size), (void)(stamp), (void)(expected), (void)(held), *(named) = 0, -1)
+#define np_publish(folder, target, data, size, named, stamp, is_expected, held) \
+    ((void)(folder), (void)(target), (void)(data), (void)(size), (void)(stamp), (void)(is_expected), (void)(held), *(named) = 0, -1)
+#define np_copy_stamp(stamp) (*(stamp)) /* only np_publish changes one */
+#define np_open_locks() ((void)0)
 #if !defined(__APPLE__)
 #define np_rename_exclusively(from, to) ((void)(from), (void)(to), -1)
 #endif

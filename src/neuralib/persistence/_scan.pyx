@@ -30,6 +30,9 @@ cdef extern from "_listing.h":
 # The most digits that always fit a long long.
 MAX_DIGITS = 18
 
+cdef enum:
+    MOST_TAILS = 8
+
 # What names are made of: bytes, or on Windows wide characters.
 ctypedef fused letter:
     char
@@ -58,13 +61,14 @@ cdef inline bint _same(const letter* a, const letter* b, size_t size) noexcept n
 
 
 cdef long long _scan(
-    np_folder* folder, const letter* head, size_t head_size, const letter* tail, size_t tail_size,
-    const letter* leftover, size_t leftover_size, long long* leftovers
+    np_folder* folder, const letter* head, size_t head_size, const letter** tails, const size_t* tail_sizes,
+    int n_tails, const letter* leftover, size_t leftover_size, long long* leftovers
 ) noexcept nogil:
-    """Return the highest number between *head* and *tail*, or -1; count the names that are longer than *leftover*."""
+    """Return the highest number between *head* and one of *tails*, or -1; count names longer than *leftover*."""
     cdef long long highest = -1, number
     cdef const letter* name
     cdef size_t size
+    cdef int i
     while True:
         if letter is wchar_t:
             name = np_folder_next_wide(folder)
@@ -78,31 +82,35 @@ cdef long long _scan(
             size = strlen(name)
         if size > leftover_size and _same(name, leftover, leftover_size):
             leftovers[0] += 1
-        if size <= head_size + tail_size or not _same(name, head, head_size):
+        if size <= head_size or not _same(name, head, head_size):
             continue
-        if not _same(name + size - tail_size, tail, tail_size):
-            continue
-        number = _number(name + head_size, size - head_size - tail_size)
-        if number > highest:
-            highest = number
+        for i in range(n_tails):
+            if size > head_size + tail_sizes[i] and _same(name + size - tail_sizes[i], tails[i], tail_sizes[i]):
+                number = _number(name + head_size, size - head_size - tail_sizes[i])
+                if number > highest:
+                    highest = number
 
 
 cdef long long _highest_bytes(
-    str folder, bytes path, bytes head, bytes tail, bytes leftover, long long* leftovers
+    str folder, bytes path, bytes head, list tails, bytes leftover, long long* leftovers
 ) except -2:
     cdef np_folder handle
     cdef long long highest = -1
     cdef const char* c_path = path
     cdef const char* c_head = head
-    cdef const char* c_tail = tail
     cdef const char* c_leftover = leftover
-    cdef size_t head_size = len(head), tail_size = len(tail), leftover_size = len(leftover)
-    cdef int opened
+    cdef const char* c_tails[MOST_TAILS]
+    cdef size_t tail_sizes[MOST_TAILS]
+    cdef size_t head_size = len(head), leftover_size = len(leftover)
+    cdef int opened, i, n_tails = <int> len(tails)
+    for i in range(n_tails):
+        c_tails[i] = <bytes> tails[i]
+        tail_sizes[i] = len(<bytes> tails[i])
     with nogil:
         opened = np_folder_open(&handle, c_path)
         if opened == 0:
             highest = _scan(
-                &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
+                &handle, c_head, head_size, c_tails, tail_sizes, n_tails, c_leftover, leftover_size, leftovers
             )
             np_folder_close(&handle)
     if opened != 0 or handle.error != 0:
@@ -110,55 +118,64 @@ cdef long long _highest_bytes(
     return highest
 
 
-cdef long long _highest_wide(str folder, str head, str tail, str leftover, long long* leftovers) except -2:
+cdef long long _highest_wide(str folder, str head, tuple tails, str leftover, long long* leftovers) except -2:
     cdef np_folder handle
     cdef long long highest = -1
     cdef Py_ssize_t head_size = 0, tail_size = 0, leftover_size = 0
-    cdef int opened = -1
+    cdef int opened = -1, i, n_tails = <int> len(tails)
+    cdef const wchar_t* c_tails[MOST_TAILS]
+    cdef size_t tail_sizes[MOST_TAILS]
     cdef wchar_t* c_leftover = NULL
     cdef wchar_t* c_path = NULL
     cdef wchar_t* c_head = NULL
-    cdef wchar_t* c_tail = NULL
     handle.error = 0
+    for i in range(MOST_TAILS):
+        c_tails[i] = NULL
     try:
         c_path = PyUnicode_AsWideCharString(folder, NULL)
         c_head = PyUnicode_AsWideCharString(head, &head_size)
-        c_tail = PyUnicode_AsWideCharString(tail, &tail_size)
+        for i in range(n_tails):
+            c_tails[i] = PyUnicode_AsWideCharString(tails[i], &tail_size)
+            tail_sizes[i] = tail_size
         c_leftover = PyUnicode_AsWideCharString(leftover, &leftover_size)
         with nogil:
             opened = np_folder_open_wide(&handle, c_path)
             if opened == 0:
                 highest = _scan(
-                    &handle, c_head, head_size, c_tail, tail_size, c_leftover, leftover_size, leftovers
+                    &handle, c_head, head_size, c_tails, tail_sizes, n_tails, c_leftover, leftover_size, leftovers
                 )
                 np_folder_close(&handle)
     finally:
         PyMem_Free(c_path)
         PyMem_Free(c_head)
-        PyMem_Free(c_tail)
+        for i in range(MOST_TAILS):
+            PyMem_Free(<void*> c_tails[i])
         PyMem_Free(c_leftover)
     if opened != 0 or handle.error != 0:
         nlp_raise_os_error(handle.error, folder)
     return highest
 
 
-def scan_folder(str folder not None, str head not None, str tail not None, str leftover not None):
-    """Return the highest number *n* for which *folder* has an entry named ``head + str(n) + tail``, or -1.
+def scan_folder(str folder not None, str head not None, tuple tails not None, str leftover not None):
+    """Return the highest number *n* for which *folder* has an entry named ``head + str(n)`` and one of *tails*, or -1.
 
     It reads names only and opens no file. Texts that ``str(int)`` would not write (leading zeros, signs), and numbers
     of more than :data:`MAX_DIGITS` digits, do not count. The GIL is released.
 
+    :param tails: at most eight
     :param leftover: how the names of unfinished files begin
     :return: the number, and how many entries have a name that begins with *leftover* and goes on
     :raises OSError: *folder* can't be listed
     """
     if "\0" in folder:
         raise ValueError(f"embedded null character in the folder {folder!r}")
+    if len(tails) > MOST_TAILS:
+        raise ValueError("too many tails")
     cdef long long highest, leftovers = 0
     if PLATFORM_IS_WINDOWS:
-        highest = _highest_wide(folder, head, tail, leftover, &leftovers)
+        highest = _highest_wide(folder, head, tails, leftover, &leftovers)
     else:
         highest = _highest_bytes(
-            folder, fsencode(folder), fsencode(head), fsencode(tail), fsencode(leftover), &leftovers
+            folder, fsencode(folder), fsencode(head), [fsencode(tail) for tail in tails], fsencode(leftover), &leftovers
         )
     return highest, leftovers

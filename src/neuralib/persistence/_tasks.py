@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+_MOST_AHEAD_BYTES = 1 << 28
+
 
 class Task(Generic[R]):
     """A function that is called once, by another thread or by the thread that waits for its return value.
@@ -30,12 +32,12 @@ class Task(Generic[R]):
     42
     """
 
-    __slots__ = ("_claimed", "_done", "_error", "_function", "_value")
+    __slots__ = ("_claimed", "_done", "_error", "_function", "_taken", "_value")
 
     def __init__(self, function: Callable[[], R]) -> None:
         self._function = function
         self._claimed = threading.RLock()
-        self._done = False
+        self._done = self._taken = False
         self._value: R | None = None
         self._error: BaseException | None = None
 
@@ -47,14 +49,19 @@ class Task(Generic[R]):
             pass  # too many threads, or a platform without them: result() calls the function
 
     def take(self) -> None:
-        """Wait until no other thread runs the function, and prevent other threads from calling it later."""
-        self._claimed.acquire()  # never released; the lock is reentrant, so a second call does not block
+        """Wait until no other thread runs the function, and prevent threads that were started from calling it later.
+
+        Any thread may call this: the garbage collector ends iterators in whichever thread it happens to run.
+        """
+        with self._claimed:  # reentrant: the function itself may set off the garbage collector
+            self._taken = True
 
     def result(self) -> R:
         """Return what the function returned, or raise what it raised. Call it here if no thread has called it."""
-        self.take()
-        if not self._done:
-            self._run()
+        with self._claimed:
+            self._taken = True
+            if not self._done:
+                self._run()
         if self._error is not None:
             try:
                 raise self._error
@@ -66,7 +73,8 @@ class Task(Generic[R]):
         """Call the function, unless another thread calls it, has called it, or took the task."""
         if self._claimed.acquire(blocking=False):
             try:
-                self._run()
+                if not self._taken:
+                    self._run()
             finally:
                 self._claimed.release()
 
@@ -114,32 +122,52 @@ def _run_tasks(tasks: queue.SimpleQueue[Task[Any] | None]) -> None:
     tasks.put(None)
 
 
-def read_ahead(threads: int, read: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, Callable[[], R]]]:
-    """Yield each item with a function that returns ``read(item)``. Several threads call *read* in advance.
+def read_ahead(
+    threads: int, read: Callable[[T], R], items: Iterable[T], weight: Callable[[T], int] | None = None
+) -> Iterator[tuple[T, Callable[[T], R]]]:
+    """Yield each item with a function that, given the item, returns ``read(item)``. Several threads call *read* in advance.
 
     At most ``2 * threads`` items are read in advance. When the iterator ends, for any reason, no thread reads any more.
+
+    :param weight: returns how much memory an item takes, in bytes. No more are read in advance while those that were take
+        256 MiB
     """
     if threads == 1:
-        for item in items:
-            yield item, partial(read, item)
-        return
+        return zip(items, itertools.repeat(read), strict=False)
+    return _read_by_threads(threads, read, items, weight)
+
+
+def _result_of(task: Task[R], _item: object) -> R:
+    return task.result()
+
+
+def _read_by_threads(
+    threads: int, read: Callable[[T], R], items: Iterable[T], weight: Callable[[T], int] | None
+) -> Iterator[tuple[T, Callable[[T], R]]]:
     rest = iter(items)
-    ahead: collections.deque[tuple[T, Task[R]]] = collections.deque()
+    ahead: collections.deque[tuple[T, int, Task[R]]] = collections.deque()
+    held = 0
     pool = WorkerPool(threads)
     try:
         while True:
-            for item in itertools.islice(rest, 2 * threads - len(ahead)):
+            room = 2 * threads - len(ahead) if held < _MOST_AHEAD_BYTES else 0
+            for item in itertools.islice(rest, room):
                 task = Task(partial(read, item))
-                ahead.append((item, task))
+                size = 0 if weight is None else weight(item)
+                held += size
+                ahead.append((item, size, task))
                 pool.begin(task)
                 del task  # frees its return value as soon as the caller drops it
+                if held >= _MOST_AHEAD_BYTES:
+                    break
             if not ahead:
                 return
-            item, next_task = ahead[0]
-            yield item, next_task.result
+            item, size, next_task = ahead[0]
+            yield item, partial(_result_of, next_task)
             del next_task
             ahead.popleft()
+            held -= size
     finally:
         pool.end()
-        for _, task in ahead:
+        for _, _, task in ahead:
             task.take()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import abc
 import datetime
-import logging
 import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._equality import same_value
-from neuralib.persistence._errors import shown
+from neuralib.persistence._log import log
+from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     Moment = float | str | os.PathLike[str] | tuple[int, int, int] | datetime.date | datetime.datetime
 
 T = TypeVar("T")
-
-_log = logging.getLogger("neuralib.persistence")
 
 
 class PersistenceConcatError(ValueError):
@@ -48,12 +46,12 @@ def create_date_validate(obj: Moment, ref: Moment, verbose: bool = True) -> bool
         created, limit = _time_of(obj), _time_of(ref)
     except FileNotFoundError as error:
         if verbose:
-            _log.warning("can't compare dates: %s does not exist", error.filename)
+            log.warning("can't compare dates: %s does not exist", error.filename)
         return False
     if created >= limit:
         return True
     if verbose:
-        _log.warning("the result is too old: it is from %s, before %s", created, limit)
+        log.warning("the result is too old: it is from %s, before %s", created, limit)
     return False
 
 

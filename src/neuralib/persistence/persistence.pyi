@@ -17,6 +17,7 @@ from neuralib.persistence._classes.schema import (
     PersistentClass as PersistentClass,
     ensure_persistence_class as ensure_persistence_class,
 )
+from neuralib.persistence._classes.unknown import unknown_fields as unknown_fields
 from neuralib.persistence._core import filename as filename
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError as AutoIncFieldNotResolvedError,
@@ -31,13 +32,16 @@ from neuralib.persistence._errors import (
     NewerVersionError as NewerVersionError,
     NoInitFitsError as NoInitFitsError,
     NotAResultError as NotAResultError,
+    NothingComputedError as NothingComputedError,
     NothingFoundError as NothingFoundError,
     NotPersistenceClassError as NotPersistenceClassError,
     OtherClassError as OtherClassError,
     PersistenceError as PersistenceError,
     StackError as StackError,
+    UnconditionalStoreError as UnconditionalStoreError,
     UndeclaredAttributeError as UndeclaredAttributeError,
     UnknownFieldError as UnknownFieldError,
+    UnloadableResultError as UnloadableResultError,
     UnsafeNameError as UnsafeNameError,
     UntrustedTypeError as UntrustedTypeError,
     WildcardKeyError as WildcardKeyError,
@@ -45,6 +49,7 @@ from neuralib.persistence._errors import (
 )
 from neuralib.persistence._finding.checking import FileCheck as FileCheck
 from neuralib.persistence._finding.found import Found as Found, Hit as Hit
+from neuralib.persistence._finding.migrating import Migration as Migration
 from neuralib.persistence._handlers.base import PersistenceHandler as PersistenceHandler
 from neuralib.persistence._handlers.direct import load as load, load_by as load_by, save as save
 from neuralib.persistence._handlers.files import FileHandler as FileHandler
@@ -71,12 +76,14 @@ __all__ = [
     "Hit",
     "KeyMismatchError",
     "KeyNotSetError",
+    "Migration",
     "MissingFieldError",
     "NameTakenError",
     "NewerVersionError",
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
+    "NothingComputedError",
     "NothingFoundError",
     "ObjectHead",
     "OtherClassError",
@@ -86,8 +93,10 @@ __all__ = [
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UnconditionalStoreError",
     "UndeclaredAttributeError",
     "UnknownFieldError",
+    "UnloadableResultError",
     "UnsafeNameError",
     "UntrustedTypeError",
     "WildcardKeyError",
@@ -107,4 +116,5 @@ __all__ = [
     "read_head",
     "results_equal",
     "save",
+    "unknown_fields",
 ]

@@ -22,12 +22,15 @@ from neuralib.persistence._errors import (
     NoInitFitsError,
     NotAResultError,
     NotPersistenceClassError,
+    NothingComputedError,
     NothingFoundError,
     OtherClassError,
     PersistenceError,
     StackError,
+    UnconditionalStoreError,
     UndeclaredAttributeError,
     UnknownFieldError,
+    UnloadableResultError,
     UnsafeNameError,
     UntrustedTypeError,
     WildcardKeyError,
@@ -36,6 +39,7 @@ from neuralib.persistence._errors import (
 from neuralib.persistence._classes.field import PersistentField, autoinc_field, field, missing
 from neuralib.persistence._handlers.base import PersistenceHandler
 from neuralib.persistence._finding.checking import FileCheck
+from neuralib.persistence._finding.migrating import Migration
 from neuralib.persistence._handlers.direct import load, load_by, save
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._finding.found import Found, Hit
@@ -43,6 +47,7 @@ from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler, Z
 from neuralib.persistence._handlers.heads import FileHead, read_head
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
+from neuralib.persistence._classes.unknown import unknown_fields
 
 __all__ = [
     "ArrayHead",
@@ -59,14 +64,16 @@ __all__ = [
     "Hit",
     "KeyMismatchError",
     "KeyNotSetError",
+    "Migration",
     "MissingFieldError",
     "NameTakenError",
     "NewerVersionError",
     "NoInitFitsError",
     "NotAResultError",
     "NotPersistenceClassError",
-    "ObjectHead",
+    "NothingComputedError",
     "NothingFoundError",
+    "ObjectHead",
     "OtherClassError",
     "PersistenceError",
     "PersistenceHandler",
@@ -74,8 +81,10 @@ __all__ = [
     "PersistentField",
     "PickleHandler",
     "StackError",
+    "UnconditionalStoreError",
     "UndeclaredAttributeError",
     "UnknownFieldError",
+    "UnloadableResultError",
     "UnsafeNameError",
     "UntrustedTypeError",
     "WildcardKeyError",
@@ -95,4 +104,5 @@ __all__ = [
     "read_head",
     "results_equal",
     "save",
+    "unknown_fields",
 ]

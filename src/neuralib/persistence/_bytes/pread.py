@@ -40,10 +40,10 @@ def read_into(fd: int, targets: list[memoryview], at: int) -> None:
 def _rest(targets: list[memoryview], filled: int) -> list[memoryview]:
     """Return what is left of *targets* to be filled, after so many bytes."""
     left = []
-    for it in targets:
-        left.append(it[filled:])
-        filled = max(0, filled - len(it))
-    return [it for it in left if it]
+    for target in targets:
+        left.append(target[filled:])
+        filled = max(0, filled - len(target))
+    return [target for target in left if target]
 
 
 def _pread_by_seeking(fd: int, count: int, at: int) -> bytes:
@@ -60,7 +60,7 @@ def _preadv_by_seeking(fd: int, targets: list[memoryview], at: int) -> int:
     os.lseek(fd, at, os.SEEK_SET)
     try:
         with io.FileIO(fd, closefd=False) as file:
-            return file.readinto(next(it for it in targets if it)) or 0
+            return file.readinto(next(target for target in targets if target)) or 0
     finally:
         os.lseek(fd, before, os.SEEK_SET)
 

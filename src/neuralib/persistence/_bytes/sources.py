@@ -6,6 +6,7 @@ What stores open and codecs read. The only method that a source of your own must
 from __future__ import annotations
 
 import abc
+import errno
 import io
 import mmap
 import os
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _PIECE_BYTES = 1 << 20
+_HAS_HOLES = hasattr(os, "SEEK_DATA") and hasattr(os.stat_result, "st_blocks")
 
 
 class Sink(Protocol):
@@ -79,6 +81,10 @@ class Source(abc.ABC):
     def parallel(self) -> bool:
         """Return whether several threads may read at once, and are faster than one."""
         return False
+
+    def data_after(self, at: int, /) -> int:
+        """Return where the next bytes from the place *at* on are that may be other than zeros: the end of a hole in a sparse file."""
+        return at
 
     def close(self) -> None:  # noqa: B027 - most have nothing to release
         """Release what was opened. More than one call does no harm."""
@@ -159,12 +165,14 @@ class FileSource(Source):
     :raises OSError: its size can't be read
     """
 
-    __slots__ = ("_closer", "fd", "size")
+    __slots__ = ("_closer", "_is_sparse", "fd", "size")
 
     def __init__(self, fd: int, closer: SupportsClose) -> None:
         self.fd = fd
         self._closer = closer
-        self.size = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        self.size = found.st_size
+        self._is_sparse = _HAS_HOLES and found.st_blocks * 512 < self.size
 
     def read_at(self, count: int, at: int, /) -> bytes:
         """Return *count* bytes from the place *at* on."""
@@ -187,6 +195,15 @@ class FileSource(Source):
         """Return whether several threads may read at once."""
         return hasattr(os, "preadv")
 
+    def data_after(self, at: int, /) -> int:
+        """Return the end of the hole at the place *at*; *at* where there is none, or the system can't tell."""
+        if not self._is_sparse:  # a network file system would be asked each time
+            return at
+        try:
+            return os.lseek(self.fd, at, os.SEEK_DATA)
+        except OSError as error:
+            return self.size if error.errno == errno.ENXIO else at  # nothing but a hole follows
+
     def close(self) -> None:
         """Close the file."""
         self._closer.close()
@@ -198,12 +215,8 @@ class SupportsClose(Protocol):
     def close(self) -> object: ...
 
 
-class _SourceFile(io.RawIOBase):
-    """A source as a file that is open for reading."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._at = 0
+class ReadableFile(io.RawIOBase):
+    """A file that is open for reading, of content that comes from elsewhere."""
 
     def readable(self) -> bool:
         return True
@@ -211,14 +224,30 @@ class _SourceFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def readinto(self, target: Buffer, /) -> int:
+        view = memoryview(target).cast("B")
+        data = self._next(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def _next(self, most: int) -> bytes | memoryview:
+        """Return the next bytes, at most *most*; none at the end."""
+        raise NotImplementedError
+
+
+class _SourceFile(ReadableFile):
+    """A source as a file."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._at = 0
+
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
         self._at = max(0, start + offset)
         return self._at
 
-    def readinto(self, target: Buffer, /) -> int:
-        view = memoryview(target).cast("B")
-        data = self._source.read_at(min(len(view), max(self._source.size - self._at, 0)), self._at)
-        view[: len(data)] = data
+    def _next(self, most: int) -> bytes:
+        data = self._source.read_at(min(most, max(self._source.size - self._at, 0)), self._at)
         self._at += len(data)
-        return len(data)
+        return data

@@ -1,4 +1,4 @@
-"""What is refused when a class is made: declarations of other libraries, whose keys would vanish or be saved as data."""
+"""Refuse, when a class is made, what can't work: declarations of other libraries, and fields that would not be saved."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FOREIGN_FIELDS = {
 
 
 def refuse_unfit_class(cls: type) -> None:
-    """Raise an error where *cls* has no instances with attributes, or another library makes them and keys would vanish.
+    """Refuse a class whose instances have no ``__dict__``, or are made by another library.
 
-    :raises FieldDefinitionError: it says which, and what to do
+    :raises FieldDefinitionError: it says why, and what to do
     """
     kind = _foreign_kind(cls)
     if kind is not None:
@@ -63,7 +63,7 @@ def _foreign_kind(cls: type) -> str | None:
 
 
 def refuse_foreign_field(cls: type, name: str, annotation: Any, value: Any) -> None:
-    """Raise an error where the field *name* is declared as other libraries want it, and would be taken for data.
+    """Refuse a field that is declared in the way of another library: it would be taken for data.
 
     :raises FieldDefinitionError: it says which library, and what to do
     """
@@ -77,8 +77,8 @@ def refuse_foreign_field(cls: type, name: str, annotation: Any, value: Any) -> N
     dataclasses = sys.modules.get("dataclasses")
     if dataclasses is None or annotation is None:
         return
-    meant = hints.named(cls, annotation)
-    if meant is dataclasses.KW_ONLY or meant is dataclasses.InitVar or isinstance(meant, dataclasses.InitVar):
+    mark = hints.named(cls, annotation)
+    if mark is dataclasses.KW_ONLY or mark is dataclasses.InitVar or isinstance(mark, dataclasses.InitVar):
         raise FieldDefinitionError(
             cls.__qualname__,
             name,
@@ -87,7 +87,7 @@ def refuse_foreign_field(cls: type, name: str, annotation: Any, value: Any) -> N
 
 
 def refuse_lost_field(cls: type, name: str, annotation: Any, value: Any) -> None:
-    """Raise an error where ``field`` stands where it declares nothing: not called, or inside the annotation.
+    """Refuse ``field`` where it declares nothing: without parentheses, or inside the annotation.
 
     :raises FieldDefinitionError: it says how to write it
     """
@@ -106,7 +106,7 @@ def refuse_lost_field(cls: type, name: str, annotation: Any, value: Any) -> None
 
 
 def refuse_inherited_init(cls: type) -> None:
-    """Raise an error where *cls* inherits the ``__init__`` that a dataclass or an attrs class has, which takes no keys.
+    """Refuse a class that inherits the ``__init__`` of a dataclass or an attrs class, which takes no keys.
 
     :raises FieldDefinitionError: it says what to do
     """
@@ -124,7 +124,7 @@ def refuse_inherited_init(cls: type) -> None:
 
 
 def refuse_post_init(cls: type) -> None:
-    """Raise an error where *cls*, whose ``__init__`` is generated, has a ``__post_init__``, which nobody would call.
+    """Refuse a ``__post_init__`` beside a generated ``__init__``, which would not call it.
 
     :raises FieldDefinitionError: it says what to do
     """

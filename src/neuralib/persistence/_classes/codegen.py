@@ -1,4 +1,4 @@
-"""Methods written for a class: compiled once, with annotations and docstring, their source visible to debuggers."""
+"""Generate the methods of a class. Each is compiled once, with annotations, a docstring and source that debuggers show."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from neuralib.persistence._classes.field import missing
 from neuralib.persistence._classes.schema import GENERATED, default_maker, ensure_persistence_class
 from neuralib.persistence._classes.sources import keep_source, new_source_name
 from neuralib.persistence._errors import PersistenceError, UndeclaredAttributeError
+from neuralib.persistence._messages import printable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,44 +18,47 @@ if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
 
 _INDENT = "    "
+_MAX_KEY_CHARS = 1000
 
 
 class _Names:
-    """Names for what a generated body refers to, none of which is the name of a field."""
+    """The names that a generated method uses. None of them is the name of a field."""
 
     def __init__(self, taken: list[str]) -> None:
         self._taken = set(taken)
         self.values: dict[str, Any] = {}
 
     def free(self, wish: str) -> str:
+        """Return the name *wish*, with underscores before it if it is taken."""
         while wish in self._taken:
             wish = f"_{wish}"
         self._taken.add(wish)
         return wish
 
     def bind(self, wish: str, value: object) -> str:
+        """Return a free name, as near to *wish* as can be, that means *value* in the method."""
         name = self.free(wish)
         self.values[name] = value
         return name
 
 
 def make_init(info: PersistentClass[Any]) -> Callable[..., None]:
-    """Return ``__init__``, which takes the keys: those after one with a default by keyword only."""
+    """Return ``__init__``, which takes the keys. Required keys after a key with a default are keyword-only."""
     names = _Names(info.fields_name())
     me = names.free("self")
     parameters, body = [me], []
     annotations: dict[str, Any] = {}
     optional_seen = keyword_only = False
-    for it in info.key_fields():
-        name = it.field_name
-        annotations[name] = it._annotation
+    for declared in info.key_fields():
+        name = declared.field_name
+        annotations[name] = declared._annotation
         value = name
-        if it.autoinc:
+        if declared.autoinc:
             default = "None"
-        elif not it.optional:
+        elif not declared.optional:
             default = ""
-        elif (make := default_maker(it)) is None:
-            default = names.bind(f"default_{name}", it.default)
+        elif (make := default_maker(declared)) is None:
+            default = names.bind(f"default_{name}", declared.default)
         else:
             default = names.bind(f"unset_{name}", missing)
             value = f"{names.bind(f'make_{name}', make)}() if {name} is {default} else {name}"
@@ -66,7 +70,7 @@ def make_init(info: PersistentClass[Any]) -> Callable[..., None]:
         parameters.append(f"{name}={default}" if default else name)
         body.append(f"{me}.{name} = {value}")
     annotations["return"] = None
-    keys = ", ".join(it.field_name for it in info.key_fields()) or "none"
+    keys = ", ".join(declared.field_name for declared in info.key_fields()) or "none"
     return _compiled(info, names, "__init__", parameters, body, annotations, f"Make a result from its keys: {keys}.")
 
 
@@ -75,20 +79,25 @@ def make_str(info: PersistentClass[Any]) -> Callable[..., str]:
     names = _Names(info.fields_name())
     me = names.free("self")
     name_of, problem = names.bind("name_of", info.filename), names.bind("PersistenceError", PersistenceError)
-    body = ["try:", f"    return {name_of}({me})", f"except {problem}:", f"    return repr({me})"]
-    doc = "Return the file name without suffix; the repr where the keys don't make one."
+    escaped = names.bind("printable", printable)
+    body = ["try:", f"    return {escaped}({name_of}({me}))", f"except {problem}:", f"    return repr({me})"]
+    doc = "Return the file name without suffix, control characters escaped; the repr where the keys don't make one."
     return _compiled(info, names, "__str__", [me], body, {"return": str}, doc)
 
 
 def make_repr(info: PersistentClass[Any]) -> Callable[..., str]:
-    """Return ``__repr__``, which shows the keys."""
+    """Return ``__repr__``, which shows the keys: short and printable whatever file they come from."""
     names = _Names(info.fields_name())
     me = names.free("self")
-    body = [f"keys = {tuple(it.field_name for it in info.key_fields())!r}"]
-    head = names.bind("class_name", info.cls_name)
-    body.append(f"shown = (f\"{{key}}={{getattr({me}, key, '<not set>')}}\" for key in keys)")
+    body = [f"keys = {tuple(declared.field_name for declared in info.key_fields())!r}"]
+    head, text = names.bind("class_name", info.cls_name), names.bind("key_text", _key_text)
+    body.append(f"shown = (f\"{{key}}={{{text}(getattr({me}, key, '<not set>'))}}\" for key in keys)")
     body.append(f"return {head} + '{{' + ', '.join(shown) + '}}'")
     return _compiled(info, names, "__repr__", [me], body, {"return": str}, "Return the class and the keys, as text.")
+
+
+def _key_text(value: object) -> str:
+    return shown(value, str, _MAX_KEY_CHARS)
 
 
 def make_replace(info: PersistentClass[Any]) -> Callable[..., Any]:
@@ -97,15 +106,15 @@ def make_replace(info: PersistentClass[Any]) -> Callable[..., Any]:
     me, changes = names.free("self"), names.free("changes")
     absent, copy_of = names.bind("missing", missing), names.bind("replaced", replaced)
     fields = info.fields
-    parameters = [me, *(["*"] if fields else []), *(f"{it.field_name}={absent}" for it in fields)]
+    parameters = [me, *(["*"] if fields else []), *(f"{declared.field_name}={absent}" for declared in fields)]
     body = [f"{changes} = {{}}"]
-    for it in fields:
+    for declared in fields:
         body += [
-            f"if {it.field_name} is not {absent}:",
-            f"    {changes}[{it.field_name!r}] = {it.field_name}",
+            f"if {declared.field_name} is not {absent}:",
+            f"    {changes}[{declared.field_name!r}] = {declared.field_name}",
         ]
     body.append(f"return {copy_of}({me}, {changes})")
-    annotations = {it.field_name: it._annotation for it in fields}
+    annotations = {declared.field_name: declared._annotation for declared in fields}
     annotations["return"] = info.persistence_cls
     doc = "Return a copy with the given fields changed; the number of the copy is open unless it is given."
     return _compiled(info, names, "_replace", parameters, body, annotations, doc)
@@ -165,7 +174,7 @@ def _compiled(
     annotations: dict[str, Any],
     doc: str,
 ) -> Callable[..., Any]:
-    """Compile the method from names that were checked to be identifiers; every value comes in as an argument."""
+    """Compile a method. Its source has only names that were checked to be identifiers; values are bound to names."""
     cls = info.persistence_cls
     source = f"def {name}({', '.join(parameters)}):\n" + textwrap.indent("\n".join(body or ["pass"]), _INDENT) + "\n"
     factory = names.free("make_method")
@@ -179,5 +188,5 @@ def _compiled(
     method.__module__ = cls.__module__
     method.__doc__ = doc
     method.__annotations__ = annotations
-    keep_source(file, title, outer, method)  # in a notebook, a class may be defined many times
+    keep_source(file, title, outer, method)  # as long as the method lives: notebooks define a class many times
     return method

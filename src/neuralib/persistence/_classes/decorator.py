@@ -1,4 +1,4 @@
-"""``persistence_class``: reads the class, and attaches the methods that it has not written itself."""
+"""The decorator ``persistence_class``: it reads a class and adds the methods that the class does not define itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, NoReturn, TypeVar
 from neuralib.persistence import _core
 from neuralib.persistence._classes import checks, codegen
 from neuralib.persistence._classes.field import PersistentField, autoinc_field, field, missing
-from neuralib.persistence._classes.name_texts import AnyText, made_text, text_of
+from neuralib.persistence._classes.name_texts import START, AnyText, made_text, text_of
 from neuralib.persistence._classes.schema import GENERATED, INFO, LAYOUT, PersistentClass, default_maker, read_class
 from neuralib.persistence._classes.value_texts import FIXED_KINDS
-from neuralib.persistence._errors import FieldDefinitionError, shown
+from neuralib.persistence._errors import FieldDefinitionError
+from neuralib.persistence._messages import shown
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ def persistence_class(
     >>> str(Recording("A00", date="1234"))
     'cache-Recording-A00-1234'
 
-    :param name: the class's part of the file name, where it is not to be the class's own name
+    :param name: the name of the class in file names, by default ``__name__``
     :param filename_field_splitter: the text between the parts of the file name
     :param portable: encode characters that Windows, SMB shares or cloud folders refuse in file names, as in URLs: ``:``
         becomes ``%3A``. None: as the base class, or False
@@ -119,7 +120,7 @@ def _decorated(cls: type[T], info: PersistentClass[T]) -> type[T]:
 
 
 def _has_default(cls: type, method: str) -> bool:
-    """Whether *method* is the one of ``object``, or one that was generated for a base with other fields."""
+    """Return whether *method* is that of ``object``, or was generated for a base class, which has other fields."""
     found = getattr(cls, method)
     if method == "__init__" and getattr(found, "__module__", "") == "typing":
         return True  # of a base that is a Protocol
@@ -134,28 +135,28 @@ def _attach(cls: type, method: Callable[..., Any]) -> None:
 def _layout(info: PersistentClass[Any]) -> _core.Layout:
     cls, fields = info.persistence_cls, info.fields
     splitter = info.filename_field_splitter
-    names = tuple(it.field_name for it in fields)
+    names = tuple(declared.field_name for declared in fields)
     autoinc = info.autoinc_field()
     fallbacks: dict[str, Callable[[], Any]] = {}
-    for it in fields:
-        if it.autoinc:
-            fallbacks[it.field_name] = _no_number
-        elif it.init and it.optional:
-            fallbacks[it.field_name] = default_maker(it) or _constantly(it.default)
+    for declared in fields:
+        if declared.autoinc:
+            fallbacks[declared.field_name] = _no_number
+        elif declared.init and declared.optional:
+            fallbacks[declared.field_name] = default_maker(declared) or _constantly(declared.default)
     return _core.Layout(
         owner=cls,
         names=names,
-        required=frozenset(it.field_name for it in fields if it.required),
+        required=frozenset(declared.field_name for declared in fields if declared.required),
         fallbacks=fallbacks,
-        head=f"cache{splitter}{info.cls_name}",
+        head=f"{START}{splitter}{info.cls_name}",
         parts=tuple(
             (declared.field_name, splitter + declared.filename_prefix, _text_maker(declared))
             for declared in info.named_fields
         ),
         autoinc=None if autoinc is None else autoinc.field_name,
-        # The instance's own dict is the whole truth only where no property or hook of the class stands before it.
+        # Whether attributes can be read from the instance's __dict__: no property, descriptor or hook comes first.
         plain_attributes=cls.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
-        and not any(_is_data_descriptor(getattr(cls, it, None)) for it in names),
+        and not any(_is_data_descriptor(getattr(cls, name, None)) for name in names),
         plain_creation=cls.__new__ is object.__new__,  # type: ignore[comparison-overlap]
         wildcard=missing,
         any_text=AnyText,
@@ -168,7 +169,7 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
 
 
 def _text_maker(declared: PersistentField[Any]) -> Callable[..., str | None] | None:
-    """Return the function that makes the texts of the key *declared*; None where the core does, as ``str`` does."""
+    """Return the function that makes the texts of the key *declared*, or None if ``str`` makes them, in the core."""
     if declared.portable and not declared.autoinc:
         return functools.partial(text_of, declared)
     return declared.filename if callable(declared.filename) else None

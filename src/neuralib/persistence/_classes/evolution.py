@@ -1,4 +1,4 @@
-"""Fields of older files as the class has them now: renamed fields, and older versions."""
+"""Bring the fields of older files up to date: renamed fields, and older versions of the class."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._errors import NewerVersionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from neuralib.persistence._classes.schema import PersistentClass
 
 
 def names_then(info: PersistentClass[Any], names: Collection[str]) -> list[str]:
-    """Return *names*, and the former names of these fields."""
+    """Return *names* and all former names of these fields."""
     former = [old for old, new in info.former_names.items() if new in names]
     return [*names, *former]
+
+
+def _renamed(fields: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return *fields* under today's names. If a file has a field under both names, today's counts and the former one stays."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        today = names.get(name, name)
+        found[name if today in fields or today in found else today] = value
+    return found
 
 
 def brought_up(info: PersistentClass[Any], fields: dict[str, Any], version: int, path: str) -> dict[str, Any]:
@@ -30,11 +39,7 @@ def brought_up(info: PersistentClass[Any], fields: dict[str, Any], version: int,
         raise NewerVersionError(info.persistence_cls.__qualname__, path, version, info.version)
     names = info.former_names
     if not names.keys().isdisjoint(fields):
-        fields = {
-            names.get(name, name): value
-            for name, value in fields.items()
-            if name not in names or names[name] not in fields  # a field of today's name counts
-        }
+        fields = _renamed(fields, names)
     upgrade = getattr(info.persistence_cls, "upgrade", None)
     if version < info.version and upgrade is not None:
         fields = dict(upgrade(dict(fields), version))

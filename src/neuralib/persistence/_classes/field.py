@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 
@@ -229,11 +230,36 @@ class PersistentField(Generic[T]):
         return bool(self.validator(v, u))
 
 
+def unit_of(declared: PersistentField[Any]) -> str:
+    """Return the unit of a field: what was declared, or what its annotation says beside the type (``Annotated[float, "Hz"]``)."""
+    if declared.unit:
+        return declared.unit
+    annotation = declared.field_type
+    if typing.get_origin(annotation) is typing.Annotated:
+        return ", ".join(part for part in typing.get_args(annotation)[1:] if isinstance(part, str))
+    return ""
+
+
 def same_key(a: Any, b: Any) -> bool:
     """Return whether *a* and *b* are one value of a key: equal as data, texts whether their accents are composed or not."""
     if isinstance(a, str) and isinstance(b, str) and not (a.isascii() and b.isascii()):
         return composed(a) == composed(b)
-    return same_value(a, b)
+    if same_value(a, b):
+        return True
+    return type(a) is type(b) and type(a) in _WITH_TEXTS and same_value(_composed_in(a), _composed_in(b))
+
+
+_WITH_TEXTS = frozenset({tuple, list, set, frozenset, dict})
+
+
+def _composed_in(value: Any) -> Any:
+    """Return *value* with the accents of all texts in it composed."""
+    kind = type(value)
+    if kind is str:
+        return composed(value)
+    if kind is dict:
+        return {_composed_in(key): _composed_in(part) for key, part in value.items()}
+    return kind(map(_composed_in, value)) if kind in _WITH_TEXTS else value
 
 
 def _names_of(renamed_from: Any) -> tuple[str, ...]:

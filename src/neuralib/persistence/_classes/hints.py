@@ -1,4 +1,4 @@
-"""What the annotations of a class body say: as types where they can be told, as text where they can't yet."""
+"""Read the annotations of a class body: as types if they can be resolved, as text otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:\[(.*)\])?\s*\Z", re.DOTALL)
 
 
 def annotations_of(cls: type) -> dict[str, Any]:
-    """Return the annotations in the body of *cls*. Those that name what is not there (yet) are texts."""
+    """Return the annotations in the body of *cls*. Those that name something undefined are texts."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
@@ -26,17 +26,17 @@ def annotations_of(cls: type) -> dict[str, Any]:
 
 
 def late_annotations_of(cls: type, annotationlib: Any) -> dict[str, Any]:
-    """Do the same where annotations are evaluated when they are asked for: from Python 3.14 on.
+    """Return the annotations of *cls* on Python 3.14 and later, which evaluate them on access.
 
     :param annotationlib: the module of the standard library
     """
     try:
         texts: dict[str, Any] = annotationlib.get_annotations(cls, format=annotationlib.Format.STRING)
-    except Exception as error:  # even of the texts, what has no name in it is evaluated: 1 / 0
+    except Exception as error:  # an expression without names, such as 1 / 0, is evaluated even here
         return _texts_in_source(cls, error)
     try:
         known: dict[str, Any] = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    except Exception:  # one of them raises: their texts don't
+    except Exception:  # evaluating one of them raised
         return texts
     return {
         name: text if _has_forward_reference(known[name], annotationlib.ForwardRef) else known[name]
@@ -47,7 +47,7 @@ def late_annotations_of(cls: type, annotationlib: Any) -> dict[str, Any]:
 def _texts_in_source(cls: type, error: Exception) -> dict[str, Any]:
     """Return the annotations as they are written in the source of *cls*.
 
-    :raises FieldDefinitionError: there is no source to be had, and *error* says what is wrong
+    :raises FieldDefinitionError: the source is not available; *error* says why it is needed
     """
     import ast  # hardly ever needed
     import textwrap
@@ -79,13 +79,13 @@ def _arguments(annotation: Any) -> tuple[Any, ...]:
 
 
 def resolver(cls: type) -> Callable[[Any], Any]:
-    """Return the function that gives the type of an annotation of *cls* that is text, or the text where it can't."""
+    """Return a function that resolves an annotation of *cls* that is text. It returns the text if that fails."""
 
     def resolve(text: Any) -> Any:
         module = sys.modules.get(cls.__module__)
         try:
             return eval(text, dict(vars(module)) if module else {}, {**vars(cls), cls.__name__: cls})  # noqa: S307
-        except Exception:  # an import under TYPE_CHECKING, a name of an enclosing function, ...: the text must do
+        except Exception:  # an import under TYPE_CHECKING, a name of an enclosing function, ...
             return text
 
     return resolve
@@ -110,7 +110,7 @@ def is_class_var(cls: type, annotation: Any) -> bool:
 
 
 def named(cls: type, annotation: Any) -> Any:
-    """Return what *annotation* is without its arguments, where it is a text that can be looked up; else *annotation*."""
+    """Return the object that the text *annotation* names, without its arguments; other annotations unchanged."""
     if not isinstance(annotation, str):
         return annotation
     found = _HEAD.match(annotation)
@@ -118,7 +118,7 @@ def named(cls: type, annotation: Any) -> Any:
 
 
 def _named(cls: type, dotted: str) -> Any:
-    """Return what *dotted* is the name of, in the class body, its module, or the functions around it; or None."""
+    """Look up the name *dotted* in the class body, its module and the enclosing functions. Return None if it is not there."""
     first, *rest = dotted.split(".")
     module = sys.modules.get(cls.__module__)
     spaces = [vars(cls), vars(module) if module else {}]

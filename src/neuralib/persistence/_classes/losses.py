@@ -1,30 +1,28 @@
-"""What saving a result would lose, told before it is saved."""
+"""Warn of, or refuse, what saving a result would lose."""
 
 from __future__ import annotations
 
-import logging
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes import hints
 from neuralib.persistence._classes.field import PersistentField, missing
 from neuralib.persistence._errors import FieldDefinitionError, UndeclaredAttributeError, WildcardKeyError
+from neuralib.persistence._log import is_first, log
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from neuralib.persistence._classes.schema import PersistentClass
 
-_log = logging.getLogger("neuralib.persistence")
 
-_CLOSE = 0.8
-_SHORTEST = 4
-_told: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
-_sound: weakref.WeakSet[type] = weakref.WeakSet()
+_MIN_LIKENESS = 0.8  # of a name and its misspelling
+_MIN_WORD_LENGTH = 4  # characters of a word that may be misspelt
+_checked: weakref.WeakSet[type] = weakref.WeakSet()
 
 
 def check_before_saving(result: object, info: PersistentClass[Any]) -> None:
-    """Raise an error, or log a warning, where saving *result* would lose what its owner means to keep.
+    """Raise an error or log a warning if saving *result* would lose an attribute.
 
     Only needed where the attributes of *result* are not exactly the declared ones.
 
@@ -34,11 +32,11 @@ def check_before_saving(result: object, info: PersistentClass[Any]) -> None:
     """
     refuse_wildcards(result, info)
     _refuse_undecorated(type(result), info)
-    _look_for_undeclared(result, info)
+    _check_undeclared(result, info)
 
 
 def refuse_wildcards(result: object, info: PersistentClass[Any]) -> None:
-    """Raise an error where a key of *result* is ``missing``: a template is not to be saved.
+    """Refuse to save a template: a result with a key that is ``missing``.
 
     :raises WildcardKeyError: it names the key
     """
@@ -48,9 +46,9 @@ def refuse_wildcards(result: object, info: PersistentClass[Any]) -> None:
 
 
 def _refuse_undecorated(cls: type, info: PersistentClass[Any]) -> None:
-    """Raise an error where a class between *cls* and the decorated one declares fields."""
+    """Refuse a subclass that declares fields and is not decorated."""
     owner = info.persistence_cls
-    if cls is owner or cls in _sound:
+    if cls is owner or cls in _checked:
         return
     known = set(info.fields_name())
     for base in cls.__mro__:
@@ -69,10 +67,10 @@ def _refuse_undecorated(cls: type, info: PersistentClass[Any]) -> None:
                 f"would not be saved, as {base.__qualname__} is not decorated: "
                 f"decorate it with @persistence_class as its base {owner.__qualname__} is",
             )
-    _sound.add(cls)
+    _checked.add(cls)
 
 
-def _look_for_undeclared(result: object, info: PersistentClass[Any]) -> None:
+def _check_undeclared(result: object, info: PersistentClass[Any]) -> None:
     attributes: dict[str, Any] = getattr(result, "__dict__", {})
     known = set(info.fields_name())
     extra = [name for name in list(attributes) if name not in known and not name.startswith("_")]
@@ -86,30 +84,24 @@ def _look_for_undeclared(result: object, info: PersistentClass[Any]) -> None:
         meant = close_name(name, absent)
         if meant is not None:
             raise UndeclaredAttributeError(info.persistence_cls.__qualname__, name, meant)
-        _tell_undeclared(cls, name)
-
-
-def _tell_undeclared(cls: type, name: str) -> None:
-    told = _told.setdefault(cls, set())
-    if name not in told:
-        told.add(name)
-        _log.warning(
-            "%s.%s is not declared and not saved: declare it to save it; if it is for the memory alone, "
-            "begin its name with an underscore",
-            cls.__qualname__,
-            name,
-        )
+        if is_first(cls, "undeclared", name):
+            log.warning(
+                "%s.%s is not declared and not saved: declare it to save it; if it is for the memory alone, "
+                "begin its name with an underscore",
+                cls.__qualname__,
+                name,
+            )
 
 
 def close_name(name: str, candidates: Collection[str]) -> str | None:
-    """Return that of *candidates* which *name* is a likely misspelling of, or None."""
+    """Return the one of *candidates* that *name* probably misspells, or None."""
     likely = [(_likeness(name, candidate), candidate) for candidate in candidates]
     best, found = max(likely, default=(0.0, ""))
-    return found if best >= _CLOSE else None
+    return found if best >= _MIN_LIKENESS else None
 
 
 def _likeness(name: str, candidate: str) -> float:
-    """Return how alike two names are, from 0 to 1. Those that differ in a whole word or a number are not."""
+    """Return how alike two names are, from 0 to 1: by their least alike words; 0 if they differ only in digits."""
     if _without_digits(name) == _without_digits(candidate):
         return 0.0
     words, others = name.lower().split("_"), candidate.lower().split("_")
@@ -121,14 +113,14 @@ def _likeness(name: str, candidate: str) -> float:
 def _word_likeness(word: str, other: str) -> float:
     if word == other:
         return 1.0
-    if min(len(word), len(other)) < _SHORTEST:  # one letter more or less makes another word
+    if min(len(word), len(other)) < _MIN_WORD_LENGTH:  # one letter more or less makes another word
         return 0.0
     if sorted(word) == sorted(other):
         return 1.0
     import difflib  # only where a name is asked about
 
     ratio = difflib.SequenceMatcher(None, word, other).ratio()
-    return ratio if len(word) == len(other) or ratio > _CLOSE else 0.0
+    return ratio if len(word) == len(other) or ratio > _MIN_LIKENESS else 0.0
 
 
 def _without_digits(name: str) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes import value_texts
 from neuralib.persistence._classes.field import missing
-from neuralib.persistence._errors import FieldDefinitionError, UnsafeNameError, is_brief, shown
+from neuralib.persistence._errors import FieldDefinitionError, UnsafeNameError
+from neuralib.persistence._log import is_first, log
+from neuralib.persistence._messages import is_brief, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from neuralib.persistence._classes.field import PersistentField
+
+START = "cache"
+"""How the names of results begin."""
 
 MAX_NAME_BYTES = 255
 """The longest file name that common file systems take, in bytes (in UTF-16 units on Windows)."""
@@ -26,34 +29,45 @@ _WINDOWS_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9Â
 
 
 class AnyText:
-    """As the value of a key: a placeholder for any text in a name (see :func:`literals_of`), or, absent, for none.
+    """A value for a key that makes a name with a placeholder in the place of the key's text: see :func:`literals_of`.
 
     :param column: a number by which :func:`literals_of` tells placeholders apart
+    :param absent: stand for a key that the name leaves out
     """
 
     __slots__ = ("text",)
 
-    # Noncharacters and the end of the private ones, which no fixed text of a name has.
+    # Unicode's noncharacters, and the last private characters: no fixed text of a name contains them.
     _FIRST, _FIRST_OF_MORE, COUNT = 0xFDD0, 0x10FF00, 32
 
     def __init__(self, column: int = 0, *, absent: bool = False) -> None:
         first = self._FIRST if column < self.COUNT else self._FIRST_OF_MORE
-        self.text = None if absent else chr(first + column)
+        self.text: str | None = None if absent else chr(first + column)
+
+    @classmethod
+    def known(cls, text: str | None) -> AnyText:
+        """Return a value whose text in a name is *text*; with None, the name leaves the key out."""
+        found = cls()
+        found.text = text
+        return found
 
 
 _PLACEHOLDERS = re.compile("([\ufdd0-\ufdef\U0010ff20-\U0010fffd])")
 
 
 def literals_of(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the fixed texts of *name*, which was made with :class:`AnyText` for keys, and the columns between them."""
+    """Split *name*, which was made with :class:`AnyText` as the values of keys.
+
+    :return: the fixed texts, and the columns of the placeholders between them
+    """
     parts = _PLACEHOLDERS.split(name)
-    marks = [ord(it) for it in parts[1::2]]
-    columns = [it - (AnyText._FIRST if it < AnyText._FIRST_OF_MORE else AnyText._FIRST_OF_MORE) for it in marks]
+    marks = [ord(character) for character in parts[1::2]]
+    columns = [mark - (AnyText._FIRST if mark < AnyText._FIRST_OF_MORE else AnyText._FIRST_OF_MORE) for mark in marks]
     return tuple(parts[::2]), tuple(columns)
 
 
 def problem_of(text: str) -> str | None:
-    """Return what keeps *text* from being part of a file name on this machine, or None."""
+    """Return why *text* can't be part of a file name on this machine, or None if it can."""
     if "/" in text:
         return "it contains the path separator '/'"
     if "\0" in text:
@@ -66,9 +80,11 @@ def problem_of(text: str) -> str | None:
 
 
 def refuse_fixed_text(owner: type, what: str, text: Any, *, portable: bool) -> None:
-    """Raise an error where *text*, which the class itself gives to every name, can't be part of one.
+    """Raise an error if *text*, a fixed part of the names of the class *owner*, can't be part of a file name.
 
-    :param portable: of a portable one
+    :param what: the option that set the text, for the message
+    :param portable: refuse also what other systems refuse in file names
+    :raises FieldDefinitionError: it can't
     """
     if not isinstance(text, str):
         raise FieldDefinitionError(owner.__qualname__, "", f"{what} must be a str, not {shown(text)}")
@@ -84,9 +100,9 @@ def refuse_fixed_text(owner: type, what: str, text: Any, *, portable: bool) -> N
 
 
 def text_of(declared: PersistentField[Any], value: object) -> str | None:
-    """Return the text that stands for *value* in a name, without prefix; None where the key is left out.
+    """Return the text of *value* in a name, without prefix; None if the name leaves the key out.
 
-    :raises UnsafeNameError: it has no text that depends on the value alone
+    :raises UnsafeNameError: *value* has no text that depends on it alone
     """
     if value is missing:
         return "*"
@@ -98,11 +114,10 @@ def text_of(declared: PersistentField[Any], value: object) -> str | None:
 
 
 def made_text(declared: PersistentField[Any], value: object) -> str:
-    """Return the text in a name of *value*: the key's, or what the ``filename=`` function of the key made of it.
+    """Return the text of *value* in a name. All names are made by this function: see :mod:`value_texts`.
 
-    This decides for all: see :mod:`value_texts`.
-
-    :raises UnsafeNameError: it has no text that depends on the value alone
+    :param value: the key's value, or what the ``filename=`` function of the key made of it
+    :raises UnsafeNameError: *value* has no text that depends on it alone
     """
     try:
         text = value_texts.value_text(value)
@@ -115,18 +130,13 @@ def made_text(declared: PersistentField[Any], value: object) -> str:
     return text
 
 
-_told: weakref.WeakSet[type] = weakref.WeakSet()
-_log = logging.getLogger("neuralib.persistence")
-
-
 def _tell_unportable(declared: PersistentField[Any], text: str) -> None:
-    """Log, once for each class, that *text* makes names which other systems refuse."""
+    """Log, once for each class, that other systems refuse names with *text*."""
     owner = declared.owner
-    if owner is None or owner in _told:
+    if owner is None or not is_first(owner, "unportable"):
         return
-    _told.add(owner)
     refused = ", ".join(repr(character) for character in sorted(value_texts.UNPORTABLE.intersection(text)))
-    _log.warning(
+    log.warning(
         "%s.%s = %s: Windows, SMB shares and cloud folders refuse file names with %s; "
         "@persistence_class(portable=True) encodes such characters, and filename= gives the key another text",
         owner.__qualname__,
@@ -137,16 +147,16 @@ def _tell_unportable(declared: PersistentField[Any], text: str) -> None:
 
 
 def has_text(declared: PersistentField[Any], value: object) -> bool:
-    """Return whether *value*, which a file holds, can be asked for its text in a name.
+    """Return whether *value*, which was read from a file, can be a key in a name.
 
-    It may refer to itself so often that its text would fill the memory; what is in a name is short. And it may be of a
-    kind that no name can have.
+    It can't where its kind has no text in names, or where its text would be too long to make: a value that refers to
+    itself many times may have a text that fills the memory.
     """
     if callable(declared.filename):
         return True
     if isinstance(value, (str, float)) or (isinstance(value, int) and value.bit_length() < _MAX_BITS):
-        return True  # as most are, of many thousand results
-    if not is_brief(value):
+        return True  # the quick way for the most common kinds
+    if not is_brief(value, max_chars=_MAX_CHARS):
         return False
     try:
         made_text(declared, value)
@@ -155,11 +165,12 @@ def has_text(declared: PersistentField[Any], value: object) -> bool:
     return True
 
 
-_MAX_BITS = 8 * MAX_NAME_BYTES  # of an int whose digits are surely written: Python's own limit is higher
+_MAX_CHARS = 64 * MAX_NAME_BYTES  # of all texts in a value whose text in a name is made
+_MAX_BITS = 8 * MAX_NAME_BYTES  # of an int: Python's own limit for writing its digits is higher
 
 
 def problem_of_whole(name: str) -> str | None:
-    """Return what keeps *name* from being the name of a file on this machine, or None."""
+    """Return why no file on this machine can have the name *name*, or None if one can."""
     problem = problem_of(name)
     if problem is not None:
         return problem
@@ -187,26 +198,23 @@ def _problem_on_windows(name: str) -> str | None:
 def check_name(
     fields: Collection[PersistentField[Any]], owner: type, name: str, data: object, overrides: dict[str, Any]
 ) -> None:
-    """Raise an error where *name*, made of the keys of *data* and *overrides*, can't be a file name.
+    """Raise an error if *name*, made of the keys of *data* and *overrides*, can't be a file name.
 
-    :raises UnsafeNameError: it names the key whose text is the cause, or the longest one of a name that is too long
+    :raises UnsafeNameError: it names the key whose text is the cause; for a name that is too long, the key of the longest text
     """
     problem = problem_of_whole(name)
     if problem is None:
         return
-    values = {
-        it.field_name: overrides.get(it.field_name, getattr(data, it.field_name, missing))
-        for it in fields
-        if it.filename
-    }
-    texts = {it.field_name: text_of(it, values[it.field_name]) or "" for it in fields if it.filename}
-    # A wildcard's "*" is no text of a file, and never the cause.
-    causes = {it: problem_of_whole(text) for it, text in texts.items() if values[it] is not missing}
-    causes = {it: found for it, found in causes.items() if found is not None}
-    if not causes and any(it is missing for it in values.values()):
+    keys = {declared.field_name: declared for declared in fields if declared.filename}
+    values = {key: overrides.get(key, getattr(data, key, missing)) for key in keys}
+    texts = {key: text_of(keys[key], value) or "" for key, value in values.items()}
+    # The "*" of a wildcard stands in no file name, and is never the cause.
+    problems = {key: problem_of_whole(text) for key, text in texts.items() if values[key] is not missing}
+    causes = [key for key, found in problems.items() if found is not None]
+    if not causes and any(value is missing for value in values.values()):
         problem = problem_of_whole(name.replace("*", "_"))
         if problem is None:
             return
-    same = [it for it, found in causes.items() if found == problem] or list(causes)
-    cause = same[-1] if same else max(texts, key=lambda it: len(texts[it]), default="")
+    same = [key for key in causes if problems[key] == problem] or causes
+    cause = same[-1] if same else max(texts, key=lambda key: len(texts[key]), default="")
     raise UnsafeNameError(owner.__qualname__, cause, shown(values.get(cause, name)), problem)

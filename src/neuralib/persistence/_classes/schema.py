@@ -16,8 +16,8 @@ from neuralib.persistence._errors import (
     FieldDefinitionError,
     KeyMismatchError,
     NotPersistenceClassError,
-    shown,
 )
+from neuralib.persistence._messages import shown
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,14 @@ LAYOUT = "_persistence_layout_"
 GENERATED = "_persistence_generated_"
 
 
+def _sent(cls: type[Any]) -> PersistentClass[Any]:
+    """Return the :class:`PersistentClass` of *cls*, which came from another process; an empty one if *cls* is new here."""
+    found = cls.__dict__.get(INFO)
+    return found if isinstance(found, PersistentClass) else PersistentClass.__new__(PersistentClass)
+
+
 class PersistentClass(Generic[T]):
-    """What is known of a persistence class: its fields, in order, and how its name is made.
+    """The fields of a persistence class, in order, and its options.
 
     :param persistence_cls: the decorated class
     :param persistence_name: the class's part of the file name; the class's own name by default
@@ -87,6 +93,17 @@ class PersistentClass(Generic[T]):
         for what, text in (("name=", self.cls_name), ("filename_field_splitter=", filename_field_splitter)):
             name_texts.refuse_fixed_text(persistence_cls, what, text, portable=self.portable)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Engines of clusters send a notebook's class with every task. This object must stay the one that was made when the
+        # class came first, since handlers recognise their results by it.
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return _sent, (self.persistence_cls,), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if not hasattr(self, "persistence_cls"):
+            for name, value in state.items():
+                setattr(self, name, value)
+
     def __repr__(self) -> str:
         return f"<PersistentClass {self.cls_name}: {', '.join(self.fields_name())}>"
 
@@ -97,25 +114,25 @@ class PersistentClass(Generic[T]):
 
     @property
     def layout(self) -> _core.Layout:
-        """The same, in the form that the compiled core works with."""
+        """The fields, in the form that the compiled core works with."""
         assert self._layout is not None, "the class is not completely decorated yet"
         return self._layout
 
     def fields_name(self) -> list[str]:
         """Return the names of all fields."""
-        return [it.field_name for it in self._fields]
+        return [declared.field_name for declared in self._fields]
 
     def key_fields(self) -> list[PersistentField[Any]]:
         """Return the key fields."""
-        return [it for it in self._fields if it.init]
+        return [declared for declared in self._fields if declared.init]
 
     def get_field(self, name: str) -> PersistentField[Any] | None:
         """Return the field called *name*, or None."""
-        return next((it for it in self._fields if it.field_name == name), None)
+        return next((declared for declared in self._fields if declared.field_name == name), None)
 
     def autoinc_field(self) -> PersistentField[int] | None:
         """Return the auto-increment field, or None."""
-        return next((it for it in self._fields if it.autoinc), None)
+        return next((declared for declared in self._fields if declared.autoinc), None)
 
     def is_autoinc_field_resolved(self, result: T | None, /, **kwargs: object) -> bool:
         """Return whether *result*, or *kwargs*, has a number; True for a class without auto-increment field."""
@@ -127,15 +144,15 @@ class PersistentClass(Generic[T]):
         :raises KeyMismatchError: one does not (a :class:`FileNotFoundError`)
         """
         values = u if isinstance(u, dict) else None
-        for it in self._fields:
-            if it.validator is False:
+        for declared in self._fields:
+            if declared.validator is False:
                 continue
-            name = it.field_name
+            name = declared.field_name
             wanted = getattr(v, name, None)
             found = getattr(u, name, None) if values is None else values.get(name)
             if wanted is missing:
                 continue  # a wildcard agrees with anything
-            if not it.validate(wanted, found):
+            if not declared.validate(wanted, found):
                 raise KeyMismatchError(self.persistence_cls.__qualname__, name, shown(wanted), shown(found))
         return True
 
@@ -154,7 +171,7 @@ class PersistentClass(Generic[T]):
         return name
 
     def refuse_unsaved(self, result: T) -> None:
-        """Raise an error where a strict class's *result* lacks data that has no default; do nothing for other classes.
+        """Raise an error if *result* is of a strict class and lacks data without a default.
 
         :raises DataNotSetError: it names the fields
         """
@@ -168,7 +185,7 @@ class PersistentClass(Generic[T]):
                 raise DataNotSetError(self.persistence_cls.__qualname__, absent)
 
     def check_name(self, name: str, data: T | None, overrides: dict[str, Any]) -> None:
-        """Raise an error where *name*, made of these keys, can't be a file name.
+        """Raise an error if *name*, made of the keys of *data* and *overrides*, can't be a file name.
 
         :raises UnsafeNameError: it says which key is the cause
         """
@@ -180,7 +197,7 @@ def ensure_persistence_class(data: type[T]) -> PersistentClass[T]: ...
 @overload
 def ensure_persistence_class(data: T) -> PersistentClass[T]: ...
 def ensure_persistence_class(data: Any) -> PersistentClass[Any]:
-    """Return what is known of the persistence class *data*, or of the class of the result *data*.
+    """Return the fields and options of the persistence class *data*, or of the class of the result *data*.
 
     :raises NotPersistenceClassError: it is not decorated with ``@persistence_class`` (a :class:`RuntimeError`)
     """
@@ -192,7 +209,7 @@ def ensure_persistence_class(data: Any) -> PersistentClass[Any]:
 
 
 def read_class(info: PersistentClass[T]) -> None:
-    """Read the annotations of the class and its persistence bases into *info*, and set aside its declarations.
+    """Read the annotations of the class and its persistence bases into *info*, and take its declarations off the class.
 
     :raises FieldDefinitionError: the class is declared in a way that can't work
     """
@@ -298,7 +315,7 @@ def _refuse_wrong_autoinc_type(cls: type, declared: PersistentField[Any]) -> Non
 
 
 def _refuse_second_autoinc(cls: type, info: PersistentClass[Any]) -> None:
-    numbered = [it.field_name for it in info.fields if it.autoinc]
+    numbered = [declared.field_name for declared in info.fields if declared.autoinc]
     if len(numbered) > 1:
         raise FieldDefinitionError(
             cls.__qualname__,
@@ -318,7 +335,7 @@ def _refuse_lost_declarations(cls: type, base: type) -> None:
 
 
 def _set_class_default(cls: type, declared: PersistentField[Any]) -> None:
-    """Leave on the class what an instance without the attribute should show, and nothing else."""
+    """Leave only the default on the class, which instances without the attribute then show."""
     name = declared.field_name
     if isinstance(cls.__dict__.get(name), PersistentField):
         delattr(cls, name)
@@ -333,7 +350,7 @@ def _set_class_default(cls: type, declared: PersistentField[Any]) -> None:
 
 
 def default_maker(declared: PersistentField[Any]) -> Callable[[], Any] | None:
-    """Return the function that makes the field's default anew, or None where one value can serve all results."""
+    """Return a function that makes the field's default anew, or None if all results can share one value."""
     if declared.default_factory is not None:
         return declared.default_factory
     if declared.default is not missing and type(declared.default).__hash__ is None:

@@ -1,4 +1,4 @@
-"""Source text of generated code, kept where tracebacks, pdb and inspect look for it, as long as the code lives."""
+"""Keep the source of generated code in linecache, for tracebacks, pdb and inspect, as long as the code exists."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# A file name of generated code stays in linecache when its code is gone, without lines, and is then given to the next code of
-# the same title. It is never taken out: a finalizer runs at any moment, also within `linecache.checkcache`, which before
-# Python 3.13 raises a KeyError for a name that vanishes while it looks at the others. Both tables are changed by single
-# operations only, which other threads and finalizers cannot cut in two.
+# When generated code is gone, its file name stays in linecache, without lines, and is given to the next code of the same
+# title. It is never removed: a finalizer may run at any moment, also within `linecache.checkcache`, which before Python 3.13
+# raises a KeyError if a name vanishes during its loop. Both tables are changed by single, atomic operations only, because of
+# other threads and finalizers.
 _counts: dict[str, Iterator[int]] = {}
 _unused: dict[str, list[str]] = {}
 
 
 def new_source_name(title: str) -> str:
-    """Return a file name for generated code: no code that lives has it."""
+    """Return a file name for generated code that no existing code has."""
     try:
         return _unused.setdefault(title, []).pop()
     except IndexError:

@@ -1,7 +1,7 @@
-"""The text of a key's value: ``str(value)``, where that depends on the value alone.
+"""The text of a key's value in file names: ``str(value)``, if that depends on the value alone.
 
-What differs from process to process, or from one version of numpy to another, is written in one fixed way (sets, scalars
-of numpy, accents) or refused (addresses, arrays).
+Values whose ``str`` differs between processes or versions of numpy are written in one fixed way (sets, numpy scalars,
+accents) or refused (objects whose text holds an address, arrays).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import enum
 import itertools
 import re
 import sys
+import weakref
 from collections.abc import Mapping, MappingView, Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._errors import is_brief
+from neuralib.persistence._messages import is_brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +25,9 @@ _PLAIN_MODULES = frozenset({"datetime", "decimal", "fractions", "uuid", "pathlib
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{8,}")
 
 FIXED_KINDS: set[type] = set()
-"""Types of others that were met, whose ``str`` depends on the value alone, and has no ``:``: the core need not ask again."""
+"""Types, beside the builtin ones, whose ``str`` is fixed and has no ``:``. The core calls ``str`` for them by itself."""
 _WITHOUT_COLON = frozenset({"date", "Decimal", "UUID"})
+_MOST_FIXED_ENUMS = 256  # they are kept alive: a program may define classes again and again
 
 UNPORTABLE = frozenset('<>:"\\|?*')
 """What Windows, SMB shares and folders of cloud services refuse in file names."""
@@ -47,10 +49,10 @@ def value_text(value: Any) -> str:
     try:
         if kind is str:
             text = value
-        elif _is_fixed(kind) or (kind in {tuple, list} and _PLAIN.issuperset(map(type, value))):
+        elif _is_fixed(kind):
             text = str(value)  # of nearly all
         else:
-            text = _text(value, str, ())
+            text = _text(value, str, (), [_MOST_CHARS])
     except RecursionError:
         raise NoFixedTextError("it is nested too deeply to be written as text") from None
     except NoFixedTextError:
@@ -103,6 +105,7 @@ def former_texts(value: Any) -> set[str]:
 
 
 _MOST_IN_ANY_ORDER = 4
+_MOST_CHARS = 1 << 14
 
 
 def portable_text(text: str) -> str:
@@ -121,14 +124,22 @@ def from_portable_text(text: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
-def _text(value: Any, make: Callable[[object], str], outer: tuple[int, ...]) -> str:
+def _text(value: Any, make: Callable[[object], str], outer: tuple[int, ...], left: list[int]) -> str:
     """Return ``make(value)``, made to depend on the value alone.
 
     :param make: ``str`` for a key, ``repr`` for what is inside it
     :param outer: the ids of the values that this one is inside of
+    :param left: how many characters may still be written: a list may hold another one thousands of times
     """
     kind: Any = type(value)
-    if _is_fixed(kind) or (isinstance(value, enum.Enum) and _is_fixed_member(kind, value)):
+    _take(left, len(value) if kind in {str, bytes} else 1)
+    if _is_fixed(kind):
+        text = make(value)
+        _take(left, len(text))
+        return text
+    if isinstance(value, enum.Enum) and _is_fixed_member(kind, value):
+        if kind not in _known_enums:
+            _know_enum(kind)
         return make(value)
     numpy = sys.modules.get("numpy")  # without numpy loaded there are no scalars of it
     if numpy is not None and isinstance(value, numpy.generic):
@@ -139,12 +150,34 @@ def _text(value: Any, make: Callable[[object], str], outer: tuple[int, ...]) -> 
         if id(value) in outer:
             return _PART_OF_ITSELF.get(kind.__repr__, "...")
         inner = (*outer, id(value))
-        return container(value, lambda part: _text(part, repr, inner))
-    return _object_text(value, make, outer)
+        return container(value, lambda part: _text(part, repr, inner, left))
+    return _object_text(value, make, outer, left)
+
+
+def _take(left: list[int], count: int) -> None:
+    left[0] -= count
+    if left[0] < 0:
+        raise NoFixedTextError("its text is longer than any file name")
 
 
 def _is_fixed_member(kind: Any, value: Any) -> bool:
     return type(value._value_) in _PLAIN and kind.__repr__ in _ENUM_TEXTS and kind.__str__ in _ENUM_TEXTS
+
+
+_known_enums: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _know_enum(kind: Any) -> None:
+    """Note in :data:`FIXED_KINDS` an Enum all of whose members have a text that is fixed and fits every system."""
+    _known_enums.add(kind)
+    makes_members = getattr(kind._missing_, "__func__", None) is not getattr(enum.Enum._missing_, "__func__", None)
+    if issubclass(kind, enum.Flag) or makes_members:
+        return  # there may be more of them than those that are declared
+    members = kind.__members__.values()
+    if len(FIXED_KINDS) < _MOST_FIXED_ENUMS and all(
+        _is_fixed_member(kind, member) and portable_text(str(member)) == str(member) for member in members
+    ):
+        FIXED_KINDS.add(kind)
 
 
 _ENUM_TEXTS: frozenset[Any] = frozenset(
@@ -243,7 +276,7 @@ def _is_array(value: Any) -> bool:
 # ---------------------------------------------------------------------------------------------- other objects
 
 
-def _object_text(value: Any, make: Any, outer: tuple[int, ...]) -> str:
+def _object_text(value: Any, make: Any, outer: tuple[int, ...], left: list[int]) -> str:
     text: str = make(value)
     if isinstance(value, (str, type)):
         return text
@@ -253,11 +286,11 @@ def _object_text(value: Any, make: Any, outer: tuple[int, ...]) -> str:
     for part in _parts(value):
         if type(part) in _PLAIN or id(part) in outer or not is_brief(part):
             continue
-        text = _with_fixed_part(text, part, (*outer, id(value)))
+        text = _with_fixed_part(text, part, (*outer, id(value)), left)
     return text
 
 
-def _with_fixed_part(text: str, part: Any, outer: tuple[int, ...]) -> str:
+def _with_fixed_part(text: str, part: Any, outer: tuple[int, ...], left: list[int]) -> str:
     """Return *text* with the fixed text of *part* in place of its own, where it has that in it."""
     try:
         shown = repr(part)
@@ -265,7 +298,7 @@ def _with_fixed_part(text: str, part: Any, outer: tuple[int, ...]) -> str:
             return text
     except Exception:  # what can't be written is not written in the text
         return text
-    return text.replace(shown, _text(part, repr, outer))
+    return text.replace(shown, _text(part, repr, outer, left))
 
 
 def _parts(value: Any) -> Iterator[Any]:

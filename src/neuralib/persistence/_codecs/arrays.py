@@ -1,8 +1,8 @@
 """Arrays in pickles: written as ``numpy.ndarray(shape, dtype string, buffer)``, a call that every numpy understands.
 
-Smaller than what numpy writes by itself, two to three times faster for small arrays, and the same for numpy 1 and 2. It
-is still plain pickle, for which a reader needs numpy and nothing else. Only native arrays of numbers in one piece are
-written so; all others (object and structured dtypes, texts, dates, subclasses, strided views) go numpy's own way.
+This is smaller than what numpy itself writes, two to three times faster for small arrays, and the same under numpy 1 and 2.
+It is plain pickle: a reader needs numpy and nothing else. Contiguous arrays of numbers, texts, bytes and records are
+written so. All others (of objects, dates, subclasses, strided views) are pickled as numpy does it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _pickling
+from neuralib.persistence._packages import package_of
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -31,22 +32,26 @@ PROTOCOL = 5
 _NATIVE_NUMBERS = "?bhilqBHILQefdFD"  # numpy's one-letter codes
 
 
-# Filled when numpy is first there. Threads share it without a lock: two of them put in the same.
-_reducers = _pickling.Reducers(copyreg.dispatch_table)
+# Filled when numpy is loaded. Threads share it without a lock: if two of them fill it, they put in the same.
+reducers = _pickling.Reducers(copyreg.dispatch_table, package_of)
 
 
 def pickler(file: Writable) -> pickle.Pickler:
-    """Return a pickler that writes to *file*: frames of about 64 KiB, and larger buffers uncopied, as they are."""
+    """Return a pickler that writes to *file*: frames of about 64 KiB, and larger buffers without copying them."""
     made = pickle.Pickler(file, PROTOCOL)
-    if len(_reducers) or _numpy_is_known():
-        made.dispatch_table = _reducers  # type: ignore[assignment]  # it is asked for items, and nothing else
+    if len(reducers) or numpy_is_known():
+        made.dispatch_table = reducers  # type: ignore[assignment]  # it is asked for items, and nothing else
     return made
 
 
-def _numpy_is_known() -> bool:
-    numpy = sys.modules.get("numpy")  # without numpy loaded there is no array to write
-    if numpy is None or not hasattr(numpy, "ndarray"):
+def numpy_is_known() -> bool:
+    """Register the reducer of arrays if numpy is loaded; return whether it is."""
+    if "numpy" not in sys.modules:  # there is no array to write. Not dict.get, which may wait for itself: see Numbering
+        return False
+    numpy = sys.modules["numpy"]
+    if not hasattr(numpy, "ndarray"):
         return False
     _pickling.know_array_codes({numpy.dtype(code): numpy.dtype(code).str for code in _NATIVE_NUMBERS})
-    _reducers[numpy.ndarray] = _pickling.reduce_array
+    reducers[numpy.ndarray] = _pickling.reduce_array
+    reducers[type(numpy.dtype("V1"))] = _pickling.reduce_dtype
     return True

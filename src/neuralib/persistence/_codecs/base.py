@@ -9,7 +9,9 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from neuralib.persistence._errors import ContractError, shown
+from neuralib.persistence._errors import ContractError
+from neuralib.persistence._messages import shown
+from neuralib.persistence._showing.previews import MAX_REPR_CHARS, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -35,13 +37,12 @@ class Head(NamedTuple):
     complete: bool = True
     """Whether these are all fields."""
 
+    def __repr__(self) -> str:
+        return f"<Head: {value_text(self.fields, MAX_REPR_CHARS)}>"
 
-class Decoded(NamedTuple):
-    """What :meth:`Codec.load` returns."""
 
-    root: Any
-    """The dict of fields; in the oldest files, the result itself."""
-    card: Card | None
+Decoded = tuple[Any, "Card | None"]
+"""What :meth:`Codec.load` returns: the dict of fields (in the oldest files, the result itself), and the card."""
 
 
 class Codec(abc.ABC):
@@ -49,6 +50,9 @@ class Codec(abc.ABC):
 
     suffix: str = ""
     """The end of the file names."""
+
+    read_suffixes: ClassVar[tuple[str, ...]] = ()
+    """The ends of the names of all files that this codec reads, where there are others than :attr:`suffix`."""
 
     maps_arrays: ClassVar[bool] = False
     """Whether ``mmap_mode`` can be used."""
@@ -112,7 +116,7 @@ class Codec(abc.ABC):
         if not isinstance(root, dict):
             expected = "the dict of fields, or a ValueError where the content is something else"
             raise ContractError(type(self).__qualname__, "decode", expected, shown(root))
-        return Decoded(root, None)
+        return root, None
 
     def verify(self, source: Source, trust: Unpickle | None) -> bool:
         """Check *source*: see :meth:`check`; without trust, within the bounds of what would be loaded."""

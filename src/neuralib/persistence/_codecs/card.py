@@ -6,19 +6,27 @@ that are there.
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import typing
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence._classes.field import unit_of
+from neuralib.persistence._messages import shown
+from neuralib.persistence._showing.previews import MAX_REPR_CHARS, value_text
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from neuralib.persistence._classes.schema import PersistentClass
 
 LARGEST_CARD = 1 << 20
 """Bytes: a longer card is refused, but in a very large file, which may have that many large arrays."""
 
 _MOST_FIELDS = 10_000
-_SEPARATORS = (",", ":")
+_as_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class ArrayPlace(NamedTuple):
@@ -61,6 +69,11 @@ class Card(NamedTuple):
     function_keys: tuple[str, ...] = ()
     """The keys in the file name whose text a function of the class makes, which may leave them out."""
     arrays: tuple[ArrayPlace, ...] = ()
+    packages: dict[str, str] = {}  # noqa: RUF012
+    """The versions of the packages of others whose objects are in the file."""
+
+    def __repr__(self) -> str:
+        return f"<Card of {shown(self.class_name, str)}: {value_text(dict(self.keys), MAX_REPR_CHARS)}>"
 
     @property
     def class_name(self) -> str:
@@ -69,7 +82,7 @@ class Card(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the card as it stands in files, without the large arrays, which differ from file to file."""
-        return json.dumps(self._as_json(), separators=_SEPARATORS).encode("ascii")
+        return _as_text(self._as_json()).encode("ascii")
 
     def _as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -86,6 +99,7 @@ class Card(NamedTuple):
             "descriptions": self.descriptions,
             "numbered": self.numbered,
             "function_keys": self.function_keys,
+            "packages": self.packages,
         }
         return found | {name: value for name, value in optional.items() if value}
 
@@ -93,7 +107,39 @@ class Card(NamedTuple):
 def with_arrays(card: bytes, arrays: list[ArrayPlace]) -> bytes:
     """Return the bytes of a card with the places of large arrays added."""
     places = [[a.begin, a.start, a.size, int(a.writable), list(a.shape), a.dtype] for a in arrays]
-    return b'%b,"arrays":%b}' % (card[:-1], json.dumps(places, separators=_SEPARATORS).encode("ascii"))
+    return b'%b,"arrays":%b}' % (card[:-1], _as_text(places).encode("ascii"))
+
+
+_PACKAGES = b',"packages":'
+_LONGEST_REMEMBERED = 1 << 12
+
+
+def with_packages(card: bytes, packages: dict[str, str]) -> bytes:
+    """Return the bytes of a *card* with the versions of *packages* added."""
+    return b"%b%b%b}" % (card[:-1], _PACKAGES, _as_text(packages).encode("ascii"))
+
+
+def adds_packages_only(card: Any, own: bytes) -> bool:
+    """Return whether *card* is *own* with the versions of packages added."""
+    end = len(own) - 1
+    if card[end : end + len(_PACKAGES)] != _PACKAGES or card[:end] != own[:end]:
+        return False
+    return len(card) - end <= _LONGEST_REMEMBERED and _is_packages(bytes(card[end + 1 :]))
+
+
+@functools.lru_cache(64)
+def _is_packages(member: bytes) -> bool:
+    """Return whether *member*, the end of a card, has versions of packages, and nothing else."""
+    try:
+        found = json.loads(b"{" + member)
+        return found.keys() == {"packages"} and _is_texts(found["packages"])
+    except (ValueError, AttributeError, RecursionError):
+        return False
+
+
+def with_fields(card: Card, annotations: Mapping[str, str]) -> Card:
+    """Return *card* with more fields, each with its annotation as text."""
+    return card._replace(fields={**card.fields, **annotations})
 
 
 def parse_card(data: bytes, pickle_bytes: int) -> Card:
@@ -115,15 +161,10 @@ def _card_of(found: Any, pickle_bytes: int) -> Card:
     keys = tuple((_text(name), _text(prefix)) for name, prefix in found["keys"])
     key_names = tuple(_text(name) for name in found["key_names"])
     function_keys = tuple(_text(name) for name in found.get("function_keys", ()))
-    units, descriptions = found.get("units", {}), found.get("descriptions", {})
+    units, descriptions, packages = found.get("units", {}), found.get("descriptions", {}), found.get("packages", {})
     version, numbered = found.get("version", 0), found.get("numbered")
-    for texts in (fields, units, descriptions):
-        if (
-            type(texts) is not dict
-            or len(texts) > _MOST_FIELDS
-            or not all(type(text) is str for text in texts.values())
-        ):
-            raise ValueError("fields must be texts by name")
+    if not all(_is_texts(texts) for texts in (fields, units, descriptions, packages)):
+        raise ValueError("fields must be texts by name")
     for name in (*(name for name, _ in keys), *key_names, *function_keys, *units, *descriptions):
         if name not in fields:
             raise ValueError(f"{name!r} is none of its fields")
@@ -143,6 +184,7 @@ def _card_of(found: Any, pickle_bytes: int) -> Card:
         numbered,
         function_keys,
         _places_of(found.get("arrays", []), pickle_bytes),
+        packages,
     )
 
 
@@ -159,6 +201,11 @@ def _places_of(found: Any, pickle_bytes: int) -> tuple[ArrayPlace, ...]:
         at = place.end
         places.append(place)
     return tuple(places)
+
+
+def _is_texts(found: Any) -> bool:
+    """Return whether *found* is not too many texts by name."""
+    return type(found) is dict and len(found) <= _MOST_FIELDS and all(type(text) is str for text in found.values())
 
 
 def _text(value: Any) -> str:
@@ -201,17 +248,9 @@ def _made(info: PersistentClass[Any]) -> Card:
 
 
 def _noted(declared: list[Any], what: str) -> dict[str, str]:
-    found = {field.field_name: getattr(field, what, "") for field in declared}
-    if what == "unit":
-        found = {field.field_name: found[field.field_name] or unit_of(field.field_type) for field in declared}
+    make = unit_of if what == "unit" else operator.attrgetter(what)
+    found = {field.field_name: make(field) for field in declared}
     return {name: text for name, text in found.items() if text}
-
-
-def unit_of(annotation: Any) -> str:
-    """Return what an annotation says beside the type: ``"Hz"`` for ``Annotated[float, "Hz"]``."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return ", ".join(part for part in typing.get_args(annotation)[1:] if isinstance(part, str))
-    return ""
 
 
 def annotation_text(annotation: Any) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import abc
 import io
 import pickle
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence._bytes.sources import ReadableFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,26 +28,42 @@ _MOST_TAIL = 1 << 24  # bytes that the last part may make
 _SMALL_BYTES = 4096
 
 
-class Decompressor(Protocol):
-    """What decompresses one part of a file."""
+class Decompressor(abc.ABC):
+    """Decompresses one part of a file.
+
+    :param reader: of the library; it tells where the part ended, and what followed it
+    :param error: what the library raises where the data is damaged
+    """
+
+    def __init__(self, reader: Any, error: Any) -> None:
+        self._reader, self._error = reader, error
 
     @property
     def eof(self) -> bool:
         """Whether the part ended."""
-        ...
+        return bool(self._reader.eof)
 
     @property
     def unused_data(self) -> bytes:
         """What followed it in the data that was fed."""
-        ...
+        return self._reader.unused_data  # type: ignore[no-any-return]
 
     def feed(self, data: bytes, most: int) -> bytes:
-        """Return at most *most* bytes more of the content."""
-        ...
+        """Return at most *most* bytes more of the content.
 
+        :raises ValueError: it is damaged
+        """
+        try:
+            return self._more(data, most)
+        except self._error as error:
+            raise ValueError(str(error)) from error
+
+    @abc.abstractmethod
+    def _more(self, data: bytes, most: int) -> bytes: ...
+
+    @abc.abstractmethod
     def wants_input(self) -> bool:
         """Return whether more content needs more data."""
-        ...
 
 
 class Compression(abc.ABC):
@@ -195,7 +213,7 @@ def last_part(compression: Compression, source: Source, is_whole: Callable[[byte
     return None
 
 
-class ContentFile(io.RawIOBase):
+class ContentFile(ReadableFile):
     """The content of a compressed file, decompressed as it is read; it can be read and stepped over in one direction.
 
     :param parts: the content, piece by piece
@@ -206,20 +224,8 @@ class ContentFile(io.RawIOBase):
         self._ahead = memoryview(b"")
         self._at = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def tell(self) -> int:
         return self._at
-
-    def readinto(self, target: Buffer, /) -> int:
-        view = memoryview(target).cast("B")
-        piece = self._next(len(view))
-        view[: len(piece)] = piece
-        return len(piece)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Step forward to a place.
@@ -237,7 +243,6 @@ class ContentFile(io.RawIOBase):
         return self._at
 
     def _next(self, most: int) -> memoryview:
-        """Return at most *most* bytes, none at the end."""
         while not self._ahead:
             piece = next(self._parts, None)
             if piece is None:

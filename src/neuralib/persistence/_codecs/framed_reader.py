@@ -10,28 +10,31 @@ import io
 import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence import _pickling
 from neuralib.persistence._bytes import checksums
 from neuralib.persistence._bytes.checksums import checksum, read_by_parts
+from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._codecs.base import Decoded
-from neuralib.persistence._codecs.card import LARGEST_CARD, Card, parse_card
-from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced, lengths_of, quick_end
+from neuralib.persistence._codecs.card import LARGEST_CARD, Card, adds_packages_only, parse_card
+from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced, quick_end
+from neuralib.persistence._codecs.unloadable import ARRAY_IN_VALUE, raise_not_unpickled, refuse_unused
 from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Self
 
     from typing_extensions import Buffer
 
-    from neuralib.persistence._bytes.sources import Source
     from neuralib.persistence._codecs.card import ArrayPlace
 
     Unpickle = Callable[[Any, Iterable[Any]], Any]
 
 _PIECE = 1 << 20  # bytes that are read and go through the checksum together, while they are in the processor's cache
+MOST_IN_HOLES = 1 << 30  # bytes
 _TOGETHER = 64  # pieces of memory that are filled by one call, at most
 _LAST = 1 << 12  # bytes at the end of a file that are read at once: they hold the card of nearly all
 _MISMATCH = "its checksum is not that of what was saved"
-ARRAY_IN_VALUE = "its card says that an array begins within another value"
 _NEXT_BUFFER, _READONLY_BUFFER = b"\x97", b"\x98"
 
 
@@ -53,37 +56,76 @@ class Tail(NamedTuple):
 # ---------------------------------------------------------------------------------------------- what is in memory
 
 
-def load_bytes(data: Buffer, own: tuple[bytes, Card], unpickle: Unpickle | None) -> Decoded:
+class OwnCard(NamedTuple):
+    """The card that is expected, which then need not be parsed."""
+
+    card: Card
+    data: bytes
+    """The card as it stands in files."""
+    seal: bytes
+    """What stands between the pickle and the lengths of both."""
+
+    @classmethod
+    def of(cls, card: Card) -> Self:
+        """Return *card* as it is looked for in files."""
+        data = card.to_bytes()
+        return cls(card, data, data + MAGIC)
+
+
+def load_sealed(data: Buffer, own: OwnCard) -> Decoded | None:
+    """Return what the whole content *data* of a trusted file holds if it has just the card *own*, as most have, and that card.
+
+    None asks for a closer look.
+
+    :raises UnloadableResultError: it is whole, and can't be unpickled here
+    """
+    if not _pickling.is_sealed(data, own.seal, checksum):
+        return None
+    try:
+        return pickle.loads(data), own.card
+    except BaseException as error:
+        raise_not_unpickled(error, data, trusted=True, whole=True)
+
+
+def load_bytes(data: Buffer, own: OwnCard, unpickle: Unpickle | None, *, whole: bool = False) -> Decoded:
     """Return what the whole content *data* holds, and its card.
 
-    :param own: the card that is expected, which then need not be parsed: as bytes, and parsed
+    :param own: the card that is expected
+    :param whole: whether a checksum of another kind than the card's says that it is what was saved
     :raises ValueError: the checksum says that it is damaged
+    :raises UnloadableResultError: it is whole, and can't be unpickled here
     """
     card = checked_card(data, own)
     if card is not None and card.arrays:
-        return Decoded(_with_arrays(memoryview(data), card.arrays, unpickled if unpickle is None else unpickle), card)
-    if unpickle is None:
-        return Decoded(pickle.loads(data), card)
-    return Decoded(unpickle(bytes(data), ()), card)
+        return _with_arrays(memoryview(data), card, unpickled if unpickle is None else unpickle), card
+    try:
+        if unpickle is None:
+            return pickle.loads(data), card
+        return unpickle(bytes(data), ()), card
+    except BaseException as error:
+        vouched = whole or card is not None
+        raise_not_unpickled(error, data, packages=packages_of(data), trusted=unpickle is None, whole=vouched)
 
 
-def _with_arrays(view: memoryview, arrays: tuple[ArrayPlace, ...], unpickle: Unpickle) -> Any:
-    """Return what the content *view*, whose checksum is right, holds, with *arrays* where its card says that they are.
+def _with_arrays(view: memoryview, card: Card, unpickle: Unpickle) -> Any:
+    """Return what the content *view*, whose checksum is right, holds, with arrays where its *card* says that they are.
 
     So that a file is the same to this as to who maps it, whatever its card says.
     """
-    _refuse_unannounced(arrays, (view[place.begin : place.start] for place in arrays))
-    pickle_bytes, _ = lengths_of(bytes(view[-END_BYTES:]))
-    parts = _between(arrays, pickle_bytes)
-    structure = b"".join(piece for begin, end, opcodes, _ in parts for piece in (view[begin:end], opcodes))
-    return _unpickled_with(unpickle, structure, [bytearray(view[place.start : place.end]) for place in arrays])
+    arrays = card.arrays
+    _refuse_unannounced(arrays, [view[place.begin : place.start] for place in arrays])
+    parts = _between(arrays, quick_end(view, len(view))[1])
+    structure = b"".join([piece for begin, end, opcodes, _ in parts for piece in (view[begin:end], opcodes)])
+    return _unpickled_with(unpickle, structure, [bytearray(view[place.start : place.end]) for place in arrays], card)
 
 
-def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | None:
+def checked_card(data: Any, own: OwnCard | None = None) -> Card | None:
     """Return the card of the whole content *data*, checked to its last byte; None where it has none.
 
     :raises ValueError: the checksum says that it is damaged
     """
+    if own is not None and _pickling.is_sealed(data, own.seal, checksum):
+        return own.card
     size = len(data)
     if not size:
         raise EOFError("it is empty")
@@ -96,7 +138,28 @@ def checked_card(data: Any, own: tuple[bytes, Card] | None = None) -> Card | Non
     if checksum(memoryview(data)[: size - 8]) != whole:
         raise ValueError(_MISMATCH)
     card = data[pickle_bytes : size - END_BYTES]
-    return own[1] if own is not None and card == own[0] else _parsed(bytes(card), pickle_bytes)
+    if own is not None and adds_packages_only(card, own.data):
+        return own.card
+    return _parsed(bytes(card), pickle_bytes)
+
+
+def has_card(data: Buffer, card: bytes) -> bool:
+    """Return whether the whole content *data* has *card*, perhaps with versions of packages."""
+    view: Any = memoryview(data)
+    if view[-len(card) - END_BYTES : -END_BYTES] == card:
+        return True
+    magic, pickle_bytes, card_bytes, _, _ = quick_end(view, len(view))
+    found = view[pickle_bytes : len(view) - END_BYTES]
+    return magic == MAGIC and len(found) == card_bytes and adds_packages_only(found, card)
+
+
+def packages_of(data: Buffer) -> dict[str, str]:
+    """Return the versions of packages in the card of the whole content *data*, which was checked; none where it has none."""
+    view = memoryview(data)
+    if len(view) < END_BYTES:
+        return {}
+    magic, pickle_bytes, _, _, _ = quick_end(view, len(view))
+    return _parsed(bytes(view[pickle_bytes:-END_BYTES]), pickle_bytes).packages if magic == MAGIC else {}
 
 
 # Files of one class with arrays of the same shapes have the same card: parsing it takes longer than loading many a file.
@@ -108,13 +171,14 @@ _MOST_RECENT, _LONGEST_RECENT = 64, 1 << 12
 def _parsed(data: bytes, pickle_bytes: int) -> Card:
     """Return the card that *data* is: see :func:`parse_card`."""
     key = (pickle_bytes, data)
-    found = _recent_cards.get(key)
-    if found is None:
+    try:
+        return _recent_cards[key]  # not dict.get, which may wait for itself: see Numbering
+    except KeyError:
         found = parse_card(data, pickle_bytes)
-        if len(data) <= _LONGEST_RECENT:
-            if len(_recent_cards) >= _MOST_RECENT:
-                _recent_cards.clear()
-            _recent_cards[key] = found
+    if len(data) <= _LONGEST_RECENT:
+        if len(_recent_cards) >= _MOST_RECENT:
+            _recent_cards.clear()
+        _recent_cards[key] = found
     return found
 
 
@@ -138,7 +202,13 @@ def read_tail(source: Source) -> Tail | None:
             raise ValueError(f"its card has {end.card_bytes} bytes, and may have {most}")
         last = source.read_at(wanted, size - wanted)
     data = last[len(last) - wanted : len(last) - 8]
-    return Tail(end, _parsed(data[: end.card_bytes], end.pickle_bytes), data)
+    card = _parsed(data[: end.card_bytes], end.pickle_bytes)
+    if size > MOST_IN_HOLES:
+        parts = _between(card.arrays, end.pickle_bytes)
+        holes = sum(_holes_in(source, begin, stop) for begin, stop, _, _ in parts)
+        if holes > MOST_IN_HOLES:  # beside its arrays: nobody writes such
+            raise ValueError(f"its pickle has {holes:,} bytes in holes of the file, where nothing was written")
+    return Tail(end, card, data)
 
 
 def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
@@ -149,16 +219,16 @@ def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
     tail = read_tail(source)
     if tail is None:
         with source.file() as buffered:  # not ours: read as it comes, which takes the least memory
-            found = unpickle(buffered, ())
+            found = _unpickled_plain(unpickle, buffered)
             if buffered.read(len(MAGIC)) == MAGIC:  # it is: a network file system told the size of another file
                 raise ValueError("something else follows its end")
-            return Decoded(found, None)
+            return found, None
     structure, memory, targets, announced = _memory_for(tail.card.arrays, tail.end.pickle_bytes)
     if checksum(tail.data, _fill(source, targets)) != tail.end.whole:
         raise ValueError(_MISMATCH)
     _refuse_unannounced(tail.card.arrays, announced)
     del targets, announced  # so that whoever unpickles may give the structure's memory back
-    return Decoded(_unpickled_with(unpickle, structure, memory), tail.card)
+    return _unpickled_with(unpickle, structure, memory, tail.card), tail.card
 
 
 def map_source(source: Source, mode: str, unpickle: Unpickle = unpickled) -> Decoded:
@@ -172,13 +242,13 @@ def map_source(source: Source, mode: str, unpickle: Unpickle = unpickled) -> Dec
     tail = read_tail(source)
     mapped = source.map(mode)
     if tail is None:
-        return Decoded(unpickle(mapped, ()), None)
+        return _unpickled_plain(unpickle, mapped), None
     structure = _structure(source, tail)
     memory = [mapped[place.start : place.end] for place in tail.card.arrays]
     buffers = [
         view if place.writable else view.toreadonly() for view, place in zip(memory, tail.card.arrays, strict=True)
     ]
-    return Decoded(_unpickled_with(unpickle, structure, buffers), tail.card)
+    return _unpickled_with(unpickle, structure, buffers, tail.card), tail.card
 
 
 def outline_of(source: Source) -> tuple[bytes, list[int], Card] | None:
@@ -209,10 +279,10 @@ def check_source(source: Source) -> bool:
     announced = []
     for begin, end, _, announcing in _between(tail.card.arrays, tail.end.pickle_bytes):
         for piece in _pieces(source, at, begin):  # an array
-            whole = checksum(piece, whole)
+            whole = _summed(piece, whole)
         at = end + announcing
         for piece in _pieces(source, begin, at):
-            whole, structure = checksum(piece, whole), checksum(piece, structure)
+            whole, structure = _summed(piece, whole), _summed(piece, structure)
         if announcing:
             announced.append(source.read_at(announcing, end))
     sums = (checksum(tail.data, whole), checksum(tail.data, structure))
@@ -220,7 +290,7 @@ def check_source(source: Source) -> bool:
         raise ValueError(_MISMATCH)
     _refuse_unannounced(tail.card.arrays, announced)
     if tail.card.arrays:
-        _refuse_unused(tail.card.arrays, _structure(source, tail))
+        refuse_unused(len(tail.card.arrays), _structure(source, tail))
     return True
 
 
@@ -247,19 +317,26 @@ def pickle_bytes(source: Source) -> int:
         return steps.size_bytes
 
 
-def _refuse_unused(arrays: tuple[ArrayPlace, ...], structure: bytes) -> None:
-    """Raise an error where the pickle without its *arrays* does not use each of them once.
+def _unpickled_plain(unpickle: Unpickle, data: Any) -> Any:
+    """Return what the pickle *data*, which has no checksum, holds."""
+    try:
+        return unpickle(data, ())
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):  # what is open can be read, so an object misses a file
+            raise_not_unpickled(error, b"", trusted=False, whole=False)
+        raise
+    except BaseException as error:
+        raise_not_unpickled(error, b"", trusted=False, whole=False)
 
-    An array that begins within another value would be something else to who reads straight through.
-    """
-    if arrays and sum(opcode == _NEXT_BUFFER[0] for opcode, _ in Instructions(structure, LONGEST_KEPT)) != len(arrays):
-        raise ValueError(ARRAY_IN_VALUE)
 
-
-def _unpickled_with(unpickle: Unpickle, structure: Any, memory: list[Any]) -> Any:
-    """Return what the pickle *structure* holds with the arrays in *memory*, each of which it must use."""
+def _unpickled_with(unpickle: Unpickle, structure: Any, memory: list[Any], card: Card) -> Any:
+    """Return what the pickle *structure*, whose checksum is right, holds with the arrays in *memory*; it must use each."""
     buffers = iter(memory)
-    found = unpickle(structure, buffers)
+    try:
+        found = unpickle(structure, buffers)
+    except BaseException as error:
+        trusted = unpickle is unpickled
+        raise_not_unpickled(error, structure, memory, packages=card.packages, trusted=trusted, whole=True)
     if next(buffers, None) is not None:
         raise ValueError(ARRAY_IN_VALUE)
     return found
@@ -311,9 +388,39 @@ def _read_exactly(source: Source, count: int, at: int) -> bytes:
     return data
 
 
-def _pieces(source: Source, at: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes of *source* between two places, not too many at once."""
+def _summed(piece: bytes | int, start: int) -> int:
+    return checksums.with_zeros(start, piece) if isinstance(piece, int) else checksum(piece, start)
+
+
+def refuse_holes(source: Source) -> None:
+    """Raise an error where *source* is a sparse file that would be read into more memory than its author ever had."""
+    found = _holes_in(source, 0, source.size)
+    if found > MOST_IN_HOLES:
+        raise ValueError(
+            f"{found:,} bytes of it are holes of a sparse file, where nothing was written; "
+            f"load it with trusted=True if you know where it comes from"
+        )
+
+
+def _holes_in(source: Source, at: int, end: int) -> int:
+    """Return how many bytes of *source* between two places are in large holes."""
+    if type(source).data_after is Source.data_after:
+        return 0  # only files have holes; the size of others may be what a server says, and nothing is as large
+    found = 0
     while at < end:
+        data = min(source.data_after(at), end)
+        found, at = found + data - at, data + _PIECE
+    return found
+
+
+def _pieces(source: Source, at: int, end: int) -> Iterator[bytes | int]:
+    """Yield the bytes of *source* between two places, not too many at once; for a hole, which is not read, its length."""
+    while at < end:
+        data = min(source.data_after(at), end)
+        if data > at:
+            yield data - at
+            at = data
+            continue
         piece = source.read_at(min(_PIECE, end - at), at)
         if not piece:
             raise EOFError("it ends too early")

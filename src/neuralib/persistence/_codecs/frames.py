@@ -12,6 +12,7 @@ import operator
 import pickle
 import struct
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._bytes import checksums
@@ -43,7 +44,6 @@ WRITABLE, READ_ONLY = (0x96,), (0x8E, 0x42)
 _HEADER_SIZES = {0x96: 9, 0x8E: 9, 0x42: 5}
 _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
-_PUSH, _POP = 0x43, 0x30  # short_binbytes, pop
 
 _ALIKE = 5  # bytes of a magic number that is meant to be ours
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
@@ -58,7 +58,10 @@ class PickleWriter:
     :param before_card: called between pickle and card
     """
 
-    __slots__ = ("_arrays", "_before_card", "_card", "_checksum", "_held", "_length", "_structure", "_target")
+    __slots__ = ("_arrays", "_before_card", "_card", "_checksum", "_held", "_length", "_structure", "_target", "draft")
+
+    draft: Any
+    """What becomes the content of the file, where there is a draft of it."""
 
     def __init__(self, target: Sink, card: bytes, before_card: Callable[[], object] | None = None) -> None:
         self._target = target
@@ -87,8 +90,8 @@ class PickleWriter:
     def _put_array(self, before: bytes, header: bytes, data: pickle.PickleBuffer) -> None:
         self._put(before)
         begin = self._length
-        filling = -(begin + 3 + len(header)) % ALIGNMENT
-        self._put(b"C%c%b0%b" % (filling, bytes(filling), header))
+        filling = -(begin + len(_announcement(0, header))) % ALIGNMENT
+        self._put(_announcement(filling, header))
         if self._structure is None:
             self._structure = self._checksum
         array: Any = memoryview(data).obj
@@ -96,6 +99,10 @@ class PickleWriter:
         place = ArrayPlace(begin, self._length, memory.nbytes, header[0] in WRITABLE, array.shape, array.dtype.str)
         self._arrays.append(place)
         self._put(memory, array=True)
+
+    def use_card(self, card: bytes) -> None:
+        """Write *card* in the place of the class's."""
+        self._card = card
 
     def finish(self) -> None:
         """Write what is left, the card, and the end."""
@@ -113,32 +120,36 @@ class PickleWriter:
 
     def _put(self, data: Buffer, *, array: bool = False) -> None:
         view = memoryview(data)
-        self._length += view.nbytes
-        write = self._target.write
-        if array and view.nbytes >= checksums.BACKGROUND_FROM:
-            self._target.reserve(view.nbytes)
-            background = BackgroundCrc(self._checksum)
-            try:
-                for start in range(0, view.nbytes, _LARGE_PIECE):
-                    part = view[start : start + _LARGE_PIECE]
-                    background.add(part)
-                    write(part)
-            finally:
-                self._checksum = background.result()
+        size = view.nbytes
+        self._length += size
+        if array and size >= checksums.BACKGROUND_FROM:
+            self._put_large(view)
             return
-        for start in range(0, view.nbytes, _PIECE):
-            piece = view[start : start + _PIECE] if view.nbytes > _PIECE else data
+        for start in range(0, size, _PIECE):
+            piece = view[start : start + _PIECE] if size > _PIECE else data
             self._checksum = checksum(piece, self._checksum)
             if self._structure is not None and not array:
                 self._structure = checksum(piece, self._structure)
-            write(piece)
+            self._target.write(piece)
+
+    def _put_large(self, view: memoryview) -> None:
+        """Write the memory of a large array, while a thread adds up its checksum."""
+        self._target.reserve(view.nbytes)
+        background = BackgroundCrc(self._checksum)
+        try:
+            for start in range(0, view.nbytes, _LARGE_PIECE):
+                part = view[start : start + _LARGE_PIECE]
+                background.add(part)
+                self._target.write(part)
+        finally:
+            self._checksum = background.result()
 
 
 def small_file(pickled: bytes, card: bytes) -> bytes:
     """Return the whole file for *pickled*, which is small and so has no large array."""
-    tail = card + _MARK.pack(MAGIC, len(pickled), len(card))
-    found = checksum(tail, checksum(pickled))
-    return b"".join((pickled, tail, _SUMS.pack(found, found)))
+    content = pickled + card + _MARK.pack(MAGIC, len(pickled), len(card))
+    found = checksum(content)
+    return content + _SUMS.pack(found, found)
 
 
 def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
@@ -208,16 +219,24 @@ def is_announced(place: ArrayPlace, data: bytes) -> bool:
 
     Only then does a reader that goes straight through the pickle meet the same array.
     """
-    if len(data) != place.start - place.begin or data[0] != _PUSH or len(data) < 3 + data[1]:
-        return False
-    filling = data[1]
-    header = data[3 + filling :]
-    opcodes = WRITABLE if place.writable else READ_ONLY
-    return (
-        not any(data[2 : 2 + filling])
-        and data[2 + filling] == _POP
-        and any(header == _header(opcode, place.size) for opcode in opcodes)
-    )
+    return data in _announcements(place)
+
+
+@lru_cache(maxsize=256)
+def _announcements(place: ArrayPlace) -> list[bytes]:
+    """Return the bytes that may stand before the memory of an array."""
+    found = []
+    for opcode in WRITABLE if place.writable else READ_ONLY:
+        header = _header(opcode, place.size)
+        filling = place.start - place.begin - len(_announcement(0, header))
+        if header and 0 <= filling < 256:
+            found.append(_announcement(filling, header))
+    return found
+
+
+def _announcement(filling: int, header: bytes) -> bytes:
+    """Return a push and a pop of *filling* bytes, which align what follows, and *header*."""
+    return b"C%c%b0%b" % (filling, bytes(filling), header)
 
 
 def lengths_of(last: bytes) -> tuple[int, int]:

@@ -32,32 +32,18 @@ class Gzip(Compression):
 
     def decompressor(self) -> Decompressor:
         """Return a decompressor."""
-        return _GzipPart(self._WBITS)
-
-
-class _GzipPart:
-    """Decompresses one member of a gzip file."""
-
-    def __init__(self, wbits: int) -> None:
         from zlib_ng import zlib_ng
 
-        self._reader = zlib_ng.decompressobj(wbits)
-        self._error: Any = zlib_ng.error
-        self._pending = b""
+        return _GzipPart(zlib_ng.decompressobj(self._WBITS), zlib_ng.error)
 
-    @property
-    def eof(self) -> bool:
-        return bool(self._reader.eof)
 
-    @property
-    def unused_data(self) -> bytes:
-        return self._reader.unused_data
+class _GzipPart(Decompressor):
+    """Decompresses one member of a gzip file."""
 
-    def feed(self, data: bytes, most: int) -> bytes:
-        try:
-            found: bytes = self._reader.decompress(self._pending + data if self._pending else data, most)
-        except self._error as error:
-            raise ValueError(str(error)) from error
+    _pending = b""
+
+    def _more(self, data: bytes, most: int) -> bytes:
+        found: bytes = self._reader.decompress(self._pending + data if self._pending else data, most)
         self._pending = self._reader.unconsumed_tail
         return found
 

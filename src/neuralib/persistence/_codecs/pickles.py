@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import io
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from neuralib.persistence import _pickling
 from neuralib.persistence._codecs import framed_reader, frames
-from neuralib.persistence._codecs.arrays import pickler
+from neuralib.persistence._codecs.arrays import numpy_is_known, pickler, reducers
 from neuralib.persistence._codecs.base import Codec, Decoded, Head
-from neuralib.persistence._codecs.card import Card, parse_card
+from neuralib.persistence._codecs.card import Card, parse_card, with_packages
 from neuralib.persistence._codecs.compression import (
     CompressingSink,
     Compression,
@@ -22,6 +23,7 @@ from neuralib.persistence._codecs.compression import (
     pieces_of,
 )
 from neuralib.persistence._codecs.gzipped import GZIP
+from neuralib.persistence._codecs.unloadable import ARRAY_IN_VALUE, DAMAGE, raise_not_unpickled, refuse_missing
 from neuralib.persistence._codecs.zstd import ZSTD
 from neuralib.persistence._trust.allowance import largest_content
 from neuralib.persistence._trust.outline import outline
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
     from neuralib.persistence._bytes.sources import Sink, Source
     from neuralib.persistence._codecs.base import Unpickle
 
-_NO_CARD = Card("", "", "", "-", (), {})
+_NO_CARD = framed_reader.OwnCard.of(Card("", "", "", "-", (), {}))
 _SHORTEST = 64  # bytes, of any file with a card
 _FRAME, _FRAME_END = b"\x95", 11  # protocol, and a frame with its length, begin a pickle
 _LAST_ITEM = b"\x8c\x00\x94Nu."  # "" and None, as the last item of a dict
+_MOST_NOTED = 64  # cards with versions of packages that are remembered
 _SMALL_BYTES = 1 << 20  # a smaller content is read at once
 _MOST_AT_ONCE = 1 << 19  # bytes of a compressed content that are looked at as a whole
 _COMPRESSIONS: tuple[Compression, ...] = (GZIP, ZSTD)
@@ -58,12 +61,12 @@ class PickleCodec(Codec):
     """
 
     suffix = ".pkl"
+    read_suffixes: ClassVar[tuple[str, ...]] = (".pkl", ".pkl.gz", ".pkl.zst")
     maps_arrays: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._card = _NO_CARD
-        self._card_bytes = _NO_CARD.to_bytes()
-        self._own = (self._card_bytes, self._card)
+        self._own = _NO_CARD
+        self._noted: dict[tuple[tuple[str, str], ...], bytes] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -71,8 +74,8 @@ class PickleCodec(Codec):
     def for_class(self, card: Card) -> Self:
         """Return a copy that writes *card* into each file."""
         twin = copy.copy(self)
-        twin._card, twin._card_bytes = card, card.to_bytes()
-        twin._own = (twin._card_bytes, card)
+        twin._own = framed_reader.OwnCard.of(card)
+        twin._noted = {}
         return twin
 
     # ------------------------------------------------------------------------------------------ writing
@@ -80,53 +83,82 @@ class PickleCodec(Codec):
     def encode(self, fields: Mapping[str, Any], target: Sink, /) -> None:
         """Write *fields* to *target*."""
         writer = self._writer(target)
-        _dump(fields, writer)
+        chunks = _pickling.FirstChunk(0, lambda: writer, reducers)  # which passes on all
+        _dump(fields, chunks)
+        self._note_packages(chunks)
         writer.finish()
 
     def content(self, fields: dict[str, Any], new_draft: Callable[[], Any]) -> Any:
         """Return *fields* as ``bytes`` where they are few, else as a draft."""
-        draft: Any = None
-
-        def begin_rest() -> _Writer:
-            nonlocal draft
-            draft = new_draft()
-            return self._writer(draft)
-
-        target = _pickling.FirstChunk(frames.AT_ONCE, begin_rest)
+        target = _pickling.FirstChunk(frames.AT_ONCE, partial(self._begun, new_draft), reducers)
         try:
             _dump(fields, target)
             if target.first is not None:
-                return self._small_file(target.first)
+                return self._small_file(target.first, self._own.data)
+            if target.noted is not None:
+                return self._small_file(target.noted, self._card_with(target.packages))
+            self._note_packages(target)
             target.rest.finish()
         except BaseException:
-            if draft is not None:
-                draft.discard()
+            if target.rest is not None:
+                target.rest.draft.discard()
             raise
-        return draft
+        return target.rest.draft
+
+    def _begun(self, new_draft: Callable[[], Any]) -> _Writer:
+        """Return what writes to a new draft, which is its attribute."""
+        draft = new_draft()
+        try:
+            writer = self._writer(draft)
+        except BaseException:
+            draft.discard()
+            raise
+        writer.draft = draft
+        return writer
 
     def _writer(self, target: Sink) -> _Writer:
-        return frames.PickleWriter(target, self._card_bytes)
+        return frames.PickleWriter(target, self._own.data)
 
-    def _small_file(self, pickled: bytes) -> bytes:
-        return frames.small_file(pickled, self._card_bytes)
+    def _small_file(self, pickled: bytes, card: bytes) -> bytes:
+        return frames.small_file(pickled, card)
+
+    def _note_packages(self, target: _pickling.FirstChunk) -> None:
+        if target.packages:
+            target.rest.use_card(self._card_with(target.packages))
+
+    def _card_with(self, packages: dict[str, str] | None) -> bytes:
+        """Return the card with the versions of *packages*."""
+        key = tuple(sorted((packages or {}).items()))
+        try:
+            return self._noted[key]  # not dict.get, which may wait for itself: see Numbering
+        except KeyError:
+            pass
+        if len(self._noted) >= _MOST_NOTED:
+            self._noted.clear()
+        found = self._noted[key] = with_packages(self._own.data, dict(key))
+        return found
 
     # ------------------------------------------------------------------------------------------ reading
 
     def decode(self, source: Source, /, *, trust: Unpickle | None = None, mmap_mode: str | None = None) -> Any:
         """Return the dict of fields in *source*."""
-        return self.load(source, trust, mmap_mode).root
+        return self.load(source, trust, mmap_mode)[0]
 
     def load(self, source: Source, trust: Unpickle | None = None, mmap_mode: str | None = None) -> Decoded:
         """Return what *source* holds, and its card."""
         size = source.size
         if size < _SMALL_BYTES:
             data: Any = source.view()
+            if trust is None and (found := framed_reader.load_sealed(data, self._own)) is not None:
+                return found
             if data[:1] in _COMPRESSED_STARTS and (compression := compression_of(bytes(data[:4]))) is not None:
                 return self._load_compressed(compression, source, trust)
             if mmap_mode is None or size < frames.AT_ONCE:
                 return framed_reader.load_bytes(data, self._own, trust)
         elif (compression := compression_of(source.read_at(4, 0))) is not None:
             return self._load_compressed(compression, source, trust)
+        if trust is not None and size > framed_reader.MOST_IN_HOLES:
+            framed_reader.refuse_holes(source)
         unpickle = framed_reader.unpickled if trust is None else trust
         if mmap_mode is not None:
             return framed_reader.map_source(source, mmap_mode, unpickle)
@@ -134,22 +166,33 @@ class PickleCodec(Codec):
 
     def _load_compressed(self, compression: Compression, source: Source, trust: Unpickle | None) -> Decoded:
         if trust is None:
-            return framed_reader.load_bytes(decompressed(compression, source), self._own, None)
+            content = decompressed(compression, source)
+            whole = compression is GZIP and content[:1] == b"\x80" and content[-1:] == b"."  # it has a checksum itself
+            return framed_reader.load_bytes(content, self._own, None, whole=whole)
         size = source.size
         content = decompressed(compression, source, largest_content(size))
         card = framed_reader.checked_card(content, self._own)
-        return Decoded(trust(content, (), size), card)
+        try:
+            return trust(content, (), size), card
+        except BaseException as error:
+            packages = framed_reader.packages_of(content)
+            raise_not_unpickled(error, content, packages=packages, trusted=False, whole=card is not None)
 
     def begins_with(self, source: Source, keys: dict[str, Any]) -> bool:
-        """Return whether *source*, a small plain file, is of this codec's class and holds exactly *keys*.
+        """Return whether *source*, a small file, is of this codec's class and holds exactly *keys*.
 
         Its card and the pickle's first bytes are compared with those that would be written. So nothing is unpickled, and
-        what looks different may still be the same: keys that are not the first fields, or equal values of other types.
+        what looks different may still be the same: keys that come after a data field, or equal values of other types.
         """
         if not _SHORTEST < source.size < frames.AT_ONCE:
             return False
         data = source.read()
-        if data[-len(self._card_bytes) - frames.END_BYTES : -frames.END_BYTES] != self._card_bytes:
+        if (compression := compression_of(data[:4])) is not None:
+            try:
+                data = decompressed(compression, source, frames.AT_ONCE)
+            except (ValueError, EOFError):
+                return False  # it is damaged or large: whoever looks at its head says so
+        if not framed_reader.has_card(data, self._own.data):
             return False
         target = _pickling.FirstChunk(frames.AT_ONCE, _Nowhere)
         try:
@@ -169,10 +212,31 @@ class PickleCodec(Codec):
 
     def check(self, source: Source, /) -> bool:
         """Read *source* to its end; return whether a checksum says that it is what was saved."""
-        return self.verify(source, None)
+        return self._checked(source, None)
 
     def verify(self, source: Source, trust: Unpickle | None) -> bool:
-        """Check *source*, piece by piece: however large its content is where it is trusted."""
+        """Check *source*, piece by piece: however large its content is where it is trusted.
+
+        :raises UnloadableResultError: it is whole, and its card names packages that are not installed here
+        """
+        found = self._checked(source, trust)
+        packages = self.packages(source)
+        if packages:
+            refuse_missing(packages)
+        return found
+
+    def packages(self, source: Source) -> dict[str, str]:
+        """Return the versions of packages that the card of the whole *source* notes; none where it has no card."""
+        if compression_of(source.read_at(4, 0)) is None:
+            tail = framed_reader.read_tail(source)
+            return {} if tail is None else tail.card.packages
+        try:
+            card = self.head(source, ()).card
+        except (*DAMAGE, NoFieldsError):  # of another program
+            return {}
+        return {} if card is None else card.packages
+
+    def _checked(self, source: Source, trust: Unpickle | None) -> bool:
         compression = compression_of(source.read_at(4, 0))
         if compression is None:
             return framed_reader.check_source(source)
@@ -232,10 +296,10 @@ class CompressedCodec(PickleCodec):
     def _writer(self, target: Sink) -> _Writer:
         level = self._compression.level if self.level is None else self.level
         sink = CompressingSink(self._compression, level, target)
-        return _CompressedWriter(sink, self._card_bytes)
+        return _CompressedWriter(sink, self._own.data)
 
-    def _small_file(self, pickled: bytes) -> bytes:
-        return self._compression.compress_small(frames.small_file(pickled, self._card_bytes), self.level)
+    def _small_file(self, pickled: bytes, card: bytes) -> bytes:
+        return self._compression.compress_small(frames.small_file(pickled, card), self.level)
 
 
 class GzipCodec(CompressedCodec):
@@ -281,9 +345,11 @@ class _CompressedWriter(frames.PickleWriter):
 _Writer = frames.PickleWriter
 
 
-def _dump(fields: Mapping[str, Any], target: Any) -> None:
+def _dump(fields: Mapping[str, Any], target: _pickling.FirstChunk) -> None:
     try:
-        pickler(target).dump(fields)
+        if not reducers:
+            numpy_is_known()
+        target.dump(fields)
     except (OSError, MemoryError):
         raise
     except Exception as error:
@@ -348,7 +414,7 @@ def _head_of(tape: Any, sizes: Iterable[int], wanted: frozenset[str] | None, car
     unused = iter(sizes)
     root, fields, complete = outline(tape, unused, wanted)
     if complete and next(unused, None) is not None:
-        raise ValueError(framed_reader.ARRAY_IN_VALUE)
+        raise ValueError(ARRAY_IN_VALUE)
     type_name: str | None = None
     if isinstance(root, ObjectHead) and root.arguments is not None:
         fields, type_name = (root.fields if complete else fields), root.type_name

@@ -46,30 +46,17 @@ class Zstd(Compression):
 
     def decompressor(self) -> Decompressor:
         """Return a decompressor."""
-        return _ZstdPart(_library())
+        zstd = _library()
+        # A window of more than 128 MiB would take that much memory for a few bytes of a file.
+        reader = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
+        return _ZstdPart(reader, zstd.ZstdError)
 
 
-class _ZstdPart:
+class _ZstdPart(Decompressor):
     """Decompresses one frame."""
 
-    def __init__(self, zstd: Any) -> None:
-        # A window of more than 128 MiB would take that much memory for a few bytes of a file.
-        self._reader = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
-        self._error: Any = zstd.ZstdError
-
-    @property
-    def eof(self) -> bool:
-        return bool(self._reader.eof)
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._reader.unused_data  # type: ignore[no-any-return]
-
-    def feed(self, data: bytes, most: int) -> bytes:
-        try:
-            return self._reader.decompress(data, most)  # type: ignore[no-any-return]
-        except self._error as error:
-            raise ValueError(str(error)) from error
+    def _more(self, data: bytes, most: int) -> bytes:
+        return self._reader.decompress(data, most)  # type: ignore[no-any-return]
 
     def wants_input(self) -> bool:
         return bool(self._reader.needs_input)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence._classes.name_texts import START
 from neuralib.persistence._commands.content import check
-from neuralib.persistence._commands.entries import hits_in, paths_in
-from neuralib.persistence._commands.naming import START, compare, suffix_of
+from neuralib.persistence._commands.entries import hits_in, holds_results, paths_in
+from neuralib.persistence._commands.naming import compare, suffix_of
 from neuralib.persistence._commands.screen import progress
-from neuralib.persistence._errors import KeyMismatchError, PersistenceError, shown
+from neuralib.persistence._errors import KeyMismatchError, PersistenceError
 from neuralib.persistence._finding.checking import check_name
 from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
+from neuralib.persistence._messages import shown
 from neuralib.persistence._stores.paths import PATHS
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Checked(NamedTuple):
     """Whole files without a checksum."""
     not_compared: list[str]
     """Whole files of which it is not known whether the name is that of the keys."""
+    not_loadable: list[tuple[str, list[str]]]
+    """Whole files with objects of packages that are not installed here, each with these packages."""
 
 
 def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | None) -> Checked:
@@ -46,23 +50,27 @@ def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | N
     misnamed: list[tuple[str, Exception]] = []
     plain: list[str] = []
     not_compared: list[str] = []
+    not_loadable: list[tuple[str, list[str]]] = []
     size = 0
     for path in progress(files, "checking file"):
         try:
-            if not check(path):
+            has_checksum, file_bytes, missing = check(path)
+            size += file_bytes
+            if missing:
+                not_loadable.append((path, missing))
+            if not has_checksum:
                 plain.append(path)
-            size += os.stat(path).st_size
             if not (_is_named_by_card(path) if info is None else _is_named_by(info, path)):
                 not_compared.append(path)
         except KeyMismatchError as error:
             misnamed.append((path, error))
         except (PersistenceError, OSError) as error:
             damaged.append((path, error))
-    return Checked(len(files), size, damaged, misnamed, plain, not_compared)
+    return Checked(len(files), size, damaged, misnamed, plain, not_compared, not_loadable)
 
 
 def _files_at(path: str, *, recursive: bool, info: PersistentClass[Any] | None) -> Iterator[str]:
-    if not os.path.isdir(path):
+    if not holds_results(path):
         yield path
     elif info is None:
         yield from paths_in(path, recursive=recursive)

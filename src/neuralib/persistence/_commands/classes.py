@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.schema import INFO, PersistentClass, ensure_persistence_class
@@ -25,24 +26,46 @@ def class_asked_for(options: argparse.Namespace) -> PersistentClass[Any] | None:
     name = options.class_
     if not name:
         return None
-    module_name, sign, class_name = name.rpartition(":")
-    if not sign or not module_name or not class_name:
-        raise UsageError(f"--class {name}: expected module:Class, such as lab.results:Shuffle, or file.py:Class")
     here = os.path.realpath(os.curdir)
     paths = targets(options.paths)[0] or [os.curdir]
     importable = not any(_is_in(here, path, recursive=options.recursive) for path in paths)
     if importable and here not in sys.path:
         sys.path.append(here)  # last: a csv.py in it must not replace Python's own
-    try:
-        found: Any = _module(module_name)
-        for attribute in class_name.split("."):
-            found = getattr(found, attribute)
-    except Exception as error:
-        hint = "" if importable else "; modules in a folder that is listed are not imported: pass file.py:Class"
-        raise UsageError(f"--class {name}: {type(error).__name__}: {error}{hint}") from error
+    hint = "" if importable else "; modules in a folder that is listed are not imported: pass file.py:Class"
+    found = imported(name, f"--class {name}", hint)
     if not isinstance(found, type) or not hasattr(found, INFO):
         raise UsageError(f"--class {name}: not a persistence class: decorate it with @persistence_class")
     return ensure_persistence_class(found)
+
+
+def imported(name: str, asked: str, hint: str = "") -> Any:
+    """Return the object *name*, ``module:Name`` or ``file.py:Name``.
+
+    :param asked: what the user gave, for messages
+    :param hint: what to do where it can't be imported
+    :raises UsageError: it can't be imported
+    """
+    module_name, sign, attributes = name.rpartition(":")
+    if not sign or not module_name or not attributes:
+        raise UsageError(f"{asked}: expected module:Class, such as lab.results:Shuffle, or file.py:Class")
+    try:
+        found: Any = _module(module_name)
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+    except Exception as error:
+        raise UsageError(f"{asked}: {type(error).__name__}: {error}{_place_in_module(error)}{hint}") from error
+    return found
+
+
+def _place_in_module(error: Exception) -> str:
+    """Return the line of the user's own module that raised *error*, for a message; nothing where none was run."""
+    own = {__file__, importlib.__file__}
+    lines = [
+        line
+        for line in traceback.extract_tb(error.__traceback__)
+        if line.filename not in own and line.filename[0] != "<"
+    ]
+    return f" ({lines[-1].filename}, line {lines[-1].lineno})" if lines else ""
 
 
 def _is_in(here: str, path: str, *, recursive: bool) -> bool:

@@ -9,6 +9,7 @@ from neuralib.persistence._classes.schema import INFO
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._packages import missing_here
 from neuralib.persistence._stores.paths import PATHS
 from neuralib.persistence._trust.untrusted import Reader
 
@@ -31,13 +32,16 @@ def opened(path: str) -> Generator[Source, None, None]:
         raise_explained(error, PATHS, path)
 
 
-def check(path: str) -> bool:
-    """Read the file *path* to its end; return whether a checksum says that it is what was saved.
+def check(path: str) -> tuple[bool, int, list[str]]:
+    """Read the file *path* to its end.
 
+    :return: whether a checksum says that it is what was saved, its size in bytes, and which packages that it needs are
+        not installed here
     :raises PersistenceError: it is damaged, or no result
     """
+    codec = PickleCodec()
     with opened(path) as source:
-        return PickleCodec().check(source)
+        return codec.check(source), source.size, missing_here(codec.packages(source))
 
 
 def compression_name(path: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from neuralib.persistence._bytes.checksums import checksum
@@ -15,7 +14,9 @@ from neuralib.persistence._codecs.compression import CompressingSink, content_pa
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._commands.content import opened
 from neuralib.persistence._errors import CorruptResultError
-from neuralib.persistence._stores.folder import FolderStore
+from neuralib.persistence._showing.previews import size_text
+from neuralib.persistence._stores.base import Put
+from neuralib.persistence._stores.paths import store_and_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from neuralib.persistence._bytes.sources import Sink, Source
     from neuralib.persistence._codecs.compression import Compression
 
+_LARGE = 1 << 32
+_MOST_PER_BYTE = 1000
+"""Bytes of a sparse file for each that is on the disk: the zeros of more would be converted for hours."""
+
 
 def convert_file(
     path: str, target: str, *, compression: Compression | None, level: int | None = None, keep: bool = False
 ) -> None:
     """Write the content of the file *path* into the new file *target*, and remove *path* when that is known to be the same.
 
-    The time of the last change and the permissions stay. A failure leaves *path* as it was, and nothing under *target*.
+    *target* is in the same folder, archive or bucket. The time of the last change and the permissions stay. A failure leaves *path* as it was, and nothing under *target*.
 
     :param compression: of *target*; None for a plain file
     :param level: of the compression
@@ -37,34 +42,49 @@ def convert_file(
     :raises FileExistsError: *target* is there already
     :raises CorruptResultError: *path* is damaged
     """
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode):
+    store, name = store_and_name(path)
+    before = store.stat(name)
+    if not before.regular:
         raise OSError(errno.EINVAL, "is a link or no file: convert the file that it leads to", path)
-    folder, name = os.path.split(target)
-    draft = FolderStore(folder).draft(durable=True)
+    status = None if store.local_folder() is None else os.lstat(path)
+    if status is not None:
+        _refuse_holes(path, status)
+    last = os.path.basename(target)
+    draft = store.draft()
     try:
         with opened(path) as source:
             PickleCodec().check(source)
-            before = _copied(source, draft, compression, level)
-        # Before it has a name: somebody else's link may have that by the time it could be changed by its path.
-        draft.set_status(status.st_mode, (status.st_atime_ns, status.st_mtime_ns))
-        draft.publish_new(name)
+            content = _copied(source, draft, compression, level)
+        if status is not None:
+            # Before it has a name: somebody else's link may have that by the time it could be changed by its path.
+            draft.set_status(status.st_mode, (status.st_atime_ns, status.st_mtime_ns))
+            store.put(last, draft, durable=True)
+        else:
+            put = Put(last, draft, time_ns=int(before.time_modified_s * 1e9))
+            for taken in store.put_many([put], durable=True):
+                if taken is not None:
+                    raise taken
     finally:
         draft.discard()
     try:
-        if _sum_of(target) != before:
+        if _sum_of(target) != content:
             raise CorruptResultError(target, "what was written is not what was read")
     except BaseException:
-        os.unlink(target)
+        store.delete(last)
         raise
     if not keep:
-        if _identity(os.lstat(path)) != _identity(status):
+        if store.stat(name).version != before.version:
             raise OSError(errno.EBUSY, f"was replaced meanwhile, and stays beside {target}", path)
-        os.unlink(path)
+        store.delete(name)
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def _refuse_holes(path: str, status: os.stat_result) -> None:
+    on_disk = getattr(status, "st_blocks", status.st_size) * 512
+    if status.st_size > _LARGE and status.st_size > on_disk * _MOST_PER_BYTE:
+        problem = (
+            f"only {size_text(on_disk)} of its {size_text(status.st_size)} are on the disk: copy what you need of it"
+        )
+        raise OSError(errno.EFBIG, problem, path)
 
 
 def _content(source: Source) -> Iterator[bytes]:
@@ -74,23 +94,21 @@ def _content(source: Source) -> Iterator[bytes]:
     return pieces if compression is None else content_parts(compression, pieces)
 
 
-def _copied(source: Source, target: Sink, compression: Compression | None, level: int | None) -> tuple[int, int]:
-    """Write the content of *source* to *target*; return its size in bytes and its checksum."""
+def _copied(source: Source, target: Sink | None, compression: Compression | None, level: int | None) -> tuple[int, int]:
+    """Write the content of *source* to *target*, if there is one; return its size in bytes and its checksum."""
     sink = None
-    if compression is not None:
-        sink = CompressingSink(compression, compression.level if level is None else level, target)
+    if compression is not None and target is not None:
+        target = sink = CompressingSink(compression, compression.level if level is None else level, target)
     size = total = 0
     for piece in _content(source):
         size, total = size + len(piece), checksum(piece, total)
-        (target if sink is None else sink).write(piece)
+        if target is not None:
+            target.write(piece)
     if sink is not None:
         sink.finish()
     return size, total
 
 
 def _sum_of(path: str) -> tuple[int, int]:
-    size = total = 0
     with opened(path) as source:
-        for piece in _content(source):
-            size, total = size + len(piece), checksum(piece, total)
-    return size, total
+        return _copied(source, None, None, None)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from neuralib.persistence._equality import same_value
 from neuralib.persistence._showing.previews import is_array
 
+_SIMPLE = frozenset({str, bytes, int, float, bool, complex, type(None)})
 _CHUNK = 1 << 20  # elements compared at a time; the difference of whole arrays would need as much memory as one of them
 
 
@@ -34,7 +35,7 @@ def differences(a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
             found.append(Difference(name, "only in b" if in_a is _ABSENT else "only in a", in_a, in_b, {}))
         elif is_array(in_a) and is_array(in_b):
             found += _array_differences(name, in_a, in_b)
-        elif not _same(in_a, in_b):
+        elif not same_value(in_a, in_b):
             found.append(Difference(name, "values", in_a, in_b, {}))
     return found
 
@@ -49,20 +50,6 @@ def difference_text(difference: Difference) -> str:
     return difference.kind
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Return whether two values are equal. ``ObjectHead`` values are compared by their descriptions."""
-    if hasattr(a, "type_name") and hasattr(b, "type_name"):
-        attributes = ("type_name", "size_bytes", "arguments", "state", "content")
-        try:
-            return all(_same(getattr(a, name), getattr(b, name)) for name in attributes)
-        except RecursionError:  # an object that contains itself
-            return False
-    try:
-        return same_value(a, b)
-    except RecursionError:
-        return False
-
-
 def _array_differences(name: str, a: Any, b: Any) -> list[Difference]:
     if a.shape != b.shape:
         return [Difference(name, "shape", a, b, {})]
@@ -71,8 +58,18 @@ def _array_differences(name: str, a: Any, b: Any) -> list[Difference]:
     arrays = [array.to_array() if hasattr(array, "to_array") else array for array in (a, b)]
     if any(array is None for array in arrays):
         return [Difference(name, "not compared", a, b, {})]
+    if arrays[0].dtype.hasobject:
+        return [] if same_value(*arrays) else [Difference(name, "values", a, b, _count_of_objects(*arrays))]
     figures = _figures(*arrays)
     return [Difference(name, "values", a, b, figures)] if figures["count"] else []
+
+
+def _count_of_objects(a: Any, b: Any) -> dict[str, Any]:
+    """Return how many of two arrays of objects differ, where these have no parts, which arrays may share."""
+    pairs = list(zip(a.ravel().tolist(), b.ravel().tolist(), strict=True))
+    if not _SIMPLE.issuperset(type(value) for pair in pairs for value in pair):
+        return {}
+    return {"count": sum(not same_value(*pair) for pair in pairs), "of": a.size}
 
 
 def _figures(a: Any, b: Any) -> dict[str, Any]:

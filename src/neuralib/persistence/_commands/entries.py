@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
-import re
 import stat
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._classes.name_texts import START
 from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._commands.naming import (
-    START,
     SUFFIXES,
     NameReader,
     compare,
@@ -21,9 +21,13 @@ from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
+from neuralib.persistence._naming.order import natural
 from neuralib.persistence._naming.typed import UNDECIDED
 from neuralib.persistence._showing.previews import is_array
-from neuralib.persistence._stores.system import LEFTOVER_PREFIX, joined
+from neuralib.persistence._stores.base import LEFTOVER_PREFIX, Stat
+from neuralib.persistence._stores.paths import PATHS, is_archive, is_url, store_at
+from neuralib.persistence._stores.system import joined
+from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -32,11 +36,13 @@ if TYPE_CHECKING:
     from neuralib.persistence._codecs.card import Card
     from neuralib.persistence._finding.found import Hit
 
-_DIGITS = re.compile(r"(\d{1,18})")
 _MANY = 50  # files whose names begin alike: of fewer, each is opened
 _SAMPLE = 25  # of these that are opened for their cards
 _MOST_CLASSES = 8  # whose names begin alike: of more, each file is opened
 _MOST_CARDS = 1000  # that are shared
+_VERY_MANY = 20_000  # files from which on they are shown while they are read
+_FIRST_PART = 500
+_PART = 5_000
 
 
 class UsageError(Exception):
@@ -46,20 +52,24 @@ class UsageError(Exception):
 _cards: dict[bytes, Card] = {}
 """By what stands in files: many have the same card."""
 
+_listed: dict[str, Stat] = {}
+"""By path: what was just listed with its size and time, which needs no request of its own."""
+
 
 class Entry:
     """One file.
 
     :param path: as it is to be shown
+    :param known: what is known of it already
     :raises FileNotFoundError: there is nothing
     """
 
     __slots__ = (
         "card", "fields", "keys", "known_fields", "label", "misnamed", "modified", "name",
-        "opened", "path", "problem", "readable_name", "size_bytes", "type_name",
+        "opened", "path", "problem", "readable_name", "size_bytes", "type_name", "version",
     )  # fmt: skip
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, known: Stat | None = None) -> None:
         self.path = path
         self.name = os.path.basename(path)
         self.card: Card | None = None
@@ -79,17 +89,15 @@ class Entry:
         self.readable_name = True
         """Whether the card tells how the name is read."""
         self.opened = False
-        try:
-            status = os.stat(path)
-            if stat.S_ISDIR(status.st_mode):
-                os.scandir(path).close()
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", path)
-        except OSError as error:
-            self.problem, self.opened = error, True
-            status = os.lstat(path)
-        self.size_bytes = status.st_size
-        self.modified = status.st_mtime
+        if known is None or not known.regular:
+            try:
+                known = _stat_of(path)
+            except OSError as error:
+                self.problem, self.opened = error, True
+                known = PATHS.stat(path)
+        self.size_bytes, self.modified = known.size_bytes, known.time_modified_s
+        self.version = known.version
+        """In an archive or a bucket: differs where the content was replaced since."""
 
     @property
     def class_name(self) -> str:
@@ -132,6 +140,39 @@ class Entry:
         return all(
             key in values and any(_is_text_of(text, values[key]) for text in texts) for key, texts in wanted.items()
         )
+
+
+def _stat_of(path: str) -> Stat:
+    """Return what is known of the file *path*, where a link may lead to it.
+
+    :raises OSError: it is no file
+    """
+    if _is_store(os.path.dirname(path)):
+        return _listed.pop(path, None) or PATHS.stat(path)
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        os.scandir(path).close()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", path)
+    return Stat(status.st_size, status.st_mtime)
+
+
+def holds_results(path: str) -> bool:
+    """Return whether *path* is a folder, an archive, or the URL of a bucket or of a prefix in it."""
+    return os.path.isdir(path) or _is_store(path)
+
+
+def kind_of_place(path: str) -> str:
+    """Return what *path*, which holds results, is called in messages."""
+    return "a bucket" if is_url(path) else "an archive" if is_archive(path) else "a folder"
+
+
+def _is_store(path: str) -> bool:
+    return is_archive(path) or (is_url(path) and not path.endswith(SUFFIXES))
+
+
+def _is_there(path: str) -> bool:
+    return holds_results(path) or PATHS.has(path)
 
 
 def _shared(card: Card) -> Card:
@@ -180,19 +221,24 @@ def _parsed_keys(words: Iterable[str]) -> dict[str, list[str]]:
 
 
 def paths_in(folder: str, *, recursive: bool) -> Iterator[str]:
-    """Yield the paths of the results in *folder*, in the order of their names, numbers by size (2 before 10).
+    """Yield the paths of the results in *folder*, archive or bucket, in the order of their names, numbers by size (2 before 10).
 
     Links to nothing, pipes, and folders inside that can't be read are among them: whoever looks finds what is wrong.
 
     :raises OSError: there is no such folder
     """
-    below = []
-    found = []
+    below: list[str] = []
+    found: list[str] = []
+    if _is_store(folder):
+        yield from _names_in_store(folder)
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if recursive and not entry.name.startswith("."):
                     below.append(entry.name)
+            elif recursive and is_archive(entry.path):
+                below.append(entry.name)
             elif (
                 entry.name.endswith(SUFFIXES)
                 and not entry.name.startswith(LEFTOVER_PREFIX)
@@ -209,18 +255,20 @@ def paths_in(folder: str, *, recursive: bool) -> Iterator[str]:
             yield prefix + name
 
 
-def natural(text: str) -> tuple[list[str | int], str]:
-    """Return a natural sort key."""
-    parts: list[str | int] = _DIGITS.split(text)  # texts and numbers in turn
-    parts[1::2] = map(int, parts[1::2])
-    return parts, text
+def _names_in_store(place: str) -> Iterator[str]:
+    found = {name: known for name, known in store_at(place).stats() if name.endswith(SUFFIXES)}
+    for name in sorted(found, key=natural):
+        path = joined(place, name)
+        _listed[path] = found[name]
+        yield path
+        _listed.pop(path, None)
 
 
-def _existing(paths: Iterable[str]) -> list[Entry]:
+def _existing(paths: Iterable[str], stats: Iterable[Stat | None] = itertools.repeat(None)) -> list[Entry]:
     found = []
-    for path in paths:
+    for path, known in zip(paths, stats, strict=False):
         try:
-            found.append(Entry(path))
+            found.append(Entry(path, known))
         except FileNotFoundError:  # removed just now
             continue
     return found
@@ -246,18 +294,53 @@ def entries_in(
     if info is not None:
         return [entry for entry in _of_class(folder, info, wanted, recursive=recursive) if entry.matches(wanted)]
     found = _existing(paths_in(folder, recursive=recursive))
+    readers = store_at(folder).in_flight if is_url(folder) else 1
+    matching = matching_among(found, wanted, by, heads=heads, readers=readers)
+    if alone and not matching:
+        refuse_unknown(found, wanted)
+    return matching
+
+
+def matching_among(
+    found: list[Entry], wanted: dict[str, list[str]], by: Collection[str] = (), *, heads: bool, readers: int = 1
+) -> list[Entry]:
+    """Return those of *found* that have the keys *wanted*, looked at as far as that is needed: see :func:`entries_in`."""
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in found:
         groups.setdefault((entry.path[: -len(entry.name)], _start_of(entry.name)), []).append(entry)
     needed = {*wanted, *by}
     for group in groups.values():
         if heads or not _read_names(group, needed):
-            for entry in progress([entry for entry in group if not entry.opened], "looking at file"):
-                entry.look(needed)
-    matching = [entry for entry in found if entry.matches(wanted)]
-    if alone and not matching:
-        _refuse_unknown(found, wanted)
-    return matching
+            unopened = progress([entry for entry in group if not entry.opened], "looking at file")
+            for entry, look in read_ahead(readers, lambda entry: entry.look(needed), unopened):
+                look(entry)
+    return [entry for entry in found if entry.matches(wanted)]
+
+
+def many_in(folder: str) -> Iterator[list[Entry]] | None:
+    """Return the entries of a folder or archive in parts, in the order of characters; None where there are not very many.
+
+    :raises OSError: there is no such folder
+    """
+    found: Iterator[tuple[str, Stat | None]]
+    prefix = "" if folder == os.curdir else joined(folder, "")
+    if is_archive(folder):
+        found = ((name, known) for name, known in store_at(folder).stats() if name.endswith(SUFFIXES))
+        first = list(itertools.islice(found, _VERY_MANY))
+        found = itertools.chain(first, found)
+        return None if len(first) < _VERY_MANY else _in_parts(found, prefix)
+    names = [name for name in os.listdir(folder) if name.endswith(SUFFIXES) and not name.startswith(LEFTOVER_PREFIX)]
+    if len(names) < _VERY_MANY:
+        return None
+    names.sort()
+    return _in_parts(zip(names, itertools.repeat(None), strict=False), prefix)
+
+
+def _in_parts(found: Iterator[tuple[str, Stat | None]], prefix: str) -> Iterator[list[Entry]]:
+    size = _FIRST_PART
+    while part := list(itertools.islice(found, size)):
+        yield _existing([prefix + name for name, _ in part], [known for _, known in part])
+        size = _PART
 
 
 def _start_of(name: str) -> str:
@@ -266,7 +349,7 @@ def _start_of(name: str) -> str:
     return splitter + name[len(START) + 1 :].split(splitter, 1)[0] if splitter and name.startswith(START) else ""
 
 
-def _refuse_unknown(entries: list[Entry], wanted: dict[str, list[str]]) -> None:
+def refuse_unknown(entries: list[Entry], wanted: dict[str, list[str]]) -> None:
     """Raise an error where a field is asked for that none of *entries* has.
 
     :raises UsageError: there is such a field
@@ -323,13 +406,28 @@ def _undetermined(readers: Collection[NameReader], entries: list[Entry]) -> list
     return left
 
 
+class _OneFormat(PickleHandler[Any]):
+    """Finds the files of one ending, and no others."""
+
+    _finds_other_formats = False
+
+
 def hits_in(folder: str, info: PersistentClass[Any], *, recursive: bool) -> Iterator[tuple[str, Hit[Any]]]:
     """Yield the files in *folder* of the class *info*, with their paths; no file is opened whose name says enough."""
-    for place in [place for place, _, _ in os.walk(folder)] if recursive else [folder]:
+    for place in _places_in(folder) if recursive else [folder]:
         for suffix in SUFFIXES:
-            handler = PickleHandler(info.persistence_cls, place, ext=suffix, trusted=False)
+            handler = _OneFormat(info.persistence_cls, place, ext=suffix, trusted=False)
             for hit in progress(handler.find(), "looking at file"):
                 yield hit.name if place == os.curdir else joined(place, hit.name), hit
+
+
+def _places_in(top: str) -> list[str]:
+    """Return *top*, and all folders and archives in it."""
+    found = []
+    for folder, _, files in os.walk(top):
+        found.append(folder)
+        found += [path for path in (joined(folder, name) for name in files) if is_archive(path)]
+    return found or [top]
 
 
 def _of_class(
@@ -355,11 +453,11 @@ def targets(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
 
     :raises UsageError: a word is neither
     """
-    first_key = (place for place, word in enumerate(words) if "=" in word and not os.path.lexists(word))
+    first_key = (place for place, word in enumerate(words) if "=" in word and not _is_there(word))
     split = next(first_key, len(words))
     for path in words[:split]:
-        if not os.path.lexists(path):
-            raise UsageError(f"there is no {path!r} here")
+        if not _is_there(path):
+            raise UsageError(f"{path!r}: no such file or folder")
     return words[:split], _parsed_keys(words[split:])
 
 
@@ -371,7 +469,7 @@ def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | 
     paths, wanted = targets(words)
     found: list[Entry] = []
     for path in paths:
-        if os.path.isdir(path):
+        if holds_results(path):
             found += entries_in(path, recursive=recursive, info=info, wanted=wanted, heads=True, alone=len(paths) == 1)
         else:
             for entry in _existing([path]):

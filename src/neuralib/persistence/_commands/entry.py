@@ -6,12 +6,13 @@ import argparse
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._messages import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PROGRAM = "neuralib-persistence"
 _DESCRIPTION = """\
@@ -36,16 +37,26 @@ _COMMANDS = {
     "du": ("listing", "add up sizes by class or key", "du -r results\ndu results --by animal"),
     "rm": ("keeping", "remove results, after a confirmation prompt", "rm results animal=A00 --dry-run\nrm results animal=A00 --yes"),
     "convert": ("keeping", "compress or decompress results", "convert results --all --to zstd\nconvert FILE.pkl.gz --to plain --keep"),
+    "migrate": ("migration", "update the files of a class to its current names and fields", "migrate results --class lab.results:Shuffle --dry-run\nmigrate -r results --class lab.py:Shuffle --to gzip --yes\nmigrate results --class lab.py:Session --from Trial --yes   # the class had another name"),
+    "pack": ("moving", "move the results of a folder into an archive", "pack results results.sqlar\npack results results.sqlar --keep   # copies"),
+    "unpack": ("moving", "move the results of an archive into a folder", "unpack results.sqlar results"),
+    "merge": ("moving", "copy the results of several archives and folders into one", "merge run1.sqlar run2.sqlar -o all.sqlar"),
     "diff": ("looking", "show the differences between two results", "diff old/cache-Mean-A00.pkl new/cache-Mean-A00.pkl"),
+    "run": ("running", "compute the results that are missing", "run lab.rates:RatesOptions --grid animal=A00,B01 --grid plane=0:4 --executor processes:8\nrun lab.rates:RatesOptions --grid plane=0:4 --dry-run\nrun lab.rates:RatesOptions --grid plane=0:4 --executor slurm:timeout_min=60,slurm_partition=short"),
     "demo": ("demo", "save, find and load a few results in a temporary folder", "demo"),
     "completion": ("completion", "write a script for shell completion", 'eval "$(neuralib-persistence completion bash)"'),
 }  # fmt: skip
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))  # a shell may have made an argument of the name of a file
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser with all commands."""
     form = argparse.RawDescriptionHelpFormatter
-    result = argparse.ArgumentParser(PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
+    result = _Parser(PROGRAM, description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
     result.add_argument("--version", action="store_true", help="show the version and exit")
     result.add_argument(
         "--color",
@@ -77,6 +88,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
 # For each argument: its commands, its names, and the options of argparse's add_argument.
 _ARGUMENTS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("ls du", ["paths"], {"nargs": "*", "metavar": "FOLDER|key=value", "help": "folders (default: the current folder) and conditions; the same key twice matches either value"}),
@@ -88,9 +109,31 @@ _ARGUMENTS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("verify", ["paths"], {"nargs": "+", "metavar": "FOLDER|FILE", "help": "folders and files to check"}),
     ("verify", ["-q", "--quiet"], {"action": "store_true", "help": "print only damaged and misnamed files"}),
     ("rm convert", ["paths"], {"nargs": "+", "metavar": "FOLDER|FILE|key=value", "help": "files, or folders with conditions"}),
-    ("rm convert", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
+    ("run", ["target"], {"metavar": "MODULE:OPTIONS", "help": "a class of options, or an options object; also file.py:OPTIONS"}),
+    ("run", ["--grid"], {"action": "append", "default": [], "metavar": "KEY=VALUES", "help": "values of a key, separated by commas, or a range such as 0:4; every combination is computed. Other keys have the values of the options"}),
+    ("run", ["--executor"], {"metavar": "ENGINE", "help": "processes:8, threads:4, dask://host:8786, ray, ray://host:10001, or slurm:timeout_min=60,jobs=100,...; default: this process"}),
+    ("run", ["--dest"], {"metavar": "FOLDER", "help": "folder of the results (default: the one of the options)"}),
+    ("run", ["--repeat"], {"type": _count, "default": 1, "metavar": "N", "help": "how many results of each, if they are numbered"}),
+    ("run", ["--share"], {"metavar": "I/N|SCHEDULER", "help": "compute one share: 0/4, or slurm, sge, lsf, pbs:4 in a job array"}),
+    ("run", ["--claims"], {"action": "store_true", "help": "skip results that another run with --claims is computing"}),
+    ("run", ["--retries"], {"type": _count, "default": 0, "metavar": "N", "help": "how often to try a failed result again"}),
+    ("run", ["--timeout"], {"type": _seconds, "metavar": "SECONDS", "help": "how long each computation may take"}),
+    ("run", ["--save"], {"choices": ["worker", "driver"], "default": "worker", "help": "who saves the results (default: worker)"}),
+    ("pack", ["source"], {"metavar": "FOLDER", "help": "the folder"}),
+    ("pack", ["target"], {"metavar": "ARCHIVE", "help": "the archive, new or not; its name ends with .sqlar"}),
+    ("unpack", ["source"], {"metavar": "ARCHIVE", "help": "the archive"}),
+    ("unpack", ["target"], {"metavar": "FOLDER", "help": "the folder, new or not"}),
+    ("merge", ["sources"], {"nargs": "+", "metavar": "PLACE", "help": "archives and folders, whose results stay"}),
+    ("merge", ["-o", "--output"], {"required": True, "metavar": "PLACE", "help": "the archive or folder to copy them into, new or not"}),
+    ("pack unpack", ["--keep"], {"action": "store_true", "help": "keep the originals; without this, each is removed after its copy was compared"}),
+    ("pack unpack merge", ["--all"], {"action": "store_true", "help": "include files that are not pickles"}),
+    ("rm convert run pack unpack merge", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
     ("rm convert", ["--all"], {"action": "store_true", "help": "select all results of a folder"}),
-    ("rm", ["-y", "--yes"], {"action": "store_true", "help": "skip the confirmation prompt"}),
+    ("migrate", ["paths"], {"nargs": "+", "metavar": "FOLDER", "help": "folders of results"}),
+    ("migrate", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
+    ("migrate", ["--from"], {"dest": "renamed_from", "action": "append", "metavar": "NAME", "help": "a former name of the class, as in the file names"}),
+    ("migrate", ["--to"], {"choices": ["plain", "gzip", "zstd"], "help": "format of the files (default: unchanged)"}),
+    ("rm migrate", ["-y", "--yes"], {"action": "store_true", "help": "skip the confirmation prompt"}),
     ("rm", ["--force"], {"action": "store_true", "help": "also remove files that are not results"}),
     ("convert", ["--to"], {"choices": ["plain", "gzip", "zstd"], "required": True, "help": "format of the new files"}),
     ("convert", ["--keep"], {"action": "store_true", "help": "keep the original files"}),
@@ -98,20 +141,21 @@ _ARGUMENTS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("diff", ["a"], {"metavar": "A", "help": "first result file"}),
     ("diff", ["b"], {"metavar": "B", "help": "second result file"}),
     ("completion", ["shell"], {"choices": ["bash", "zsh"], "help": "shell to write the script for"}),
-    ("show diff", ["--trust"], {"action": "store_true", "help": "load all objects; this can run code from the file"}),
-    ("ls du verify rm convert", ["--class"], {"dest": "class_", "metavar": "MODULE:CLASS", "help": "import this class, and use only its results"}),
-    ("ls du verify rm convert", ["-r", "--recursive"], {"action": "store_true", "help": "include subfolders"}),
-    ("ls du show verify diff", ["--json"], {"action": "store_true", "help": "write the output as JSON"}),
-    ("ls du", ["--csv"], {"action": "store_true", "help": "write the output as CSV"}),
+    ("show diff migrate", ["--trust"], {"action": "store_true", "help": "load all objects; this can run code from the file"}),
+    ("ls du verify rm convert migrate", ["--class"], {"dest": "class_", "metavar": "MODULE:CLASS", "help": "import this class, and use only its results"}),
+    ("ls du verify rm convert migrate", ["-r", "--recursive"], {"action": "store_true", "help": "include subfolders"}),
+    ("ls du show verify diff migrate run", ["--json"], {"action": "store_const", "const": "json", "dest": "output", "help": "write the output as JSON"}),
+    ("ls du run", ["--csv"], {"action": "store_const", "const": "csv", "dest": "output", "help": "write the output as CSV"}),
+    ("ls du run", ["--csv-safe"], {"action": "store_const", "const": "csv-safe", "dest": "output", "help": "write the output as CSV for spreadsheets: an apostrophe precedes text that would run as a formula"}),
 ]  # fmt: skip
 
 
-def _add_arguments(subparsers: dict[str, argparse.ArgumentParser]) -> None:
+def _add_arguments(subparsers: Mapping[str, argparse.ArgumentParser]) -> None:
     outputs: dict[str, Any] = {}
     for commands, names, options in _ARGUMENTS:
         for command in commands.split():
             target: Any = subparsers[command]
-            if names[0] in {"--json", "--csv"}:  # one of them at most
+            if options.get("dest") == "output":  # one of them at most
                 if command not in outputs:
                     outputs[command] = target.add_mutually_exclusive_group()
                 target = outputs[command]
@@ -159,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from neuralib.persistence._commands.entries import UsageError
-    from neuralib.persistence._commands.screen import Screen
+    from neuralib.persistence._commands.screen import Screen, reason
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -176,13 +220,11 @@ def _run(options: argparse.Namespace) -> int:
     except ImportError as error:  # what reads zstd, before Python 3.14
         return _failed("; ".join([str(error), *getattr(error, "__notes__", ())]))
     except OSError as error:
-        return _failed(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        return _failed(reason(error))
     return status
 
 
 def _failed(message: str) -> int:
-    from neuralib.persistence._showing.previews import printable
-
     sys.stdout.flush()
     sys.stderr.write(f"{PROGRAM}: {printable(message)}\n")
     return 2

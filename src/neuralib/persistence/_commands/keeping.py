@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
-import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands.checking import checked
 from neuralib.persistence._commands.classes import class_asked_for
-from neuralib.persistence._commands.entries import Entry, UsageError, selected, targets
-from neuralib.persistence._commands.screen import Screen, progress, write_json
+from neuralib.persistence._commands.confirming import confirmed
+from neuralib.persistence._commands.entries import Entry, UsageError, holds_results, selected, targets
+from neuralib.persistence._commands.screen import Screen, failure, progress, write_json
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
 from neuralib.persistence._showing.previews import count_text, size_text
+from neuralib.persistence._stores.base import is_deleted
+from neuralib.persistence._stores.paths import PATHS, store_and_name
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator
 
     from neuralib.persistence._commands.checking import Checked
-
-_MAX_LISTED = 5  # files that the confirmation prompt lists
+    from neuralib.persistence._stores.base import Store
 
 
 def verify(options: argparse.Namespace, screen: Screen) -> int:
@@ -29,7 +34,7 @@ def verify(options: argparse.Namespace, screen: Screen) -> int:
     info = class_asked_for(options)
     found = checked(paths, recursive=options.recursive, info=info)
     status = 1 if found.damaged or found.misnamed else 0
-    if options.json:
+    if options.output == "json":
         write_json(screen, _report(found))
         return status
     for path, problem in [*found.damaged, *found.misnamed]:
@@ -49,6 +54,7 @@ def _report(found: Checked) -> dict[str, Any]:
         "misnamed": [{"path": path, "problem": str(problem)} for path, problem in found.misnamed],
         "without_checksum": found.plain,
         "names_not_compared": found.not_compared,
+        "not_loadable_here": [{"path": path, "missing": missing} for path, missing in found.not_loadable],
     }
 
 
@@ -62,6 +68,10 @@ def _write_summary(found: Checked, screen: Screen, *, has_class: bool) -> None:
     if found.plain:
         files = count_text(len(found.plain), "file")
         screen.line(f"no checksum in {files} of another program: complete, but changed values can't be detected", "dim")
+    if found.not_loadable:
+        files = count_text(len(found.not_loadable), "intact file")
+        missing = ", ".join(sorted({package for _, packages in found.not_loadable for package in packages}))
+        screen.line(f"not loadable here: {files} with objects of packages that are not installed: {missing}", "yellow")
     if found.not_compared:
         names = count_text(len(found.not_compared), "file name")
         advice = "" if has_class else " without the class; pass --class"
@@ -73,8 +83,53 @@ def _write_summary(found: Checked, screen: Screen, *, has_class: bool) -> None:
 
 def rm(options: argparse.Namespace, screen: Screen) -> int:
     """Remove results, after a confirmation prompt."""
-    entries = _selected(options, "rm")
-    return _apply_to_each(options, screen, entries, "remove", "removed", lambda entry: os.unlink(entry.path))
+    return _apply(options, screen, _selected(options, "rm"), "remove", "removed", _removed)
+
+
+def _removed(entries: list[Entry]) -> Iterator[Exception | None]:
+    """Remove *entries*, and yield for each None, or why it could not be removed. Those of an archive or a bucket share the cost."""
+    for _, group in itertools.groupby(entries, lambda entry: os.path.dirname(entry.path)):
+        together = list(group)
+        store, _ = store_and_name(together[0].path)
+        if not store.shares_puts:
+            yield from _each(_remove, together)
+            continue
+        size = store.group_size()
+        for first in range(0, len(together), size):
+            yield from _removed_together(store, together[first : first + size])
+
+
+def _remove(entry: Entry) -> None:
+    PATHS.delete(entry.path)
+
+
+def _removed_together(store: Store, entries: list[Entry]) -> Iterator[Exception | None]:
+    """Remove *entries* of *store* whose content is what was looked at, and yield for each None, or why it could not be removed."""
+    try:
+        gone = set(store.delete_many({entry.name: entry.version for entry in entries}))
+    except (
+        OSError,
+        PersistenceError,
+    ):  # some may be gone already: the others are tried one by one, and each says what is wrong
+        yield from _each(partial(_remove_what_is_left, store), entries)
+        return
+    for entry in entries:
+        if entry.name in gone:
+            gone.remove(entry.name)  # it may have been given twice
+            yield None
+        elif store.has(entry.name):
+            yield _just_replaced(entry)
+        else:
+            yield FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), entry.path)
+
+
+def _remove_what_is_left(store: Store, entry: Entry) -> None:
+    if not is_deleted(store, entry.name, entry.version) and store.has(entry.name):
+        raise _just_replaced(entry)
+
+
+def _just_replaced(entry: Entry) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "was just replaced; the new result was not removed", entry.path)
 
 
 def _selected(options: argparse.Namespace, command: str) -> list[Entry]:
@@ -83,7 +138,7 @@ def _selected(options: argparse.Namespace, command: str) -> list[Entry]:
         raise UsageError(
             f"{command} needs a file or folder: `neuralib-persistence {command} . animal=A00` for the current folder"
         )
-    if not wanted and not options.all and any(os.path.isdir(path) for path in paths):
+    if not wanted and not options.all and any(holds_results(path) for path in paths):
         raise UsageError(f"{command} needs --all for all results of a folder, or key=value to select some of them")
     entries = selected(options.paths, recursive=options.recursive, info=class_asked_for(options))
     named = [entry for entry in entries if entry.path in paths]
@@ -98,10 +153,18 @@ def _selected(options: argparse.Namespace, command: str) -> list[Entry]:
     ]
 
 
-def _apply_to_each(
-    options: argparse.Namespace, screen: Screen, entries: list[Entry], verb: str, done: str, action: Any
+def _apply(
+    options: argparse.Namespace,
+    screen: Screen,
+    entries: list[Entry],
+    verb: str,
+    done: str,
+    action: Callable[[list[Entry]], Iterator[Exception | None]],
 ) -> int:
-    """Call *action* with each entry if the user agrees. Return 1 if it failed for some, or if the user declined."""
+    """Call *action* with the entries if the user agrees. Return 1 if it failed for some, or if the user declined.
+
+    :param action: yields for each entry None, or why it failed
+    """
     size = size_text(sum(entry.size_bytes for entry in entries))
     what = f"{count_text(len(entries), 'file')} ({size})"
     if not entries:
@@ -112,37 +175,28 @@ def _apply_to_each(
             screen.line(entry.path)
         screen.line(f"would {verb} {what}; nothing was changed", "bold")
         return 0
-    if not options.yes and not _confirmed(entries, f"{verb} {what}?", verb):
+    lines = [(entry.path, "") for entry in entries]
+    if not options.yes and not confirmed(lines, f"{verb.capitalize()} {what}?", verb):
         screen.line("nothing was changed")
         return 1
     failed = 0
-    for entry in progress(entries, f"{verb}: file"):
-        try:
-            action(entry)
-        except (OSError, PersistenceError) as error:
+    for _, problem in zip(progress(entries, f"{verb}: file"), action(entries), strict=True):
+        if problem is not None:
             failed += 1
-            print(f"neuralib-persistence: {_reason(error)}", file=sys.stderr)  # noqa: T201 - error message of a command
+            failure(problem)
     screen.line(f"{done} {count_text(len(entries) - failed, 'file')}" + (f"; {failed:,} failed" if failed else ""))
     return 1 if failed else 0
 
 
-def _confirmed(entries: list[Entry], question: str, verb: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError(f"not an interactive terminal: pass --yes to {verb}, or --dry-run to see what would happen")
-    out = Screen(stream=sys.stderr)
-    for entry in entries[:_MAX_LISTED]:
-        out.line(f"  {entry.path}")
-    if len(entries) > _MAX_LISTED:
-        out.line(f"  … and {len(entries) - _MAX_LISTED:,} more")
-    sys.stderr.write(f"{question[0].upper()}{question[1:]} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+def _each(action: Callable[[Entry], None], entries: list[Entry]) -> Iterator[Exception | None]:
+    """Call *action* with each of *entries*, and yield for each None, or the error."""
+    for entry in entries:
+        try:
+            action(entry)
+        except (OSError, PersistenceError) as error:
+            yield error
+        else:
+            yield None
 
 
 # ------------------------------------------------------------------------------------------ convert
@@ -176,10 +230,10 @@ def convert(options: argparse.Namespace, screen: Screen) -> int:
             convert_file(entry.path, target, compression=compression, level=options.level, keep=options.keep)
         except FileExistsError as error:
             raise FileExistsError(error.errno, "exists already; nothing was changed", target) from error
-        after += os.stat(target).st_size
+        after += PATHS.stat(target).size_bytes
 
     options.yes = True  # no confirmation: nothing is lost
-    status = _apply_to_each(options, screen, entries, f"convert to {options.to}", "converted", action)
+    status = _apply(options, screen, entries, f"convert to {options.to}", "converted", partial(_each, action))
     if after:
         screen.line(f"{size_text(before)} before, {size_text(after)} now")
     return status

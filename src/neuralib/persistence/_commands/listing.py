@@ -3,43 +3,110 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands.classes import class_asked_for
-from neuralib.persistence._commands.entries import Entry, UsageError, entries_in, natural, targets
+from neuralib.persistence._commands.entries import (
+    Entry,
+    UsageError,
+    entries_in,
+    holds_results,
+    many_in,
+    matching_among,
+    refuse_unknown,
+    targets,
+)
 from neuralib.persistence._commands.plain import as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_csv, write_json
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._keeping.identity import is_same_class
-from neuralib.persistence._showing.previews import count_text, printable, size_text, value_text
+from neuralib.persistence._naming.order import natural
+from neuralib.persistence._showing.previews import count_text, moment_of, size_text, value_text
+from neuralib.persistence._stores.paths import is_url
 from neuralib.persistence._stores.system import joined
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from neuralib.persistence._codecs.card import Card
 
 UNKNOWN_CLASS = "(class unknown)"
 _MAX_INT = 1 << 63
+_MAX_COLUMNS = 200
+_MAX_CLASSES = 50  # of one name that are told apart
+_MAX_NAMES = 20  # of fields in the label of a class
 
 
 def ls(options: argparse.Namespace, screen: Screen) -> int:
     """List the results of folders."""
+    parts = _very_many(options)
+    if parts is not None:
+        _show_parts(parts, options, screen)
+        return 0
     entries, n_others = _found(options)
-    if options.json:
+    if options.output == "json":
         write_json(screen, [_as_dict(entry) for entry in _first_of_each_class(entries, options.limit)])
-    elif options.csv:
-        _write_csv(_first_of_each_class(entries, options.limit), screen)
+    elif options.output is not None:
+        _write_csv(_first_of_each_class(entries, options.limit), screen, safe=options.output == "csv-safe")
     elif options.summary:
         screen.table(*_summary(entries))
     else:
         _write_tables(entries, options, screen)
-    if not (options.json or options.csv):
-        _write_notes(entries, n_others, screen)
+    if options.output is None:
+        _write_notes(sum(entry.problem is not None for entry in entries), n_others, screen)
     return 0
+
+
+def _very_many(options: argparse.Namespace) -> Iterator[list[Entry]] | None:
+    """Return the entries in parts where a table of very many is asked for, whose rows are shown while they are read."""
+    paths, _ = targets(options.paths)
+    folder = paths[0] if paths else os.curdir
+    needs_all = options.output is not None or options.summary or options.limit is not None
+    if (
+        needs_all
+        or options.recursive
+        or options.class_
+        or len(paths) > 1
+        or is_url(folder)
+        or not holds_results(folder)
+    ):
+        return None
+    return many_in(folder)
+
+
+def _show_parts(parts: Iterator[list[Entry]], options: argparse.Namespace, screen: Screen) -> None:
+    """Write a table of each part, and the sums at the end."""
+    _, wanted = targets(options.paths)
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    n_others = n_unreadable = 0
+    found: list[Entry] = []
+    for found in parts:
+        matching = matching_among(found, wanted, heads=options.heads)
+        results = [entry for entry in matching if _is_result(entry)]
+        _label_classes(results)
+        if results:
+            _write_tables(results, options, screen, sums=False)
+            screen.stream.flush()
+        for entry in results:
+            counts[entry.label] += 1
+            sizes[entry.label] += entry.size_bytes
+            n_unreadable += entry.problem is not None
+        n_others += len(matching) - len(results)
+    if not counts:
+        refuse_unknown(found, wanted)
+        screen.line("no results", "dim")
+    for label in sorted(counts):
+        screen.line(f"{label}  {count_text(counts[label], 'result')}, {size_text(sizes[label])}", "bold")
+    _write_notes(n_unreadable, n_others, screen)
+
+
+def _is_result(entry: Entry) -> bool:
+    return entry.is_result or not isinstance(entry.problem, NotAResultError)
 
 
 def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
@@ -48,7 +115,7 @@ def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
     info = class_asked_for(options)
     found = []
     for folder in paths or [os.curdir]:
-        if not os.path.isdir(folder):
+        if not holds_results(folder):
             raise UsageError(f"{folder} is a file: run `neuralib-persistence show` to see its fields")
         found += entries_in(
             folder,
@@ -59,22 +126,25 @@ def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
             heads=getattr(options, "heads", False),
             alone=len(paths) < 2,
         )
-    results = [entry for entry in found if entry.is_result or not isinstance(entry.problem, NotAResultError)]
+    results = [entry for entry in found if _is_result(entry)]
     _label_classes(results)
     return results, len(found) - len(results)
 
 
 def _label_classes(entries: list[Entry]) -> None:
     """Set the label of each entry: the class's name, with its module where there are several classes of that name."""
-    classes: list[Card] = []
+    by_name: dict[str, list[Card]] = {}
     class_of: dict[int, Card] = {}
     for card in {id(entry.card): entry.card for entry in entries if entry.card is not None}.values():
-        found = next((other for other in classes if other.name == card.name and is_same_class(card, other)), card)
+        same_name = by_name.setdefault(card.name, [])
+        found = next((other for other in same_name if is_same_class(card, other)), card)
+        if found is card and len(same_name) >= _MAX_CLASSES:
+            found = same_name[0]
+        elif found is card:
+            same_name.append(card)
         class_of[id(card)] = found
-        if found is card:
-            classes.append(card)
-    names = Counter(card.name for card in classes)
-    paths = Counter((card.name, card.class_name) for card in classes)
+    names = {name: len(cards) for name, cards in by_name.items()}
+    paths = Counter((card.name, card.class_name) for cards in by_name.values() for card in cards)
     for entry in entries:
         if entry.card is None:
             entry.label = entry.class_name or UNKNOWN_CLASS
@@ -82,7 +152,11 @@ def _label_classes(entries: list[Entry]) -> None:
         card = class_of[id(entry.card)]
         entry.label = card.name
         if names[card.name] > 1:
-            fields = f", with {', '.join(card.fields)}" if paths[card.name, card.class_name] > 1 else ""
+            fields = (
+                f", with {', '.join(itertools.islice(card.fields, _MAX_NAMES))}"
+                if paths[card.name, card.class_name] > 1
+                else ""
+            )
             entry.label += f" ({card.class_name}{fields})"
 
 
@@ -105,21 +179,23 @@ def _by_class(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
 
 
 def keys_of(entries: Iterable[Entry]) -> list[str]:
-    """Return the names of all keys of *entries*, in the order in which they first appear."""
-    return list(dict.fromkeys(key for entry in entries for key in entry.keys))
+    """Return the names of the keys of *entries*, in the order in which they first appear; not more than a table can show."""
+    names = dict.fromkeys(key for entry in entries for key in entry.keys)
+    return list(itertools.islice(names, _MAX_COLUMNS))
 
 
 def _total_bytes(entries: Iterable[Entry]) -> int:
     return sum(entry.size_bytes for entry in entries)
 
 
-def _write_tables(entries: list[Entry], options: argparse.Namespace, screen: Screen) -> None:
+def _write_tables(entries: list[Entry], options: argparse.Namespace, screen: Screen, *, sums: bool = True) -> None:
     folders = targets(options.paths)[0]
     folder = folders[0] if len(folders) == 1 else ""
     for i, (class_name, group) in enumerate(_by_class(entries).items()):
         if i:
             screen.line()
-        screen.line(f"{class_name}  {count_text(len(group), 'result')}, {size_text(_total_bytes(group))}", "bold")
+        about = f"  {count_text(len(group), 'result')}, {size_text(_total_bytes(group))}" if sums else ""
+        screen.line(class_name + about, "bold")
         keys = keys_of(group)
         columns = [Column(key, right=_are_numbers(key, group), style="cyan") for key in keys]
         columns += [Column("size", right=True, spare=True), Column("saved", spare=True), Column("file", style="dim")]
@@ -156,7 +232,7 @@ def _key_text(entry: Entry, key: str) -> str:
     value = entry.keys[key]
     if type(value) is int and -_MAX_INT < value < _MAX_INT:
         return str(value)  # fast path: most keys are small integers or text
-    return printable(value) if isinstance(value, str) else value_text(value)
+    return value if isinstance(value, str) else value_text(value)
 
 
 def _are_numbers(key: str, entries: list[Entry]) -> bool:
@@ -164,7 +240,7 @@ def _are_numbers(key: str, entries: list[Entry]) -> bool:
 
 
 def _local_time(seconds: float) -> str:
-    return f"{datetime.datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"  # noqa: DTZ006 - local time, for people
+    return f"{moment_of(seconds):%Y-%m-%d %H:%M}"
 
 
 def _as_dict(entry: Entry) -> dict[str, Any]:
@@ -172,7 +248,7 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
         "path": entry.path,
         "class": entry.class_name or None,
         "class_path": entry.type_name or None if entry.card is None else entry.card.class_name,
-        "keys": {key: as_json(value) for key, value in entry.keys.items()},
+        "keys": as_json(entry.keys),
         "size_bytes": entry.size_bytes,
         "saved": _iso_time(entry.modified),
     }
@@ -184,10 +260,10 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
 
 
 def _iso_time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+    return moment_of(seconds).astimezone(datetime.UTC).isoformat()
 
 
-def _write_csv(entries: list[Entry], screen: Screen) -> None:
+def _write_csv(entries: list[Entry], screen: Screen, *, safe: bool) -> None:
     keys = keys_of(entries)
     rows = (
         [
@@ -199,7 +275,7 @@ def _write_csv(entries: list[Entry], screen: Screen) -> None:
         ]
         for entry in entries
     )
-    write_csv(screen, ["path", "class", *keys, "size_bytes", "saved"], rows)
+    write_csv(screen, ["path", "class", *keys, "size_bytes", "saved"], rows, safe=safe)
 
 
 def _summary(entries: list[Entry]) -> tuple[list[Column], list[list[str]]]:
@@ -218,8 +294,7 @@ def _values_text(key: str, entries: list[Entry]) -> str:
     return f"{texts[0]}…{texts[-1]} ({len(texts):,} values)"
 
 
-def _write_notes(entries: list[Entry], n_others: int, screen: Screen) -> None:
-    n_unreadable = sum(entry.problem is not None for entry in entries)
+def _write_notes(n_unreadable: int, n_others: int, screen: Screen) -> None:
     if n_unreadable:
         files = count_text(n_unreadable, "file")
         screen.line(f"{files} can't be read: run `neuralib-persistence verify` to see why", "red")
@@ -248,10 +323,10 @@ def du(options: argparse.Namespace, screen: Screen) -> int:
     total = _total_bytes(entries)
     titles = ["class", *by, "results", "size_bytes"]
     raw: list[list[Any]] = [[*group_key, len(group), _total_bytes(group)] for group_key, group in largest_first]
-    if options.json:
+    if options.output == "json":
         write_json(screen, [dict(zip(titles, row, strict=True)) for row in raw])
-    elif options.csv:
-        write_csv(screen, titles, raw)
+    elif options.output is not None:
+        write_csv(screen, titles, raw, safe=options.output == "csv-safe")
     else:
         columns = [Column(title, style="cyan") for title in titles[:-2]]
         columns += [Column("results", right=True), Column("size", right=True), Column("share", right=True)]

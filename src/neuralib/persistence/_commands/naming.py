@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _names
-from neuralib.persistence._errors import is_brief
-from neuralib.persistence._finding.listing import readings
-from neuralib.persistence._naming.names import Pattern
+from neuralib.persistence._classes.name_texts import START
+from neuralib.persistence._codecs.pickles import PickleCodec
+from neuralib.persistence._messages import is_brief
+from neuralib.persistence._naming.names import Pattern, readings
 from neuralib.persistence._naming.typed import UNDECIDED, reader_of_kind
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 
     Texts = dict[str, str]
 
-START = "cache"
-"""How the names of results begin."""
-SUFFIXES = (".pkl", ".pkl.gz", ".pkl.zst")
+SUFFIXES = PickleCodec.read_suffixes
 """How the names of files end that can be looked into."""
 
 _READERS = {kind.__name__: reader_of_kind(kind) for kind in (int, float, bool, str)}  # by annotation
+_MAX_CHARS = 1 << 14  # of the texts in a key: no name is as long
 _MOST_SPLITTERS = 12  # in a name whose readings are compared
 
 
@@ -35,7 +35,7 @@ def suffix_of(name: str) -> str:
 def text_in_name(value: Any) -> str | None:
     """Return the text that *value*, from a head, has in a name; None where that can't be told without its class."""
     try:
-        return str(value) if is_brief(value) and _is_plain(value) else None
+        return str(value) if is_brief(value, max_chars=_MAX_CHARS) and _is_plain(value) else None
     except (ValueError, RecursionError):  # an integer of thousands of digits
         return None
 

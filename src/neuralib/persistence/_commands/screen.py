@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ import time
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._showing.previews import printable
+from neuralib.persistence._messages import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _COMFORTABLE_WIDTH = 10  # characters; optional columns are dropped to leave this much for each of the others
 _MIN_WIDTH = 6  # characters; no column is made narrower
+_MAX_CELL = 500  # characters; a column is as wide as its widest cell, in all rows
+_MAX_LINE = 10_000  # characters
 _MAX_ROWS_FOR_RICH = 300  # rich takes about a millisecond for each row
 
 
@@ -47,7 +50,7 @@ class Screen:
         self.stream = sys.stdout if stream is None else stream
         terminal = self.stream.isatty()
         self.colored = color == "always" or (color == "auto" and _wants_color(terminal=terminal))
-        limited = terminal or (self.colored and _columns_given())
+        limited = terminal or (self.colored and os.environ.get("COLUMNS", "").isdecimal())
         self.width = shutil.get_terminal_size((80, 24)).columns if limited else None
 
     def styled(self, text: str, style: str) -> str:
@@ -55,15 +58,15 @@ class Screen:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.colored and style and text else text
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Write a line of text, without cutting it."""
-        self.stream.write(self.styled(printable(text), style) + "\n")
+        """Write a line of text."""
+        self.stream.write(self.styled(_cell(text, _MAX_LINE), style) + "\n")
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
         """Write a table. In a terminal, cut its columns to the width of the terminal."""
         use_rich = self.colored and len(rows) <= _MAX_ROWS_FOR_RICH and importlib.util.find_spec("rich") is not None
         gap = 3 if use_rich else 2
         used = [i for i, _ in enumerate(columns) if any(row[i] for row in rows)]
-        titles = {i: columns[i].title for i in used}
+        titles = {i: _cell(columns[i].title) for i in used}
         texts = {i: _printable_all([row[i] for row in rows]) for i in used}
         widths = {i: max(_widths([titles[i], *texts[i]])) for i in used}
         used = self._without_spare(used, widths, columns, gap)
@@ -137,12 +140,15 @@ def _wants_color(*, terminal: bool) -> bool:
     return terminal and os.environ.get("TERM") != "dumb"
 
 
-def _columns_given() -> bool:
-    return os.environ.get("COLUMNS", "").isdecimal()
-
-
 def _printable_all(texts: list[str]) -> list[str]:
-    return texts if "".join(texts).isprintable() else [printable(text) for text in texts]
+    short = max(map(len, texts), default=0) <= _MAX_CELL
+    return texts if short and "".join(texts).isprintable() else [_cell(text) for text in texts]
+
+
+def _cell(text: str, longest: int = _MAX_CELL) -> str:
+    """Return *text* so that a terminal can show it, without its middle where it is longer than anybody reads."""
+    half = longest // 2
+    return printable(text if len(text) <= longest else f"{text[:half]}…{text[-half:]}")
 
 
 def _widths(texts: list[str]) -> list[int]:
@@ -172,7 +178,7 @@ def _cut(text: str, width: int) -> str:
 
 def progress(items: Sequence[T], doing: str) -> Iterator[T]:
     """Yield *items*. After half a second, show in the terminal how many are done, as in "*doing* 12 of 100"."""
-    out = sys.stderr
+    out, doing = sys.stderr, _cell(doing)
     if not out.isatty():
         yield from items
         return
@@ -191,6 +197,18 @@ def progress(items: Sequence[T], doing: str) -> Iterator[T]:
             out.flush()
 
 
+def failure(error: Exception) -> None:
+    """Write to standard error what *error* says."""
+    Screen(stream=sys.stderr).line(f"neuralib-persistence: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """Return what *error* says; of an error of the system, the file and the problem, without its number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def write_json(screen: Screen, value: Any) -> None:
     """Write *value* as JSON."""
     import json
@@ -199,10 +217,29 @@ def write_json(screen: Screen, value: Any) -> None:
     screen.stream.write("\n")
 
 
-def write_csv(screen: Screen, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as comma-separated values."""
+def write_csv(screen: Screen, titles: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool = False) -> None:
+    """Write a table as comma-separated values.
+
+    :param safe: put an apostrophe before each text that a spreadsheet would take for a formula
+    """
     import csv
 
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return f"'{_cell(value, _MAX_LINE)}" if safe and _is_formula(value) else _cell(value, _MAX_LINE)
+
     writer = csv.writer(screen.stream, lineterminator="\n")
-    writer.writerow([printable(title) for title in titles])
-    writer.writerows([printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    for row in itertools.chain([titles], rows):
+        writer.writerow([cell(value) for value in row])
+
+
+def _is_formula(text: str) -> bool:
+    """Return whether a spreadsheet may run *text*: some leave out blanks and quotes before its first character."""
+    if not text.lstrip(" \"'").startswith(("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False

@@ -3,184 +3,161 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
+import itertools
 import os
-import queue
-import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._classes.convert import as_dict
-from neuralib.persistence._finding import tables
-from neuralib.persistence._finding.todo import is_there
+from neuralib.persistence._computing.chunks import Unit
+from neuralib.persistence._computing.driving import Driver
+from neuralib.persistence._computing.report import BatchInterrupted, BatchReport, Failure
+from neuralib.persistence._computing.work import CLAIMED, SAVED, Computing, Outcome, Work
 from neuralib.persistence._keeping import batches
+from neuralib.persistence._log import log
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
-
-    from neuralib.persistence._handlers.base import PersistenceHandler
-
-T = TypeVar("T")
-
-_log = logging.getLogger("neuralib.persistence")
-
-_MOST_WAITING = 1024  # templates that an executor has at a time
+    from concurrent.futures import Executor
 
 
-class Computing(Protocol[T]):
-    """What this needs of the options."""
-
-    def persistence_handler(self, dest: Path | None = None) -> PersistenceHandler[T]: ...
-    def compute_cache(self, result: T) -> T: ...
+Watch = Callable[[BatchReport, "int | None"], object]
+"""What is called with the report so far, and the number of templates where it is known."""
 
 
-class Failure(NamedTuple):
-    """A result that could not be computed or saved."""
+class Plan(NamedTuple):
+    """How a batch is computed: see ``PersistenceOptions.compute_missing``."""
 
-    keys: dict[str, Any]
-    """Those of the template."""
-    error: str
-    """The class of the error."""
-    message: str
-    traceback: str
-    """As Python would print it, from where it was raised."""
+    executor: Executor | Callable[[], Executor] | None = None
+    claims: bool = False
+    retries: int = 0
+    timeout_s: float | None = None
+    saves_here: bool = False
 
 
-class BatchReport(Sequence[Failure]):
-    """The outcome of a batch: a sequence of its failures, and the number of results that were saved."""
+class _Here:
+    """Computes in this thread: what :class:`Driver` is to an executor."""
 
-    def __init__(self, saved: int, failures: list[Failure]) -> None:
-        self.saved = saved
-        """The number of results that this batch computed and saved. Results that existed before are not counted."""
-        self._failures = failures
+    broken: BaseException | None = None
+    left: Sequence[Unit] = ()
 
-    def __repr__(self) -> str:
-        first = f", the first: {self[0].error}: {self[0].message}" if self else ""
-        return f"<BatchReport: {self.saved} saved, {len(self)} failed{first}>"
+    def __init__(self, work: Work, retries: int) -> None:
+        self._work, self._retries = work, retries
 
-    def __len__(self) -> int:
-        return len(self._failures)
+    def outcomes(self, units: Iterator[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        """Yield what becomes of each of *units*."""
+        for unit in units:
+            outcome = self._work.run_one(unit.template)
+            while isinstance(outcome, Failure) and unit.failures < self._retries:
+                unit.failures += 1
+                outcome = self._work.run_one(unit.template)
+            yield unit, outcome
 
-    @overload
-    def __getitem__(self, index: int) -> Failure: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Failure]: ...
-    def __getitem__(self, index: int | slice) -> Failure | list[Failure]:
-        return self._failures[index]
-
-    def to_columns(self) -> dict[str, list[Any]]:
-        """Return the failures as a table: a list for each key, and ``error``, ``message``, ``traceback``."""
-        names = dict.fromkeys(name for it in self for name in it.keys)
-        columns: dict[str, list[Any]] = {name: [it.keys.get(name) for it in self] for name in names}
-        for name in ("error", "message", "traceback"):
-            columns[name] = [getattr(it, name) for it in self]
-        return columns
-
-    def to_pandas(self) -> Any:
-        """Return the failures as a ``pandas.DataFrame`` (extra ``pandas``)."""
-        return tables.pandas_frame(self.to_columns(), {})
+    def close(self, *, wait_for_workers: bool) -> None:
+        """Nothing to end."""
 
 
 def compute(
-    options: Computing[T], templates: Iterable[T], executor: Executor | None, dest: Path | None, *, progress: bool
+    options: Computing[Any],
+    templates: Iterable[Any],
+    dest: Any,
+    plan: Plan,
+    *,
+    progress: bool | Watch,
+    finite: bool,
 ) -> BatchReport:
-    """Compute *templates*, and save each result where it was computed: see ``PersistenceOptions.compute_missing``."""
+    """Compute *templates*, and save the results: see ``PersistenceOptions.compute_missing``.
+
+    :param finite: whether *templates* are known to end, so that the rest can be counted
+    """
     report = BatchReport(0, [])
-    batch = os.urandom(8).hex()
-    if progress:
-        progress = importlib.util.find_spec("tqdm") is not None
-        templates = list(templates)  # so that the bar knows how many
+    work = Work(
+        options,
+        dest,
+        os.urandom(8).hex(),
+        claims=plan.claims,
+        timeout_s=plan.timeout_s,
+        saves=not plan.saves_here or plan.executor is None,
+    )
+    bar = progress is True and importlib.util.find_spec("tqdm") is not None
+    if finite and (bar or callable(progress)):
+        templates = list(templates)  # so that it is known how many
     total = len(templates) if isinstance(templates, Sequence) else None
-    task = _Task(options, dest, batch)
-    outcomes = map(task, templates) if executor is None else _by(executor, task, templates)
+    taken = itertools.count()
+    rest = (template for template, _ in zip(templates, taken))  # noqa: B905  # of which one has no end
+    engine = _Here(work, plan.retries) if plan.executor is None else _driver(plan, work)
+    completed = False
     try:
-        with batches.bar(outcomes, progress, "results", total=total) as shown:
+        _tell(progress, report, total)
+        with batches.bar(_outcomes(engine, rest), bar, "results", total=total) as shown:
             for outcome in shown:
-                if isinstance(outcome, Failure):
-                    report._failures.append(outcome)
-                    _log.warning("not computed: %s: %s: %s", outcome.keys, outcome.error, outcome.message)
-                else:
-                    report.saved += outcome
+                _note(report, outcome)
+                _tell(progress, report, total)
+        completed = True
+    except KeyboardInterrupt as error:
+        if finite and total is None:
+            total = next(taken) + sum(1 for _ in rest)
+        report.not_tried = None if total is None else _unanswered(report, total)
+        raise BatchInterrupted(report) from error
     except BaseException as error:
-        error.add_note(
-            f"{report.saved} results of the batch were saved, {len(report)} failed; the next call goes on from here"
-        )
+        error.add_note(f"the batch ended early: {report!r}; the next call goes on from here")
         raise
+    finally:
+        work.give_up(sweep=completed)
+        engine.close(wait_for_workers=completed)
+    if engine.broken is not None:
+        report.not_tried = len(engine.left) + sum(1 for _ in rest) if finite else None
+        log.warning("the executor computes no more: %s: %s", engine.broken, repr(report))
     return report
 
 
-class _Task:
-    """Computes one template and saves the result; made here, called wherever the executor computes."""
-
-    def __init__(self, options: Computing[Any], dest: Path | None, batch: str) -> None:
-        self._options, self._dest, self._batch = options, dest, batch
-
-    def __call__(self, template: Any) -> Failure | bool:
-        """Return whether it was computed and saved, and was not there by then; or what went wrong."""
-        try:
-            handler = _handler_of(self._batch, lambda: self._options.persistence_handler(self._dest))
-            if is_there(handler._keeper, template):
-                return False  # somebody else was quicker
-            result = self._options.compute_cache(template)
-            if result is None:
-                raise TypeError(
-                    f"{type(self._options).__qualname__}.compute_cache returned None: it must return the result"
-                )
-            handler.save_persistence(result)
-        except Exception as error:
-            return failure_of(template, error)
-        return True
+def _driver(plan: Plan, work: Work) -> Driver:
+    assert plan.executor is not None, "what has none computes here"
+    if plan.timeout_s is not None and isinstance(plan.executor, ThreadPoolExecutor):
+        raise ValueError("timeout_s: nothing can stop a thread; use an executor of processes")
+    driver = Driver(plan.executor, work, retries=plan.retries, saves=plan.saves_here)
+    store = work.handler()._keeper.store
+    if store.process_local and not driver.in_threads and not plan.saves_here:
+        raise ValueError(
+            f'{store.url} is in the memory of this process, where its workers can\'t save: use save="driver"'
+        )
+    if driver.forks and not store.survives_fork and not plan.saves_here:
+        raise ValueError(
+            f"{store.url} can't be used by forked processes: use ProcessPoolExecutor("
+            f"mp_context=multiprocessing.get_context('spawn'))"
+        )
+    return driver
 
 
-_handlers: dict[str, Any] = {}
-_handlers_lock = threading.Lock()
+def _outcomes(engine: Driver | _Here, templates: Iterator[Any]) -> Iterator[Outcome]:
+    """Yield what becomes of *templates*; those that others compute are looked at once more at the end."""
+    claimed: list[Unit] = []
+    for unit, outcome in engine.outcomes(map(Unit, templates)):
+        if outcome == CLAIMED:
+            claimed.append(unit)
+        else:
+            yield outcome
+    if engine.broken is not None:
+        yield from [CLAIMED] * len(claimed)
+    else:
+        yield from (outcome for _, outcome in engine.outcomes(iter(claimed)))
 
 
-def _handler_of(batch: str, make: Callable[[], Any]) -> Any:
-    """Return the handler of this process for *batch*: it remembers the numbers that are taken."""
-    with _handlers_lock:
-        found = _handlers.get(batch)
-        if found is None:
-            _handlers.clear()
-            found = _handlers[batch] = make()
-        return found
+def _note(report: BatchReport, outcome: Outcome) -> None:
+    if isinstance(outcome, Failure):
+        report.add(outcome)
+        log.warning("not computed: %s: %s: %s", outcome.keys, outcome.error, outcome.message)
+    elif outcome == SAVED:
+        report.saved += 1
+    elif outcome == CLAIMED:
+        report.passed_over += 1
+    else:
+        report.found += 1
 
 
-def failure_of(template: Any, error: BaseException) -> Failure:
-    """Return what is told of *error*: texts, since not every exception survives the way between processes."""
-    return Failure(as_dict(template), type(error).__qualname__, str(error), "".join(traceback.format_exception(error)))
+def _unanswered(report: BatchReport, total: int) -> int:
+    return total - report.saved - report.found - report.passed_over - len(report)
 
 
-def _by(executor: Executor, task: _Task, templates: Iterable[Any]) -> Iterator[Failure | bool]:
-    """Yield what became of each template, in the order in which they are done."""
-    done: queue.SimpleQueue[Future[Failure | bool]] = queue.SimpleQueue()
-    waiting: dict[Future[Failure | bool], Any] = {}
-    rest = iter(templates)
-    more = True
-    try:
-        while True:
-            while more and len(waiting) < _MOST_WAITING:
-                template = next(rest, None)
-                if template is None:
-                    more = False
-                    break
-                future = executor.submit(task, template)
-                waiting[future] = template
-                future.add_done_callback(done.put)
-            if not waiting:
-                return
-            future = done.get()
-            template = waiting.pop(future)
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            elif isinstance(error, BrokenExecutor):
-                raise error  # all others that wait would fail too
-            else:
-                yield failure_of(template, error)
-    finally:
-        for future in waiting:
-            future.cancel()
+def _tell(progress: bool | Watch, report: BatchReport, total: int | None) -> None:
+    if callable(progress):
+        progress(report, total)

@@ -5,44 +5,38 @@ from __future__ import annotations
 import abc
 import copy
 import errno
-import logging
 import os
-import pickle
-import sys
 import time
 import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from neuralib.persistence import _core
+from neuralib.persistence._classes.hints import annotations_of
 from neuralib.persistence._classes.schema import ensure_persistence_class
-from neuralib.persistence._computing.missing import compute
-from neuralib.persistence._errors import (
-    AutoIncFieldNotResolvedError,
-    CorruptResultError,
-    MissingFieldError,
-    NameTakenError,
-    NotAResultError,
-)
+from neuralib.persistence._computing.computed import computed
+from neuralib.persistence._computing.generics import argument_of
+from neuralib.persistence._computing.loading import is_valid, load_valid, refuse_irreplaceable
+from neuralib.persistence._computing.missing import Plan, compute
+from neuralib.persistence._errors import AutoIncFieldNotResolvedError, NameTakenError
 from neuralib.persistence._handlers.pickles import PickleHandler
-from neuralib.persistence._keeping import identity
+from neuralib.persistence._log import log
+from neuralib.persistence._stores.paths import is_url
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Executor
 
-    from neuralib.persistence._computing.missing import BatchReport
+    from neuralib.persistence._computing.missing import Watch
+    from neuralib.persistence._computing.report import BatchReport
+    from neuralib.persistence._finding.shares import Share
     from neuralib.persistence._handlers.base import PersistenceHandler
 
 T = TypeVar("T")
 
-_log = logging.getLogger("neuralib.persistence")
 
 _GROUP = "Persistence options"
-# What a class's own validate_cache raises to say no.
-_REFUSALS = (TypeError, ValueError, KeyError, AttributeError, RuntimeError)
-# A file that can't be made a result of any more.
-_UNREADABLE = (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError)
 
 
 def _invalid_cache_option() -> Any:
@@ -70,7 +64,7 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
 
         :raises TypeError: no class stands for it
         """
-        found = _argument_of(type(self))
+        found = argument_of(type(self), PersistenceOptions)
         if found is None:
             name = type(self).__qualname__
             raise TypeError(
@@ -105,7 +99,7 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         :param validator: only those that pass :meth:`validate_cache`
         """
         found = self._handler(dest).load_all(result)
-        return [it for path, it in found if not validator or self._passes(path, it)]
+        return [each for path, each in found if not validator or is_valid(self, path, each)]
 
     def save_cache(self, result: T, dest: str | os.PathLike[str] | None = None, force: bool = True) -> None:
         """Save *result* in the folder *dest*.
@@ -128,10 +122,11 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         dest: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> T:
-        """Load the result that *result* and *kwargs* describe; compute and save it where it can't be loaded.
+        """Load the result that *result* and *kwargs* describe; compute and save it where there is none that serves.
 
         It is computed where there is no such file, where the file is damaged or fails validation, where
-        ``invalid_cache`` is set, and where the auto-increment key is open (that run gets a new number).
+        ``invalid_cache`` is set, and where the auto-increment key is open (that run gets a new number). A file that is
+        whole and can't be loaded here, as a package is missing, is neither damaged nor absent: that is an error.
 
         :param result: the template; :meth:`empty_cache` by default
         :param error_when_missing: never compute
@@ -139,13 +134,20 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         :param kwargs: key values that replace those of the template
         :raises FileNotFoundError: *error_when_missing*, and there is no valid result
         :raises NameTakenError: the file of that name holds a result with other keys, which is not replaced
+        :raises UnloadableResultError: the file is whole, but can't be loaded here; nothing was computed
+        :raises NothingComputedError: :meth:`compute_cache` set none of the data; nothing is saved
         """
         handler = self._handler(dest)
         template = self._template(result, kwargs)
-        path, reason = self._path_of(handler, template)
+        path: Path | None = None
+        loaded: T | None
+        try:
+            path, reason = handler.filepath(template), ""
+        except AutoIncFieldNotResolvedError as error:
+            reason = str(error)
         if path is not None and not getattr(self, "invalid_cache", False):
             try:
-                loaded, reason = self._load_valid(handler, template, path)
+                loaded, reason = load_valid(self, handler, template, path)
             except NameTakenError as error:
                 if not error_when_missing:
                     raise
@@ -154,6 +156,8 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
                 return loaded
         elif path is not None:
             reason = "invalid_cache is set"
+            if not error_when_missing:
+                refuse_irreplaceable(handler, template)
         if error_when_missing:
             raise FileNotFoundError(errno.ENOENT, f"no result to load ({reason})", None if path is None else str(path))
         return self._compute(handler, template, reason)
@@ -161,32 +165,63 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
     def compute_missing(
         self,
         templates: Mapping[str, Any] | Iterable[T],
-        executor: Executor | None = None,
-        progress: bool = True,
+        executor: Executor | Callable[[], Executor] | None = None,
+        progress: bool | Watch = True,
         dest: str | os.PathLike[str] | None = None,
         *,
         repeat: int = 1,
+        share: Share | None = None,
+        claims: bool = False,
+        retries: int = 0,
+        timeout_s: float | None = None,
+        save: Literal["worker", "driver"] = "worker",
     ) -> BatchReport:
         """Compute and save those of *templates* that have no result yet; go on past those that fail, and report them.
 
         Each result is saved as soon as it is computed, by the process that computed it: arrays don't travel, and a kill
         loses no more than what was being computed. The next call goes on where this one stopped.
 
-        >>> with ProcessPoolExecutor() as pool:  # doctest: +SKIP
-        ...     report = options.compute_missing({"animal": animals, "plane": range(4)}, pool)
+        >>> report = options.compute_missing(  # doctest: +SKIP
+        ...     {"animal": animals, "plane": range(4)}, lambda: ProcessPoolExecutor(8)
+        ... )
         >>> report.to_pandas()  # the failures  # doctest: +SKIP
 
+        A worker that is killed breaks a pool of processes. If *executor* is a function, it makes a new one: what was in flight
+        is tried once more by itself, and what kills its worker again is a failure. If *executor* is an executor, the report
+        says how many templates were not tried.
+
         :param templates: what is wanted: see :meth:`~neuralib.persistence.PersistenceHandler.todo`
-        :param executor: what computes, of threads, of processes, of a cluster (dask's ``client.get_executor()``); this
-            thread by default. For other processes, these options and the templates are pickled; its workers must see *dest*
-        :param progress: show a bar where the output is a terminal and tqdm is installed
-        :param dest: the folder of the results
-        :param repeat: how many results are wanted of each template whose auto-increment number is open
-        :raises BrokenExecutor: a process of *executor* was killed, so that it computes no more; what was saved is there
+        :param executor: what computes, of threads, of processes, of a cluster (dask's ``client.get_executor()``), or a
+            function without arguments that makes one, such as ``lambda: ProcessPoolExecutor(8)``; this
+            thread by default. For other processes, these options and the templates are pickled; its workers must see *dest*.
+            A worker unpickles the options once, so that threads of one worker share them
+        :param progress: show a bar where the output is a terminal and tqdm is installed; or a function that is called with the
+            report so far, and the number of templates (None if it is not known)
+        :param dest: the folder or the store of the results
+        :param repeat: how many results are wanted of each template whose auto-increment number is open. ``compute_cache`` gets
+            them with their numbers, which are the lowest free ones, and can serve as seeds
+        :param share: what of it belongs to this task of a job array: see
+            :meth:`~neuralib.persistence.PersistenceHandler.todo`
+        :param claims: pass over what another batch with *claims* is computing. A claim is a hidden name in the store that is
+            renewed every 15 s; a minute after that ends, or at once if its process is known to be dead, it is taken over
+        :param retries: how often a template that failed is tried again
+        :param timeout_s: how long a computation may take, in seconds. What takes longer fails with a :class:`TimeoutError`. This
+            needs processes that compute in their main thread, on POSIX systems
+        :param save: ``"driver"``: workers send results back, and this process saves them; for workers that can't see *dest*,
+            and for stores that one process writes best
+        :raises BatchInterrupted: Ctrl-C; the report so far is its attribute ``report``
+        :raises ValueError: *timeout_s* is given, and nothing can stop what *executor* computes; or the store is in this
+            process's memory, and other processes are to save there
         """
+        if retries < 0 or (timeout_s is not None and timeout_s <= 0):
+            raise ValueError(f"retries={retries}, timeout_s={timeout_s}: expected 0 or more, and more than 0 seconds")
+        if save not in {"worker", "driver"}:
+            raise ValueError(f"save={save!r}: expected 'worker' or 'driver'")
         folder = _place(dest)
-        missing = self._handler(folder).todo(templates, repeat=repeat)
-        return compute(self, missing, executor, folder, progress=progress)
+        finite = isinstance(templates, (Mapping, Sequence))
+        missing = self._handler(folder)._todo(templates, repeat, share, numbered=True)
+        plan = Plan(executor, claims, retries, timeout_s, save == "driver")
+        return compute(self, missing, folder, plan, progress=progress, finite=finite)
 
     def _handler(self, dest: str | os.PathLike[str] | None) -> PersistenceHandler[T]:
         return self.persistence_handler(_place(dest))
@@ -199,110 +234,24 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
             setattr(template, name, value)
         return template
 
-    def _path_of(self, handler: PersistenceHandler[T], template: T) -> tuple[Path | None, str]:
-        try:
-            return handler.filepath(template), ""
-        except AutoIncFieldNotResolvedError as error:
-            return None, str(error)
-
-    def _load_valid(self, handler: PersistenceHandler[T], template: T, path: Path) -> tuple[T | None, str]:
-        """Return the result at *path* if it serves; otherwise None, and why."""
-        start = time.perf_counter()
-        try:
-            result = handler.load_persistence(path)
-        except FileNotFoundError as error:
-            return None, str(error)
-        except _UNREADABLE as error:
-            _log.warning("taken as absent: %s", error)
-            return None, str(error)
-        except (pickle.UnpicklingError, EOFError, ImportError, AttributeError) as error:
-            _log.warning("taken as absent: %s can't be loaded: %s: %s", path, type(error).__name__, error)
-            return None, f"{type(error).__name__}: {error}"
-        reason = self._other_keys(handler, template, result, path)
-        if reason:
-            return None, reason
-        if not self._passes(path, result):
-            return None, "validate_cache refused it"
-        _log.info("loaded %s in %.3f s", path, time.perf_counter() - start)
-        return result, ""
-
-    def _other_keys(self, handler: PersistenceHandler[T], template: T, result: T, path: Path) -> str:
-        """Return how the keys of *result*, which was loaded from *path*, differ from those of *template*.
-
-        :raises NameTakenError: so that it can't be replaced by another, which would be computed in vain
-        """
-        info = ensure_persistence_class(template)
-        keys = _core.as_dict(template)
-        problem = ""
-        try:
-            handler.validate(template, result)
-        except FileNotFoundError as error:
-            problem = str(error)
-        if problem or identity.other_key(handler.persistence_info, result, keys) is not None:
-            identity.refuse_taken(info, template, _core.as_dict(result), str(path))
-        return problem
-
-    def _passes(self, path: Path, result: T) -> bool:
-        try:
-            return bool(self.validate_cache(path, result))
-        except _REFUSALS as error:
-            _log.warning("%s fails validation: %s: %s", path, type(error).__name__, error)
-            return False
-
     def _compute(self, handler: PersistenceHandler[T], template: T, reason: str) -> T:
         start = time.perf_counter()
-        _log.info("computing a %s: %s", type(template).__name__, reason)
-        result = self.compute_cache(template)
-        if result is None:
-            raise TypeError(f"{type(self).__qualname__}.compute_cache returned None: it must return the result")
-        computed = time.perf_counter()
+        log.info("computing a %s: %s", type(template).__name__, reason)
+        result = computed(self, template)
+        saving = time.perf_counter()
         handler.save_persistence(result)
-        _log.info(
+        log.info(
             "computed in %.3f s, saved %s in %.3f s",
-            computed - start,
+            saving - start,
             handler.filepath(result),
-            time.perf_counter() - computed,
+            time.perf_counter() - saving,
         )
         return result
 
 
 def _place(dest: Any) -> Any:
-    """Return *dest* as :meth:`PersistenceOptions.persistence_handler` gets it: None, a path, or a store."""
-    return Path(dest) if isinstance(dest, (str, os.PathLike)) else dest
-
-
-def _argument_of(cls: type) -> type | None:
-    """Return what stands for ``T`` of :class:`PersistenceOptions` in *cls*, through bases that have type variables."""
-    for base in getattr(cls, "__orig_bases__", ()) if "__orig_bases__" in cls.__dict__ else ():
-        found = _argument_in(base)
-        if isinstance(found, typing.ForwardRef):
-            found = getattr(sys.modules.get(cls.__module__), found.__forward_arg__, None)
-        if isinstance(found, type):
-            return found
-        if typing.get_origin(found) is not None:
-            return typing.cast("type", typing.get_origin(found))  # a generic class of results: Result[int]
-    for plain in cls.__bases__:
-        inherited = _argument_of(plain)
-        if inherited is not None:
-            return inherited
-    return None
-
-
-def _argument_in(base: Any) -> Any:
-    """Return what stands for ``T`` in the generic base *base*: a class, a type variable, or None."""
-    origin = typing.get_origin(base)
-    if origin is None or not issubclass(origin, PersistenceOptions):
-        return None
-    arguments = typing.get_args(base)
-    if origin is PersistenceOptions:
-        return arguments[0]
-    parameters = getattr(origin, "__parameters__", ())
-    for inner in getattr(origin, "__orig_bases__", ()):
-        found = _argument_in(inner)
-        if isinstance(found, TypeVar) and found in parameters:
-            return arguments[parameters.index(found)]
-    # A base of a client's own, "class Base(PersistenceOptions, Generic[T])": its one variable is meant.
-    return arguments[0] if len(arguments) == 1 else None
+    """Return *dest* as :meth:`PersistenceOptions.persistence_handler` gets it: None, a path, a URL, or a store."""
+    return Path(dest) if isinstance(dest, (str, os.PathLike)) and not is_url(os.fspath(dest)) else dest
 
 
 def get_options_and_cache(
@@ -325,7 +274,7 @@ def get_options_and_cache(
     try:
         from argclz import copy_argument  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
-        for name in getattr(opt_cls, "__annotations__", {}):
+        for name in {name for base in opt_cls.__mro__ for name in annotations_of(base)}:
             if hasattr(ref, name):
                 setattr(options, name, getattr(ref, name))
         options.invalid_cache = invalid_cache

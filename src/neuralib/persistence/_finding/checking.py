@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,16 @@ from neuralib.persistence._errors import (
     NotAResultError,
     OtherClassError,
     PersistenceError,
-    UnsafeNameError,
-    shown,
+    UnloadableResultError,
 )
+from neuralib.persistence._finding.former import tell_of_former_names
 from neuralib.persistence._finding.listing import Listing
+from neuralib.persistence._finding.strangers import kind_of_stranger, leave_out
 from neuralib.persistence._keeping import batches, identity
+from neuralib.persistence._keeping.reading import unloadable
+from neuralib.persistence._log import log
+from neuralib.persistence._messages import shown
+from neuralib.persistence._naming.equal import is_name_of
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
@@ -37,7 +41,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TRIES = 3
-_log = logging.getLogger("neuralib.persistence")
+_OF_CONTENT = (
+    CorruptResultError,
+    UnloadableResultError,
+    NotAResultError,
+    OtherClassError,
+    NewerVersionError,
+    MissingFieldError,
+    AutoIncFieldNotResolvedError,
+)
 
 
 class FileCheck(NamedTuple):
@@ -46,7 +58,8 @@ class FileCheck(NamedTuple):
     path: Path
     problem: Exception | None
     """What is wrong with it: a :class:`CorruptResultError`, a :class:`KeyMismatchError` (its name is not that of the keys
-    in it), an :class:`OSError`. None: nothing."""
+    in it), an :class:`OSError`. An :class:`UnloadableResultError`: the file is whole, but can't be loaded here. None:
+    nothing."""
     checksummed: bool
     """Whether a checksum says that it is what was saved. False for files of other programs and formats without one."""
 
@@ -56,46 +69,68 @@ def checked(keeper: Keeper[Any], store: Store, names: list[str], *, progress: bo
 
     :param named: whether each must have the name of the keys in it
     """
+    if named:
+        store = store.reading(names)
     with batches.bar(names, progress, "files") as bar:
-        for name in bar:
-            problem: Exception | None = None
-            checksummed = False
-            try:
-                if named:
-                    checksummed = _read_again(store, name, partial(keeper.records.check, store))
-                    _read_again(store, name, partial(check_name, keeper, store))
-                else:
-                    checksummed = keeper.records.check(store, name)
-            except _GoneError:
-                continue
-            except ContractError:
-                raise
-            except (PersistenceError, OSError) as error:
-                problem = error
-            yield FileCheck(store.path(name), problem, checksummed)  # type: ignore[arg-type]
+        reading = read_ahead(
+            store.in_flight, lambda name: _checked(keeper, store, name, named=named), bar, store.weight
+        )
+        for name, check in reading:
+            found = check(name)
+            if found is not None:
+                yield found
+
+
+def _checked(keeper: Keeper[Any], store: Store, name: str, *, named: bool) -> FileCheck | None:
+    """Return what is wrong with the file *name*; None where it was removed."""
+    problem: Exception | None = None
+    checksummed = False
+    try:
+        if named:
+            checksummed = _read(store, name, partial(keeper.records.check, store))
+            _read(store, name, partial(check_name, keeper, store))
+        else:
+            checksummed = keeper.records.check(store, name)
+    except _GoneError:
+        return None
+    except ContractError:
+        raise
+    except (PersistenceError, OSError) as error:
+        problem = error
+        checksummed = checksummed or (isinstance(error, UnloadableResultError) and error.checksummed)
+    return FileCheck(store.path(name), problem, checksummed)  # type: ignore[arg-type]
 
 
 class _GoneError(Exception):
     """A file was removed since its name was listed."""
 
 
-def _read_again(store: Store, name: str, read: Callable[[str], T]) -> T:
+def _read(store: Store, name: str, read: Callable[[str], T]) -> T:
     """Return what *read* gives for *name*, also where the file was removed and its number given anew in between.
 
     :raises _GoneError: it was removed
     """
-    tries = 0
+    try:
+        return read(name)
+    except OSError as error:
+        return _read_again(store, name, read, error)
+
+
+def _read_again(store: Store, name: str, read: Callable[[str], T], error: OSError) -> T:
+    """Return the same where *read* has failed by *error*."""
+    tries = 1
     while True:
+        if error.errno not in {errno.ENOENT, errno.ESTALE}:
+            raise error
+        if not store.has(name):
+            raise _GoneError from error
+        if tries == _TRIES:  # a link to nothing
+            raise error
+        tries += 1
         try:
             return read(name)
-        except OSError as error:
-            tries += 1
-            if error.errno not in {errno.ENOENT, errno.ESTALE}:
-                raise
-            if not store.has(name):
-                raise _GoneError from error
-            if tries == _TRIES:  # a link to nothing
-                raise
+        except OSError as later:
+            error = later
 
 
 def check_name(keeper: Keeper[Any], store: Store, name: str) -> bool:
@@ -109,11 +144,7 @@ def check_name(keeper: Keeper[Any], store: Store, name: str) -> bool:
         return False
     keys = {field.field_name: fields[field.field_name] for field in named}
     last = os.path.basename(name)
-    try:
-        found = keeper.names.name(None, keys)
-    except UnsafeNameError as error:
-        raise _misplaced(keeper, keys, last, store.location(name)) from error
-    if found != last:
+    if not is_name_of(keeper.names, keeper.info, last, keys):
         raise _misplaced(keeper, keys, last, store.location(name))
     return True
 
@@ -122,6 +153,21 @@ def _misplaced(keeper: Keeper[Any], keys: dict[str, Any], name: str, place: str)
     """Return the error that the file at *place* holds the result of other *keys* than its *name* says."""
     found = ", ".join(f"{key}={shown(value)}" for key, value in keys.items())
     return KeyMismatchError(keeper.info.persistence_cls.__qualname__, "", name, found, place)
+
+
+def strangers_in(listing: Listing, rows: list[int], *, progress: bool) -> list[FileCheck]:
+    """Return those of *rows* that are no results of their names: see :meth:`Found.check`."""
+    found = []
+    store = listing.store
+    with batches.bar(rows, progress, "files") as shown_rows:
+        for row in shown_rows:
+            name = listing.name(row)
+            try:
+                listing.refuse_name_mismatch(row, listing.read_anew(row))
+            except (PersistenceError, OSError) as error:
+                if store.has(name):
+                    found.append(FileCheck(store.path(name), error, checksummed=False))  # type: ignore[arg-type]
+    return found
 
 
 def load_matching(
@@ -141,34 +187,50 @@ def load_matching(
     store, table = listing.store, listing.table
     rows = listing.candidates(conditions)
     names = [table.names[row] for row in rows]
+    if not names:
+        tell_of_former_names(keeper)
     doubtful = {table.names[row] for row in rows if table.doubtful(row)} if table.any_doubtful else frozenset[str]()
 
-    def read(name: str) -> T:
-        return _read_again(store, name, keeper.load)
-
+    read = partial(keeper.load, store.reading(names))
     with batches.bar(names, progress, "results") as shown_names:
-        for name, load in read_ahead(keeper.threads, read, shown_names):
+        for name, load in read_ahead(keeper.readers, read, shown_names, store.weight):
             try:
-                result = load()
-            except (
-                CorruptResultError,
-                NotAResultError,
-                OtherClassError,
-                NewerVersionError,
-                MissingFieldError,
-                AutoIncFieldNotResolvedError,
-            ) as error:
-                if on_corrupt is None:
-                    raise
-                on_corrupt(error)
-                continue
+                try:
+                    result = load(name)
+                except OSError as error:
+                    result = _read_again(store, name, read, error)
             except _GoneError:
+                continue
+            except Exception as error:
+                _report_failure(error, store, name, keeper.info.persistence_cls.__qualname__, on_corrupt)
                 continue
             # A name can be read in more than one way where values contain the splitter; the keys inside decide.
             if not keeper.is_named(result, name):
                 _report_mismatch(keeper, result, name, on_corrupt)
             elif name not in doubtful or identity.other_key(keeper.info, result, exact) is None:
                 yield store.path(name), result  # type: ignore[misc]
+
+
+def _report_failure(
+    error: Exception, store: Store, name: str, owner: str, on_corrupt: Callable[[PersistenceError], object] | None
+) -> None:
+    """Report that *name* does not load; raise *error* where nobody wants to know, or the content is not the cause.
+
+    What is no file is told, and left out.
+    """
+    kind = kind_of_stranger(error, store, name)
+    if kind is not None and not isinstance(error, KeyMismatchError):
+        if on_corrupt is None:
+            leave_out(error, store, name)
+        else:
+            on_corrupt(
+                error if isinstance(error, PersistenceError) else NotAResultError(owner, store.location(name), kind)
+            )
+        return
+    elsewhere = isinstance(error, (PersistenceError, OSError, MemoryError)) and not isinstance(error, _OF_CONTENT)
+    if on_corrupt is None or elsewhere:
+        raise error
+    on_corrupt(error if isinstance(error, PersistenceError) else unloadable(error, store, name))
 
 
 def _report_mismatch(
@@ -178,6 +240,6 @@ def _report_mismatch(
     keys = {field.field_name: getattr(result, field.field_name, None) for field in keeper.info.named_fields}
     error = _misplaced(keeper, keys, name, keeper.store.location(name))
     if on_corrupt is None:
-        _log.warning("left out: %s", error)
+        log.warning("left out: %s", error)
     else:
         on_corrupt(error)

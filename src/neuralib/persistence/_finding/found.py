@@ -1,4 +1,4 @@
-"""What :meth:`PersistenceHandler.find` found: a set that never changes, of hits that load on demand."""
+"""The return value of :meth:`PersistenceHandler.find`: an immutable sequence of results that load on demand."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from neuralib.persistence._classes.convert import as_dict
+from neuralib.persistence._classes.field import unit_of
 from neuralib.persistence._errors import NothingFoundError, PersistenceError, UnknownFieldError
-from neuralib.persistence._finding import deleting, stacks, tables
+from neuralib.persistence._finding import checking, deleting, stacks, tables
+from neuralib.persistence._finding.former import tell_of_former_names
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import Conditions, of_keys
-from neuralib.persistence._showing.previews import size_text, value_text
+from neuralib.persistence._finding.series import KeyIndex
+from neuralib.persistence._naming.equal import equal_names
+from neuralib.persistence._showing.previews import moment_of, size_text, value_text
 from neuralib.persistence._stores.base import stat_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
+    from neuralib.persistence._finding.checking import FileCheck
     from neuralib.persistence._keeping.keeper import Keeper
     from neuralib.persistence._stores.base import Stat
 
@@ -72,9 +77,10 @@ class Hit(Generic[T]):
         :raises FileNotFoundError: it was deleted since it was found
         :raises KeyMismatchError: the file holds a result that belongs under another name
         :raises CorruptResultError: the file is damaged, or no result file
+        :raises UnloadableResultError: the file is whole, but something in it can't be loaded here
         """
-        result = self._keeper.load(self.name)
-        if self._keeper.names.name(result) != self.name:
+        result = self._keeper.load(self._listing.store, self.name)
+        if not self._keeper.is_named(result, self.name):
             error = self._listing.name_mismatch(self._row, as_dict(result))
             if error is not None:
                 raise error
@@ -87,7 +93,7 @@ class Hit(Generic[T]):
         unpickled whole, as far as the handler trusts it.
         """
         stored = self._listing.stored(self._row, names)
-        return {it: stored[it] for it in names if it in stored}
+        return {name: stored[name] for name in names if name in stored}
 
     @property
     def size_bytes(self) -> int:
@@ -97,13 +103,13 @@ class Hit(Generic[T]):
     @property
     def time_modified(self) -> datetime.datetime:
         """When the file was saved, in local time."""
-        return datetime.datetime.fromtimestamp(self._stat().time_modified_s).astimezone()
+        return moment_of(self._stat().time_modified_s)
 
     @property
     def time_created(self) -> datetime.datetime | None:
         """When the file was made, in local time; None where the system does not tell (Linux)."""
         seconds = self._stat().time_created_s
-        return None if seconds is None else datetime.datetime.fromtimestamp(seconds).astimezone()
+        return None if seconds is None else moment_of(seconds)
 
     def _stat(self) -> Stat:
         return stat_of(self._listing.store, self.name)
@@ -136,7 +142,10 @@ class Found(Sequence[Hit[T]]):
 
         def choose() -> tuple[Listing, list[int]]:
             listing = Listing(keeper, conditions, template)
-            return listing, listing.matching(conditions)
+            rows = listing.matching(conditions)
+            if not rows:
+                tell_of_former_names(keeper)
+            return listing, rows
 
         return cls(keeper, choose, lambda: cls.by(keeper, conditions, template), conditions.about)
 
@@ -172,16 +181,18 @@ class Found(Sequence[Hit[T]]):
         from neuralib.persistence._showing import html  # what only notebooks need
 
         info = self._keeper.info
-        names = [it.field_name for it in info.named_fields]
+        names = [declared.field_name for declared in info.named_fields]
         about = f"{len(self):,} found in {self._keeper.store.url}"
         about += f", with {', '.join(self.about)}" if self.about else ""
-        if 0 < len(self) <= _MOST_ADDED_UP:
+        if 0 < len(self) <= _MOST_ADDED_UP and self._keeper.store.in_flight == 1:  # else each takes a request
             about += f", {size_text(sum(map(_size, self)))}"
         shown = self[:_MOST_SHOWN]
-        rows = [[*_key_texts(it, names), size_text(_size(it)), it.name] for it in shown]
+        rows = [[*_key_texts(hit, names), size_text(_size(hit)), hit.name] for hit in shown]
         if len(self) > len(shown):
             rows.append(["…"] * len(names) + ["…", f"{len(self) - len(shown):,} more"])
-        return html.rows_html(info.cls_name, about, [*names, "size", "file"], rows, [len(names)])
+        units = [unit_of(declared) for declared in info.named_fields]
+        titles = [f"{name} ({unit})" if unit else name for name, unit in zip(names, units, strict=True)]
+        return html.rows_html(info.cls_name, about, [*titles, "size", "file"], rows, [len(names)])
 
     def __len__(self) -> int:
         return len(self._state[1])
@@ -214,11 +225,13 @@ class Found(Sequence[Hit[T]]):
             if store.local_folder() is None:
                 return name in names and os.fspath(item) in {store.location(name), str(store.path(name))}
             return name in names and os.path.abspath(item) == store.location(name)
-        mine = isinstance(item, self._keeper.info.persistence_cls)
-        return mine and self._keeper.names.name(item) in names
+        if not isinstance(item, self._keeper.info.persistence_cls):
+            return False
+        keeper = self._keeper
+        return keeper.names.name(item) in names or not names.isdisjoint(equal_names(keeper.names, keeper.info, item))
 
     @property
-    def _names(self) -> Collection[str]:
+    def _names(self) -> set[str]:
         listing, rows = self._state
         return {listing.table.names[row] for row in rows}
 
@@ -249,9 +262,13 @@ class Found(Sequence[Hit[T]]):
         return [listing.store.path(listing.name(row)) for row in rows]  # type: ignore[misc]
 
     def keys(self) -> list[dict[str, Any]]:
-        """Return the keys of each: see :attr:`Hit.keys`."""
+        """Return the keys of each: see :attr:`Hit.keys`.
+
+        A file that had to be opened, and holds a result of another name, is left out, with a warning.
+        """
         listing, rows = self._state
-        return [listing.keys(row) for row in rows]
+        keys = [listing.keys_or_none(row) for row in rows]
+        return [found for found in keys if found is not None]
 
     # ------------------------------------------------------------------------------------------ some of them
 
@@ -275,12 +292,15 @@ class Found(Sequence[Hit[T]]):
 
         Of a class without such a key, all of them.
         """
-        return self._some(("the latest of each",), lambda listing, rows: listing.latest(rows))
+        return self._some(("the latest of each",), lambda listing, rows: KeyIndex(listing).latest(rows))
 
     # ------------------------------------------------------------------------------------------ as a table
 
     def to_columns(self, *fields: str, path: bool = False, progress: bool = False) -> dict[str, list[Any]]:
         """Return a table as plain lists: one for each key in the name, and one for each of *fields*.
+
+        Files that had to be opened, and hold results of other names, are left out, with a warning; so are links to nothing,
+        and the like.
 
         Values are those of :attr:`Hit.keys`. Without *fields*, no file is opened where names tell all keys. Where one is,
         the handler's *trusted* counts: a small file is unpickled as by :meth:`Hit.load`.
@@ -293,13 +313,14 @@ class Found(Sequence[Hit[T]]):
         """
         self._refuse_unknown(fields)
         listing, rows = self._state
-        return tables.columns_of(listing, rows, fields, path=path, progress=progress)
+        return tables.columns_of(listing, rows, fields, path=path, progress=progress)[0]
 
     def to_pandas(self, *fields: str, path: bool = False, progress: bool = False) -> Any:
         """Return the table of :meth:`to_columns` as a ``pandas.DataFrame`` (extra ``pandas``).
 
         A key annotated as a Literal of texts is a category, as is an Enum, by the names of its members. An int that may be
-        None is pandas' nullable ``Int64``.
+        None is pandas' nullable ``Int64``. ``attrs["units"]`` and ``attrs["descriptions"]`` have the units and descriptions
+        that the class declares, by field.
         """
         return tables.pandas_frame(self.to_columns(*fields, path=path, progress=progress), self._declared)
 
@@ -321,7 +342,8 @@ class Found(Sequence[Hit[T]]):
     ) -> Any:
         """Return *fields* as the variables of an ``xarray.Dataset`` (extra ``xarray``), whose first dimensions are keys.
 
-        The memory of each variable is allocated once.
+        The memory of each variable is allocated once. Units and descriptions that the class declares are attributes of
+        the variables, ``units`` and ``long_name``, which xarray's plots show.
 
         >>> found.to_xarray("weights", dims=["animal", "plane"], field_dims={"weights": ["cell"]})  # doctest: +SKIP
 
@@ -334,8 +356,14 @@ class Found(Sequence[Hit[T]]):
         """
         self._refuse_unknown(fields)
         listing, rows = self._state
-        threads = self._keeper.threads
-        return stacks.dataset(listing, rows, fields, dims, field_dims or {}, fill_value, threads, progress=progress)
+        threads = self._keeper.readers
+        return stacks.without_strangers(
+            listing,
+            rows,
+            lambda kept: stacks.dataset(
+                listing, kept, fields, dims, field_dims or {}, fill_value, threads, progress=progress
+            ),
+        )
 
     def stack(self, field: str, /, *, out: Any = None, progress: bool = False) -> Any:
         """Return the array of shape ``(n_results, *shape of the field)``, in the order of this set.
@@ -349,11 +377,14 @@ class Found(Sequence[Hit[T]]):
         """
         self._refuse_unknown([field])
         listing, rows = self._state
-        return stacks.stacked(listing, rows, field, out, self._keeper.threads, progress=progress)
+        threads = self._keeper.readers
+        return stacks.without_strangers(
+            listing, rows, lambda kept: stacks.stacked(listing, kept, field, out, threads, progress=progress)
+        )
 
     @property
     def _declared(self) -> dict[str, Any]:
-        return {it.field_name: it for it in self._keeper.info.fields}
+        return {declared.field_name: declared for declared in self._keeper.info.fields}
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         known = self._declared
@@ -362,6 +393,18 @@ class Found(Sequence[Hit[T]]):
                 raise UnknownFieldError(self._keeper.info.persistence_cls.__qualname__, name, tuple(known))
 
     # ------------------------------------------------------------------------------------------ keeping house
+
+    def check(self, *, progress: bool = False) -> list[FileCheck]:
+        """Return those that are no results of their names, each with its problem; an empty list where all are fine.
+
+        ``find`` reads names. A copy that a program left behind when it synchronised the folder (``A00 (1)``), a link whose
+        content was not fetched, a damaged head: only the file tells. The head of each is read, and no large array;
+        :meth:`PersistenceHandler.verify` reads files to their end.
+
+        :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
+        """
+        listing, rows = self._state
+        return checking.strangers_in(listing, rows, progress=progress)
 
     def delete(self, *, dry_run: bool = True, damaged: bool = False, progress: bool = False) -> list[Path]:
         """Return the paths of what would be deleted; with ``dry_run=False``, delete it.
@@ -380,11 +423,11 @@ class Found(Sequence[Hit[T]]):
 
 
 def _shown(index: slice) -> str:
-    return ":".join("" if it is None else str(it) for it in (index.start, index.stop, index.step))
+    return ":".join("" if number is None else str(number) for number in (index.start, index.stop, index.step))
 
 
 def _size(hit: Hit[Any]) -> int:
-    """Return the size of the file, 0 where it was deleted meanwhile."""
+    """Return the size of the file, or 0 if it was deleted meanwhile."""
     try:
         return hit.size_bytes
     except OSError:
@@ -392,9 +435,9 @@ def _size(hit: Hit[Any]) -> int:
 
 
 def _key_texts(hit: Hit[Any], names: list[str]) -> list[str]:
-    """Return the keys as texts; nothing where the file that would have to tell them can't be read."""
+    """Return the keys as texts, or question marks if they stand in the file and it can't be read."""
     try:
         keys = hit.keys
     except (PersistenceError, OSError):
         return ["?"] * len(names)
-    return [it if isinstance(it, str) else value_text(it) for it in map(keys.get, names)]
+    return [value if isinstance(value, str) else value_text(value) for value in map(keys.get, names)]

@@ -1,61 +1,85 @@
-"""What is in a folder, from names alone: which names belong to a class, the values of their keys, and their order."""
+"""The contents of a store by names alone: which names belong to a class, the values of their keys, and their order."""
 
 from __future__ import annotations
 
-import itertools
-import logging
-import os
-import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _names
 from neuralib.persistence._classes.name_texts import has_text, text_of
 from neuralib.persistence._classes.schema import default_maker
-from neuralib.persistence._errors import KeyMismatchError, shown
-from neuralib.persistence._naming.names import Pattern, patterns_of
-from neuralib.persistence._naming.typed import UNDECIDED, reader_of
-from neuralib.persistence._stores.base import listed
+from neuralib.persistence._errors import KeyMismatchError, PersistenceError
+from neuralib.persistence._finding.candidates import candidate_names
+from neuralib.persistence._finding.strangers import leave_out
+from neuralib.persistence._log import is_first, log
+from neuralib.persistence._messages import shown
+from neuralib.persistence._naming.equal import is_name_of
+from neuralib.persistence._naming.names import MOST_READINGS, patterns_of, readings
+from neuralib.persistence._naming.order import ranks
+from neuralib.persistence._naming.typed import UNDECIDED, reader_of, texts_matching
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Generator, Iterable
 
     from neuralib.persistence._classes.field import PersistentField
     from neuralib.persistence._finding.query import Conditions
     from neuralib.persistence._keeping.keeper import Keeper
-
-_MOST_READINGS = 256  # of one name: with more, only what is in the file can tell
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?", re.ASCII)
-_DIGITS = re.compile(r"(\d+)", re.ASCII)
-
-
-Series = tuple[int | str, ...]
-"""Stands for the keys of a result but its number."""
+    from neuralib.persistence._stores.base import Store
 
 
 class Listing:
-    """The names in a store that belong to a class, at one time. Files are opened only to tell what names don't.
+    """The names in a store that belong to a class, at one time. Files are opened only where names don't tell enough.
 
-    :param keeper: what keeps the results
-    :param conditions: what the keys have to be; those that names tell are made use of here
+    :param keeper: the keeper of the results
+    :param conditions: the names are listed that may fit these conditions
     :param template: see :func:`patterns_of`
+    :param every: list also files of other formats beside which a file in the handler's own format has the same keys
     """
 
-    def __init__(self, keeper: Keeper[Any], conditions: Conditions, template: Any = None) -> None:
+    def __init__(
+        self, keeper: Keeper[Any], conditions: Conditions, template: Any = None, *, every: bool = False
+    ) -> None:
         self.keeper = keeper
         self.store = keeper.store
+        self._source = self.store  # from which files are read
         self.fields = keeper.info.named_fields
-        self.columns = {it.field_name: column for column, it in enumerate(self.fields)}
+        self.columns = {declared.field_name: column for column, declared in enumerate(self.fields)}
         self.template = template
         self.patterns = patterns_of(keeper.names, keeper.info, template)
-        asked = [conditions.texts.get(it.field_name) or () for it in self.fields]
-        wanted = tuple(next(iter(texts)) if len(texts) == 1 else None for texts in asked)
-        self.table = _names.read_names(listed(self.store, _common_start(self.patterns)), self.patterns, wanted)
-        self._readers = [reader_of(it) for it in self.fields]
-        self._values: list[list[Any]] = [[_UNREAD] * len(it) for it in self.table.texts]
+        self._wanted = tuple(conditions.texts.get(field.field_name) for field in self.fields)
+        self.table = _names.read_names(
+            candidate_names(self.store, self.patterns, self._wanted), self.patterns, self._wanted
+        )
+        n_own = len(self.patterns) // (1 + len(keeper.names.others))
+        if self.table.last_pattern >= n_own and not every:
+            self._leave_out_superseded()
+        self._readers = [reader_of(declared) for declared in self.fields]
+        self._values: list[list[Any]] = [[_UNREAD] * len(texts) for texts in self.table.texts]
         self._stored: dict[int, dict[str, Any]] = {}
-        self._codes: list[dict[str, int]] | None = None
-        self._own_texts = len(self.patterns) > 1 or any(callable(it.filename) for it in self.fields)
+        self._own_texts = any(callable(declared.filename) for declared in self.fields)
         self._names = tuple(self.columns)
+
+    def _leave_out_superseded(self) -> None:
+        """Leave out files of other formats beside which there is one of the same keys in the handler's own."""
+        table, suffix = self.table, self.keeper.names.suffix
+        own = {name for name in table.names if name.endswith(suffix)}
+        left_out = set()
+        for row, name in enumerate(table.names):
+            other = next((other for other in self.keeper.names.others if name.endswith(other)), None)
+            if other is not None and name.removesuffix(other) + suffix in own and not table.doubtful(row):
+                left_out.add(name)
+        if left_out:
+            owner = self.keeper.info.persistence_cls
+            if is_first(owner, "superseded", self.store.url):
+                log.warning(
+                    "left out: %d files of %s in %s, since other files have the same keys in this handler's format, %s",
+                    len(left_out),
+                    owner.__qualname__,
+                    self.store.url,
+                    suffix,
+                )
+            names = [name for name in table.names if name not in left_out]
+            self.table = _names.read_names(names, self.patterns, self._wanted)
 
     def __len__(self) -> int:
         return len(self.table.names)
@@ -63,6 +87,16 @@ class Listing:
     def name(self, row: int) -> str:
         """Return the name of the result."""
         return self.table.names[row]
+
+    @contextmanager
+    def reading(self, rows: Iterable[int]) -> Generator[Store]:
+        """Read the files of *rows*, which are asked for in this order, with less work: give the store to read them from."""
+        before = self._source
+        self._source = self.store.reading(self.table.names[row] for row in rows)
+        try:
+            yield self._source
+        finally:
+            self._source = before
 
     def location(self, row: int) -> str:
         """Return where the result is, for messages."""
@@ -74,9 +108,9 @@ class Listing:
         """Return the rows whose names may belong to *conditions*, in the order of their keys; no file is opened."""
         table = self.table
         admitted = tuple(self._admitted(column, conditions) for column in range(len(self.fields)))
-        rows = table.select(admitted, tuple(_ranks(it) for it in table.texts))
-        if table.any_doubtful and any(it is not None for it in admitted):
-            rows = [it for it in rows if not table.doubtful(it) or self._name_belongs(it, conditions) is not False]
+        rows = table.select(admitted, tuple(ranks(texts) for texts in table.texts))
+        if table.any_doubtful and any(codes is not None for codes in admitted):
+            rows = [row for row in rows if not table.doubtful(row) or self._name_belongs(row, conditions) is not False]
         return rows
 
     def matching(self, conditions: Conditions, among: list[int] | None = None) -> list[int]:
@@ -88,23 +122,24 @@ class Listing:
         rows = self.candidates(conditions)
         if among is not None:
             chosen = set(rows)
-            rows = [it for it in among if it in chosen]
+            rows = [row for row in among if row in chosen]
         if self._names_tell(conditions):
             return rows
-        return [it for it in rows if self._belongs(it, conditions)]
+        with self.reading(rows):
+            return [row for row in rows if self._belongs(row, conditions)]
 
     def _admitted(self, column: int, conditions: Conditions) -> bytes | None:
-        """Return what :meth:`NameTable.select` admits in *column*: all that may belong to *conditions*."""
+        """Return which codes in *column* may fit *conditions*, as :meth:`NameTable.select` takes them; None for all."""
         name = self.fields[column].field_name
         texts, test = conditions.texts.get(name), conditions.tests.get(name)
         if texts is None and test is None:
             return None
         there = self.table.texts[column]
-        found = bytearray(texts is None or it in texts for it in (None, *there))
+        found = bytearray(texts is None or text in texts for text in (None, *there))
         if test is not None:
             for code in range(len(there)):
                 if found[code + 1]:
-                    value = self._value(column, code)
+                    value = self.value(column, code)
                     found[code + 1] = value is UNDECIDED or bool(test(value))
         return bytes(found)
 
@@ -112,22 +147,25 @@ class Listing:
         """Return whether no file needs to be opened for *conditions*."""
         if self.table.any_doubtful and (conditions.texts or conditions.tests):
             return False
-        columns = [self.columns.get(it) for it in conditions.tests]
-        return not any(it is None or callable(self.fields[it].filename) or self._undecided(it) for it in columns)
+        columns = [self.columns.get(name) for name in conditions.tests]
+        return not any(
+            column is None or callable(self.fields[column].filename) or self._undecided(column) for column in columns
+        )
 
     def _undecided(self, column: int) -> bool:
-        return any(self._value(column, code) is UNDECIDED for code in range(len(self.table.texts[column])))
+        return any(self.value(column, code) is UNDECIDED for code in range(len(self.table.texts[column])))
 
     def _belongs(self, row: int, conditions: Conditions) -> bool:
         verdict = self._name_belongs(row, conditions)
         if verdict is False:
             return False
-        outside = [it for it in conditions.tests if it not in self.columns]
+        outside = [name for name in conditions.tests if name not in self.columns]
         if verdict and not outside:
             return True
         try:
             fields = self.stored(row, outside)
-        except FileNotFoundError:  # deleted since the names were listed
+        except (PersistenceError, OSError) as error:
+            leave_out(error, self.store, self.name(row))
             return False
         mismatch = self.name_mismatch(row, fields)
         if mismatch is not None:
@@ -139,13 +177,13 @@ class Listing:
         return all(name in fields and bool(test(fields[name])) for name, test in conditions.tests.items())
 
     def _name_belongs(self, row: int, conditions: Conditions) -> bool | None:
-        """Return whether the name belongs to *conditions*; None where only what is in the file can tell."""
+        """Return whether the name fits *conditions*; None if only the file can tell."""
         if not self.table.doubtful(row):
             return self._reading_belongs(self._texts_of(row), conditions)
         answers = set()
         for number, texts in enumerate(readings(self.table.names[row], self.patterns)):
             answers.add(self._reading_belongs(texts, conditions))
-            if len(answers) == 2 or None in answers or number == _MOST_READINGS:
+            if len(answers) == 2 or None in answers or number == MOST_READINGS:
                 return None
         return answers.pop()
 
@@ -165,47 +203,14 @@ class Listing:
                 return False
         return True if known else None
 
-    def latest(self, rows: list[int]) -> list[int]:
-        """Return those of *rows* that have the highest number among those of the same other keys."""
-        if not self.keeper.info.numbered:
-            return rows
-        highest: dict[Series, tuple[int, int]] = {}
-        for place, (series, number) in enumerate(self.series(rows)):
-            known = highest.get(series)
-            if known is None or number > known[0]:
-                highest[series] = number, place
-        return [rows[place] for place in sorted(place for _, place in highest.values())]
-
-    def series(self, rows: list[int]) -> Iterator[tuple[Series, int]]:
-        """Yield, for each of *rows*, what is the same for all that differ in their number only, and the number."""
-        numbered = next(column for column, it in enumerate(self.fields) if it.autoinc)
-        others = [column for column in range(len(self.fields)) if column != numbered]
-        codes = zip(*(self.table.column(it, rows) for it in others), strict=True) if others else itertools.repeat(())
-        for row, series, code in zip(rows, codes, self.table.column(numbered, rows), strict=False):
-            number = self._value(numbered, code)
-            if number is UNDECIDED or (self.table.any_doubtful and self.table.doubtful(row)):
-                keys = self.keys(row)
-                yield self.series_of(keys), keys[self.fields[numbered].field_name]
-            else:
-                yield series, number
-
-    def series_of(self, keys: dict[str, Any]) -> Series:
-        """Return what :meth:`series` yields for a result with *keys*."""
-        if self._codes is None:
-            self._codes = [{text: code for code, text in enumerate(it)} for it in self.table.texts]
-        texts = [
-            (column, text_of(it, keys.get(it.field_name))) for column, it in enumerate(self.fields) if not it.autoinc
-        ]
-        return tuple(-1 if text is None else self._codes[column].get(text, text) for column, text in texts)
-
     # ------------------------------------------------------------------------------------------ what a row says
 
     def _texts_of(self, row: int) -> dict[int, str]:
         codes = self.table.codes_of(row)
         return {column: self.table.texts[column][code] for column, code in enumerate(codes) if code >= 0}
 
-    def _value(self, column: int, code: int) -> Any:
-        """Return the value of a text, which is looked for once; UNDECIDED where only what is in the file can tell."""
+    def value(self, column: int, code: int) -> Any:
+        """Return the value of the text with *code* in *column*; UNDECIDED if only the file can tell."""
         values = self._values[column]
         found = values[code]
         if found is _UNREAD:
@@ -221,22 +226,42 @@ class Listing:
         if row not in self._stored and not table.doubtful(row):
             found = {}
             for column, code in enumerate(table.codes_of(row)):
-                value = UNDECIDED if code < 0 else self._value(column, code)
+                value = UNDECIDED if code < 0 else self.value(column, code)
                 if value is UNDECIDED:
                     break
                 found[self.fields[column].field_name] = value
             else:
                 return found
         fields = self.fields_from_file(row, ())
-        return {it.field_name: fields[it.field_name] for it in self.fields if it.field_name in fields}
+        return {name: fields[name] for name in self.columns if name in fields}
+
+    def keys_or_none(self, row: int) -> dict[str, Any] | None:
+        """Return the keys in the name; None, with a warning, if the file had to be opened and is no result of its name."""
+        try:
+            return self.keys(row)
+        except (PersistenceError, OSError) as error:
+            leave_out(error, self.store, self.name(row))
+            return None
+
+    def own_rows(self, rows: list[int]) -> list[int]:
+        """Return those of *rows* whose files hold results of their names; warn of the others. All heads are read."""
+        found = []
+        for row in rows:
+            try:
+                self.fields_from_file(row, ())
+            except (PersistenceError, OSError) as error:
+                leave_out(error, self.store, self.name(row))
+            else:
+                found.append(row)
+        return found
 
     def values(self, column: int, rows: list[int]) -> list[Any]:
-        """Return the values of one key as the names tell them; of :meth:`undetermined_rows` rows, something."""
+        """Return the values of one key as the names tell them; those of :meth:`undetermined_rows` are meaningless."""
         values = self._values[column]
         codes = self.table.column(column, rows)
         for code in set(codes):
             if code >= 0:
-                self._value(column, code)
+                self.value(column, code)
         return [values[code] if code >= 0 else None for code in codes]
 
     def undetermined_rows(self, rows: list[int]) -> set[int]:
@@ -246,7 +271,7 @@ class Listing:
             found.update(place for place, row in enumerate(rows) if self.table.doubtful(row))
         for column in range(len(self.fields)):
             unknown = {
-                code for code in range(len(self.table.texts[column])) if self._value(column, code) is UNDECIDED
+                code for code in range(len(self.table.texts[column])) if self.value(column, code) is UNDECIDED
             } | {-1}
             codes = self.table.column(column, rows)
             if not unknown.isdisjoint(codes):
@@ -259,9 +284,9 @@ class Listing:
         :raises KeyMismatchError: the file holds a result of another name
         """
         found = self._stored.get(row)
-        if found is None or any(it not in found for it in more):
-            read = self.keeper.fields(self.name(row), [*self.columns, *more])
-            if self._agrees(row, read) and all(it in read for it in more):
+        if found is None or not all(map(found.__contains__, more)):
+            read = self.keeper.readable_fields(self.table.names[row], (*self._names, *more), self._source)
+            if self._agrees(row, read) and all(map(read.__contains__, more)):
                 return read  # nothing needs to be kept of it
             found = self._stored[row] = {**(found or {}), **self._completed(read, more)}
         self.refuse_name_mismatch(row, found)
@@ -284,96 +309,55 @@ class Listing:
     def stored(self, row: int, more: Collection[str]) -> dict[str, Any]:
         """Return what the file says of the keys in its name, and of the fields *more*: those that it has."""
         found = self._stored.get(row)
-        if found is None or any(it not in found for it in more):
-            found = self._stored[row] = {**(found or {}), **self.read(row, more)}
+        if found is None or any(name not in found for name in more):
+            read = self.keeper.readable_fields(self.name(row), [*self.columns, *more], self._source)
+            found = self._stored[row] = {**(found or {}), **self._completed(read, more)}
         return found
 
-    def read(self, row: int, more: Collection[str]) -> dict[str, Any]:
-        """Return the same as the file says now."""
-        return self._completed(self.keeper.fields(self.name(row), [*self.columns, *more]), more)
+    def read_anew(self, row: int) -> dict[str, Any]:
+        """Return the keys in the name as the file says now; a small file is loaded whole for it.
+
+        :raises UnloadableResultError: that can't be done here
+        """
+        return self._completed(self.keeper.fields(self.name(row), [*self.columns]), ())
 
     def _completed(self, read: dict[str, Any], more: Collection[str]) -> dict[str, Any]:
         """Return the keys in the name, and the fields *more*, of those that were *read*, or their defaults."""
         names = [*self.columns, *more]
-        found = {it: read[it] for it in names if it in read}
+        found = {name: read[name] for name in names if name in read}
         for name in names:
             if name not in found:
-                _take_default(found, self.keeper.info.get_field(name))
+                take_default(found, self.keeper.info.get_field(name))
         return found
 
     def name_mismatch(self, row: int, fields: dict[str, Any]) -> KeyMismatchError | None:
         """Return the error to raise where a result with the keys in *fields* does not belong under the name of the row."""
         name = self.table.names[row]
-        keys = {it.field_name: fields.get(it.field_name) for it in self.fields}
+        keys = {name: fields.get(name) for name in self.columns}
         owner = self.keeper.info.persistence_cls.__qualname__
-        unprintable_keys = [it.field_name for it in self.fields if not has_text(it, keys[it.field_name])]
+        unprintable_keys = [
+            name for name, column in self.columns.items() if not has_text(self.fields[column], keys[name])
+        ]
         if unprintable_keys:
             return KeyMismatchError(
                 owner, unprintable_keys[0], name, shown(keys[unprintable_keys[0]]), self.location(row)
             )
-        if self.keeper.names.name(self.template, keys) == name:
+        if is_name_of(self.keeper.names, self.keeper.info, name, keys, self.template, self.patterns):
             return None
         texts = self._texts_of(row)
-        for column, it in enumerate(self.fields):
-            text = text_of(it, keys[it.field_name])
-            if texts.get(column) != text:
-                return KeyMismatchError(owner, it.field_name, shown(texts.get(column)), shown(text), self.location(row))
+        for key, column in self.columns.items():
+            declared, value = self.fields[column], keys[key]
+            if texts.get(column) not in texts_matching(declared, value):
+                wanted, found = shown(texts.get(column)), shown(text_of(declared, value))
+                return KeyMismatchError(owner, key, wanted, found, self.location(row))
         return KeyMismatchError(owner, "", name, self.keeper.names.name(self.template, keys), self.location(row))
 
 
 _UNREAD: Any = object()
-log = logging.getLogger("neuralib.persistence")
 
 
-def _common_start(patterns: list[Pattern]) -> str:
-    """Return the text with which all names of *patterns* begin."""
-    return os.path.commonprefix(  # noqa: RUF071 - not of paths
-        [pattern.literals[0] for pattern in patterns]
-    )
-
-
-def _take_default(found: dict[str, Any], declared: PersistentField[Any] | None) -> None:
+def take_default(found: dict[str, Any], declared: PersistentField[Any] | None) -> None:
     """Put the default of the field *declared*, which a file lacks, into *found*, if it has one."""
     if declared is not None and declared.optional:
         make = default_maker(declared)
         found[declared.field_name] = declared.default if make is None else make()
-
-
-def readings(name: str, patterns: list[Pattern]) -> Iterator[dict[int, str]]:
-    """Yield each way to read *name*: the texts between the literals of a pattern, by column."""
-    for literals, columns in patterns:
-        end = len(name) - len(literals[-1])
-        if not columns and name == literals[0]:
-            yield {}
-        elif columns and end >= len(literals[0]) and name.startswith(literals[0]) and name.endswith(literals[-1]):
-            for texts in _split(name, len(literals[0]), end, literals[1:-1]):
-                yield dict(zip(columns, texts, strict=True))
-
-
-def _split(name: str, start: int, end: int, literals: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if not literals:
-        yield (name[start:end],)
-        return
-    at = name.find(literals[0], start, end)
-    while at >= 0:
-        for rest in _split(name, at + len(literals[0]), end, literals[1:]):
-            yield (name[start:at], *rest)
-        at = name.find(literals[0], at + 1, end)
-
-
-def _ranks(texts: list[str]) -> list[int]:
-    """Return the place of each of *texts* in their order: numbers first, by size (2 before 10), then texts."""
-    found = _names.rank_numbers(texts)
-    if found is None:
-        found = [0] * len(texts)
-        for rank, place in enumerate(sorted(range(len(texts)), key=lambda it: natural(texts[it]))):
-            found[place] = rank
-    return found
-
-
-def natural(text: str) -> tuple[int, float, list[tuple[int, str] | tuple[int, int]], str]:
-    """Return what sorts *text* among others as a person would: 2 before 10, 0.25 before 0.5, s2 before s10."""
-    if _NUMBER.fullmatch(text):
-        return 0, float(text) if "." in text or "e" in text else int(text), [], text
-    parts = _DIGITS.split(text)
-    return 1, 0, [(0, int(it)) if place % 2 else (1, it) for place, it in enumerate(parts)], text

@@ -1,15 +1,14 @@
-"""What is asked of the keys of results: a value, any of several values, or that a function says yes."""
+"""Conditions on the keys of results: a value, any of several values, or a function that returns whether a value fits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence._classes.field import missing
-from neuralib.persistence._classes.name_texts import text_of
-from neuralib.persistence._equality import same_value
-from neuralib.persistence._errors import KeyNotSetError, UnknownFieldError, shown
-from neuralib.persistence._naming.typed import admits
+from neuralib.persistence._classes.field import missing, same_key
+from neuralib.persistence._errors import KeyNotSetError, UnknownFieldError
+from neuralib.persistence._messages import shown
+from neuralib.persistence._naming.typed import admits, texts_matching
 
 if TYPE_CHECKING:
     from neuralib.persistence._classes.field import PersistentField
@@ -19,17 +18,17 @@ Test = Callable[[Any], object]
 
 
 class Conditions(NamedTuple):
-    """What is asked, by field; of the fields that are not among them, nothing."""
+    """Conditions by field. A field without one may have any value."""
 
     texts: dict[str, frozenset[str | None]]
-    """The texts that a key may have in the name; None: that the name leaves it out."""
+    """The texts that a key may have in the name. None means that the name leaves the key out."""
     tests: dict[str, Test]
-    """What the value of a field has to pass."""
+    """The tests that the value of a field must pass."""
     about: tuple[str, ...]
-    """The same in words."""
+    """The conditions in words, for messages."""
 
     def and_more(self, other: Conditions) -> Conditions:
-        """Return these and those of *other* together."""
+        """Return the conditions that demand both these and those of *other*."""
         texts = dict(self.texts)
         for name, more in other.texts.items():
             texts[name] = texts[name] & more if name in texts else more
@@ -43,7 +42,7 @@ NOTHING_ASKED = Conditions({}, {}, ())
 
 
 def of_template(info: PersistentClass[Any], template: Any, overrides: dict[str, Any]) -> Conditions:
-    """Return the conditions that a template sets: the keys in its name, with the values of *overrides* in their place.
+    """Return the conditions that a template sets: the values of the keys in its name, replaced by *overrides*.
 
     :raises KeyNotSetError: a key of the name has no value, not even ``missing``
     :raises UnknownFieldError: *overrides* names no field
@@ -51,17 +50,17 @@ def of_template(info: PersistentClass[Any], template: Any, overrides: dict[str, 
     _refuse_unknown(info, overrides)
     texts: dict[str, frozenset[str | None]] = {}
     about = []
-    for it in info.named_fields:
-        name = it.field_name
+    for declared in info.named_fields:
+        name = declared.field_name
         if name in overrides:
             value = overrides[name]
         else:
-            value = getattr(template, name, None if it.autoinc else KeyNotSetError)
+            value = getattr(template, name, None if declared.autoinc else KeyNotSetError)
             if value is KeyNotSetError:
                 raise KeyNotSetError(info.persistence_cls.__qualname__, name)
-        if value is missing or (it.autoinc and value is None):
+        if value is missing or (declared.autoinc and value is None):
             continue
-        texts[name] = frozenset([text_of(it, value)])
+        texts[name] = texts_matching(declared, value)
         about.append(f"{name}={shown(value)}")
     return Conditions(texts, {}, tuple(about))
 
@@ -84,33 +83,33 @@ def of_keys(info: PersistentClass[Any], asked: dict[str, Any]) -> Conditions:
         if values is None:
             tests[name] = _explained(condition, name)
             about.append(f"{name}: {getattr(condition, '__name__', shown(condition))}")
-        elif not any(it is missing for it in values):
+        elif not any(value is missing for value in values):
             about.append(
                 f"{name}={shown(condition)}"
                 if len(values) == 1 and values[0] is condition
                 else f"{name} in {shown(condition)}"
             )
             if declared.filename:
-                texts[name] = frozenset(text_of(declared, it) for it in values)
+                texts[name] = frozenset(text for value in values for text in texts_matching(declared, value))
             else:
                 tests[name] = _is_any_of(values)
     return Conditions(texts, tests, tuple(about))
 
 
 def _values(declared: PersistentField[Any], condition: Any) -> list[Any] | None:
-    """Return the values that *condition* admits, or None where it is a function."""
+    """Return the values that *condition* admits, or None if it is a function."""
     if isinstance(condition, (str, bytes)) or admits(declared.field_type, type(condition)):
         return [condition]
     if isinstance(condition, (set, frozenset, list, range, Iterator)):
         return list(condition)
-    # A tuple, an array, a Series, a dict's keys: unless the key may be such a value itself.
+    # A tuple, an array, a Series or a dict's keys are several values, unless a value of the key may be such a thing itself.
     if isinstance(condition, Iterable) and admits(declared.field_type, type(condition)) is False:
         return list(condition)
     return None if callable(condition) else [condition]
 
 
 def _is_any_of(values: list[Any]) -> Test:
-    return lambda value: any(same_value(it, value) for it in values)
+    return lambda value: any(same_key(wanted, value) for wanted in values)
 
 
 def _explained(test: Test, name: str) -> Test:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import enum
 import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.name_texts import text_of
-from neuralib.persistence._errors import MissingFieldError, NothingFoundError, StackError
-from neuralib.persistence._finding.listing import natural
-from neuralib.persistence._finding.tables import columns_of, needed
+from neuralib.persistence._errors import MissingFieldError, NothingFoundError, PersistenceError, StackError
+from neuralib.persistence._finding.tables import columns_of, names_of_members, needed, notes_of
 from neuralib.persistence._keeping.batches import bar
+from neuralib.persistence._naming.order import natural
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from neuralib.persistence._finding.listing import Listing
 
@@ -28,6 +27,7 @@ class _Fields:
     ) -> None:
         self._listing, self._rows, self._names = listing, rows, names
         self._threads, self._progress = threads, progress
+        self._store = listing.store
         self._as_array = importlib.import_module("numpy").asarray
         if not rows:
             raise NothingFoundError(self._owner, listing.store.url, "")
@@ -38,23 +38,29 @@ class _Fields:
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the place of each result, and its fields as arrays. Only as many results are held as there are threads."""
-        with bar(range(len(self._rows)), self._progress, "results") as places:
+        with (
+            self._listing.reading(self._rows) as self._store,
+            bar(range(len(self._rows)), self._progress, "results") as places,
+        ):
             if self._threads == 1:
                 for place in places:
                     yield place, self._read(self._rows[place])
                 return
-            for place, read in read_ahead(self._threads, lambda it: self._read(self._rows[it]), places):
-                yield place, read()
+            reading = read_ahead(self._threads, lambda place: self._read(self._rows[place]), places, self._weight)
+            for place, read in reading:
+                yield place, read(place)
+
+    def _weight(self, place: int) -> int:
+        return self._listing.store.weight(self._listing.name(self._rows[place]))
 
     def _read(self, row: int) -> dict[str, Any]:
         listing = self._listing
-        path = listing.location(row)
-        stored = listing.keeper.records.fields(listing.store, listing.name(row), None)
+        stored = listing.keeper.records.fields(self._store, listing.name(row), None)
         listing.refuse_name_mismatch(row, stored)
         for name in self._names:
             if name not in stored:
-                raise MissingFieldError(self._owner, name, path)
-        return {it: self._as_array(stored[it]) for it in self._names}
+                raise MissingFieldError(self._owner, name, listing.location(row))
+        return {name: self._as_array(stored[name]) for name in self._names}
 
     def path(self, place: int) -> str:
         return self._listing.location(self._rows[place])
@@ -82,6 +88,17 @@ class _Target:
                 f"{self._fields.path(self._first)}",
             )
         array[index] = field
+
+
+def without_strangers(listing: Listing, rows: list[int], make: Callable[[list[int]], Any]) -> Any:
+    """Return ``make(rows)``. If that fails, leave out files that are no results of their names, with a warning."""
+    try:
+        return make(rows)
+    except (PersistenceError, OSError, ValueError):  # a ValueError: such a file's array does not fit the others
+        kept = listing.own_rows(rows)
+        if len(kept) == len(rows):
+            raise
+        return make(kept)
 
 
 def stacked(listing: Listing, rows: list[int], name: str, out: Any, threads: int, *, progress: bool) -> Any:
@@ -116,11 +133,11 @@ def dataset(
 ) -> Any:
     """Return an ``xarray.Dataset``: see :meth:`Found.to_xarray`."""
     xarray = needed("xarray", "to_xarray")
+    keys, rows = columns_of(listing, rows, (), path=False, progress=False)
     fields = _Fields(listing, rows, names, threads, progress=progress)
-    keys = columns_of(listing, rows, (), path=False, progress=False)
     axes = _axes(listing, keys, dims)
     places = _places(axes, listing, keys, fields)
-    sizes = tuple(len(it) for it in axes.values())
+    sizes = tuple(len(values) for values in axes.values())
     arrays: dict[str, Any] = {}
     targets: dict[str, _Target] = {}
     for place, found in fields:
@@ -132,35 +149,38 @@ def dataset(
             targets[name].put(arrays[name], places[place], value, place)
     variables = {}
     for name, array in arrays.items():
-        own = field_dims.get(name) or [f"{name}_{it}" for it in range(array.ndim - len(axes))]
+        own = field_dims.get(name) or [f"{name}_{axis}" for axis in range(array.ndim - len(axes))]
         variables[name] = ((*axes, *own), array)
     coordinates = _coordinates(axes, keys, places, sizes)
-    return xarray.Dataset(variables, {name: it for name, it in coordinates.items() if name not in variables})
+    made = xarray.Dataset(variables, {name: values for name, values in coordinates.items() if name not in variables})
+    for name in made.variables:
+        made[name].attrs.update(notes_of(listing.keeper.info.get_field(name)))
+    return made
 
 
 def _axes(listing: Listing, keys: dict[str, list[Any]], dims: Sequence[str] | None) -> dict[str, dict[str | None, Any]]:
-    """Return, for each dimension, its values in order, by their text."""
-    unknown = [it for it in dims or () if it not in keys]
+    """Return the values of each dimension, in order, by their text."""
+    unknown = [name for name in dims or () if name not in keys]
     if unknown:
         raise ValueError(f"dims are keys of the name, of which there are {', '.join(keys)}: not {', '.join(unknown)}")
     axes = {}
     for name in keys if dims is None else dims:
         declared = listing.fields[listing.columns[name]]
-        values = {text_of(declared, it): it for it in keys[name]}
+        values = {text_of(declared, value): value for value in keys[name]}
         if dims is not None or len(values) > 1:
-            axes[name] = {text: values[text] for text in sorted(values, key=lambda it: natural(it or ""))}
+            axes[name] = {text: values[text] for text in sorted(values, key=lambda text: natural(text or ""))}
     return axes
 
 
 def _places(
     axes: dict[str, dict[str | None, Any]], listing: Listing, keys: dict[str, list[Any]], fields: _Fields
 ) -> list[tuple[int, ...]]:
-    """Return the index of each result in the dimensions.
+    """Return the index of each result along the dimensions.
 
-    :raises ValueError: two results have the same
+    :raises ValueError: two results have the same index
     """
     numbers = {name: {text: number for number, text in enumerate(values)} for name, values in axes.items()}
-    texts = {name: [text_of(listing.fields[listing.columns[name]], it) for it in keys[name]] for name in axes}
+    texts = {name: [text_of(listing.fields[listing.columns[name]], value) for value in keys[name]] for name in axes}
     owners: dict[tuple[int, ...], int] = {}
     for place in range(len(next(iter(keys.values()), [()]))):
         index = tuple(numbers[name][texts[name][place]] for name in axes)
@@ -174,7 +194,7 @@ def _places(
 
 
 def _empty(target: _Target, name: str, gaps: bool, fill_value: Any) -> Any:
-    """Return an array to be filled, with what says that there is no result where there are gaps."""
+    """Return the array to fill: where there are gaps, with *fill_value*, or a value of its dtype that says "none"."""
     import numpy as np
 
     if not gaps:
@@ -195,14 +215,14 @@ def _coordinates(
     places: list[tuple[int, ...]],
     sizes: tuple[int, ...],
 ) -> dict[str, Any]:
-    """Return the values of the keys: along a dimension, as one value, or one for each combination."""
+    """Return the values of each key: along its dimension, as one value if all are equal, or one for each combination."""
     import numpy as np
 
     found: dict[str, Any] = {}
     for name, values in keys.items():
         if name in axes:
             found[name] = (name, _as_array(list(axes[name].values())))
-        elif all(it == values[0] for it in values):
+        elif all(value == values[0] for value in values):
             found[name] = ((), _as_array(values[:1])[0])
         else:
             varied = np.full(sizes, None, object)
@@ -215,14 +235,14 @@ def _coordinates(
 def _as_array(values: list[Any]) -> Any:
     import numpy as np
 
-    values = [it.name if isinstance(it, enum.Enum) else it for it in values]
-    kinds = {type(it) for it in values}
+    values = names_of_members(values)
+    kinds = {type(value) for value in values}
     if len(kinds) == 1 and kinds <= {int, float, bool, str}:
         return np.array(values)
     if (
         len(kinds) == 1
         and kinds.pop().__name__ in {"date", "datetime"}
-        and all(getattr(it, "tzinfo", None) is None for it in values)
+        and all(getattr(value, "tzinfo", None) is None for value in values)
     ):
         return np.array(values, dtype="datetime64[ns]")
     found = np.empty(len(values), object)

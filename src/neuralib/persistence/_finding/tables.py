@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+import abc
 import enum
 import importlib
 import typing
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from neuralib.persistence._classes.field import unit_of
+from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._finding.strangers import leave_out
 from neuralib.persistence._keeping.batches import bar
+from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from neuralib.persistence._classes.field import PersistentField
     from neuralib.persistence._finding.listing import Listing
+
+T = TypeVar("T")
+
+
+class Rows(Sequence[T]):
+    """A sequence of what became of each of many, which can be had as a table."""
+
+    def __init__(self, rows: list[T]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        return self._rows[index]
+
+    @abc.abstractmethod
+    def to_columns(self) -> dict[str, list[Any]]:
+        """Return them as a table of plain lists."""
+
+    def to_pandas(self) -> Any:
+        """Return the table of :meth:`to_columns` as a ``pandas.DataFrame`` (extra ``pandas``)."""
+        return pandas_frame(self.to_columns(), {})
+
 
 PATH = "path"
 """The name of the column of paths."""
@@ -23,20 +55,31 @@ _SINGLE = {int, float, str, bool, type(None)}
 
 def columns_of(
     listing: Listing, rows: list[int], fields: Sequence[str], *, path: bool, progress: bool
-) -> dict[str, list[Any]]:
-    """Return a list of values for each key in the name, and for each of *fields*; None where a result lacks one.
+) -> tuple[dict[str, list[Any]], list[int]]:
+    """Return a column of values for each key in the name and for each of *fields*. A field that a result lacks is None.
 
+    A file that turns out to be no result of its name is left out, with a warning.
+
+    :return: the columns, and those of *rows* that are in them
     :raises TypeError: one of *fields* is an array
     """
-    more = [it for it in fields if it not in listing.columns]
+    more = [name for name in fields if name not in listing.columns]
     columns = {name: listing.values(column, rows) for name, column in listing.columns.items()}
-    columns.update((it, [None] * len(rows)) for it in more)
+    columns.update((name, [None] * len(rows)) for name in more)
     undetermined = listing.undetermined_rows(rows)
     cells = [(name, columns[name]) for name in more]
-    with bar(range(len(rows)) if more else sorted(undetermined), progress, "results") as places:
-        for place in places:
+    left_out: set[int] = set()
+    opened = range(len(rows)) if more else sorted(undetermined)
+    with listing.reading(rows[place] for place in opened), bar(opened, progress, "results") as places:
+        reading = read_ahead(listing.store.in_flight, lambda place: listing.fields_from_file(rows[place], more), places)
+        for place, read in reading:
             row = rows[place]
-            found = listing.fields_from_file(row, more)
+            try:
+                found = read(place)
+            except (PersistenceError, OSError) as error:
+                leave_out(error, listing.store, listing.name(row))
+                left_out.add(place)
+                continue
             for name, column in cells:
                 value = found.get(name)
                 column[place] = value if type(value) in _SINGLE else _single(value, name, listing.location(row))
@@ -44,12 +87,19 @@ def columns_of(
                 for name in listing.columns:
                     columns[name][place] = found.get(name)
     if path:
-        columns[PATH] = [listing.location(it) for it in rows]
-    return columns
+        columns[PATH] = [listing.location(row) for row in rows]
+    if left_out:
+        kept = [place for place in range(len(rows)) if place not in left_out]
+        columns = {name: [values[place] for place in kept] for name, values in columns.items()}
+        rows = [rows[place] for place in kept]
+    return columns, rows
 
 
 def _single(value: Any, name: str, path: str) -> Any:
-    """Return *value*, which a cell of a table can hold."""
+    """Return *value* as a cell of a table can hold it.
+
+    :raises TypeError: it is an array
+    """
     shape = getattr(value, "shape", ())
     if not isinstance(shape, tuple) or not shape:
         to_array = getattr(value, "to_array", None)  # the stand-in of an array with a single value
@@ -61,7 +111,7 @@ def _single(value: Any, name: str, path: str) -> Any:
 
 
 def needed(module: str, method: str) -> Any:
-    """Import *module*, which *method* needs and the package does not.
+    """Import and return *module*, which only *method* needs.
 
     :raises ImportError: it is not installed
     """
@@ -74,34 +124,50 @@ def needed(module: str, method: str) -> Any:
 
 
 def categories_of(declared: PersistentField[Any] | None) -> list[str] | None:
-    """Return the texts that the field may have where its annotation lists them: of an Enum, or a Literal of texts."""
+    """Return the texts that the field may have, if its annotation lists them: an Enum, or a Literal of texts."""
     kind = None if declared is None else declared.field_type
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return [it.name for it in kind]
+        return [member.name for member in kind]
     if typing.get_origin(kind) is typing.Literal:
         values = typing.get_args(kind)
-        if all(isinstance(it, str) for it in values):
+        if all(isinstance(value, str) for value in values):
             return list(values)
     return None
 
 
 def names_of_members(values: list[Any]) -> list[Any]:
-    """Return *values* with the names of Enum members in their place."""
-    return [it.name if isinstance(it, enum.Enum) else it for it in values]
+    """Return *values* with each Enum member replaced by its name."""
+    return [value.name if isinstance(value, enum.Enum) else value for value in values]
 
 
 def pandas_frame(columns: dict[str, list[Any]], fields: dict[str, PersistentField[Any] | None]) -> Any:
     """Return *columns* as a ``pandas.DataFrame``."""
     pandas = needed("pandas", "to_pandas")
-    return pandas.DataFrame({name: _pandas_column(pandas, it, fields.get(name)) for name, it in columns.items()})
+    frame = pandas.DataFrame(
+        {name: _pandas_column(pandas, values, fields.get(name)) for name, values in columns.items()}
+    )
+    notes = {name: notes_of(fields.get(name)) for name in columns}
+    for what, found in (("units", "units"), ("descriptions", "long_name")):
+        texts = {name: noted[found] for name, noted in notes.items() if found in noted}
+        if texts:
+            frame.attrs[what] = texts
+    return frame
+
+
+def notes_of(declared: PersistentField[Any] | None) -> dict[str, str]:
+    """Return the unit and the description of a field as xarray's attributes have them: ``units`` and ``long_name``."""
+    if declared is None:
+        return {}
+    notes = {"units": unit_of(declared), "long_name": declared.description}
+    return {name: text for name, text in notes.items() if text}
 
 
 def _pandas_column(pandas: Any, values: list[Any], declared: PersistentField[Any] | None) -> Any:
     categories = categories_of(declared)
     values = names_of_members(values)
-    if categories is not None and all(it is None or it in categories for it in values):
+    if categories is not None and all(value is None or value in categories for value in values):
         return pandas.Categorical(values, categories=categories)
-    kinds: set[Any] = {type(it) for it in values} or {None if declared is None else declared.field_type}
+    kinds: set[Any] = {type(value) for value in values} or {None if declared is None else declared.field_type}
     if kinds == {int, type(None)}:
         return pandas.array(values, dtype="Int64")  # else they would become floats
     if len(kinds) == 1 and (kind := kinds.pop()) in {int, float, bool}:
@@ -109,7 +175,7 @@ def _pandas_column(pandas: Any, values: list[Any], declared: PersistentField[Any
             return pandas.Series(values, dtype={int: "int64", float: "float64", bool: "bool"}[kind])
         except OverflowError:
             return pandas.Series(values, dtype=object)
-    if any(isinstance(it, (tuple, list, dict, set)) for it in values):
+    if any(isinstance(value, (tuple, list, dict, set)) for value in values):
         return pandas.Series(values, dtype=object)
     return pandas.Series(values, dtype=None if values else object)
 
@@ -117,20 +183,22 @@ def _pandas_column(pandas: Any, values: list[Any], declared: PersistentField[Any
 def polars_frame(columns: dict[str, list[Any]], fields: dict[str, PersistentField[Any] | None]) -> Any:
     """Return *columns* as a ``polars.DataFrame``."""
     polars = needed("polars", "to_polars")
-    return polars.DataFrame([_polars_column(polars, name, it, fields.get(name)) for name, it in columns.items()])
+    return polars.DataFrame(
+        [_polars_column(polars, name, values, fields.get(name)) for name, values in columns.items()]
+    )
 
 
 def _polars_column(polars: Any, name: str, values: list[Any], declared: PersistentField[Any] | None) -> Any:
     categories = categories_of(declared)
     values = names_of_members(values)
-    if categories is not None and all(it is None or it in categories for it in values):
+    if categories is not None and all(value is None or value in categories for value in values):
         return polars.Series(name, values, dtype=polars.Enum(categories))
     if not values:
         kind = None if declared is None else declared.field_type
         known = {int: polars.Int64, float: polars.Float64, bool: polars.Boolean, str: polars.String}
         return polars.Series(name, values, dtype=known.get(kind) if isinstance(kind, type) else None)
     try:
-        return polars.Series(name, [list(it) if isinstance(it, tuple) else it for it in values])
+        return polars.Series(name, [list(value) if isinstance(value, tuple) else value for value in values])
     except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError):
-        # polars has no type for them: several types in one column, or a class of Python's.
-        return polars.Series(name, [None if it is None else str(it) for it in values])
+        # polars has no type for these values: they are of several types, or of a class that it does not know.
+        return polars.Series(name, [None if value is None else str(value) for value in values])

@@ -1,19 +1,21 @@
-"""Which of the results that are wanted are not there yet."""
+"""Which of the wanted results are missing."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict, from_dict, replaced
-from neuralib.persistence._classes.name_texts import text_of
 from neuralib.persistence._classes.schema import GENERATED
 from neuralib.persistence._errors import UnknownFieldError
+from neuralib.persistence._finding.former import tell_of_former_names
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import NOTHING_ASKED
+from neuralib.persistence._finding.series import KeyIndex
+from neuralib.persistence._finding.shares import WHOLE
+from neuralib.persistence._naming.equal import is_key
 
 if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
@@ -30,32 +32,50 @@ def templates_of(info: PersistentClass[T], grid: Mapping[str, Any] | Iterable[T]
     if not isinstance(grid, Mapping):
         return iter(grid)
     values = cast("Mapping[str, Any]", grid)
-    keys = tuple(it.field_name for it in info.key_fields())
+    keys = tuple(declared.field_name for declared in info.key_fields())
     for name in values:
         if name not in keys:
             raise UnknownFieldError(info.persistence_cls.__qualname__, name, keys)
     cls = info.persistence_cls
     own_init = not hasattr(cls.__init__, GENERATED)
     choices = [
-        list(it) if isinstance(it, Iterable) and not isinstance(it, (str, bytes)) else [it] for it in values.values()
+        list(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else [given]
+        for given in values.values()
     ]
     combinations = (dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*choices))
-    return (from_dict(cls, it) if own_init else cls(**it) for it in combinations)
+    return (from_dict(cls, chosen) if own_init else cls(**chosen) for chosen in combinations)
 
 
-def missing_of(keeper: Keeper[T], templates: Iterable[T], repeat: int) -> Iterator[T]:
-    """Yield those of *templates* that have no result in the store of *keeper*, in their order: see ``todo``."""
+def missing_of(
+    keeper: Keeper[T], templates: Iterable[T], repeat: int, share: tuple[int, int] = WHOLE, *, numbered: bool = False
+) -> Iterator[T]:
+    """Yield those of *templates* that have no result in the store of *keeper*, in their order: see ``todo``.
+
+    Which task a wanted result belongs to depends on its place among all that are wanted, and a repetition's place on its
+    number: tasks that look at different times therefore leave nothing out. The numbers that lack are the lowest free ones,
+    of which each save takes one away and adds none.
+
+    :param share: see :func:`~neuralib.persistence._finding.shares.share_of`
+    :param numbered: give repetitions their numbers even where one task does all
+    """
     there = _There(keeper)
+    autoinc = keeper.info.layout.autoinc
+    own, tasks = share
+    numbered = numbered or tasks > 1
+    place = 0  # among all that are wanted
     for template in templates:
-        autoinc = keeper.info.layout.autoinc
         if autoinc is None or getattr(template, autoinc, None) is not None:
-            if not there.has(template):
+            if place % tasks == own and not there.has(template):
                 yield template
+            place += 1
             continue
-        lacking = repeat - there.repetitions(template)
-        there.note(template, max(lacking, 0))
-        for number in range(lacking):
-            yield template if number == 0 else replaced(template, {})
+        for turn, number in enumerate(there.take_free_numbers(template, repeat)):
+            if numbered:
+                if (place + number) % tasks == own:
+                    yield replaced(template, {autoinc: number})
+            else:
+                yield template if turn == 0 else replaced(template, {})
+        place += repeat
 
 
 class _There:
@@ -64,53 +84,77 @@ class _There:
     def __init__(self, keeper: Keeper[Any]) -> None:
         self._keeper = keeper
         self._listing = Listing(keeper, NOTHING_ASKED)
+        self._index = KeyIndex(self._listing)
         table = self._listing.table
         self._rows = {name: row for row, name in enumerate(table.names)}
-        self._series: Counter[Any] | None = None
+        self._numbers: dict[Any, set[int]] | None = None
+        self._has_told = False
 
     def has(self, template: Any) -> bool:
         """Return whether there is a result with the keys in the name of *template*, and its validated keys."""
-        listing = self._listing
         row = self._rows.get(self._keeper.names.name(template))
-        if row is None:
-            return False
+        rows = self._index.rows_of(template) if row is None else [row]
+        found = any(self._is_of(row, template) for row in rows)
+        if not found:
+            self._tell_of_former_names()
+        return found
+
+    def _tell_of_former_names(self) -> None:
+        if not self._has_told:  # which costs less for each of many templates than to ask whether it was told
+            self._has_told = True
+            tell_of_former_names(self._keeper)
+
+    def _is_of(self, row: int, template: Any) -> bool:
+        listing = self._listing
         info = self._keeper.info
-        outside = [it for it in info.key_fields() if it.validator is not False and it.field_name not in listing.columns]
+        outside = [
+            declared.field_name
+            for declared in info.key_fields()
+            if declared.validator is not False and declared.field_name not in listing.columns
+        ]
         if not outside and not listing.table.doubtful(row):
             return True
         try:
-            stored = listing.stored(row, [it.field_name for it in outside])
+            stored = listing.stored(row, outside)
         except FileNotFoundError:
             return False
         return is_result_of(info, template, stored)
 
-    def repetitions(self, template: Any) -> int:
-        """Return how many results there are that differ from *template* in their number only."""
-        if self._series is None:
-            rows = list(range(len(self._listing)))
-            self._series = Counter(series for series, _ in self._listing.series(rows))
-        return self._series[self._listing.series_of(as_dict(template))]
-
-    def note(self, template: Any, count: int) -> None:
-        """Take account of *count* more."""
-        if self._series is not None:
-            self._series[self._listing.series_of(as_dict(template))] += count
+    def take_free_numbers(self, template: Any, repeat: int) -> list[int]:
+        """Return the lowest free numbers that lack until there are *repeat* results like *template*; they count as taken."""
+        if self._numbers is None:
+            self._numbers = {}
+            for series, number in self._index.series(list(range(len(self._listing)))):
+                self._numbers.setdefault(series, set()).add(number)
+        taken = self._numbers.setdefault(self._index.series_of(as_dict(template)), set())
+        for series in self._index.equal_series(template):
+            taken.update(self._numbers.get(series, ()))
+        free = (number for number in itertools.count() if number not in taken)
+        lacking = list(itertools.islice(free, max(repeat - len(taken), 0)))
+        if lacking:
+            self._tell_of_former_names()
+        taken.update(lacking)
+        return lacking
 
 
 def is_result_of(info: PersistentClass[Any], template: Any, stored: dict[str, Any]) -> bool:
     """Return whether the keys in *stored*, the fields of a file, are those of *template*: in the name, and the validated."""
     wanted = as_dict(template)
-    for it in info.key_fields():
-        mine, theirs = wanted.get(it.field_name), stored.get(it.field_name)
-        if it.filename and text_of(it, mine) != text_of(it, theirs):
+    for declared in info.key_fields():
+        mine, theirs = wanted.get(declared.field_name), stored.get(declared.field_name)
+        if declared.filename and not is_key(declared, mine, theirs):
             return False
-        if not it.filename and it.validator is not False and not it.validate(mine, theirs):
+        if not declared.filename and declared.validator is not False and not declared.validate(mine, theirs):
             return False
     return True
 
 
 def is_there(keeper: Keeper[Any], template: Any) -> bool:
-    """Return whether there is a result of the keys of *template* by now; one with an open number never is."""
+    """Return whether there is a result under the name of *template* by now; one with an open number never is.
+
+    Names of equal keys are not looked for: :func:`missing_of` did that. This is for what another process saved since, which
+    computes the same templates.
+    """
     info = keeper.info
     if not _core.is_numbered(info.layout, template, None):
         return False
@@ -118,4 +162,4 @@ def is_there(keeper: Keeper[Any], template: Any) -> bool:
     if not store.has(name):
         return False
     keys = [field.field_name for field in info.key_fields()]
-    return is_result_of(info, template, keeper.records.fields(store, name, keys))
+    return is_result_of(info, template, keeper.readable_fields(name, keys, store))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,19 +14,22 @@ from neuralib.persistence._classes.field import missing
 from neuralib.persistence._classes.name_texts import AnyText
 from neuralib.persistence._classes.schema import INFO, PersistentClass, ensure_persistence_class
 from neuralib.persistence._errors import AutoIncFieldNotResolvedError, PersistenceError, WrongResultClassError
-from neuralib.persistence._finding import checking, listing, todo
+from neuralib.persistence._finding import checking, former, listing, todo
 from neuralib.persistence._finding.found import Found
 from neuralib.persistence._finding.query import of_keys, of_template
+from neuralib.persistence._finding.shares import share_of
 from neuralib.persistence._handlers.hooks import HookKeeper, HookRecords, refuse_open_number
 from neuralib.persistence._keeping import batches
-from neuralib.persistence._stores.folder import STALE_AFTER_S, FolderStore
-from neuralib.persistence._stores.paths import PATHS
+from neuralib.persistence._stores.folder import STALE_AFTER_S
+from neuralib.persistence._stores.paths import PATHS, store_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 
     from neuralib.persistence._finding.checking import FileCheck
+    from neuralib.persistence._finding.migrating import Migration
     from neuralib.persistence._finding.query import Conditions
+    from neuralib.persistence._finding.shares import Share
     from neuralib.persistence._keeping.keeper import Keeper
     from neuralib.persistence._stores.base import Store
 
@@ -148,13 +152,30 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         store.put(name, content, replace=True, durable=keeper.durable)
         return result
 
+    def _save_if_new(self, result: T) -> bool:
+        """Save *result*, whose number is set, unless there is a result of its keys by now; return whether it was saved."""
+        keeper = self._keeper
+        if type(self).save_persistence is not PersistenceHandler.save_persistence:  # something else happens there too
+            if todo.is_there(keeper, result):
+                return False
+            self.save_persistence(result)
+            return True
+        self._refuse_other(result)
+        keeper.durable = self.durable
+        if keeper.save_new(result):
+            return True
+        if todo.is_there(keeper, result):
+            return False
+        self.save_persistence(result)  # what has the name is damaged, or another's, which is refused
+        return True
+
     def _place_at(self, path: str | os.PathLike[str]) -> tuple[Store, str]:
-        """Return the store and the name that *path* is: a file, or a name in a store without files."""
+        """Return the store and the name that *path* is: a file, an entry of an archive, or a name in a store without files."""
         store = self._keeper.store
-        if store.local_folder() is None:
-            return store, os.fspath(path)
         folder, name = os.path.split(os.fspath(path))
-        return FolderStore(folder), name
+        if store.local_folder() is None and not folder:
+            return store, name
+        return store_at(folder), name
 
     def save_all(self, results: Iterable[T], *, progress: bool = False, durable: bool | None = None) -> int:
         """Save many results, and return how many; their auto-increment numbers are set.
@@ -174,9 +195,34 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             keeper.durable = durable
         return batches.save_all(keeper, self._checked(results), progress=progress)
 
+    @contextmanager
+    def batch(self) -> Generator[None]:
+        """Let the saves of the block share their cost, as those of :meth:`save_all` do.
+
+        >>> with handler.batch():  # doctest: +SKIP
+        ...     for seed in range(1000):
+        ...         handler.save_persistence(compute(seed))
+
+        In an archive, they share transactions; with :attr:`durable`, waits for the disk. They are saved when the block has ended,
+        also by an exception, and can be loaded from then on. Until then, an auto-increment number may still change, where another
+        process takes it first. Saves of several threads may share a batch.
+
+        :raises Exception: whatever a save of the block raises; a note says how many were saved
+        """
+        keeper = self._keeper
+        keeper.durable = self.durable
+        with batches.together(keeper) as batching:
+            vars(self)["_keeper"] = batching
+            try:
+                yield
+            finally:
+                vars(self)["_keeper"] = keeper
+
     def _checked(self, results: Iterable[T]) -> Iterator[T]:
+        info = self._keeper.info
         for result in results:
-            self._refuse_other(result)
+            if getattr(type(result), INFO, None) is not info:
+                self._refuse_other(result)
             yield result
 
     def _refuse_other(self, result: object) -> None:
@@ -191,11 +237,11 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         owner = info.persistence_cls.__qualname__
         ensure_persistence_class(result)
         same_name = (given.__module__, given.__qualname__) == (info.persistence_cls.__module__, owner)
-        hint = (
-            f"{owner} was defined again after this result was made: convert it with from_dict({owner}, as_dict(result))"
-            if same_name
-            else ""
-        )
+        hint = ""
+        if same_name:
+            hint = f"{owner} was defined again after this result was made: convert it with from_dict({owner}, as_dict(result))"
+        elif isinstance(result, type):
+            hint = f"give an instance of {owner}, not a class"
         raise WrongResultClassError(owner, given.__qualname__, hint)
 
     # ------------------------------------------------------------------------------------------ loading
@@ -208,23 +254,38 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         :raises FileNotFoundError: there is no such file
         :raises AutoIncFieldNotResolvedError: the auto-increment key has no number
         :raises CorruptResultError: the file is damaged, or no result file
+        :raises UnloadableResultError: the file is whole, but something in it can't be loaded here
         :raises NotAResultError: the file holds something else
         :raises KeyMismatchError: the file holds a result with other keys than its name was asked for by
         """
         keeper = self._keeper
         if isinstance(path, (str, os.PathLike)):
             text = os.fspath(path)
-            return keeper.load(text) if keeper.store.local_folder() is None else keeper.load(text, PATHS)
+            if keeper.store.local_folder() is None and not os.path.dirname(text):
+                return keeper.load(keeper.store, text)
+            return keeper.load(PATHS, text)
         if isinstance(path, dict):
             keys: dict[str, Any] = path
             refuse_open_number(keeper.info, None, keys)
-            store, name = keeper.place_by(None, keys)
+            template = None
         else:
             self._refuse_other(path)
-            keys = as_dict(path)
+            template, keys = path, as_dict(path)
             refuse_open_number(keeper.info, path, {})
-            store, name = keeper.place_by(path, {})
-        return keeper.load_by(name, keys, store)
+        overrides = keys if template is None else {}
+        store, name = keeper.place_by(template, overrides)
+        try:
+            return keeper.load_by(store, name, keys)
+        except FileNotFoundError as error:
+            other = keeper.other_name(template, overrides, store)
+            if other is None:
+                for key in [key for key, value in keys.items() if value is missing]:
+                    error.add_note(
+                        f"the key {key} is `missing`: use load_all() or find() for results with any value of it"
+                    )
+                former.tell_of_former_names(keeper)
+                raise
+            return keeper.load_by(store, other, keys)
 
     def load_all(
         self,
@@ -242,14 +303,16 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         >>> [result.value for path, result in handler.load_all(animal=missing)]  # doctest: +SKIP
 
-        :param on_corrupt: what to do with the error of a file that is damaged, no result, or holds a result of another
-            name, in place of raising it (or, in the last case, logging it); ``problems.append`` collects them
+        :param on_corrupt: what to do with the error of a file that is damaged, can't be loaded here, is no result, or
+            holds a result of another name, in place of raising it (or, in the last case, logging it);
+            ``problems.append`` collects them
         :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
         :raises KeyNotSetError: a key of the name has no value, not even :data:`missing`
         :raises CorruptResultError: a file is damaged; it is named
+        :raises UnloadableResultError: a file is whole, but can't be loaded here; it is named
         """
         conditions = self._like(result, kwargs)
-        exact = {it: kwargs[it] if it in kwargs else getattr(result, it) for it in conditions.texts}
+        exact = {name: kwargs[name] if name in kwargs else getattr(result, name) for name in conditions.texts}
         keeper = self._keeper
         keeper.threads = self.threads
         return checking.load_matching(keeper, conditions, result, exact, on_corrupt, progress=progress)
@@ -275,7 +338,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         - :data:`missing`: any value;
         - a set, frozenset, list, range or iterator of values: ``plane=range(3)``, ``animal={"A00", "B01"}``. A tuple too,
           unless the key is annotated with tuples, ``Any`` or what can't be resolved: there it is a value;
-        - a function that is given the value, as one of the key's annotation: ``plane=lambda it: it > 3``.
+        - a function that is given the value, as one of the key's annotation: ``plane=lambda plane: plane > 3``.
 
         A file is opened only where names can't decide, and then its head alone is read, or all of it where that is less
         than 64 KiB, as far as the handler trusts it: where a condition is on a key that
@@ -283,7 +346,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         too little, or the class makes the text by a function) and a function asks for it; and where the name can be read
         in more than one way, because values contain the splitter, and the answer depends on it.
 
-        >>> found = handler.find(animal={"A00", "B01"}, plane=lambda it: it > 3)  # doctest: +SKIP
+        >>> found = handler.find(animal={"A00", "B01"}, plane=lambda plane: plane > 3)  # doctest: +SKIP
         >>> for hit in found.latest():  # doctest: +SKIP
         ...     print(hit.name, hit.keys["plane"], hit.load().weights.mean())
 
@@ -301,7 +364,9 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         keeper.threads = self.threads
         return Found.by(keeper, conditions, template)
 
-    def todo(self, grid: Mapping[str, Any] | Iterable[T], /, *, repeat: int = 1) -> Iterator[T]:
+    def todo(
+        self, grid: Mapping[str, Any] | Iterable[T], /, *, repeat: int = 1, share: Share | None = None
+    ) -> Iterator[T]:
         """Yield templates of the results that are wanted and not there yet, in order, so that a batch goes on where it stopped.
 
         >>> for template in handler.todo({"animal": ["A00", "B01"], "plane": range(4)}):  # doctest: +SKIP
@@ -315,12 +380,26 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             iterable, or a text, is one value); or an iterable of templates
         :param repeat: how many results of different numbers are wanted of each template whose auto-increment number is
             open. Those that lack are yielded as templates of their own
+        :param share: what of it belongs to this task: ``(i, n)`` for number *i*, from 0, of *n* tasks; or ``"slurm"``,
+            ``"sge"``, ``"lsf"`` or ``"pbs:n"`` for a task of a job array, whose environment variables tell the number. Shares are
+            the same whenever each task looks. Repetitions then have their numbers already, which tell whose they are
         :raises UnknownFieldError: *grid* names no key
+        :raises ValueError: there is no such share
+        """
+        return self._todo(grid, repeat, share)
+
+    def _todo(
+        self, grid: Mapping[str, Any] | Iterable[T], repeat: int, share: Share | None, *, numbered: bool = False
+    ) -> Iterator[T]:
+        """Yield what :meth:`todo` yields.
+
+        :param numbered: give repetitions their numbers even where one task does all
         """
         if repeat < 0:
             raise ValueError(f"repeat must be 0 or more, not {repeat}")
-        templates = todo.templates_of(self._keeper.info, grid)
-        return todo.missing_of(self._keeper, self._checked(templates), repeat)
+        keeper = self._keeper
+        templates = self._checked(todo.templates_of(keeper.info, grid))
+        return todo.missing_of(keeper, templates, repeat, share_of(share), numbered=numbered)
 
     # ------------------------------------------------------------------------------------------ keeping house
 
@@ -346,12 +425,40 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         if result is None:
             kwargs = {field.field_name: missing for field in keeper.info.named_fields} | kwargs
         conditions = self._like(result, kwargs)
-        found = listing.Listing(keeper, conditions, result)
+        found = listing.Listing(keeper, conditions, result, every=True)
         names = [found.table.names[row] for row in found.candidates(conditions)]
         return checking.checked(keeper, keeper.store, names, progress=progress, named=True)
 
+    def migrate(
+        self, *, dry_run: bool = True, renamed_from: str | Collection[str] = (), progress: bool = False
+    ) -> Migration:
+        """Bring the files of the class to the names and fields that it gives them today, and report what became of each.
+
+        A key was added to the name, a prefix, the splitter, ``name=`` or the format of the handler changed, fields were
+        renamed, the version went up: files that were saved before have other names, and are not found. Which files are of
+        the class is told by their cards; where there is none, by their fields and the class's name in their names. Keys
+        that a file lacks have their defaults.
+
+        Each file is written anew, whole, read back, and only then removed under its former name. A call that was killed
+        can be repeated. Numbers stay. Where today's name is that of another result, both stay, and the report says so.
+
+        >>> handler.migrate()  # doctest: +SKIP
+        <Migration: would be: 12 moved, 1 taken>
+        >>> handler.migrate(dry_run=False).problems  # doctest: +SKIP
+
+        :param dry_run: change nothing, and return what would become of the files
+        :param renamed_from: former names of the class, as they stand in the names of files, where the class in Python has
+            another name too
+        :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
+        :raises OSError: a file can't be written; those before it are migrated
+        """
+        from neuralib.persistence._finding import migrating  # which few programs need
+
+        names = (renamed_from,) if isinstance(renamed_from, str) else tuple(renamed_from)
+        return migrating.migrate(self._keeper, dry_run=dry_run, class_names=names, progress=progress)
+
     def sweep(self, *, older_than_s: float = STALE_AFTER_S) -> list[Path]:
-        """Remove the hidden files that killed processes left in :attr:`save_root`; return their paths.
+        """Remove the hidden files that killed processes of this user left in :attr:`save_root`; return their paths.
 
         Nobody needs to call it: they are invisible to everything else, and saving sweeps those of the last day and older.
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence._bytes.sources import BytesSource
-from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.name_texts import problem_of
 from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
-from neuralib.persistence._codecs.card import card_of
-from neuralib.persistence._errors import FieldDefinitionError, shown
+from neuralib.persistence._classes.unknown import fields_to_save
+from neuralib.persistence._codecs.card import card_of, with_fields
+from neuralib.persistence._errors import FieldDefinitionError
 from neuralib.persistence._handlers.base import PersistenceHandler
 from neuralib.persistence._handlers.hooks import (
     HookKeeper,
@@ -25,6 +25,7 @@ from neuralib.persistence._handlers.hooks import (
 )
 from neuralib.persistence._keeping.keeper import Keeper
 from neuralib.persistence._keeping.records import CodecRecords
+from neuralib.persistence._messages import shown
 from neuralib.persistence._naming.names import ClassNames
 from neuralib.persistence._stores.folder import FolderStore
 from neuralib.persistence._stores.paths import PATHS, store_at
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._bytes.sources import Sink
     from neuralib.persistence._codecs.base import Codec, Unpickle
     from neuralib.persistence._stores.base import Store
+    from neuralib.persistence._stores.paths import Place
 
 T = TypeVar("T")
 
@@ -55,7 +57,8 @@ class FileHandler(PersistenceHandler[T]):
     ...         return json.load(file)
 
     :param data_cls: the persistence class whose results are kept
-    :param save_root: the folder, which is made when the first result is saved, or a store
+    :param save_root: the folder, which is made when the first result is saved; an archive (``results.sqlar``) or another store; or a
+        list of these, which are read as one, and of which the first is saved into
     :param ext: the end of the names, in place of :attr:`suffix`
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
     :param threads: how many threads read in :meth:`~PersistenceHandler.load_all`; more than one helps where files are compressed
@@ -69,7 +72,7 @@ class FileHandler(PersistenceHandler[T]):
     def __init__(
         self,
         data_cls: type[T],
-        save_root: str | os.PathLike[str] | Store,
+        save_root: Place,
         ext: str | None = None,
         *,
         durable: bool = False,
@@ -77,6 +80,9 @@ class FileHandler(PersistenceHandler[T]):
         codec: Codec | None = None,
     ) -> None:
         self._info = ensure_persistence_class(data_cls)
+        if isinstance(data_cls, self._info.persistence_cls):
+            owner = self._info.persistence_cls.__qualname__
+            raise TypeError(f"{type(self).__qualname__}: expected the class {owner}, not a result of it")
         self._data_cls = data_cls
         self._store = store_at(save_root)
         self._codec = codec
@@ -92,7 +98,7 @@ class FileHandler(PersistenceHandler[T]):
             raise FieldDefinitionError(type(self).__qualname__, "", f"ext={shown(self._ext)}: {problem}")
         self.threads = threads
         self.durable = durable
-        self._class_names = ClassNames(self._info, self._ext)
+        self._class_names = self._names()
         if self._needs_files:
             local_folder(self._store, f"{type(self).__qualname__} overrides methods that work on paths", _NO_HOOKS)
 
@@ -103,14 +109,23 @@ class FileHandler(PersistenceHandler[T]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._info = ensure_persistence_class(self._data_cls)
-        self._class_names = ClassNames(self._info, self._ext)
+        self._class_names = self._names()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._data_cls.__qualname__}, {self._store.url!r}, ext={self._ext!r})"
 
+    def _names(self) -> ClassNames:
+        """Return the names of the class, also those under which other formats that can be read have their files."""
+        known: tuple[str, ...] = ()
+        if self._codec is not None and self._finds_other_formats and not self._loads_itself:
+            known = self._codec.read_suffixes
+        others = tuple(suffix for suffix in known if suffix != self._ext) if self._ext in known else ()
+        return ClassNames(self._info, self._ext, others)
+
     # ------------------------------------------------------------------------------------------ what a subclass overrides
 
-    _has_write = _has_read = _needs_files = False
+    _has_write = _has_read = _loads_itself = _needs_files = False
+    _finds_other_formats = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Choose the adapters for what the subclass overrides."""
@@ -121,6 +136,7 @@ class FileHandler(PersistenceHandler[T]):
 
         cls._has_write, cls._has_read = overrides("_write"), overrides("_read")
         saves, loads = overrides("_save_persistence"), overrides("_load_persistence")
+        cls._loads_itself = loads or cls._has_read
         chooses_place = overrides("filename", "filepath", "save_root", "persistence_class")
         cls._needs_files = saves or loads or overrides("filepath", "save_root")
         cls._keeper_of = FileHandler._hook_keeper if chooses_place else FileHandler._class_keeper
@@ -203,10 +219,19 @@ class FileHandler(PersistenceHandler[T]):
     # ------------------------------------------------------------------------------------------ formats in two methods
 
     def _write(self, fields: dict[str, Any], file: Sink) -> None:
-        """Write *fields*, by name, into *file* by its ``write(data)``."""
+        """Write *fields*, by name, into *file* by its ``write(data)``.
+
+        Fields that the class does not know are among them where the result was loaded from a file that has some. What
+        :meth:`_read` returns of them stays with the result.
+        """
         assert self._codec is not None, "a handler without a codec has a _write of its own"
+        card = card_of(self.persistence_info)
+        unknown = dict.fromkeys([name for name in fields if name not in card.fields], "")
+        if unknown:
+            self._codec.for_class(with_fields(card, unknown)).encode(fields, file)
+            return
         if self._class_codec is None:
-            self._class_codec = self._codec.for_class(card_of(self.persistence_info))
+            self._class_codec = self._codec.for_class(card)
         self._class_codec.encode(fields, file)
 
     def _read(self, file: BinaryIO) -> Any:
@@ -219,7 +244,7 @@ class FileHandler(PersistenceHandler[T]):
         store = FolderStore(folder)
         draft = store.draft(durable=self.durable)
         try:
-            self._write(as_dict(result), draft)
+            self._write(fields_to_save(result), draft)
         except BaseException:
             draft.discard()
             raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._showing.previews import MAX_REPR_CHARS, value_text
 from neuralib.persistence._stores.paths import PATHS
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class FileHead(NamedTuple):
     """Whether these are all fields: False where only some were asked for, or the file has too much in it to look at."""
     card: Card | None = None
     """What the file says of itself: its class, keys and fields, units. None for files of other programs."""
+
+    def __repr__(self) -> str:
+        return f"<FileHead of {os.fspath(self.path)!r}: {value_text(self.fields, MAX_REPR_CHARS)}>"
 
 
 def read_head(path: str | os.PathLike[str], names: Collection[str] | None = None) -> FileHead:

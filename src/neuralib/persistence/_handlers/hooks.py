@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict
-from neuralib.persistence._codecs.base import Codec, Decoded
-from neuralib.persistence._errors import AutoIncFieldNotResolvedError, CorruptResultError
+from neuralib.persistence._codecs.base import Codec, Decoded, Head
+from neuralib.persistence._errors import AutoIncFieldNotResolvedError, CorruptResultError, PersistenceError
 from neuralib.persistence._keeping.identity import refuse_taken
 from neuralib.persistence._keeping.keeper import Keeper
 from neuralib.persistence._keeping.numbering import Numbering
-from neuralib.persistence._keeping.reading import endless_kind
+from neuralib.persistence._keeping.reading import endless_kind, unloadable
 from neuralib.persistence._keeping.records import CodecRecords
-from neuralib.persistence._naming.names import around_number
+from neuralib.persistence._naming.names import Names
 from neuralib.persistence._os_errors import explained_any
 from neuralib.persistence._stores.folder import FolderStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from typing import Self
 
     from neuralib.persistence._bytes.sources import Sink, Source
     from neuralib.persistence._classes.schema import PersistentClass
@@ -53,22 +54,15 @@ class Hooked(Protocol[T]):
 # ---------------------------------------------------------------------------------------------- names and places
 
 
-class HookNames:
-    """Names as a handler's own ``filename`` and ``filepath`` give them."""
+class HookNames(Names):
+    """Names as a handler's own ``filename`` gives them."""
 
     def __init__(self, handler: Hooked[Any]) -> None:
+        super().__init__(handler.persistence_info)
         self._handler = handler
 
     def name(self, result: Any, overrides: dict[str, Any] | None = None, /) -> str:
-        """Return the name for the keys of *result*, replaced by *overrides*."""
         return self._handler.filename(result, **(overrides or {}))
-
-    def around_number(self, result: Any, /) -> tuple[str, str]:
-        """Return what stands before and after the number in the name of *result*."""
-        return around_number(self, self._handler.persistence_info, result)
-
-    def number_marks(self) -> None:
-        """Return None: a handler may put the number anywhere."""
 
 
 class _PathNames(HookNames):
@@ -118,7 +112,7 @@ class HookKeeper(Keeper[T]):
 
     def series_of(self, result: T) -> tuple[Numbering, tuple[str, str]]:
         """Return the numbering of the folder of *result*, and what stands before and after the number in its name."""
-        series = around_number(self._path_names, self.info, result)
+        series = self._path_names.around_number(result)
         field: str = self.info.layout.autoinc  # type: ignore[assignment]
         folder = os.path.dirname(os.fspath(self._handler.filepath(result, **{field: 0})))
         return self._store_of(folder), series
@@ -169,9 +163,22 @@ class LoadsByHook(Generic[T]):
         """Return nothing: what is in the file is known to the hook alone."""
         return {}
 
+    def about(self, store: Store, name: str, /) -> Head:
+        """Return the fields that the hook gives the result under *name*."""
+        return Head(self.fields(store, name, None))
+
+    def for_former(self) -> Self:
+        """Return this: a hook asks for no card."""
+        return self
+
     def check(self, store: Store, name: str, /) -> bool:
         """Load the result under *name*; no checksum is known."""
-        self.load(store, name)
+        try:
+            self.load(store, name)
+        except (PersistenceError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise unloadable(error, store, name) from error
         return False
 
     def refuse_other(self, result: T, there: Source, store: Store, name: str, /) -> None:
@@ -244,7 +251,7 @@ class StreamCodec(Codec):
 
     def load(self, source: Source, trust: Unpickle | None, mmap_mode: str | None) -> Decoded:
         """Return what ``_read`` returns: where that is no dict, the file holds something else."""
-        return Decoded(self.decode(source, trust=trust, mmap_mode=mmap_mode), None)
+        return self.decode(source, trust=trust, mmap_mode=mmap_mode), None
 
 
 def refuse_open_number(info: PersistentClass[Any], result: Any, overrides: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._codecs.base import Unpickle
-    from neuralib.persistence._stores.base import Store
+    from neuralib.persistence._stores.paths import Place
 
 T = TypeVar("T")
 
@@ -28,7 +27,8 @@ class PickleHandler(FileHandler[T]):
     Support field type: all python objects.
 
     :param data_cls: the persistence class whose results are kept
-    :param save_root: the folder, which is made when the first result is saved, or a store
+    :param save_root: the folder, which is made when the first result is saved; an archive (``results.sqlar``) or another store; or a
+        list of these, which are read as one, and of which the first is saved into
     :param ext: the end of the file names, in place of ``.pkl``
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
     :param mmap_mode: map large arrays into memory instead of reading them: ``'r'``: they can't be written; ``'c'``: what
@@ -46,7 +46,7 @@ class PickleHandler(FileHandler[T]):
     def __init__(
         self,
         data_cls: type[T],
-        save_root: str | os.PathLike[str] | Store,
+        save_root: Place,
         ext: str | None = None,
         *,
         durable: bool = False,
@@ -74,7 +74,7 @@ class _CompressedHandler(PickleHandler[T]):
     def __init__(
         self,
         data_cls: type[T],
-        save_root: str | os.PathLike[str] | Store,
+        save_root: Place,
         ext: str | None = None,
         compression: int | None = None,
         *,
@@ -95,7 +95,8 @@ class GzipHandler(_CompressedHandler[T]):
     Support field type: all python objects.
 
     :param data_cls: the persistence class whose results are kept
-    :param save_root: the folder, which is made when the first result is saved, or a store
+    :param save_root: the folder, which is made when the first result is saved; an archive (``results.sqlar``) or another store; or a
+        list of these, which are read as one, and of which the first is saved into
     :param ext: the end of the file names, in place of ``.pkl.gz``
     :param compression: level from 0 (none) to 9 (smallest); None is the level that suits recordings best
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
@@ -114,7 +115,8 @@ class ZstdHandler(_CompressedHandler[T]):
     Support field type: all python objects. Python has Zstandard from 3.14 on; before, it is the extra ``zstd``.
 
     :param data_cls: the persistence class whose results are kept
-    :param save_root: the folder, which is made when the first result is saved, or a store
+    :param save_root: the folder, which is made when the first result is saved; an archive (``results.sqlar``) or another store; or a
+        list of these, which are read as one, and of which the first is saved into
     :param ext: the end of the file names, in place of ``.pkl.zst``
     :param compression: level from 1 (fastest) to 22 (smallest); None is the level that suits recordings best
     :param durable: let each save return only when it would survive a loss of power, which costs some milliseconds
@@ -143,7 +145,7 @@ def admitted_classes(info: PersistentClass[Any], trusted: object) -> list[type]:
     :raises TypeError: it is something else
     """
     extra = [] if trusted is False else list(trusted) if isinstance(trusted, Collection) else [trusted]
-    if isinstance(trusted, str) or not all(isinstance(it, type) for it in extra):
+    if isinstance(trusted, str) or not all(isinstance(kind, type) for kind in extra):
         raise TypeError(f"trusted must be True, False, or a collection of classes, not {trusted!r}")
-    declared = [kind for it in info.fields for kind in untrusted.classes_of(it.field_type)]
+    declared = [kind for each in info.fields for kind in untrusted.classes_of(each.field_type)]
     return [info.persistence_cls, *declared, *extra]  # type: ignore[list-item]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._classes.field import missing
-from neuralib.persistence._classes.name_texts import has_text, text_of
-from neuralib.persistence._equality import same_value
-from neuralib.persistence._errors import NameTakenError, OtherClassError, shown
+from neuralib.persistence._classes.field import missing, same_key
+from neuralib.persistence._errors import NameTakenError, OtherClassError
+from neuralib.persistence._messages import shown
+from neuralib.persistence._naming.equal import is_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from neuralib.persistence._codecs.card import Card
 
 
-def refuse_taken(info: PersistentClass[Any], result: object, stored: dict[str, Any], path: str) -> None:
+def refuse_taken(info: PersistentClass[Any], result: object, stored: dict[str, Any] | None, path: str) -> None:
     """Raise an error where the file at *path*, with the fields *stored*, is of other keys in the name than *result*.
 
+    :param stored: None where they can't be told
     :raises NameTakenError: with the keys of both
     """
+    if stored is None:
+        raise NameTakenError(info.persistence_cls.__qualname__, path, {}, {})
     names = [field.field_name for field in info.named_fields if field.field_name in stored]
     mine = {name: getattr(result, name, None) for name in names}
     theirs = {name: stored[name] for name in names}
-    if not all(same_value(mine[name], theirs[name]) for name in names):
+    if not all(same_key(mine[name], theirs[name]) for name in names):
         raise NameTakenError(
             info.persistence_cls.__qualname__,
             path,
@@ -37,16 +40,22 @@ def refuse_taken(info: PersistentClass[Any], result: object, stored: dict[str, A
         )
 
 
+_ONE_TEXT = frozenset({str, int, bool})  # types whose equal values have one text; 0.0 and -0.0 have two
+
+
 def other_key(info: PersistentClass[Any], result: object, keys: dict[str, Any]) -> str | None:
-    """Return the name of the first key in the file name that *result* has with another text than *keys*."""
+    """Return the name of the first key in the file name that *result* has with another value than *keys*.
+
+    Values of one text are one value, and so are equal ones: see :func:`is_key`.
+    """
     for field in info.named_fields:
         name = field.field_name
         if name not in keys or (wanted := keys[name]) is missing:
             continue
         found = getattr(result, name, None)
-        if wanted is found:
+        if wanted is found or (type(wanted) is type(found) and type(found) in _ONE_TEXT and wanted == found):
             continue
-        if not has_text(field, found) or text_of(field, wanted) != text_of(field, found):
+        if not is_key(field, wanted, found):
             return name
     return None
 

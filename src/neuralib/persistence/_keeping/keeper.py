@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import errno
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence import _core
+from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.losses import refuse_wildcards
 from neuralib.persistence._classes.name_texts import has_text
 from neuralib.persistence._errors import (
@@ -14,16 +16,20 @@ from neuralib.persistence._errors import (
     KeyNotSetError,
     NameTakenError,
     OtherClassError,
+    UnloadableResultError,
     UnsafeNameError,
-    shown,
 )
 from neuralib.persistence._keeping import identity
 from neuralib.persistence._keeping.numbering import Numbering
 from neuralib.persistence._keeping.records import is_no_result
-from neuralib.persistence._stores.base import CHANGED
+from neuralib.persistence._log import log
+from neuralib.persistence._messages import shown
+from neuralib.persistence._naming.equal import equal_names, is_name_of
+from neuralib.persistence._stores.base import CHANGED, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from contextlib import AbstractContextManager
 
     from neuralib.persistence._bytes.sources import Source
     from neuralib.persistence._classes.schema import PersistentClass
@@ -37,9 +43,9 @@ PATIENCE = 3
 """How often a durable save may lose its number to others while it waits for the disk, before it takes one first."""
 
 
+_MOST_LOOKS = 24  # for names one by one: for more, the names are listed
 _BRIEF = frozenset({str, float, bool, type(None)})  # types whose values have a text that is as long as they are
-
-_log = logging.getLogger("neuralib.persistence")
+_WIDEST = 1 << 64  # a wider int is looked at before its digits are computed
 
 
 def names_of(name: str, content: Content) -> list[str]:
@@ -72,8 +78,10 @@ class Keeper(Generic[T]):
         self.info = info
         self.names, self.records, self.store = names, records, store
         self.durable, self.threads = durable, threads
+        self.joins: Callable[[], AbstractContextManager[Callable[[T], None]]] | None = None
+        """In a batch: gives what adds results to it, which are saved when the block ends."""
         self._autoinc: str | None = info.layout.autoinc
-        self._numbering = Numbering(store, names.number_marks())
+        self._numbering = Numbering(store, names.number_marks(), (names.suffix, *names.others))
         self._writes_small = True  # whether the last numbered result was small
 
     # ------------------------------------------------------------------------------------------ saving
@@ -110,20 +118,32 @@ class Keeper(Generic[T]):
         content = self.records.content(result, store, name, durable=self.durable)
         store.put(name, content, replace=self.replacing(result, store, name), durable=self.durable)
 
+    def save_new(self, result: T) -> bool:
+        """Save *result*, whose number is set, unless its name is taken; return whether it was saved."""
+        store, name = self.place_of(result)
+        if "*" in name:
+            refuse_wildcards(result, self.info)
+        content = self.records.content(result, store, name, durable=self.durable)
+        try:
+            store.put(name, content, durable=self.durable)
+        except FileExistsError:
+            return False
+        self.note_number(result)
+        return True
+
     def replacing(self, result: T, store: Store, name: str) -> Callable[[Source], None]:
         """Return what is given the content under *name*, and raises an error where *result* must not replace it."""
+        return partial(self._refuse_other, result, store, name)
 
-        def refuse_other(there: Source) -> None:
-            try:
-                self.records.refuse_other(result, there, store, name)
-            except (NameTakenError, OtherClassError):
+    def _refuse_other(self, result: T, store: Store, name: str, there: Source) -> None:
+        try:
+            self.records.refuse_other(result, there, store, name)
+        except (NameTakenError, OtherClassError):
+            raise
+        except Exception as error:
+            if not is_no_result(error):
                 raise
-            except Exception as error:
-                if not is_no_result(error):
-                    raise
-                _log.warning("replacing a file that is no result any more: %s", error)
-
-        return refuse_other
+            log.warning("replacing a file that is not a result: %s", error)
 
     def _save_numbered(self, result: T, field: str) -> None:
         """Save *result* under the next number of its series, which becomes the value of *field*."""
@@ -131,36 +151,40 @@ class Keeper(Generic[T]):
         store = numbering.store
         head, tail = series
         losses = least = 0
+        name, content, encoded = "", b"", -1  # the last is the number in the other two
+        is_small = self._writes_small
         published = False
         try:
             while not published:
                 # What is large would be encoded in vain where others have saved meanwhile, and its draft may change the
                 # state of a folder: there, look before.
-                look = not self._writes_small
-                number, state = numbering.next(series, look=look)
+                look = not is_small
+                number, view = numbering.next(series, look=look)
                 number = max(number, least)
-                setattr(result, field, number)
-                name = f"{head}{number}{tail}"
-                content = self.records.content(result, store, name, durable=self.durable and losses < PATIENCE)
-                self._writes_small = type(content) is bytes
-                if not self._writes_small and not look:
-                    content.discard()
-                    continue
+                if number != encoded:
+                    setattr(result, field, number)
+                    name = f"{head}{number}{tail}"
+                    content = self.records.content(result, store, name, durable=self.durable and losses < PATIENCE)
+                    self._writes_small = is_small = type(content) is bytes
+                    if not is_small and not look:
+                        content.discard()
+                        continue
+                    encoded = number if is_small else -1
                 try:
                     if self.durable and losses >= PATIENCE:
                         state = self._put_then_wait(store, name, content)
                     else:
-                        state = store.put_if(name, content, state, durable=self.durable)
+                        state = store.put_if(name, content, view.state, durable=self.durable)
                 except FileExistsError:  # somebody else was first: theirs stays, this one takes the next number
-                    numbering.lost(series, number)
+                    numbering.lost(series, number, view)
                     losses += 1
                     least = number + 1  # also where theirs is not listed: 'a' and 'A' are one on some file systems
                     continue
                 if state is CHANGED:
-                    numbering.changed()
+                    numbering.changed(view)
                     continue
                 published = True
-                numbering.published(series, number, state)
+                numbering.published(series, number, view, state)
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
@@ -189,46 +213,86 @@ class Keeper(Generic[T]):
 
     # ------------------------------------------------------------------------------------------ loading
 
-    def load(self, name: str, store: Store | None = None) -> T:
-        """Return the result under *name*.
+    def load(self, store: Store, name: str) -> T:
+        """Return the result under *name* in *store*.
 
         :raises FileNotFoundError: there is none
         :raises AutoIncFieldNotResolvedError: it has no number
         """
-        store = self.store if store is None else store
-        result = self.records.load(store, name)
+        try:
+            result = self.records.load(store, name)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            result = self.records.load(store, name)  # what replaced it while it was read
         autoinc = self._autoinc
         if autoinc is not None and not _core.is_numbered(self.info.layout, result, None):
             message = f"{store.location(name)}: the result in it has no number in its auto-increment field {autoinc}"
             raise AutoIncFieldNotResolvedError(result, autoinc, message)
         return result
 
-    def load_by(self, name: str, keys: dict[str, Any], store: Store | None = None) -> T:
-        """Return the result under *name*, which must have *keys*.
+    def load_by(self, store: Store, name: str, keys: dict[str, Any]) -> T:
+        """Return the result under *name* in *store*, which must have *keys*.
 
         :raises KeyMismatchError: it has others
         """
-        result = self.load(name, store)
+        result = self.load(store, name)
         other = identity.other_key(self.info, result, keys)
         if other is not None:
             wanted, found = shown(keys[other]), shown(getattr(result, other, None))
-            place = (self.store if store is None else store).location(name)
-            raise KeyMismatchError(self.info.persistence_cls.__qualname__, other, wanted, found, place)
+            owner = self.info.persistence_cls.__qualname__
+            raise KeyMismatchError(owner, other, wanted, found, store.location(name))
         return result
 
-    def fields(self, name: str, names: Collection[str]) -> dict[str, Any]:
+    @property
+    def readers(self) -> int:
+        """How many threads read at a time: as many as were asked for, and at least as many as suit the store."""
+        return max(self.threads, self.store.in_flight)
+
+    def other_name(self, result: T | None, overrides: dict[str, Any], store: Store) -> str | None:
+        """Return the name of a result in *store* whose keys are equal to these, or None: see :func:`equal_names`.
+
+        Its own name is not looked for.
+        """
+        names = equal_names(self.names, self.info, result, overrides)
+        if len(names) > _MOST_LOOKS:
+            there = set(listed(store))
+            return next((name for name in names if name in there), None)
+        return next((name for name in names if store.has(name)), None)
+
+    def fields(self, name: str, names: Collection[str], store: Store | None = None) -> dict[str, Any]:
         """Return fields of the result under *name*, those of *names* that it has among them; arrays need not be read."""
-        return self.records.fields(self.store, name, names)
+        return self.records.fields(self.store if store is None else store, name, names)
+
+    def readable_fields(self, name: str, names: Collection[str], store: Store | None = None) -> dict[str, Any]:
+        """Return the same, also where those of *names* are plain data and another field can't be loaded here."""
+        store = self.store if store is None else store
+        try:
+            return self.records.fields(store, name, names)
+        except UnloadableResultError:
+            found = self.records.plain_fields(store, name, names)
+            if not all(each in found for each in names):
+                raise
+            return found
 
     def is_named(self, result: T, name: str) -> bool:
         """Return whether *name* is the name of *result*."""
+        try:
+            if self.names.is_plainly_named(result, name):
+                return True
+        except KeyNotSetError:
+            pass  # it is told below, where the other keys have been looked at
         for field in self.info.named_fields:
             value = getattr(result, field.field_name, None)
-            if type(value) not in _BRIEF and not has_text(field, value):
+            if type(value) in _BRIEF or (type(value) is int and -_WIDEST < value < _WIDEST):
+                continue
+            if not has_text(field, value):
                 return False
         try:
-            return self.names.name(result) == name
+            if self.names.name(result) == name:
+                return True
         except KeyNotSetError:  # of the oldest files, which may lack keys: nothing speaks against the name
             return True
         except UnsafeNameError:
             return False
+        return is_name_of(self.names, self.info, name, as_dict(result), result)

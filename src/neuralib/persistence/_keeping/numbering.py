@@ -1,178 +1,232 @@
 """The next number of an auto-increment key: the highest in the store plus one, shared by no two writers.
 
-Names are listed once; then the highest number of each series is remembered. That each number has one owner rests on the
-store's exclusive puts alone; what is remembered only saves work. Whether it still holds is told by the store's state: what
-this handler saves itself is noted, and is no change by others, in whichever series it is.
+The names are listed once. Then the highest number of each series is remembered, which only saves work: the store's
+exclusive puts decide who gets a number. The store's state tells whether somebody else changed it since. A handler's own
+saves are no such change, whichever series they belong to, and in folders, whichever thread they are from.
 
-A folder's state is its time of change and its size. On Linux from 6.13 on, the next change shows on disks. Before, and in
-memory where one name comes for another, the state may stay the same for some milliseconds in which others save, rename and
-delete: then a number may be tried that is taken, or be one that leaves a gap or is below another's, but none is given twice.
+A folder's state is its time of change and its size. On disks, Linux 6.13 and newer give every change another state.
+Elsewhere the state may stay the same for some milliseconds in which others save, rename and delete. Then a handler may try
+a number that is taken, leave a gap, or give a number below another's. It never gives a number twice.
 """
 
 from __future__ import annotations
 
 import time
+from itertools import count
 from typing import Any
 
 from neuralib.persistence import _names
-from neuralib.persistence._errors import ContractError, shown
 from neuralib.persistence._stores.base import Store, listed
 
 _MOST_SERIES = 1 << 14  # remembered: a series is one set of keys, and takes about 200 bytes
 _SCAN_SHARE = 2  # listing a folder that others keep writing into may take this share of the time: 1/(2 + 1)
-_LOST = -1  # in place of a value of _seen: the number is somebody else's, and whether it is the highest is not known
-_MOST_CREDIT_S = 0.1  # and so much time besides, for changes that come once in a while
+_LOST = -1  # in place of the number of a look: another writer has the number, and there may be higher ones
+_MOST_CREDIT_S = 0.1  # listing may take this much time besides, for changes that are rare
+
+
+class View:
+    """What a look at a store told. It never changes.
+
+    :param look: the number of the look, which no other one has; 0 before the first
+    :param state: the store's state, for which the numbers hold that are remembered with that look; None if the store must be
+        looked at again
+    """
+
+    __slots__ = ("look", "state")
+
+    def __init__(self, look: int, state: Any) -> None:
+        self.look = look
+        self.state = state
 
 
 class Numbering:
     """The numbers of one handler's results in one store.
 
-    Threads share it without a lock. What they leave in it may be a mixture of what two of them saw, which costs a lost race
-    or a listing, as what another process did in between would.
+    Threads share it without a lock: each number is remembered with the look that it holds for. If two threads note
+    something at the same time, one note may be lost. That costs a lost race or a listing, as a save by another process would.
 
     :param store: where the results are
     :param marks: the texts right before and after each number, by which one listing serves all series; None where they
         are not known
+    :param endings: the ends of the names: the one that names get, then those of other formats whose numbers count too
     """
 
     __slots__ = (
         "_absent",
         "_complete",
         "_credit_s",
+        "_endings",
         "_highest",
+        "_looks",
         "_marks",
         "_scanned_at_s",
-        "_seen",
-        "_state",
         "_tells",
         "store",
+        "view",
     )
 
-    def __init__(self, store: Store, marks: tuple[str, str] | None) -> None:
+    def __init__(self, store: Store, marks: tuple[str, str] | None, endings: tuple[str, ...] = ("",)) -> None:
         self.store = store
+        self._endings = endings
         self._marks = marks
-        self._state: Any = None  # of the store, for which what is remembered holds; None where that has to be looked up
-        self._tells = type(store).state is not Store.state  # then no state means that the place is not there
-        self._absent = False  # whether it told none when it was looked at last, and nothing was saved since
-        self._seen = 0  # how often the store was found changed by others
-        self._highest: dict[tuple[str, str], tuple[int, int]] = {}  # by series: its highest number, and _seen by then
-        self._complete = -1  # the value of _seen for which all series are remembered that there are
+        self.view = View(0, None)
+        """The last look."""
+        self._looks = count(1)
+        self._tells = type(store).state is not Store.state  # if so, no state means that the place does not exist
+        self._absent = False  # whether the store had no state at the last look, and nothing was saved since
+        self._highest: dict[tuple[str, str], tuple[int, int]] = {}  # by series: its highest number, and for which look
+        self._complete = -1  # the look for which all series are remembered that there are
         self._scanned_at_s = 0.0
         self._credit_s = _MOST_CREDIT_S  # what listing may take
 
     @property
     def was_asked(self) -> bool:
         """Whether a number was asked for: before, nothing is remembered."""
-        return self._seen > 0
+        return self.view.look > 0
 
-    def next(self, series: tuple[str, str], *, look: bool) -> tuple[int, Any]:
-        """Return the number after the highest of *series*, and the state of the store for which it is that.
+    def next(self, series: tuple[str, str], *, look: bool) -> tuple[int, View]:
+        """Return the number after the highest of *series*, and the view of the store for which it is that.
 
         :param series: what stands before and after the number in the names
         :param look: look at the store first, where its state would otherwise be compared when the result is put
         """
-        state = self._state
-        if state is None or look:
-            now = self.store.state()
-            if state is None or now is None or not state.is_unchanged(now):
-                if self._seen == 0 or (self._tells and not (now is None and self._absent)):
-                    self._seen += 1
-                self._absent = now is None
-                self._state = state = now
-        known = self._highest.get(series)
-        if known is not None and known[1] == self._seen:
-            return known[0] + 1, state
-        if known is None and self._complete == self._seen:
-            return 0, state
-        return self._looked_up(series, known) + 1, state
+        view = self.view
+        if look or view.state is None:
+            view = self._looked_at(view)
+        known = self._known(series)
+        if known is not None and known[1] == view.look:
+            return known[0] + 1, view
+        if known is None and self._complete == view.look:
+            return 0, view
+        return self._looked_up(series, known, view.look) + 1, view
 
-    def _looked_up(self, series: tuple[str, str], known: tuple[int, int] | None) -> int:
-        """Return the highest number of *series*, which is not known, or no longer."""
-        # Others write here too. Listing the names at each of their saves would make a save cost as much as there are
-        # results, so while that takes too large a share of the time, look upwards from where the series ended.
-        seen = self._seen  # before looking: what others do meanwhile is not seen
+    def _known(self, series: tuple[str, str]) -> tuple[int, int] | None:
+        """Return what is remembered of *series*."""
+        # Not dict.get, which may wait for itself in Python 3.13 without the interpreter lock: it takes the lock of the dict
+        # twice, if another thread made the dict and its keys are no texts. That takes longer than all the rest of a save.
+        try:
+            return self._highest[series]
+        except KeyError:
+            return None
+
+    def _looked_at(self, view: View) -> View:
+        """Look at the store, and return *view* if it still holds, else a new one."""
+        now = self.store.state()
+        if view.state is not None and now is not None and view.state.is_unchanged(now):
+            return view
+        is_known = view.look > 0 and (not self._tells or (now is None and self._absent))
+        self._absent = now is None
+        self.view = view = View(view.look if is_known else next(self._looks), now)
+        return view
+
+    def _looked_up(self, series: tuple[str, str], known: tuple[int, int] | None, look: int) -> int:
+        """Find and return the highest number of *series*, and note it for the *look* made before."""
+        # Others write here too. If each of their saves made us list the names, our saves would take time in proportion to
+        # the number of results. So while listing takes too large a share of the time, look upwards from the known number.
         if known is not None and known[0] >= 0 and self._credit_at(time.monotonic()) <= 0:
             head, tail = series
             if self.store.has(f"{head}{known[0]}{tail}"):
                 highest = _end_of_series(self.store, head, tail, known[0])
-                self._note(series, highest, seen)
+                self._note(series, highest, look)
                 return highest
         start_s = time.monotonic()
-        highest = self._listed(series, seen)
+        highest = self._listed(series, look)
         end_s = time.monotonic()
         self._credit_s = self._credit_at(start_s) - (end_s - start_s)
         self._scanned_at_s = end_s
         if known is not None and known[1] == _LOST and known[0] > highest:
             head, tail = series
-            if self.store.has(f"{head}{known[0]}{tail}"):  # the listing was made before that one came
+            if self.store.has(f"{head}{known[0]}{tail}"):  # it was saved after the listing was made
                 highest = _end_of_series(self.store, head, tail, known[0])
-        self._note(series, highest, seen)
+        self._note(series, highest, look)
         return highest
 
-    def _listed(self, series: tuple[str, str], seen: int) -> int:
-        """Return the highest number of *series* by listing the names; where there are more series, of all at once."""
-        if self._marks is not None and self._highest and self._complete != seen:
-            found = _names.index_series(listed(self.store), *self._marks, _MOST_SERIES)
+    def _listed(self, series: tuple[str, str], look: int) -> int:
+        """Return the highest number of *series* by listing the names. If there are several series, note all of them."""
+        if self._marks is not None and self._highest and self._complete != look:
+            found = self._indexed(*self._marks)
             if found is not None:
-                self._highest = {each: (number, seen) for each, number in found.items()}
-                self._complete = seen
+                self._highest = {each: (number, look) for each, number in found.items()}
+                self._complete = look
                 return found.get(series, -1)
-        highest: Any = self.store.highest(*series)
-        if not isinstance(highest, int):
-            raise ContractError(type(self.store).__qualname__, "highest", "an int", shown(highest))
-        return highest
+        head, tail = series
+        own, *others = self._endings
+        tails = (tail, *(tail.removesuffix(own) + other for other in others))
+        return self.store.highest_among(head, tails)
 
-    def _note(self, series: tuple[str, str], highest: int, seen: int) -> None:
+    def _indexed(self, before: str, after: str) -> dict[tuple[str, str], int] | None:
+        """Return the highest number of each series, files of other formats included; None if there are too many series."""
+        own, *others = self._endings
+        names = listed(self.store)
+        marks = [after, *others] if after and after == own else [after]
+        indexed = [_names.index_series(names, before, mark, _MOST_SERIES) for mark in marks]
+        found = indexed[0]
+        if found is None or None in indexed:
+            return None
+        for index in indexed:
+            theirs = [each for each in index if each[1].endswith(tuple(others))]  # type: ignore[union-attr]
+            for head, tail in theirs:
+                other = next(other for other in others if tail.endswith(other))
+                series = head, tail.removesuffix(other) + own
+                found[series] = max(index[head, tail], found.get(series, -1))  # type: ignore[index]
+        return found
+
+    def _note(self, series: tuple[str, str], highest: int, look: int) -> None:
         known = self._highest
         if len(known) >= _MOST_SERIES and series not in known:
             known.pop(next(iter(list(known)), series), None)  # in one step: other threads add at the same time
             self._complete = -1
-        known[series] = (highest, seen)
+        known[series] = (highest, look)
 
     def _credit_at(self, now_s: float) -> float:
-        """Return how many seconds listing the names may take at the time *now_s*; less than 0 while it has taken too many."""
+        """Return how many seconds listing may take at the time *now_s*. The number is negative while it took too many."""
         return min(self._credit_s + (now_s - self._scanned_at_s) / _SCAN_SHARE, _MOST_CREDIT_S)
 
-    def published(self, series: tuple[str, str], number: int, state: Any) -> None:
+    def published(self, series: tuple[str, str], number: int, view: View, state: Any) -> None:
         """Note that *number* was saved by this handler.
 
-        :param state: the store's right after, or None
+        :param view: the view that the number is from
+        :param state: the store's state right after, or None
         """
-        known = self._highest
-        if series in known or len(known) < _MOST_SERIES:
-            known[series] = (number, self._seen)
-        else:
-            self._note(series, number, self._seen)
-        self._state = state
+        known = self._known(series)
+        if known is None:
+            self._note(series, number, view.look)
+        elif known[1] != view.look or known[0] < number:
+            self._highest[series] = (number, view.look)
+        if state is not view.state and self.view is view:
+            self.view = View(view.look, state)
         self._absent = False
 
     def given(self, series: tuple[str, str], number: int) -> None:
-        """Note that this handler saved *number* without asking for it, which the store's state may not tell so soon."""
+        """Note that this handler saved a result which had *number* already. The store's state may not show that at once."""
         self._absent = False
-        known = self._highest.get(series)
+        known = self._known(series)
         if known is not None:
             if number > known[0]:
                 self._highest[series] = (number, known[1])
-        elif number >= 0 and self._complete == self._seen:  # which says that there is no other of this series
-            self._note(series, number, self._seen)
+        elif number >= 0 and self._complete == self.view.look:  # which says that there is no other of this series
+            self._note(series, number, self.view.look)
 
-    def changed(self) -> None:
-        """Note that the store was changed by others."""
-        self._state = None
+    def changed(self, view: View) -> None:
+        """Note that the store was changed by others since *view*."""
+        if self.view is view:
+            self.view = View(view.look, None)
 
-    def lost(self, series: tuple[str, str], number: int) -> None:
-        """Note that somebody else was first with *number*.
+    def lost(self, series: tuple[str, str], number: int, view: View) -> None:
+        """Note that another writer was first with *number*, which is from *view*.
 
-        It counts at once, whatever a listing says: network file systems list names as they were some seconds ago.
+        The number counts at once, whatever a listing says: network file systems may list names as they were seconds ago.
         """
-        self._state = None
+        known = self._known(series) or (-1, _LOST)
+        if known[1] == view.look and known[0] >= number:
+            return  # another thread of this handler was
+        self.changed(view)
         self._absent = False
-        highest = self._highest.get(series, (-1, _LOST))[0]
-        self._note(series, max(highest, number), _LOST)
+        self._note(series, max(known[0], number), _LOST)
 
 
 def _end_of_series(store: Store, head: str, tail: str, known: int) -> int:
-    """Return the last number of the series that goes on from *known*, in a number of looks that grows as its logarithm."""
+    """Return the last number of the unbroken series from *known* on, by looking at O(log n) names."""
     step = 1
     while store.has(f"{head}{known + step}{tail}"):
         step *= 2

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import errno
-import pickle
-import struct
+import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._codecs.pickles import NoFieldsError, announces_too_much
+from neuralib.persistence._codecs.unloadable import DAMAGE, cause_of
 from neuralib.persistence._errors import (
     ContractError,
     CorruptResultError,
     NotAResultError,
+    UnloadableResultError,
     UntrustedTypeError,
-    shown,
 )
+from neuralib.persistence._messages import shown
 from neuralib.persistence._os_errors import explained
 from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
-
-# What readers raise on bytes that they can't make sense of. An ImportError or AttributeError is not among them: there
-# the file is whole, and this environment lacks something. Nor is a MemoryError: a file that is taken for damaged may be
-# replaced.
-DAMAGE = (
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    OverflowError,
-    struct.error,
-    pickle.UnpicklingError,
-)
 
 FAILURES = (*DAMAGE, OSError, ImportError, AttributeError, MemoryError, NoFieldsError)
 
@@ -43,6 +31,8 @@ def raise_explained(error: Exception, store: Store, name: str, owner: str = "any
     if isinstance(error, (TypeError, AttributeError)):
         refuse_broken_source(store, name)
     place = store.location(name)
+    if isinstance(error, UnloadableResultError):
+        raise error.at(place) from error.__cause__
     if isinstance(error, NoFieldsError):
         raise NotAResultError(owner, place, str(error)) from error
     if isinstance(error, UntrustedTypeError):
@@ -50,18 +40,43 @@ def raise_explained(error: Exception, store: Store, name: str, owner: str = "any
     if isinstance(error, DAMAGE):
         raise CorruptResultError(place, f"{type(error).__name__}: {error}") from error
     if isinstance(error, OSError):
-        if error.errno == errno.EINVAL and (special := endless_kind(store, name)):
-            raise CorruptResultError(place, special) from error
-        if error.errno == errno.EISDIR:
-            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", place) from error
-        raise explained(error, "reading a result", place) from error
+        _raise_os_error(error, store, name)
     if isinstance(error, MemoryError):
-        if _announces_too_much(store, name):
-            raise CorruptResultError(place, "a value in it would be longer than the file") from error
-        error.add_note(f"while loading {place}: it needs more memory than there is, or is damaged")
-        raise error
-    error.add_note(f"while loading {place}: the file needs something that can't be imported here")
+        _raise_for_memory(error, store, name)
+    raise unloadable(error, store, name) from error
+
+
+def _raise_os_error(error: OSError, store: Store, name: str) -> NoReturn:
+    place = store.location(name)
+    if problem := _no_file(error, store, name):
+        raise CorruptResultError(place, problem) from error
+    if error.errno == errno.EISDIR:
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file with a result", place) from error
+    if error.errno == errno.ENOENT and error.strerror == os.strerror(errno.ENOENT):
+        raise FileNotFoundError(errno.ENOENT, "no result is saved there (no such file)", place) from error
+    raise explained(error, "reading a result", place) from error
+
+
+def _no_file(error: OSError, store: Store, name: str) -> str | None:
+    """Return what *name* is in place of a file; None where *error* means something else."""
+    if error.errno == errno.ELOOP:
+        return "it is a link that leads to itself"
+    return endless_kind(store, name) if error.errno == errno.EINVAL else None
+
+
+def _raise_for_memory(error: MemoryError, store: Store, name: str) -> NoReturn:
+    place = store.location(name)
+    if _announces_too_much(store, name):
+        raise CorruptResultError(place, "a value in it would be longer than the file") from error
+    error.add_note(f"while loading {place}: it needs more memory than there is, or is damaged")
     raise error
+
+
+def unloadable(error: Exception, store: Store, name: str) -> UnloadableResultError:
+    """Return that *name* in *store* can't be loaded because of *error*, where no checksum is known."""
+    found = UnloadableResultError(store.location(name), "", "", cause_of(error), checksummed=False)
+    found.__cause__ = error
+    return found
 
 
 def refuse_broken_source(store: Store, name: str) -> None:

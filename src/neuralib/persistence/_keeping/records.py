@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence._bytes.sources import Source
-from neuralib.persistence._classes.convert import as_dict, from_dict
+from neuralib.persistence._classes.convert import as_dict, from_dict, new_from_dict
 from neuralib.persistence._classes.evolution import brought_up, names_then
 from neuralib.persistence._classes.losses import check_before_saving
+from neuralib.persistence._classes.unknown import all_fields, keep, kept_with
 from neuralib.persistence._codecs.base import Head
-from neuralib.persistence._codecs.card import card_of
-from neuralib.persistence._codecs.pickles import NoFieldsError
+from neuralib.persistence._codecs.card import card_of, with_fields
 from neuralib.persistence._errors import (
     ContractError,
     CorruptResultError,
     MissingFieldError,
     NotAResultError,
     PersistenceError,
+    UnloadableResultError,
     UntrustedTypeError,
-    shown,
 )
-from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
-from neuralib.persistence._keeping.reading import DAMAGE, FAILURES, raise_explained
+from neuralib.persistence._keeping.identity import refuse_other_class
+from neuralib.persistence._keeping.reading import FAILURES, raise_explained, unloadable
+from neuralib.persistence._keeping.replacing import head_of, refuse_other
+from neuralib.persistence._messages import shown
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Self
 
     from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._codecs.base import Codec, Unpickle
@@ -58,6 +62,14 @@ class Records(Protocol[T]):
         """Return those of the fields *names* that are plain data, without trust; none where they can't be read."""
         ...
 
+    def about(self, store: Store, name: str, /) -> Head:
+        """Return what the content under *name* says of itself, whichever class it is of; without trust, if that can be."""
+        ...
+
+    def for_former(self) -> Self:
+        """Return records that load content whose card says another class: the caller knows that it is the same one."""
+        ...
+
     def check(self, store: Store, name: str, /) -> bool:
         """Read the content under *name* to its end; return whether a checksum says that it is what was saved."""
         ...
@@ -76,7 +88,7 @@ class CodecRecords(Generic[T]):
     :param cls: the class itself, or a subclass without a decorator of its own
     """
 
-    __slots__ = ("_card", "_cls", "_info", "_mmap_mode", "_strict", "_trust", "codec")
+    __slots__ = ("_any_class", "_card", "_cls", "_info", "_mmap_mode", "_names", "_strict", "_trust", "codec")
 
     def __init__(
         self,
@@ -92,6 +104,8 @@ class CodecRecords(Generic[T]):
         self.codec = codec.for_class(self._card)
         self._trust, self._mmap_mode = trust, mmap_mode
         self._strict = info.strict
+        self._any_class = False
+        self._names = frozenset(info.fields_name())
 
     def content(self, result: T, store: Store, name: str, /, *, durable: bool) -> Content:
         """Return *result* as content that *store* can put."""
@@ -101,6 +115,11 @@ class CodecRecords(Generic[T]):
         if attributes.keys() != fields.keys() or type(result) is not self._cls or self._strict:
             check_before_saving(result, self._info)
             self._info.refuse_unsaved(result)
+            if kept := kept_with(result):
+                codec = self.codec.for_class(
+                    with_fields(self._card, {name: unknown.annotation for name, unknown in kept.items()})
+                )
+                return codec.content(all_fields(fields, kept), store.draft)
         return self.codec.content(fields, store.draft)
 
     def load(self, store: Store, name: str, /) -> T:
@@ -111,26 +130,45 @@ class CodecRecords(Generic[T]):
         :raises OtherClassError: it is of another class
         """
         try:
-            source = self._opened(store, name)
+            source = store.open(name) if self._mmap_mode is None else store.open_to_map(name)  # no call more: it is hot
             try:
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
             finally:
                 source.close()
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
-        if card is not self._card:
-            self._refuse_other_class(card, store.location(name))
-            root = self._brought_up(root, card, store, name)
-        if not isinstance(root, dict):
-            self._refuse_other_content(root, store, name)
-            return root  # type: ignore[no-any-return]  # the oldest files hold the instance itself
         try:
-            return from_dict(self._cls, root)
+            if card is not self._card or type(root) is not dict:
+                return self._result_of_changed(root, card, store, name)
+            result: T | None = new_from_dict(self._cls, root)
+            return from_dict(self._cls, root) if result is None else result
         except MissingFieldError as error:
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
+        except Exception as error:
+            if self._trust is None or isinstance(error, PersistenceError):
+                raise
+            raise unloadable(error, store, name) from error  # of the class's own code, given what it did not expect
+
+    def _result_of_changed(self, root: Any, card: Card | None, store: Store, name: str) -> T:
+        """Return the result of a file with another card than today's: of large arrays, of a changed class, of others."""
+        place = store.location(name)
+        self._refuse_other_class(card, place)
+        fields = self._brought_up(root, card, store, name)
+        if not isinstance(fields, dict):
+            self._refuse_other_content(fields, store, name)
+            return fields  # type: ignore[no-any-return]  # the oldest files hold the instance itself
+        try:
+            result = from_dict(self._cls, fields)
+        except MissingFieldError as error:
+            raise MissingFieldError(error.owner, error.field, place) from error
+        if not fields.keys() <= self._names:
+            unknown = {each: value for each, value in fields.items() if each not in self._names}
+            keep(result, unknown, {} if card is None else card.fields, place)
+        return result
 
     def _refuse_other_class(self, card: Card | None, place: str) -> None:
-        refuse_other_class(self._card, card, place, self._info.former_names)
+        if not self._any_class:
+            refuse_other_class(self._card, card, place, self._info.former_names)
 
     def _needs_upgrade(self, card: Card | None) -> bool:
         """Return whether the class changes the fields of the file with *card* in its own way, for which it needs all."""
@@ -142,9 +180,6 @@ class CodecRecords(Generic[T]):
             return root
         return brought_up(self._info, root, 0 if card is None else card.version, store.location(name))
 
-    def _opened(self, store: Store, name: str) -> Source:
-        return store.open(name) if self._mmap_mode is None else store.open_to_map(name)
-
     def _refuse_other_content(self, root: Any, store: Store, name: str) -> None:
         if not isinstance(root, (dict, self._cls)):
             raise NotAResultError(self._cls.__qualname__, store.location(name), f"a {type(root).__qualname__}")
@@ -152,44 +187,59 @@ class CodecRecords(Generic[T]):
     def fields(self, store: Store, name: str, names: Collection[str] | None, /) -> dict[str, Any]:
         """Return fields of the result under *name*: a small one is loaded whole, of a large one the head is read."""
         try:
-            with self._opened(store, name) as source:
+            source = store.open(name) if self._mmap_mode is None else store.open_to_map(name)
+            try:
                 if names is not None and source.size >= _SMALL_BYTES:
                     asked = names_then(self._info, names)
-                    head = self._head_of(source, asked)
+                    head = head_of(self.codec, source, asked)
                     if _tells(head, asked) and not self._needs_upgrade(head.card):
                         self._refuse_other_class(head.card, store.location(name))
                         found: dict[str, Any] = self._brought_up(head.fields, head.card, store, name)
                         return found
                 root, card = self.codec.load(source, self._trust, self._mmap_mode)
+            finally:
+                source.close()
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
+        if card is self._card and type(root) is dict:
+            return root
         self._refuse_other_class(card, store.location(name))
         self._refuse_other_content(root, store, name)
-        return self._brought_up(root, card, store, name) if isinstance(root, dict) else as_dict(root)
+        if not isinstance(root, dict):
+            return as_dict(root)
+        return self._brought_up(root if type(root) is dict else dict(root), card, store, name)  # type: ignore[no-any-return]
 
     def plain_fields(self, store: Store, name: str, names: Collection[str], /) -> dict[str, Any]:
         """Return those of the fields *names* that are plain data."""
         try:
             head = self._head(store, name, names_then(self._info, names))
+            if self._needs_upgrade(head.card):
+                head = self._head(store, name, None)
             fields: dict[str, Any] = self._brought_up(head.fields, head.card, store, name)
         except ContractError:
             raise
         except PersistenceError:
             return {}  # what is wrong with the content is said by whoever reads all of it
+        except Exception:  # of an upgrade that needs values which are not in the head
+            return {}
         return {each: value for each, value in fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}
 
-    def _head(self, store: Store, name: str, names: Collection[str]) -> Head:
+    def _head(self, store: Store, name: str, names: Collection[str] | None) -> Head:
         try:
             with store.open(name) as source:
-                return self._head_of(source, names)
+                return head_of(self.codec, source, names)
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
 
-    def _head_of(self, source: Source, names: Collection[str]) -> Head:
-        head: Any = self.codec.head(source, names)
-        if not isinstance(head, Head):
-            raise ContractError(type(self.codec).__qualname__, "head", "a Head", shown(head))
-        return head
+    def about(self, store: Store, name: str, /) -> Head:
+        """Return what the content under *name* says of itself."""
+        return self._head(store, name, None)
+
+    def for_former(self) -> Self:
+        """Return a copy that takes any card for that of the class."""
+        twin = copy.copy(self)
+        twin._any_class = True
+        return twin
 
     def check(self, store: Store, name: str, /) -> bool:
         """Read the content under *name* to its end."""
@@ -205,24 +255,17 @@ class CodecRecords(Generic[T]):
         :raises NameTakenError: its keys are others
         :raises OtherClassError: its class is another
         """
-        keys = {field.field_name: getattr(result, field.field_name, None) for field in self._info.named_fields}
         try:
-            if self.codec.begins_with(there, keys):
-                return
-            head = self._head_of(there, names_then(self._info, keys))
-        except (OSError, MemoryError, ImportError) as error:  # nothing is known of what is there
-            raise_explained(error, store, name, self._cls.__qualname__)
-        except (*DAMAGE, AttributeError, NoFieldsError, UntrustedTypeError) as error:
+            refuse_other(self._info, self.codec, result, there, store.location(name))
+        except FAILURES as error:
+            if isinstance(error, PersistenceError) and not isinstance(
+                error, (UnloadableResultError, UntrustedTypeError)
+            ):
+                raise
             if not isinstance(there, Source):
                 expected = "replace to be called with a Source"
                 raise ContractError(type(store).__qualname__, "put", expected, shown(there)) from error
-            stored = self.fields(store, name, None)  # it may be a result all the same, for who reads all of it
-        else:
-            self._refuse_other_class(head.card, store.location(name))
-            # Keys of classes that this handler trusts are no part of a head.
-            whole = not _tells(head, keys) or self._needs_upgrade(head.card)
-            stored = self.fields(store, name, None) if whole else self._brought_up(head.fields, head.card, store, name)
-        refuse_taken(self._info, result, stored, store.location(name))
+            raise_explained(error, store, name, self._cls.__qualname__)
 
 
 def _tells(head: Head, names: Collection[str]) -> bool:

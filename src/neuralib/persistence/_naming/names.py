@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import abc
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.name_texts import AnyText, literals_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from neuralib.persistence._classes.schema import PersistentClass
 
 
-class Names(Protocol):
-    """How a handler names results."""
+class Names(abc.ABC):
+    """How a handler names results, of which only the whole name need be known.
 
+    :param info: the class
+    :param suffix: the end of the names, where all have the same
+    :param others: the ends of names of other formats that can be read too
+    """
+
+    __slots__ = ("info", "others", "suffix")
+
+    def __init__(self, info: PersistentClass[Any], suffix: str = "", others: tuple[str, ...] = ()) -> None:
+        self.info = info
+        self.suffix, self.others = suffix, others
+
+    @abc.abstractmethod
     def name(self, result: Any, overrides: dict[str, Any] | None = None, /) -> str:
         """Return the name for the keys of *result*, replaced by *overrides*, its suffix included."""
-        ...
+
+    def is_plainly_named(self, result: Any, name: str, /) -> bool:
+        """Return whether *name* surely is the name of *result*. False asks for a closer look."""
+        return False
 
     def around_number(self, result: Any, /) -> tuple[str, str]:
         """Return what stands before and after the auto-increment number in the name of *result*."""
-        ...
+        field: str = self.info.layout.autoinc  # type: ignore[assignment]
+        plain = self.name(result, {field: 0})
+        mark = next(mark for mark in map(AnyText, range(AnyText.COUNT)) if str(mark.text) not in plain)
+        head, tail = self.name(result, {field: mark}).split(str(mark.text))
+        return head, tail
 
     def number_marks(self) -> tuple[str, str] | None:
         """Return the texts right before and after the number in every name; None where they are not known."""
-        ...
+        return None
 
 
-class ClassNames:
-    """Names as the class declares them.
+class ClassNames(Names):
+    """Names as the class declares them."""
 
-    :param info: the class
-    :param suffix: the end of the names
-    """
+    __slots__ = ("_layout", "is_plainly_named")
 
-    __slots__ = ("_layout", "info", "suffix")
-
-    def __init__(self, info: PersistentClass[Any], suffix: str) -> None:
-        self.info = info
-        self.suffix = suffix
+    def __init__(self, info: PersistentClass[Any], suffix: str, others: tuple[str, ...]) -> None:
+        super().__init__(info, suffix, others)
         self._layout = info.layout
+        # A call less, for each of many.
+        self.is_plainly_named = partial(_core.is_plainly_named, info.layout, suffix)  # type: ignore[method-assign]
 
     def name(self, result: Any, overrides: dict[str, Any] | None = None, /) -> str:
         """Return the name for the keys of *result*, replaced by *overrides*."""
@@ -54,7 +74,7 @@ class ClassNames:
 
     def around_number(self, result: Any, /) -> tuple[str, str]:
         """Return what stands before and after the auto-increment number in the name of *result*."""
-        return _core.around_number(self._layout, result, self.suffix) or around_number(self, self.info, result)
+        return _core.around_number(self._layout, result, self.suffix) or super().around_number(result)
 
     def number_marks(self) -> tuple[str, str] | None:
         """Return the texts right before and after the number in every name."""
@@ -67,15 +87,6 @@ class ClassNames:
         return parts[place][1], parts[place + 1][1] if place + 1 < len(parts) else self.suffix
 
 
-def around_number(names: Names, info: PersistentClass[Any], result: Any) -> tuple[str, str]:
-    """Return what stands before and after the number in the name of *result*, for names of any kind."""
-    field: str = info.layout.autoinc  # type: ignore[assignment]
-    plain = names.name(result, {field: 0})
-    mark = next(mark for mark in map(AnyText, range(AnyText.COUNT)) if str(mark.text) not in plain)
-    head, tail = names.name(result, {field: mark}).split(str(mark.text))
-    return head, tail
-
-
 class Pattern(NamedTuple):
     """The fixed texts of a name, and which key is between each two."""
 
@@ -86,6 +97,8 @@ class Pattern(NamedTuple):
 def patterns_of(names: Names, info: PersistentClass[Any], template: Any = None) -> list[Pattern]:
     """Return the patterns of all names of the class: several where it may leave keys out of the name.
 
+    Those of the handler's own format come first, then as many of each other format that it reads.
+
     :param template: a result, for names that need more of it than its keys
     """
     variants: list[dict[str, AnyText]] = [{}]
@@ -93,4 +106,37 @@ def patterns_of(names: Names, info: PersistentClass[Any], template: Any = None) 
         # Only a class's own function leaves a key out.
         kinds = [AnyText(column), AnyText(absent=True)] if callable(field.filename) else [AnyText(column)]
         variants = [{**variant, field.field_name: kind} for variant in variants for kind in kinds]
-    return [Pattern(*literals_of(names.name(template, variant))) for variant in variants]
+    found = [Pattern(*literals_of(names.name(template, variant))) for variant in variants]
+    return found + [
+        Pattern((*literals[:-1], literals[-1].removesuffix(names.suffix) + other), columns)
+        for other in names.others
+        for literals, columns in found
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- names in every way
+
+MOST_READINGS = 256
+"""Of one name: with more, only what is in the file can tell."""
+
+
+def readings(name: str, patterns: list[Pattern]) -> Iterator[dict[int, str]]:
+    """Yield each way to read *name*: the texts between the literals of a pattern, by column."""
+    for literals, columns in patterns:
+        end = len(name) - len(literals[-1])
+        if not columns and name == literals[0]:
+            yield {}
+        elif columns and end >= len(literals[0]) and name.startswith(literals[0]) and name.endswith(literals[-1]):
+            for texts in _split(name, len(literals[0]), end, literals[1:-1]):
+                yield dict(zip(columns, texts, strict=True))
+
+
+def _split(name: str, start: int, end: int, literals: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if not literals:
+        yield (name[start:end],)
+        return
+    at = name.find(literals[0], start, end)
+    while at >= 0:
+        for rest in _split(name, at + len(literals[0]), end, literals[1:]):
+            yield (name[start:at], *rest)
+        at = name.find(literals[0], at + 1, end)

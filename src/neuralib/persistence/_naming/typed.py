@@ -73,7 +73,7 @@ def _one_of(candidates: Iterator[Any], text: str) -> Any:
     for value in candidates:
         if value is UNDECIDED:
             return UNDECIDED
-        if _shows_as(value, text) and not any(type(it) is type(value) and it == value for it in found):
+        if _shows_as(value, text) and not any(type(other) is type(value) and other == value for other in found):
             found.append(value)
     if len(found) != 1 or (text == "None" and found[0] is not None):
         return UNDECIDED
@@ -99,6 +99,11 @@ def texts_matching(declared: PersistentField[Any], value: object) -> frozenset[s
     :raises UnsafeNameError: *value* has no text that depends on it alone
     """
     texts = {text_of(declared, value)}
+    if not declared.portable and not callable(declared.filename):
+        more = _more_texts(declared.field_type, value)
+        if more is not None:
+            texts.update(more)
+            return frozenset(texts)
     for equal in _equal_values(declared.field_type, value):
         with contextlib.suppress(Exception):  # of a function of the class that takes values of the annotation alone
             texts.add(text_of(declared, equal))
@@ -111,6 +116,21 @@ def texts_matching(declared: PersistentField[Any], value: object) -> frozenset[s
         texts.update(text for text in plain if not _is_portable(text) and "/" not in text and "\0" not in text)
     texts.update([value_texts.decomposed(text) for text in texts if text is not None])
     return frozenset(texts)
+
+
+_MOST_EXACT = 1 << 53  # up to here, each int is a float too, whose text has a point and no exponent
+
+
+def _more_texts(annotation: Any, value: object) -> tuple[str, ...] | None:
+    """Return what :func:`texts_matching` adds to the text of *value*, for the usual kinds of keys; None for the others."""
+    kind = type(value)
+    if kind is str:
+        return () if value.isascii() else None  # type: ignore[attr-defined]
+    if annotation is not int and annotation is not float:
+        return None
+    if kind is int and 0 < abs(value) < _MOST_EXACT:  # type: ignore[arg-type]
+        return (f"{value}.0",)
+    return () if kind is float and value % 1 else None  # type: ignore[operator]
 
 
 def _is_portable(text: str) -> bool:
@@ -169,12 +189,12 @@ def _is_number_type(kind: Any) -> bool:
 def admits(annotation: Any, kind: type) -> bool | None:
     """Return whether a value of *kind* may belong to *annotation*; None where the annotation does not tell."""
     unknown = False
-    for it in _alternatives(annotation):
-        origin = typing.get_origin(it) or it
+    for alternative in _alternatives(annotation):
+        origin = typing.get_origin(alternative) or alternative
         if origin is typing.Literal:
-            if any(isinstance(value, kind) for value in typing.get_args(it)):
+            if any(isinstance(value, kind) for value in typing.get_args(alternative)):
                 return True
-        elif it is None:
+        elif alternative is None:
             continue
         elif not isinstance(origin, type) or origin in {object, Any}:
             unknown = True
@@ -195,23 +215,23 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
         else:
             break
     if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
-        for it in typing.get_args(annotation):
-            yield from _alternatives(it)
+        for part in typing.get_args(annotation):
+            yield from _alternatives(part)
     else:
         yield annotation
 
 
 def _candidates(annotation: Any, text: str) -> Iterator[Any]:
     """Yield values of *annotation* that may have the text *text*; :data:`UNDECIDED` where it is not known."""
-    for it in _alternatives(annotation):
-        if typing.get_origin(it) is typing.Literal:
-            yield from typing.get_args(it)
-        elif it is None or it is type(None):
+    for alternative in _alternatives(annotation):
+        if typing.get_origin(alternative) is typing.Literal:
+            yield from typing.get_args(alternative)
+        elif alternative is None or alternative is type(None):
             yield None
-        elif isinstance(it, type) and issubclass(it, enum.Enum):
-            yield from it
+        elif isinstance(alternative, type) and issubclass(alternative, enum.Enum):
+            yield from alternative
         else:
-            read = _reader(typing.get_origin(it) or it)
+            read = _reader(typing.get_origin(alternative) or alternative)
             if read is None:
                 yield UNDECIDED
                 return
@@ -258,4 +278,4 @@ def _instance(kind: type, value: Any) -> Any:
 
 
 def _is_numpy_number(kind: type) -> bool:
-    return kind.__module__ == "numpy" and any(it.__qualname__ == "number" for it in kind.__mro__)
+    return kind.__module__ == "numpy" and any(base.__qualname__ == "number" for base in kind.__mro__)

@@ -11,13 +11,13 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _core
-from neuralib.persistence._classes.field import missing
+from neuralib.persistence._classes.field import missing, unit_of
 from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._messages import printable
 from neuralib.persistence._showing.previews import (
     count_text,
     is_array,
-    printable,
     shape_text,
     size_of,
     size_text,
@@ -63,8 +63,9 @@ def result_html(result: object) -> str:
     info = ensure_persistence_class(result)
     fields = _core.as_dict(result)
     keys = {key_field.field_name for key_field in info.key_fields()}
+    notes = {declared.field_name: (unit_of(declared), declared.description) for declared in info.fields}
     unset = [name for name in info.fields_name() if name not in fields]
-    body = _FieldTables(keys).render(fields.items())
+    body = _FieldTables(keys, notes).render(fields.items())
     if unset:
         body += f'<div class="d">not set: {_escaped(", ".join(unset))}</div>'
     try:
@@ -110,14 +111,18 @@ def _collapsible(summary: str, body: str, *, outermost: bool = False) -> str:
 class _FieldTables:
     """Renders nested tables of fields, with a limited number of thumbnails in all of them together."""
 
-    def __init__(self, keys: set[str]) -> None:
+    def __init__(self, keys: set[str], notes: dict[str, tuple[str, str]]) -> None:
         self._keys = keys
+        self._notes = notes
+        # Columns for units and descriptions, where the class declares some.
+        self._noted = [place for place in (0, 1) if any(note[place] for note in notes.values())]
         self._thumbnails_left = _MAX_THUMBNAILS
 
     def render(self, fields: Iterable[tuple[Any, Any]], depth: int = 0) -> str:
         """Return *fields* as a table."""
         rows = "".join(self._row(name, value, depth) for name, value in fields)
         titles = '<th>field</th><th>type</th><th>shape</th><th class="n">size</th><th>value</th>'
+        titles += "".join(f"<th>{('unit', 'description')[place]}</th>" for place in self._noted)
         head = f"<thead><tr>{titles}</tr></thead>" if depth == 0 else ""
         return f"<table>{head}<tbody>{rows}</tbody></table>"
 
@@ -127,8 +132,14 @@ class _FieldTables:
         size = size_of(value)
         return (
             f"<tr><td>{marked}</td><td>{_escaped(type_text(value))}</td><td>{_escaped(shape_text(value))}</td>"
-            f'<td class="n">{"" if size is None else size_text(size)}</td><td class="v">{self._value(value, depth)}</td></tr>'
+            f'<td class="n">{"" if size is None else size_text(size)}</td><td class="v">{self._value(value, depth)}</td>'
+            f"{self._note_cells(name if depth == 0 else None)}</tr>"
         )
+
+    def _note_cells(self, name: Any) -> str:
+        """Return the cells with the unit and the description of the field *name*; empty ones where it is no field."""
+        note = self._notes.get(name, ("", "")) if isinstance(name, str) else ("", "")
+        return "".join(f"<td>{_escaped(note[place])}</td>" for place in self._noted)
 
     def _value(self, value: Any, depth: int) -> str:
         if value is missing:

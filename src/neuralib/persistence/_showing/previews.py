@@ -6,15 +6,18 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._errors import shown
+from neuralib.persistence._messages import printable, shown
 
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Callable, Iterable
 
 _MAX_ITEMS = 6
 _MAX_DEPTH = 3
 _MAX_CHARS = 60
+MAX_REPR_CHARS = 1000
 _MAX_INT = 1 << 256
+_LATEST_S = 253_000_000_000  # in the year 9987
 _PLAIN_TYPES = (bool, float, complex, type(None))
 
 
@@ -40,13 +43,11 @@ def count_text(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def printable(text: str) -> str:
-    """Return *text* with control characters and unprintable characters escaped, so that a terminal can show it."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
+def moment_of(seconds: float) -> datetime.datetime:
+    """Return the local time *seconds* after 1970; the nearest one that a calendar has where a file claims another."""
+    import datetime
+
+    return datetime.datetime.fromtimestamp(min(max(seconds, 0), _LATEST_S)).astimezone()
 
 
 def is_array(value: object) -> bool:
@@ -93,10 +94,10 @@ def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one return for eac
         return repr(value)
     if isinstance(value, (str, bytes, bytearray)):
         start = value[: 2 * _MAX_CHARS]
-        return _guarded(start) + ("…" if len(value) > len(start) else "")
+        return shown(start) + ("…" if len(value) > len(start) else "")
     if is_array(value):
         if value.shape == () and hasattr(value, "item"):
-            return str(value.item())[: 2 * _MAX_CHARS]
+            return _element_text(value.flat[0]) if hasattr(value, "flat") else _brief(value.item(), depth + 1)
         return _array_text(value) or (f"<{shape_text(value)} {type_text(value)}>" if depth else "")
     if hasattr(value, "type_name"):
         return _object_text(value, depth)
@@ -112,7 +113,7 @@ def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one return for eac
         if isinstance(value, base):
             return _items_text(value, len(value), depth, brackets, lambda item: _brief(item, depth + 1))
     # Dates look the same here as in file names.
-    return str(value) if kind.__module__ == "datetime" else _guarded(value)
+    return str(value) if kind.__module__ == "datetime" else shown(value)
 
 
 def _items_text(values: Iterable[Any], count: int, depth: int, brackets: str, text: Callable[[Any], str]) -> str:
@@ -155,8 +156,6 @@ def _element_text(value: Any) -> str:
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if kind == "f":
         return f"{value:.4g}"
-    return _guarded(value.item() if kind in {"b", "i", "u", "U"} else value, str)
-
-
-def _guarded(value: Any, text: Callable[[Any], str] = repr) -> str:
-    return shown(value) if text is repr else text(value)[:_MAX_CHARS]
+    if kind in {"S", "M", "m"} or isinstance(value, str):
+        return str(value)[:_MAX_CHARS]
+    return _brief(value.item() if kind in {"b", "i", "u", "c"} else value, _MAX_DEPTH - 1)

@@ -7,19 +7,29 @@ defines the abstract methods, and is tried out with :func:`neuralib.persistence.
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Callable
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from neuralib.persistence._errors import ContractError, shown
+from neuralib.persistence._errors import ContractError
+from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import PurePath
 
     from typing_extensions import Buffer
 
     from neuralib.persistence._bytes.sources import Source
+
+
+LEFTOVER_PREFIX = ".neuralib-draft-"
+"""How names begin that are no results: what was not complete when its writer was killed, and claims of batches."""
+
+
+_MOST_DIGITS = 640
+"""Of a number in a name: Python may be told to read no more."""
 
 
 class Draft(Protocol):
@@ -57,6 +67,8 @@ class Put(NamedTuple):
     name: str
     content: Content
     replace: Replace = False
+    time_ns: int | None = None
+    """Of a copy: when the content was last changed, in nanoseconds since 1970. Stores that keep no such time ignore it."""
 
 
 class Stat(NamedTuple):
@@ -80,6 +92,10 @@ class State:
     def is_unchanged(self, now: Any, /) -> bool:
         """Return whether no name came or went between this state and the later one *now*."""
         raise NotImplementedError
+
+    def is_after(self, before: Any, new_names: int, /) -> bool:
+        """Return whether since the earlier state *before* nothing happened but that this store put so many new names."""
+        return False
 
 
 class MemoryDraft:
@@ -114,14 +130,43 @@ class MemoryDraft:
         self._parts.clear()
 
 
+class LimitedDraft(MemoryDraft):
+    """A draft in memory that is refused as soon as it is too large.
+
+    :param refuse_large: raises an error where so many bytes are too many
+    """
+
+    __slots__ = ("_refuse_large",)
+
+    def __init__(self, refuse_large: Callable[[int], object]) -> None:
+        super().__init__()
+        self._refuse_large = refuse_large
+
+    def write(self, data: Buffer, /) -> None:
+        """Add *data*."""
+        super().write(data)
+        self._refuse_large(self.size)
+
+    def reserve(self, size_bytes: int, /) -> None:
+        """Refuse what would be too large before it is copied."""
+        self._refuse_large(self.size + size_bytes)
+
+
 class Store(abc.ABC):
     """Named bytes in one place.
 
-    A name is a text without ``/`` that does not begin with ``.``; content is there whole or not at all.
+    A name is a text without ``/``; content is there whole or not at all. The name of a result does not begin with ``.``. Names
+    that do are the library's own, such as claims of batches, and readers skip them.
     """
 
     url: str
     """Where it is, for messages: a path, or a URL."""
+
+    process_local: bool = False
+    """Whether other processes that get a copy of the store have other content than this one."""
+
+    survives_fork: bool = True
+    """Whether a process that was forked from one that has used the store can use it too."""
 
     # ------------------------------------------------------------------------------------------ what each store defines
 
@@ -163,6 +208,15 @@ class Store(abc.ABC):
 
     # ------------------------------------------------------------------------------------------ what it may do better
 
+    def delete_many(self, versions: Mapping[str, object], /) -> list[str]:
+        """Remove names whose content was not replaced since it was looked at, and return those that were removed.
+
+        A store that can share the cost of many does so here.
+
+        :param versions: by name, the :attr:`Stat.version` that it had
+        """
+        return [name for name, version in versions.items() if is_deleted(self, name, version)]
+
     def open_to_map(self, name: str, /) -> Source:
         """Return the content of *name*, as :meth:`open` does; where it is a local file, so that it can be mapped.
 
@@ -170,21 +224,36 @@ class Store(abc.ABC):
         """
         return self.open(name)
 
+    def reading(self, names: Iterable[str], /) -> Store:
+        """Return a store that opens *names* with less work, where they are asked for in this order, or nearly so.
+
+        A store that can read several at a time does so here. What is opened may be some moments old.
+        """
+        return self
+
     def draft(self) -> Any:
         """Return a new draft, which :meth:`put` takes. Large results are written into one piece by piece."""
         return MemoryDraft()
 
-    shares_puts: ClassVar[bool] = False
+    shares_puts: bool = False
     """Whether :meth:`put_many` shares the cost of many puts even where they are not durable."""
 
+    in_flight: int = 1
+    """How many threads read at a time where many results are loaded, unless the handler has more."""
+
+    def weight(self, name: str, /) -> int:
+        """Return how much memory reading *name* takes, in bytes, so that fewer are read at a time; 0 for little."""
+        return 0
+
     def put_many(
-        self, puts: Sequence[Put], outcomes: list[OSError | None] | None = None, /, *, durable: bool = False
-    ) -> list[OSError | None]:
+        self, puts: Sequence[Put], outcomes: list[Exception | None] | None = None, /, *, durable: bool = False
+    ) -> list[Exception | None]:
         """Store several contents in order, and return for each None, or the error that its name is taken.
 
-        A store that can share the cost of many does so here: a wait for the disk, a transaction.
+        A store that can share the cost of many does so here: a wait for the disk, a transaction, many requests at a time.
 
-        :param outcomes: a list to be filled as puts succeed, which tells how far it came where an error ends it
+        :param outcomes: a list to be filled as puts succeed, which tells how far it came where an error ends it: None for
+            each that was stored, and any error for one that was not
         :raises Exception: any error but that a name is taken by others
         """
         outcomes = [] if outcomes is None else outcomes
@@ -224,13 +293,26 @@ class Store(abc.ABC):
 
     def highest(self, head: str, tail: str, /) -> int:
         """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1. Nothing is opened."""
-        highest = -1
-        for name in listed(self, head):
-            if len(name) > len(head) + len(tail) and name.startswith(head) and name.endswith(tail):
-                text = name[len(head) : len(name) - len(tail)]
-                if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0"):
-                    highest = max(highest, int(text))
-        return highest
+        return highest_in(listed(self, head), head, tail)
+
+    def highest_among(self, head: str, tails: tuple[str, ...], /) -> int:
+        """Return the highest *n* for which there is a name ``head + str(n)`` and one of *tails*, or -1."""
+        if type(self).highest is not Store.highest:
+            found: list[Any] = [self.highest(head, tail) for tail in tails]
+            for number in found:
+                if not isinstance(number, int):
+                    raise ContractError(type(self).__qualname__, "highest", "an int", shown(number))
+            return int(max(found))
+        names = listed(self, head)
+        return max(highest_in(names, head, tail) for tail in tails)
+
+    def stats(self, prefix: str = "", /) -> Iterable[tuple[str, Stat]]:
+        """Return the names that begin with *prefix*, each with what is known of it without reading it."""
+        for name in listed(self, prefix):
+            try:
+                yield name, self.stat(name)
+            except FileNotFoundError:  # deleted meanwhile
+                continue
 
     def has(self, name: str, /) -> bool:
         """Return whether there is something under *name*."""
@@ -262,7 +344,15 @@ class Store(abc.ABC):
 
         :param older_than_s: leave what was changed less than this many seconds ago: its writer may be alive
         """
-        return []
+        swept = []
+        for name in list(self.names(LEFTOVER_PREFIX)):
+            try:
+                if time.time() - self.stat(name).time_modified_s >= older_than_s:
+                    self.delete(name)
+                    swept.append(name)
+            except FileNotFoundError:
+                pass  # somebody else swept it
+        return swept
 
     def hold(self) -> None:  # noqa: B027 - a hint
         """Prepare for many puts in a row."""
@@ -275,8 +365,30 @@ class Store(abc.ABC):
         return 500
 
 
+def is_deleted(store: Store, name: str, version: object) -> bool:
+    """Remove *name* from *store*, unless it is gone, or its content has another version by now; return whether it was removed."""
+    try:
+        if store.stat(name).version != version:
+            return False
+        store.delete(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def highest_in(names: Iterable[str], head: str, tail: str) -> int:
+    """Return the highest number between *head* and *tail* in *names*, as ``str(int)`` writes it, or -1."""
+    highest = -1
+    for name in names:
+        if 0 < len(name) - len(head) - len(tail) <= _MOST_DIGITS and name.startswith(head) and name.endswith(tail):
+            text = name[len(head) : len(name) - len(tail)]
+            if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0"):
+                highest = max(highest, int(text))
+    return highest
+
+
 def listed(store: Store, prefix: str = "") -> list[str]:
-    """Return the names in *store* that begin with *prefix*.
+    """Return the names in *store* that begin with *prefix*, hidden ones excluded.
 
     :raises ContractError: they are no texts
     """
@@ -289,7 +401,9 @@ def listed(store: Store, prefix: str = "") -> list[str]:
         others = [name for name in names if not isinstance(name, str)]
         if others:
             raise ContractError(type(store).__qualname__, "names", "texts", shown(others[0]))
-        return [str(name) for name in names]  # of classes derived from str
+        names = [str(name) for name in names]  # of classes derived from str
+    if not prefix and store.local_folder() is None:
+        return [name for name in names if not name.startswith(".")]
     return names if type(names) is list else list(names)
 
 

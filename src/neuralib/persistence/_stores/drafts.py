@@ -1,8 +1,8 @@
-"""Files on their way to a name, in the folder where they will stay.
+"""Files that are written before they get their name, in the folder where they will stay.
 
-A draft has no name while it is written, where the file system can do that (Linux: ``O_TMPFILE``), so that a killed
-process leaves nothing behind. Elsewhere it is a file with a hidden name that no reader looks at. Publishing it is one
-system call: a hard link, which fails where the name is taken, or a rename, which replaces what has the name.
+While it is written, a draft has no name if the file system supports that (``O_TMPFILE`` on Linux), so that a killed
+process leaves nothing behind. Otherwise it has a hidden name that no reader looks at. Publishing it is one system call: a
+hard link, which fails if the name is taken, or a rename, which replaces the file of that name.
 """
 
 from __future__ import annotations
@@ -12,24 +12,28 @@ import os
 import stat
 from pathlib import Path
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk
 from neuralib.persistence._os_errors import explained, explained_any
 from neuralib.persistence._stores import exclusive, system
+from neuralib.persistence._stores.leftovers import OpenFolder
+from neuralib.persistence._stores.system import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Buffer
 
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_PERMISSIONS = 0o777
 _SPILL_BYTES = 1 << 20  # below this a draft is written in one system call
 
 
 class FolderDraft:
     """A file that has no name yet, or a hidden one.
 
-    :param folder: where it is made, at the latest when it is published; the folder is made too
+    :param folder: the folder of the file; both are made when they are needed, at the latest when it is published
     :param durable: write it through to the disk before it is published
     """
 
@@ -39,6 +43,7 @@ class FolderDraft:
         "_finished",
         "_folder",
         "_hidden",
+        "_made",
         "_pending",
         "_published",
         "_status",
@@ -55,12 +60,13 @@ class FolderDraft:
         self._file: _disk.OpenFile | None = None
         self._finished = False  # every byte is in the file
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
+        self._made: Any = None  # the status (os.stat_result) of the closed file with a hidden name
         self._published: str | None = None  # the path under which it was published
-        self._status: tuple[int, tuple[int, int]] | None = None  # see set_status
+        self._status: tuple[int | None, tuple[int, int]] | None = None  # see set_status
 
     @property
     def has_hidden_name(self) -> bool:
-        """Whether it is seen in the folder: making it changed the folder's state."""
+        """Whether the file has a hidden name, so that making it changed the state of the folder."""
         return self._hidden is not None
 
     def write(self, data: Buffer, /) -> int:
@@ -129,9 +135,10 @@ class FolderDraft:
         self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
         return system.create(self._hidden)
 
-    def set_status(self, mode: int, times_ns: tuple[int, int]) -> None:
+    def set_status(self, mode: int | None, times_ns: tuple[int, int]) -> None:
         """Give the file the permissions of *mode*, and times, before it has a name. Nothing may be written afterwards.
 
+        :param mode: None for those of a new file
         :param times_ns: of the last access and the last change, in nanoseconds since 1970
         """
         self._status = mode, times_ns
@@ -144,7 +151,8 @@ class FolderDraft:
             mode, times_ns = self._status
             fd = self._opened().fd
             try:
-                os.chmod(fd if os.chmod in os.supports_fd else self._hidden or fd, mode & 0o777)
+                if mode is not None:
+                    os.chmod(fd if os.chmod in os.supports_fd else self._hidden or fd, mode & 0o777)
             except OSError:
                 pass  # a file system without modes
             os.utime(fd if os.utime in os.supports_fd else self._hidden or fd, ns=times_ns)
@@ -152,7 +160,7 @@ class FolderDraft:
     def finish(self) -> None:
         """Write what is pending, and through to the disk where the draft is durable."""
         if self._finished:
-            return  # published once already, in vain: the name was taken
+            return  # publishing it under another name failed before
         if self._chunks or self._file is None:
             if not self._chunks:
                 self._chunks.append(b"")
@@ -180,7 +188,7 @@ class FolderDraft:
 
         :raises FileExistsError: the name is taken: nothing was changed
         """
-        target = system.joined(self._folder, name)
+        target = joined(self._folder, name)
         is_small = self._file is None and not self._finished and not self.durable  # nothing was written yet
         if is_small and system.publish_whole(self._folder, target, self._joined()) is not None:
             self._published = target
@@ -201,16 +209,16 @@ class FolderDraft:
 
     def publish_over(self, name: str) -> None:
         """Give the file *name*, in place of a file or link of that name."""
-        target = system.joined(self._folder, name)
+        target = joined(self._folder, name)
         found = system.refuse_special(target)
         if not self._finished:
             self.finish()
-        if found is not None and stat.S_ISREG(found.st_mode):
-            self._keep_mode(found)
         if self._file is not None and self._hidden is None:
             self._hidden = system.hidden_path(self._folder)
             if not self._linked(self._hidden):
                 self._copy_to_hidden()
+        if found is not None and stat.S_ISREG(found.st_mode):
+            self._keep_mode(found)
         self._close()
         assert self._hidden is not None
         try:
@@ -233,7 +241,7 @@ class FolderDraft:
             raise explained(error, "giving the result its name", path) from error
 
     def _copy_to_hidden(self) -> None:
-        """Write what is in the file without name, which can't get one here, into a file with a hidden one."""
+        """Copy the file without a name, which can't get one here, to a file with a hidden name."""
         unnamed = self._file
         assert unnamed is not None
         try:
@@ -265,13 +273,15 @@ class FolderDraft:
 
     def __del__(self) -> None:
         if hasattr(self, "_hidden"):  # else Ctrl-C came while it was made
-            self.discard()  # what Ctrl-C may have kept it from
+            self.discard()  # Ctrl-C may have kept the caller from it
 
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is None:
             return
         try:
+            if self._hidden is not None:
+                self._made = os.fstat(file.fd)
             file.close()
         except InterruptedError:
             pass  # the descriptor is gone all the same
@@ -279,9 +289,17 @@ class FolderDraft:
             raise explained(error, "closing a result in the folder", self._folder) from error
 
     def _keep_mode(self, found: os.stat_result) -> None:
-        file = self._file.fd if self._file is not None else self._hidden
-        assert file is not None
-        keep_mode(file, found)
+        assert self._hidden is not None
+        if self._file is not None or os.chmod not in os.supports_fd:
+            keep_mode(self._hidden if self._file is None else self._file.fd, found)
+            return
+        try:
+            file = _disk.OpenFile(self._hidden, _READ_FLAGS)
+            if os.path.samestat(os.fstat(file.fd), self._made):  # else somebody put another file in its place
+                keep_mode(file.fd, found)
+            file.close()
+        except OSError:
+            pass  # the same as of a file system without modes
 
     def _publish_hidden(self, target: str) -> None:
         hidden = self._hidden
@@ -296,18 +314,18 @@ class FolderDraft:
 
 
 def keep_mode(file: int | str, found: os.stat_result) -> None:
-    """Give *file* the permissions of the user's own file *found*, which it replaces; nothing of a stranger's."""
+    """Give *file* the permissions of *found*, which it replaces, if that file belongs to this user."""
     if not hasattr(os, "geteuid") or found.st_uid == os.geteuid():
         try:
-            os.chmod(file, found.st_mode & 0o777)
+            os.chmod(file, found.st_mode & _PERMISSIONS)
         except OSError:
             pass  # a file system without modes
 
 
 def replace_whole(folder: str, target: str, data: bytes, found: os.stat_result | None) -> None:
-    """Give the small content *data* the name *target* in *folder*, in place of what has it, in one step.
+    """Write the small content *data* to *target* in *folder*, and replace the file of that name in one step.
 
-    :param found: what has the name
+    :param found: the status of the file that has the name
     :raises OSError: it can't be written; what is there is as it was
     """
     hidden = system.hidden_path(folder)
@@ -316,14 +334,15 @@ def replace_whole(folder: str, target: str, data: bytes, found: os.stat_result |
             file = system.create(hidden)
             try:
                 system.write_all(file.fd, data)
-                if found is not None and stat.S_ISREG(found.st_mode):
+                made = os.fstat(file.fd)
+                if found is not None and stat.S_ISREG(found.st_mode) and (found.st_mode ^ made.st_mode) & _PERMISSIONS:
                     keep_mode(file.fd, found)
             finally:
                 file.close()
         except OSError as error:
             raise explained(error, "writing a result into the folder", folder) from error
         try:
-            exclusive.rename_over(hidden, target)
+            exclusive.rename_over(hidden, target, made)
         except OSError as error:
             raise explained(error, "giving the result its name", target) from error
     except BaseException:
@@ -335,26 +354,39 @@ class HookDraft:
     """Files that a function writes by path, in a hidden folder of their own beside the target.
 
     The function sees the final name as the last part of its path, and may write further files beside it: they are
-    published under their own names, once the one that counts is.
+    published under their own names, once the one that counts is. The folder is in another hidden one, and both are kept
+    open: see :mod:`~neuralib.persistence._stores.leftovers`.
     """
 
-    __slots__ = ("_folder", "_hidden", "_published", "durable")
+    __slots__ = ("_folder", "_hidden", "_inside", "_made", "_moved", "_outside", "_published", "durable")
 
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
         self.durable = durable
         self._published: list[str] = []
-        self._hidden = hidden = system.hidden_path(folder)  # noted before it is there: Ctrl-C may come in between
-        target = system.joined(folder, name)
+        self._outside: OpenFolder | None = None  # the hidden folder
+        self._inside: OpenFolder | None = None  # the one in it, in which the files are
+        self._made: Any = None  # the status of the file that counts
+        self._moved = ""  # its hidden path, on its way to its name
+        hidden = system.hidden_path(folder)
+        self._hidden = joined(hidden, os.path.basename(hidden))  # noted before it is there: Ctrl-C may come in between
+        target = joined(folder, name)
         system.make_folder(folder, durable=durable)
         try:
-            os.mkdir(hidden)
+            with OpenFolder(folder) as around:
+                self._outside = around.make_folder(os.path.basename(hidden))
+            self._inside = self._outside.make_folder(os.path.basename(hidden))
         except OSError as error:
+            self.discard()
             raise explained(error, "making a folder for it in the folder", folder) from error
+        except BaseException:
+            self.discard()
+            raise
         try:
-            write(Path(hidden, name))
-            if not os.path.lexists(f"{hidden}/{name}"):
-                written = ", ".join(sorted(os.listdir(hidden))) or "nothing"
+            write(Path(self._hidden, name))
+            names = self._inside.names()
+            if name not in names:
+                written = ", ".join(sorted(names)) or "nothing"
                 problem = f"_save_persistence did not write the file of this name (it wrote {written})"
                 raise FileNotFoundError(errno.ENOENT, f"{problem}, while saving a result as", target)
         except Exception as error:
@@ -381,7 +413,7 @@ class HookDraft:
         """The size of its files, in bytes."""
         try:
             return sum(
-                os.lstat(f"{folder}/{it}").st_size for folder, files in system.walked(self._hidden) for it in files
+                os.lstat(f"{folder}/{file}").st_size for folder, files in system.walked(self._hidden) for file in files
             )
         except OSError as error:
             raise explained(error, "looking at what _save_persistence wrote for the folder", self._folder) from error
@@ -413,30 +445,37 @@ class HookDraft:
 
     def publish_over(self, name: str) -> None:
         """Give the file *name*, in place of a file or link of that name."""
-        system.refuse_special(system.joined(self._folder, name))
+        system.refuse_special(joined(self._folder, name))
         self._publish(name, exclusive.rename_over)
 
     def _publish(self, name: str, rename: Callable[[str, str], None]) -> None:
         self.finish()
-        target = system.joined(self._folder, name)
+        target = joined(self._folder, name)
+        inside = self._inside
+        assert inside is not None
         beside = {}
         try:
-            for it in os.listdir(self._hidden):
-                if it != name:
-                    beside[f"{self._hidden}/{it}"] = place = system.joined(self._folder, it)
+            for each in inside.names():
+                if each != name:
+                    beside[each] = place = joined(self._folder, each)
                     system.refuse_special(place)
+            if not self._moved:
+                self._made = inside.stat(name)
+                self._moved = system.hidden_path(self._folder)
+                inside.move_out(name, self._moved)
         except OSError as error:
             raise explained(error, "looking at what _save_persistence wrote for", target) from error
         try:
-            rename(f"{self._hidden}/{name}", target)
+            rename(self._moved, target)
         except FileExistsError:
             raise
         except OSError as error:
             raise explained(error, "giving the result its name", target) from error
+        self._moved = ""
         self._published.append(target)
-        for source, place in beside.items():
+        for each, place in beside.items():
             try:
-                os.replace(source, place)
+                inside.move_out(each, place)
             except OSError as error:
                 raise explained(error, "giving a file beside the result its name", place) from error
             self._published.append(place)
@@ -444,11 +483,29 @@ class HookDraft:
             system.sync_names(self._folder)
 
     def discard(self) -> None:
-        """Remove the hidden folder and what is left in it."""
-        if self._hidden:
-            system.remove(self._hidden)
-            self._hidden = ""
+        """Remove the hidden folders and what is left in them."""
+        if not self._hidden:
+            return
+        try:
+            if self._moved:
+                with OpenFolder(self._folder) as around:
+                    around.remove(os.path.basename(self._moved), self._made)
+        except OSError:
+            pass  # the same as below
+        try:
+            if self._inside is not None:
+                self._inside.empty()
+            if self._outside is not None:
+                self._outside.empty()
+            os.rmdir(os.path.dirname(self._hidden))
+        except OSError:
+            pass  # what can't be removed now is invisible, and is swept once it is stale
+        for opened in (self._inside, self._outside):
+            if opened is not None:
+                opened.close()
+        self._hidden = self._moved = ""
+        self._inside = self._outside = None
 
     def __del__(self) -> None:
         if hasattr(self, "_hidden"):  # else Ctrl-C came while it was made
-            self.discard()  # what Ctrl-C may have kept it from
+            self.discard()  # Ctrl-C may have kept the caller from it

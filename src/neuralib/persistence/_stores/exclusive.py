@@ -1,7 +1,8 @@
-"""Names that are given once: whoever comes second is told so, whatever the file system lacks or answers.
+"""Give a file its name unless the name is taken, on file systems of every kind.
 
-A hard link is the exclusive step that nearly all file systems have; then a rename that replaces nothing; then a claim. Who
-won is seen by looking: network file systems report a lost race as EPERM, and a success, whose answer was lost, as a failure.
+Three ways are tried in turn: a hard link, which nearly all file systems have; a rename that replaces nothing; and a claim
+(see below). After an error, the name is looked at to see who has it: network file systems report a lost race as EPERM, and
+may report a success as a failure when the answer was lost.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _disk
-from neuralib.persistence._stores.system import LEFTOVER_PREFIX, hidden_path, is_there, joined
+from neuralib.persistence._stores.base import LEFTOVER_PREFIX
+from neuralib.persistence._stores.leftovers import OpenFolder
+from neuralib.persistence._stores.system import hidden_path, is_there, joined, remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LINKS_LACK = {
+_ERRORS_WITHOUT_LINKS = {
     errno.EPERM,
     errno.EACCES,
     errno.EOPNOTSUPP,
@@ -30,15 +33,15 @@ _LINKS_LACK = {
     errno.EMLINK,
     errno.EXDEV,
 }
-_RENAMES_LACK = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+_ERRORS_WITHOUT_EXCLUSIVE_RENAME = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _STALE_CLAIM_S = 10.0
-_MOST_TRIES = 100
+_MAX_TRIES = 100
 
 
 def link_unnamed(fd: int, target: str) -> bool:
     """Give the file without name that is open as *fd* the name *target*.
 
-    :return: False where it can't get one so: without hard links, without ``/proc``, or in a folder that was removed
+    :return: False if that is impossible: there are no hard links or no ``/proc``, or the folder was removed
     :raises FileExistsError: the name is taken
     """
     # The descriptor of the folder is not used for an absolute path; giving one makes Python call linkat(2), which
@@ -47,23 +50,23 @@ def link_unnamed(fd: int, target: str) -> bool:
         os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)
     except OSError as error:
         if not _won(os.fstat(fd), target, error):
-            if error.errno in _LINKS_LACK or error.errno == errno.ENOENT:
+            if error.errno in _ERRORS_WITHOUT_LINKS or error.errno == errno.ENOENT:
                 return False
             raise
     return True
 
 
 def rename_exclusively(hidden: str, target: str) -> None:
-    """Rename *hidden* to *target* unless there is a *target*.
+    """Rename *hidden* to *target*, unless the name is taken.
 
-    :raises FileExistsError: there is one; *hidden* is as it was
+    :raises FileExistsError: the name is taken; *hidden* is unchanged
     """
     if sys.platform == "win32":
         os.rename(hidden, target)  # exclusive there
         return
     mine = os.lstat(hidden)
     if _link(hidden, target, mine):
-        _remove(hidden)
+        remove(hidden)  # where that fails, the second, hidden name does no harm
         return
     try:
         if _disk.rename_exclusively(hidden, target):
@@ -71,32 +74,36 @@ def rename_exclusively(hidden: str, target: str) -> None:
     except OSError as error:
         if _won(mine, target, error):
             return
-        if error.errno not in _RENAMES_LACK:
+        if error.errno not in _ERRORS_WITHOUT_EXCLUSIVE_RENAME:
             raise
     _rename_under_claim(hidden, target, mine)
 
 
-def rename_over(hidden: str, target: str) -> None:
-    """Rename *hidden* to *target*, in place of what has that name."""
-    mine = os.lstat(hidden)
-    for tries in range(_MOST_TRIES):
+def rename_over(hidden: str, target: str, mine: os.stat_result | None = None) -> None:
+    """Rename *hidden* to *target*, and replace the file that has this name, if any.
+
+    :param mine: the status of *hidden*, where it is known
+    """
+    if mine is None:
+        mine = os.lstat(hidden)
+    for tries in range(_MAX_TRIES):
         try:
             os.replace(hidden, target)
         except OSError as error:
             if not os.path.lexists(hidden):
-                if _is(mine, target):
+                if _is_file(mine, target):
                     return  # only the answer was lost
                 raise
             # File systems in user space move a file aside first that is replaced while it is read, and miss it where
             # another mount did so at the same moment.
-            if error.errno != errno.ENOENT or tries == _MOST_TRIES - 1 or not os.path.isdir(os.path.dirname(target)):
+            if error.errno != errno.ENOENT or tries == _MAX_TRIES - 1 or not os.path.isdir(os.path.dirname(target)):
                 raise
             time.sleep(0.001)
         else:
             return
 
 
-def _is(mine: os.stat_result, path: str) -> bool:
+def _is_file(mine: os.stat_result, path: str) -> bool:
     try:
         there = os.lstat(path)
     except OSError:
@@ -105,11 +112,11 @@ def _is(mine: os.stat_result, path: str) -> bool:
 
 
 def _won(mine: os.stat_result, target: str, error: OSError) -> bool:
-    """Look who has the name *target* after *error*: the file *mine* (True), or nobody (False).
+    """Return whether the file *mine* has the name *target* after *error*; False if no file has it.
 
-    :raises FileExistsError: somebody else
+    :raises FileExistsError: another file has the name
     """
-    if _is(mine, target):
+    if _is_file(mine, target):
         return True
     if not os.path.lexists(target):
         return False
@@ -117,14 +124,14 @@ def _won(mine: os.stat_result, target: str, error: OSError) -> bool:
 
 
 def _link(hidden: str, target: str, mine: os.stat_result) -> bool:
-    """Give the file *hidden*, which is *mine*, the name *target* too; False where there are no hard links."""
-    for tries in range(_MOST_TRIES):
+    """Give the file *hidden*, whose status is *mine*, the second name *target*. Return False if there are no hard links."""
+    for tries in range(_MAX_TRIES):
         try:
             os.link(hidden, target, follow_symlinks=False)
         except OSError as error:
             if _won(mine, target, error):
                 break
-            if error.errno not in _LINKS_LACK or tries == _MOST_TRIES - 1:
+            if error.errno not in _ERRORS_WITHOUT_LINKS or tries == _MAX_TRIES - 1:
                 raise
             # A refusal without a winner: there are no links, or the winner's file is gone again by now. To take the
             # second for the first would mean a rename, which is exclusive among renames only.
@@ -136,9 +143,9 @@ def _link(hidden: str, target: str, mine: os.stat_result) -> bool:
 
 
 def _links_work(path: str) -> bool:
-    """Try whether the file *path* can get a second name that surely nobody else has."""
+    """Return whether the file system has hard links: whether *path* can get a second, random name."""
     path_of_probe = hidden_path(os.path.dirname(path))
-    probe = _Passing(os.unlink, path_of_probe)
+    probe = _TemporaryPaths(os.unlink, path_of_probe)
     try:
         os.link(path, path_of_probe, follow_symlinks=False)
     except OSError:
@@ -148,8 +155,8 @@ def _links_work(path: str) -> bool:
     return True
 
 
-class _Passing:
-    """What is removed, at the latest when nobody refers to this any more: Ctrl-C may keep a ``finally`` from doing it."""
+class _TemporaryPaths:
+    """Paths that are removed by :meth:`remove`, or by the finalizer where Ctrl-C kept a ``finally`` from calling it."""
 
     __slots__ = ("_paths", "_remove")
 
@@ -158,23 +165,16 @@ class _Passing:
         self._paths = paths
 
     def remove(self) -> None:
-        for it in self._paths:
+        for path in self._paths:
             try:
-                self._remove(it)
+                self._remove(path)
             except OSError:
-                pass  # gone, or the next one's, or swept some day
+                pass  # it is gone, belongs to another process, or will be swept
         self._paths = ()
 
     def __del__(self) -> None:
         if hasattr(self, "_paths"):
             self.remove()
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass  # the result has its name; a second, hidden one does no harm, and is swept
 
 
 # ---------------------------------------------------------------------------------------------- claims
@@ -184,42 +184,42 @@ def _remove(path: str) -> None:
 # its own, and that folder is renamed to the claim on the target. The claim holds the draft, under a random mark, until
 # the draft is renamed to the target, which also empties the claim for the next.
 #
-# A claim whose holder was killed is emptied by whoever has seen the same mark in it for long: the draft is moved out. It
-# may belong to a process that only slept: that one finds no draft to publish when it wakes, so it can't overwrite
-# anything, and looks for it where it was put. What is moved is told by its mark, so that of two who would empty a stale
-# claim, the second can't take the draft of the next holder.
+# If the holder of a claim was killed, a process that has seen the same mark in the claim for long moves the draft out. The
+# holder may only have slept. When it wakes, it finds no draft to publish, so it can't overwrite anything, and looks for the
+# draft where it was moved to. The draft is moved by its mark: of two processes that empty a stale claim, the second can't
+# take the draft of the next holder.
 
 
 def _rename_under_claim(hidden: str, target: str, mine: os.stat_result) -> None:
-    """Rename *hidden*, which is *mine*, to *target* unless there is a *target*: among all who do it so."""
+    """Rename *hidden*, whose status is *mine*, to *target*, unless the name is taken. Exclusive among writers that use claims."""
     folder, name = os.path.split(target)
     claim = joined(folder, f"{LEFTOVER_PREFIX}claim-{zlib.crc32(os.fsencode(name)):08x}")
-    for _ in range(_MOST_TRIES):
-        mark = os.urandom(8).hex()
+    for _ in range(_MAX_TRIES):
+        mark = f"{LEFTOVER_PREFIX}{os.urandom(8).hex()}"
         own = hidden_path(folder)
-        passing = _Passing(partial(_cleared, mark), own, claim)
+        temporary = _TemporaryPaths(partial(_clear, mark), own, claim)
         try:
             os.mkdir(own)
             os.rename(hidden, f"{own}/{mark}")
-            _enter(own, claim, folder)
+            _enter_claim(own, claim, folder)
             if not is_there(target):
                 os.rename(f"{claim}/{mark}", target)
                 return
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
         except BaseException as error:
-            if isinstance(error, OSError) and _is(mine, target):
+            if isinstance(error, OSError) and _is_file(mine, target):
                 return  # only the answer was lost
-            back = _brought_back(hidden, mark, own, claim, folder)
+            back = _moved_back(hidden, mark, own, claim, folder)
             if not (back and isinstance(error, FileNotFoundError)):
                 raise
             # Others took this process for dead, and its draft out of the claim: once more.
         finally:
-            passing.remove()
+            temporary.remove()
     raise OSError(errno.EAGAIN, "others took this process for dead again and again: save once more", target)
 
 
-def _cleared(mark: str, folder: str) -> None:
-    """Remove the folder *folder*, and the draft in it where Ctrl-C kept that from being brought back."""
+def _clear(mark: str, folder: str) -> None:
+    """Remove *folder*, and the draft in it if Ctrl-C kept it from being moved back."""
     try:
         os.rmdir(folder)
     except OSError:
@@ -227,8 +227,8 @@ def _cleared(mark: str, folder: str) -> None:
         os.rmdir(folder)
 
 
-def _enter(own: str, claim: str, folder: str) -> None:
-    """Rename the folder *own*, with the draft in it, to *claim*, once nobody else's draft is there."""
+def _enter_claim(own: str, claim: str, folder: str) -> None:
+    """Rename the folder *own*, which holds the draft, to *claim*, as soon as that holds no draft of another process."""
     seen: list[str] = []
     since = time.monotonic()
     while True:
@@ -240,26 +240,25 @@ def _enter(own: str, claim: str, folder: str) -> None:
         else:
             return
         try:
-            there = os.listdir(claim)
+            with OpenFolder(folder) as around, OpenFolder(os.path.basename(claim), around) as held:
+                there = held.names()
+                if not there or there != seen:
+                    seen, since = there, time.monotonic()
+                elif time.monotonic() - since > _STALE_CLAIM_S:
+                    if not all(mark.startswith(LEFTOVER_PREFIX) for mark in there):
+                        problem = "holds what no save put there; rename it, while waiting for it to be emptied"
+                        raise OSError(errno.ENOTEMPTY, problem, claim)
+                    for mark in there:
+                        held.move_out(mark, joined(folder, mark))
         except FileNotFoundError:
             continue
-        if not there or there != seen:
-            seen, since = there, time.monotonic()
-        elif time.monotonic() - since > _STALE_CLAIM_S:
-            for mark in there:
-                _moved(f"{claim}/{mark}", _outside(folder, mark))
         time.sleep(0.001)
 
 
-def _outside(folder: str, mark: str) -> str:
-    """Return where a draft goes that is moved out of a stale claim."""
-    return joined(folder, LEFTOVER_PREFIX + mark)
-
-
-def _brought_back(hidden: str, mark: str, own: str, claim: str, folder: str) -> bool:
-    """Rename the draft back to *hidden*, wherever it is; return whether it is there."""
-    places = (f"{own}/{mark}", f"{claim}/{mark}", _outside(folder, mark))
-    return os.path.lexists(hidden) or any(_moved(it, hidden) for it in places)
+def _moved_back(hidden: str, mark: str, own: str, claim: str, folder: str) -> bool:
+    """Move the draft back to *hidden* from wherever it is. Return whether it is there."""
+    places = (f"{own}/{mark}", f"{claim}/{mark}", joined(folder, mark))
+    return os.path.lexists(hidden) or any(_moved(place, hidden) for place in places)
 
 
 def _moved(source: str, target: str) -> bool:

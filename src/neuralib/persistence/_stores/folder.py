@@ -6,14 +6,15 @@ import errno
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk, _scan
 from neuralib.persistence._bytes.sources import BytesSource, FileSource, PooledSource, Source
 from neuralib.persistence._os_errors import explained
-from neuralib.persistence._stores import system
-from neuralib.persistence._stores.base import CHANGED, Content, Put, Replace, Stat, Store
+from neuralib.persistence._stores import leftovers, system
+from neuralib.persistence._stores.base import CHANGED, LEFTOVER_PREFIX, Content, Put, Replace, Stat, Store
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class FolderStore(Store):
         self.prefix = system.joined(self.root, "")  # of the path of every name
         self.held: _disk.OpenFile | None = None
         """The folder itself while it is kept open: see :meth:`hold`."""
+        self._replaces = False  # whether the last put found its name taken: the next one then looks before it writes
 
     def __repr__(self) -> str:
         return f"FolderStore({self.root!r})"
@@ -59,27 +61,52 @@ class FolderStore(Store):
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*: see :class:`~neuralib.persistence.stores.Store`."""
-        if type(content) is bytes and not durable:
+        if type(content) is bytes and not durable and self._put_small(name, content, replace):
+            return
+        self._publish(name, self._draft_of(content, durable=durable), replace)
+
+    def _put_small(self, name: str, content: bytes, replace: Replace) -> bool:
+        """Store the small *content* in few system calls; return False where the system can't, and nothing was changed."""
+        path = self.prefix + name
+        found = None
+        if self._replaces and replace:
+            found = self._allow_replacing(name, replace)
+            self._replaces = found is not None
+        if found is None:
             try:
-                if system.publish_whole(self.root, self.prefix + name, content) is not None:
-                    return
+                if system.publish_whole(self.root, path, content) is not None:
+                    return True
+                if not system.TMPFILE or not self._is_made():
+                    return False
+                return system.publish_whole(self.root, path, content) is not None
             except FileExistsError:
                 if not replace:
                     raise
-                found = self._allow_replacing(name, replace)
-                replace_whole(self.root, self.prefix + name, content, found)
-                return
-        self._publish(name, self._draft_of(content, durable=durable), replace)
+            found = self._allow_replacing(name, replace)
+            self._replaces = True
+        replace_whole(self.root, path, content, found)
+        return True
+
+    def _is_made(self) -> bool:
+        """Make the folder; return False where it was there, or where that fails, of which whoever needs it tells."""
+        try:
+            os.mkdir(self.root)
+        except OSError:
+            return False
+        return True
 
     def put_if(self, name: str, content: Content, expected: Any, /, *, durable: bool = False) -> Any:
-        """Store *content* under the new name *name*, unless the folder has changed: in one step where it is small."""
+        """Store *content* under the new name *name*, unless the folder has changed: in one step where it is small.
+
+        This brings *expected* up to date, and returns it. So threads can expect the same state.
+        """
         if type(content) is bytes and not durable:
             stamp = system.publish_whole(self.root, self.prefix + name, content, True, expected, self.held)
             if stamp is not None:
                 if stamp is _disk.CHANGED:
                     self.release()  # another folder may have the path by now
                     return CHANGED
-                return stamp if stamp.known else self.state()
+                return stamp
         if expected is not None and type(content) is bytes:
             now = self.state()
             if now is None or not expected.is_unchanged(now):
@@ -109,19 +136,12 @@ class FolderStore(Store):
         return draft
 
     def _publish(self, name: str, draft: FolderDraft | HookDraft, replace: Replace) -> None:
+        """Give *draft* the name *name*, also in place of what has it, unless *replace*, given what is there, raises an error."""
         try:
-            try:
-                draft.publish_new(name)
-            except FileExistsError:
-                if not replace:
-                    raise
-                self._replace(name, draft, replace)
-        finally:
-            draft.discard()
-
-    def _replace(self, name: str, draft: FolderDraft | HookDraft, replace: Replace) -> None:
-        """Give *draft* the name *name* in place of what has it, unless *replace*, given what is there, raises an error."""
-        try:
+            draft.publish_new(name)
+        except FileExistsError:
+            if not replace:
+                raise
             self._allow_replacing(name, replace)
             draft.publish_over(name)
         finally:
@@ -130,16 +150,17 @@ class FolderStore(Store):
     def _allow_replacing(self, name: str, replace: Replace) -> os.stat_result | None:
         """Raise an error where *name* is no file, or where *replace*, given what is there, raises one.
 
-        :return: what is there
+        :return: what is there; None where there is nothing
         """
         found = system.refuse_special(self.prefix + name)
-        if callable(replace):
+        if found is not None and callable(replace):
             there = self._former(name)
             if there is not None:
                 try:
                     replace(there)
                 finally:
-                    _close_after_reading(there)
+                    with suppress(OSError):  # where closing fails, nothing is lost: all that was asked for was read
+                        there.close()
         return found
 
     def _former(self, name: str) -> Source | None:
@@ -155,25 +176,28 @@ class FolderStore(Store):
             raise explained(error, "looking at the former result", path) from error
 
     def put_many(
-        self, puts: Sequence[Put], outcomes: list[OSError | None] | None = None, /, *, durable: bool = False
-    ) -> list[OSError | None]:
+        self, puts: Sequence[Put], outcomes: list[Exception | None] | None = None, /, *, durable: bool = False
+    ) -> list[Exception | None]:
         """Store several contents; where they are *durable*, they wait for the disk together."""
         outcomes = [] if outcomes is None else outcomes
-        if not durable:
+        if not durable and all(put.time_ns is None for put in puts):
             return super().put_many(puts, outcomes)
         while len(outcomes) < len(puts):
             self._put_together(puts[len(outcomes) :], outcomes)
         return outcomes
 
-    def _put_together(self, puts: Sequence[Put], outcomes: list[OSError | None]) -> None:
+    def _put_together(self, puts: Sequence[Put], outcomes: list[Exception | None]) -> None:
         """Write as many of *puts* as may be open files at a time, wait for the disk once, and give them their names."""
         drafts: list[FolderDraft | HookDraft] = []
         before = len(outcomes)
         try:
             for put in puts[: self.group_size()]:
                 try:
-                    drafts.append(self._draft_of(put.content))
-                    drafts[-1].finish()
+                    draft = self._draft_of(put.content)
+                    drafts.append(draft)
+                    if put.time_ns is not None and isinstance(draft, FolderDraft):
+                        draft.set_status(None, (put.time_ns, put.time_ns))
+                    draft.finish()
                 except OSError as error:
                     if error.errno not in _NO_MORE_FILES or not _make_room(drafts, puts):
                         raise
@@ -192,11 +216,11 @@ class FolderStore(Store):
     def _named(self, put: Put, draft: FolderDraft | HookDraft) -> OSError | None:
         """Give *draft* its name; return the error where others have it."""
         try:
-            draft.publish_new(put.name)
+            self._publish(put.name, draft, put.replace)
         except FileExistsError as error:
-            if not put.replace:
-                return error
-            self._replace(put.name, draft, put.replace)
+            if put.replace:
+                raise
+            return error
         return None
 
     def draft(self, *, durable: bool = False) -> FolderDraft:
@@ -259,7 +283,7 @@ class FolderStore(Store):
 
     def path(self, name: str, /) -> Path:
         """Return the path of *name*."""
-        return self._folder / name
+        return self._folder.joinpath(name)  # which takes less time than "/"
 
     def location(self, name: str, /) -> str:
         """Return the path of *name*."""
@@ -278,8 +302,8 @@ class FolderStore(Store):
         except OSError as error:
             raise explained(error, "listing the folder", self.root) from error
         if prefix:
-            return [name for name in found if name.startswith(prefix) and not name.startswith(system.LEFTOVER_PREFIX)]
-        return [name for name in found if not name.startswith(system.LEFTOVER_PREFIX)]
+            return [name for name in found if name.startswith(prefix) and not name.startswith(LEFTOVER_PREFIX)]
+        return [name for name in found if not name.startswith(LEFTOVER_PREFIX)]
 
     def stat(self, name: str, /) -> Stat:
         """Return what is known of the file *name*; a link is not followed."""
@@ -289,17 +313,21 @@ class FolderStore(Store):
         return Stat(found.st_size, found.st_mtime, version, stat.S_ISREG(found.st_mode), created)
 
     def highest(self, head: str, tail: str, /) -> int:
-        """Return the highest number between *head* and *tail* in the names of the folder, or -1.
+        """Return the highest number between *head* and *tail* in the names of the folder, or -1."""
+        return self.highest_among(head, (tail,))
+
+    def highest_among(self, head: str, tails: tuple[str, ...], /) -> int:
+        """Return the highest number between *head* and one of *tails* in the names of the folder, or -1.
 
         Sweeps stale leftovers where it comes across some.
         """
         try:
-            number, leftovers = _scan.scan_folder(self.root, head, tail, system.LEFTOVER_PREFIX)
+            number, n_leftovers = _scan.scan_folder(self.root, head, tails, LEFTOVER_PREFIX)
         except FileNotFoundError:
             return -1
         except OSError as error:
             raise explained(error, "listing the folder for its highest number", self.root) from error
-        if leftovers:
+        if n_leftovers:
             try:
                 self.sweep()
             except OSError:
@@ -312,29 +340,25 @@ class FolderStore(Store):
 
     def has(self, name: str, /) -> bool:
         """Return whether there is something under *name*, a broken link included."""
-        return os.path.lexists(self.prefix + name)
+        try:
+            os.lstat(self.prefix + name)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise explained(error, "looking for a result", self.prefix + name) from error
+        return True
 
     def sweep(self, older_than_s: float = STALE_AFTER_S, /) -> list[str]:
-        """Remove what killed processes left behind; return the names.
+        """Remove what killed processes of this user left behind; return the names.
 
         :param older_than_s: leave what was changed less than this many seconds ago: its process may be alive
         """
-        swept = []
         try:
-            names = os.listdir(self.root)
+            return leftovers.sweep(self.root, time.time() - older_than_s)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise explained(error, "listing the folder for leftovers", self.root) from error
-        for name in names:
-            if name.startswith(system.LEFTOVER_PREFIX):
-                try:
-                    if not _removed(self.prefix + name, time.time() - older_than_s):
-                        continue
-                except OSError:
-                    continue  # somebody else swept it, or may do it
-                swept.append(name)
-        return swept
 
 
 def open_file(path: str, *, to_map: bool = False) -> Source:
@@ -366,14 +390,6 @@ def open_unread(path: str) -> FileSource:
     return source
 
 
-def _close_after_reading(source: Source) -> None:
-    """Close *source*. Where the system fails at that, nothing is lost: all that was asked for was read."""
-    try:
-        source.close()
-    except OSError:
-        pass
-
-
 def _make_room(drafts: list[FolderDraft | HookDraft], puts: Sequence[Put]) -> bool:
     """Discard the last drafts, which can be written again, since waiting for the disk takes an open file too.
 
@@ -400,26 +416,3 @@ def _open_files() -> int:
         return 512  # as Windows has it by default
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit if limit != resource.RLIM_INFINITY else 2 * _GROUP_RESULTS
-
-
-def _removed(path: str, before: float) -> bool:
-    """Remove the leftover *path* if it was changed last *before* that time; return whether it was.
-
-    A folder counts as changed with anything in it: a hook may write into one file for days. What comes into it meanwhile
-    stays, and so does the folder: another process may have taken over a claim.
-    """
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        if found.st_mtime > before:
-            return False
-        os.unlink(path)
-        return True
-    inside = system.walked(path)
-    files = [f"{folder}/{name}" for folder, names in inside for name in names]
-    if max(os.lstat(it).st_mtime for it in [path, *files]) > before:
-        return False
-    for file in files:
-        os.unlink(file)
-    for folder, _ in inside:
-        os.rmdir(folder)
-    return True

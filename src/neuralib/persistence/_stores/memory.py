@@ -29,12 +29,17 @@ class _Changes(State):
     def is_unchanged(self, now: _Changes, /) -> bool:
         return self.count == now.count
 
+    def is_after(self, before: _Changes, new_names: int, /) -> bool:
+        return self.count == before.count + new_names
+
 
 class MemoryStore(Store):
     """Named bytes in the memory of this process.
 
     Threads may share it. A copy, a pickled one too, holds what there was when it was made, and is a store of its own.
     """
+
+    process_local = True
 
     def __init__(self) -> None:
         self.url = f"memory:{next(_numbers)}"

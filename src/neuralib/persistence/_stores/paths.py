@@ -3,51 +3,131 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
+from neuralib.persistence._messages import shown
+from neuralib.persistence._stores.archive import SUFFIX, ArchiveStore
 from neuralib.persistence._stores.base import Content, Replace, Stat, Store
 from neuralib.persistence._stores.folder import FolderStore, open_file
+from neuralib.persistence._stores.places import SeveralStores
 
 if TYPE_CHECKING:
     from neuralib.persistence._bytes.sources import Source
 
+Place = Union[str, os.PathLike[str], Store, Sequence[Union[str, os.PathLike[str], Store]]]  # noqa: UP007 - is evaluated
+"""Where results are: a folder, an archive, a store; or several of these, of which the first is saved into."""
+
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"})
+_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # how names of environment variables begin that obstore reads
+_MOST_KEPT = 64
+_object_stores: dict[tuple[str, int], Store] = {}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
-def store_at(place: str | os.PathLike[str] | Store) -> Store:
-    """Return the store that *place* is: a store itself, or a folder.
+def store_at(place: Place) -> Store:
+    """Return the store that *place* is: a store itself, a URL, an archive where its name ends with ``.sqlar``, a folder, or several.
 
-    :raises ValueError: it is a URL that no store takes
+    :raises ValueError: it is a URL that no store takes, or an empty list
+    :raises TypeError: it is something else
     """
     if isinstance(place, Store):
         return place
+    if isinstance(place, Sequence) and not isinstance(place, str):
+        if not place:
+            raise ValueError("the list of places is empty: give at least one; results are saved in the first")
+        return SeveralStores([store_at(each) for each in place]) if len(place) > 1 else store_at(place[0])
+    if not isinstance(place, (str, os.PathLike)):
+        raise TypeError(
+            f"expected a folder, a URL of an object store (s3://, gs://, az://) or a store, not {shown(place)}"
+        )
     text = os.fspath(place)
-    url = _URL.match(text)
-    if url is not None:
-        raise ValueError(f"{text!r}: there is no store for {url[1]}:// URLs; give a folder, or a store object")
-    return FolderStore(text)
+    if is_url(text):
+        return _object_store_at(text)
+    return ArchiveStore(text) if text.endswith(SUFFIX) and not os.path.isdir(text) else FolderStore(text)
+
+
+def is_url(text: str) -> bool:
+    """Return whether *text* is a URL, and no path."""
+    return _URL.match(text) is not None
+
+
+def _object_store_at(url: str) -> Store:
+    """Return the object store at *url*: the same one while the environment is the same, so that connections are kept.
+
+    :raises ValueError: it is a URL that no store takes
+    """
+    scheme = url.partition(":")[0].lower()
+    if scheme not in _OBJECT_STORES:
+        raise ValueError(
+            f"{url!r}: there is no store for {scheme}:// URLs; give a folder, a URL of an object store (s3://, gs://, az://), "
+            f"or a store object"
+        )
+    from neuralib.persistence._stores.objects import ObjectStore  # with obstore, which takes 60 ms to import
+
+    settings = sorted(each for each in os.environ.items() if each[0].startswith(_SETTINGS))
+    key = (url, hash(tuple(settings)))
+    found = _object_stores.get(key)
+    if found is None:
+        if len(_object_stores) >= _MOST_KEPT:
+            _object_stores.clear()
+        found = _object_stores[key] = ObjectStore(url)
+    return found
+
+
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is an archive at *path*."""
+    return os.fspath(path).endswith(SUFFIX) and os.path.isfile(path)
+
+
+@functools.lru_cache(maxsize=8)
+def _archive_at(path: str) -> ArchiveStore:
+    return ArchiveStore(path)
+
+
+def _entry_at(path: str) -> tuple[Store, str] | None:
+    """Return the archive and the name of the entry *path*, such as ``results.sqlar/cache-Mean-A00.pkl``; None for a file.
+
+    Or the object store, and the name of an object.
+    """
+    if "://" in path and is_url(path):
+        place, _, name = path.rpartition("/")
+        return store_at(place), name
+    if SUFFIX not in path:
+        return None
+    folder, name = os.path.split(path)
+    return (_archive_at(os.path.abspath(folder)), name) if is_archive(folder) else None
+
+
+def store_and_name(path: str) -> tuple[Store, str]:
+    """Return the folder, archive or object store of *path*, and the name there."""
+    folder, name = os.path.split(path)
+    return _entry_at(path) or (FolderStore(folder), name)
 
 
 class PathStore(Store):
-    """Files anywhere: their names are their paths, as the caller gave them."""
+    """Files, entries of archives and objects anywhere: their names are their paths or URLs, as the caller gave them."""
 
     url = ""
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
-        """Store *content* in the folder of the path *name*."""
-        folder, last = os.path.split(name)
-        FolderStore(folder).put(last, content, replace=replace, durable=durable)
+        """Store *content* in the folder or archive of the path *name*."""
+        store, last = store_and_name(name)
+        store.put(last, content, replace=replace, durable=durable)
 
     def open(self, name: str, /) -> Source:
         """Return the content of the file *name*."""
-        return open_file(name)
+        entry = _entry_at(name)
+        return open_file(name) if entry is None else entry[0].open(entry[1])
 
     def open_to_map(self, name: str, /) -> Source:
         """Return the content of the file *name*, so that it can be mapped."""
-        return open_file(name, to_map=True)
+        entry = _entry_at(name)
+        return open_file(name, to_map=True) if entry is None else entry[0].open(entry[1])
 
     def names(self, prefix: str = "", /) -> list[str]:
         """Files anywhere can't be listed."""
@@ -55,16 +135,21 @@ class PathStore(Store):
 
     def stat(self, name: str, /) -> Stat:
         """Return what is known of the file *name*."""
-        folder, last = os.path.split(name)
-        return FolderStore(folder).stat(last)
+        store, last = store_and_name(name)
+        return store.stat(last)
 
     def delete(self, name: str, /) -> None:
         """Remove the file *name*."""
-        os.unlink(name)
+        entry = _entry_at(name)
+        if entry is None:
+            os.unlink(name)
+        else:
+            entry[0].delete(entry[1])
 
     def has(self, name: str, /) -> bool:
         """Return whether there is something at the path *name*."""
-        return os.path.lexists(name)
+        entry = _entry_at(name)
+        return os.path.lexists(name) if entry is None else entry[0].has(entry[1])
 
     def location(self, name: str, /) -> str:
         """Return the path."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from neuralib.persistence import _disk
 from neuralib.persistence._os_errors import explained
+from neuralib.persistence._stores.base import LEFTOVER_PREFIX
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -20,9 +21,6 @@ FOLDER: int = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 
 TMPFILE: int = getattr(os, "O_TMPFILE", 0)
 """The flag that opens a file without a name, where there is one (Linux)."""
-
-LEFTOVER_PREFIX = ".neuralib-draft-"
-"""How the hidden names of drafts begin."""
 
 _MOST_BYTES_A_WRITE = 1 << 30  # Linux takes 2 GiB - 4 KiB in one call, macOS and Windows fail above 2 GiB - 1
 _CREATE = (
@@ -49,21 +47,11 @@ def hidden_path(folder: str) -> str:
 
 
 def remove(path: str) -> None:
-    """Remove the file or folder *path* and all that is in it, as far as the system lets it be removed.
-
-    No descriptor is open meanwhile that Ctrl-C could leave open, as in :func:`shutil.rmtree`.
-    """
+    """Remove the file *path*, as far as the system lets it be removed."""
     try:
         os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError:  # a folder: the system says EISDIR, EPERM or EACCES
-        try:
-            for name in os.listdir(path):
-                remove(f"{path}/{name}")
-            os.rmdir(path)
-        except OSError:
-            pass  # what can't be removed now is invisible, and is swept once it is stale
+    except OSError:
+        pass  # what can't be removed now is invisible, and is swept once it is stale
 
 
 def walked(top: str) -> list[tuple[str, list[str]]]:
@@ -77,7 +65,7 @@ def walked(top: str) -> list[tuple[str, list[str]]]:
     for name in os.listdir(top):
         kind = folders if stat.S_ISDIR(os.lstat(f"{top}/{name}").st_mode) else files
         kind.append(name)
-    return [*(it for name in folders for it in walked(f"{top}/{name}")), (top, files)]
+    return [*(each for name in folders for each in walked(f"{top}/{name}")), (top, files)]
 
 
 def publish_whole(
@@ -297,8 +285,8 @@ def make_folder(path: str, *, durable: bool) -> None:
     except OSError as error:
         raise explained(error, "making the folder", path) from error
     if durable:
-        for it in missing:
-            sync_folder(os.path.dirname(it))
+        for folder in missing:
+            sync_folder(os.path.dirname(folder))
 
 
 def write_all(fd: int, data: Buffer) -> None:

@@ -34,7 +34,8 @@ CALL = 256
 ENTRY = 128
 """For an entry in a table that the machine keeps beside its values."""
 
-_HEAD_BYTES = 1 << 26  # for a whole head
+HEAD_BYTES = 1 << 26
+"""For a whole head."""
 _HEAD_STEP = 200  # it ends after some 300,000 instructions
 _ITEM = 32
 _KEY = 48
@@ -79,7 +80,7 @@ class Allowance:
     def of_head(cls) -> Allowance:
         """Return the account of a head, which is the same for files of all sizes."""
         found = cls(0)
-        found.left, found.step = _HEAD_BYTES, _HEAD_STEP
+        found.left, found.step = HEAD_BYTES, _HEAD_STEP
         return found
 
     def spend(self, count: int) -> None:
@@ -193,7 +194,7 @@ def _weight(arguments: tuple[Any, ...], limit: int) -> int:
         if kind in _COPIED:
             total += sys.getsizeof(value)
         elif kind is tuple or kind is dict:
-            total += _ITEM * (1 + len(value))
+            total += sys.getsizeof(value) if kind is dict else _ITEM * (1 + len(value))
             if len(value) <= _LARGEST_DTYPE:
                 todo.extend(value if kind is tuple else value.values())
         elif kind in {list, set, frozenset}:

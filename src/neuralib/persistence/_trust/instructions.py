@@ -31,9 +31,10 @@ LONGEST_KEPT = (1 << 16) - 1
 """Bytes: for a head, a larger text, array or bytes object is stepped over."""
 STOP = ord(".")
 _WINDOW = 1 << 14  # bytes that are read at a time
-_PIECE = 1 << 20  # bytes of a large value that are read at a time, where it is not known how many there are
 _LONGEST_NUMBER = 20_000  # characters of a number that is written as text
 _LONGEST_FLOAT = 100
+_LONGEST_LINE = 1 << 16  # characters of a name, or of a number with zeros before it
+_LONGEST_TEXT_LINE = 1 << 28  # of a text, which is an array too in the oldest protocols
 _NO_LIMIT = 1 << 70
 
 
@@ -68,7 +69,7 @@ class Memory:
 
 
 class Opened:
-    """An open file, as a tape that knows how much of it is left."""
+    """An open file, as a tape that knows how much of it is left, and of which others read what follows the pickle."""
 
     def __init__(self, file: io.BufferedReader, size: int) -> None:
         self.read, self.seek, self._tell = file.read, file.seek, file.tell
@@ -83,7 +84,8 @@ class Instructions:
     """The opcode and the argument of each instruction of a pickle, up to STOP.
 
     :param source: its bytes, or a tape
-    :param longest: bytes: what is larger is stepped over, and :class:`Left` in its place
+    :param longest: bytes: what is larger is stepped over, and :class:`Left` in its place. With more than
+        :data:`LONGEST_KEPT`, the tape is a :class:`Memory` or :class:`Opened`
     :raises ValueError: while iterating: it is no pickle, or one that has two meanings
     :raises EOFError: while iterating: it ends too early
     """
@@ -178,28 +180,22 @@ class Instructions:
         return at
 
     def _large(self, code: int, at: int, size: int, convert: Any) -> Any:
-        """Return the value of *size* bytes at the place *at* that goes beyond the window, or what is said of it."""
+        """Return the value of *size* bytes at the place *at* that goes beyond the window, or :class:`Left` where it is too long."""
         if size < 0:
             raise ValueError(f"its instruction {code:#x} has a negative length")
         self._refuse_crossing(at + size)
         if size > self._longest:
             return Left(_KINDS[convert], size)
-        if size <= _WINDOW:
+        if size <= LONGEST_KEPT:
             at = self._more(at, size)
             self._at = at + size
             return convert(self._data[at : self._at])
-        rest, tape = self._data[at:], self._tape
-        raw: Any
-        if not hasattr(tape, "left"):  # a length is not believed before the bytes are there
-            raw = bytearray(rest)
-            while len(raw) < size and (piece := tape.read(min(_PIECE, size - len(raw)))):
-                raw += piece
-        elif size - len(rest) > tape.left():
-            raw = b""
-        else:
-            tape.seek(-len(rest), io.SEEK_CUR)
-            raw = tape.read(size)
-        if len(raw) != size:
+        begun, tape = len(self._data) - at, self._tape
+        if size - begun > tape.left():  # a length is not believed before the bytes are there
+            raise EOFError("it ends too early")
+        tape.seek(-begun, io.SEEK_CUR)
+        raw: Any = tape.read(size)
+        if len(raw) != size:  # the file was cut meanwhile
             raise EOFError("it ends too early")
         self._start += at + size
         self._data, self._at, self._end = b"", 0, 0
@@ -215,8 +211,11 @@ class Instructions:
 
     def _line(self, at: int, convert: Callable[[Any], Any]) -> tuple[Any, int]:
         dropped, seen = 0, at
+        longest = _LONGEST_TEXT_LINE if convert in {_quoted_line, _escaped_line} else _LONGEST_LINE
         while (found := self._data.find(b"\n", seen, self._end)) < 0:
             have = self._end - at
+            if dropped + have > longest:  # a file without content may announce a terabyte
+                raise ValueError(f"it has a line of more than {longest} characters")
             if have > self._longest:
                 dropped, at, have = dropped + have, self._end, 0
             at = self._more(at, have + 1)
@@ -288,35 +287,35 @@ def _escaped_line(line: bytes) -> str:
 
 
 _KINDS: dict[Any, str] = {_text: "str", _latin_text: "str", bytes: "bytes", bytearray: "bytearray", _integer: "int"}
+_BY_OPCODES: dict[bytes, tuple[int, int, Any, Any] | None] = {
+    b"(012NQRabdlstuo]})e\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98": None,
+    b"Khq\x80\x82": (_PLAIN, 1, None, None),
+    b"M\x83": (_PLAIN, 2, _U16, None),
+    b"jr": (_PLAIN, 4, _U32, None),
+    b"J\x84": (_PLAIN, 4, _I32, None),
+    b"G": (_PLAIN, 8, _DOUBLE, None),
+    b"\x8c": (_COUNTED, 1, None, _text),
+    b"X": (_COUNTED, 4, _U32, _text),
+    b"\x8d": (_COUNTED, 8, _U64, _text),
+    b"U": (_COUNTED, 1, None, _latin_text),
+    b"T": (_COUNTED, 4, _I32, _latin_text),
+    b"C": (_COUNTED, 1, None, bytes),
+    b"B": (_COUNTED, 4, _U32, bytes),
+    b"\x8e": (_COUNTED, 8, _U64, bytes),
+    b"\x96": (_COUNTED, 8, _U64, bytearray),
+    b"\x8a": (_COUNTED, 1, None, _integer),
+    b"\x8b": (_COUNTED, 4, _I32, _integer),
+    b"Igp": (_LINES, 0, None, _short_line),
+    b"L": (_LINES, 0, None, _long_line),
+    b"F": (_LINES, 0, None, _float_line),
+    b"S": (_LINES, 0, None, _quoted_line),
+    b"V": (_LINES, 0, None, _escaped_line),
+    b"ciP": (_LINES, 0, None, _text),
+    b"\x95": (_FRAME, 8, _U64, None),
+    b".": (_STOP, 0, None, None),
+}
 _FORMS: list[tuple[int, int, Any, Any] | None] = [(_UNKNOWN, 0, None, None)] * 256
 """By opcode: how its argument is written, of how many bytes that or its length is, and what makes the value of it."""
-
-
-def _fill_table() -> None:
-    none = b"(012NQRabdlstuo]})e\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94\x97\x98"
-    _FORMS[STOP] = _STOP, 0, None, None
-    _FORMS[0x95] = _FRAME, 8, _U64, None
-    plain = {b"Khq\x80\x82": (1, None), b"M\x83": (2, _U16), b"jr": (4, _U32), b"J\x84": (4, _I32), b"G": (8, _DOUBLE)}
-    lines = {b"I": _short_line, b"L": _long_line, b"F": _float_line, b"S": _quoted_line, b"V": _escaped_line,
-             b"gp": _short_line, b"ciP": _text}  # fmt: skip
-    counted: dict[Any, dict[bytes, tuple[int, Any]]] = {
-        _text: {b"\x8c": (1, None), b"X": (4, _U32), b"\x8d": (8, _U64)},
-        _latin_text: {b"U": (1, None), b"T": (4, _I32)},
-        bytes: {b"C": (1, None), b"B": (4, _U32), b"\x8e": (8, _U64)},
-        bytearray: {b"\x96": (8, _U64)},
-        _integer: {b"\x8a": (1, None), b"\x8b": (4, _I32)},
-    }
-    for code in none:
-        _FORMS[code] = None
-    for codes, (size, unpack) in plain.items():
-        for code in codes:
-            _FORMS[code] = _PLAIN, size, unpack, None
-    for codes, convert in lines.items():
-        for code in codes:
-            _FORMS[code] = _LINES, 0, None, convert
-    for kind, forms in counted.items():
-        for codes, (size, unpack) in forms.items():
-            _FORMS[codes[0]] = _COUNTED, size, unpack, kind
-
-
-_fill_table()
+for _codes, _form in _BY_OPCODES.items():
+    for _code in _codes:
+        _FORMS[_code] = _form

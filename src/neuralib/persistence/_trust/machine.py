@@ -16,7 +16,7 @@ from neuralib.persistence._errors import PersistenceError, UntrustedTypeError
 from neuralib.persistence._trust import allowance, plain_data
 from neuralib.persistence._trust.allowance import AllowanceError
 from neuralib.persistence._trust.instructions import STOP, Left
-from neuralib.persistence._trust.plain_values import Buffer, Function, Settled, Unbuilt, class_of, told
+from neuralib.persistence._trust.plain_values import Buffer, Complete, Function, Pending, class_of, told
 from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._trust.plain_data import Maker
 
-    Method = Callable[["Machine", Any], None]
+    Method = Callable[["Machine", Any], object]
 
 _MARK = 88  # bytes for a list on the stack of lists
 _MOST_FLAGS = 64
@@ -35,7 +35,7 @@ _SIMPLE = frozenset({str, int, float, bool, type(None), bytes, bytearray, comple
 _CONTAINERS = {list, tuple, set, frozenset, collections.deque, *plain_data.DICTS}
 
 
-class _Class(Unbuilt):
+class _Class(Pending):
     """An admitted class, on the stack."""
 
     __slots__ = ("kind",)
@@ -44,7 +44,7 @@ class _Class(Unbuilt):
         self.kind = kind
 
 
-class _Arguments(Unbuilt):
+class _Arguments(Pending):
     """A tuple that holds what is no value: it can be the arguments of a call, and nothing else."""
 
     __slots__ = ("items",)
@@ -144,15 +144,12 @@ class Machine:
         else:
             self._pop_mark()
 
-    def pop_mark(self, _: Any) -> None:
-        self._pop_mark()
-
     def dup(self, _: Any) -> None:
         self._stack.append(self._stack[-1])
 
     def memoize(self, _: Any) -> None:
         value = self._stack[-1]
-        if self._far_memo or isinstance(value, Unbuilt):
+        if self._far_memo or isinstance(value, Pending):
             self.put(len(self._memo) + len(self._far_memo))
         else:
             self._memo.append(value)
@@ -169,11 +166,8 @@ class Machine:
         else:
             self._account.spend(allowance.ENTRY)
             self._far_memo[place] = value
-        if isinstance(value, Unbuilt):
+        if isinstance(value, Pending):
             self._places.setdefault(id(value), []).append(place)
-
-    def _remembered(self, place: int) -> Any:
-        return self._memo[place] if 0 <= place < len(self._memo) else self._far_memo[place]
 
     def get(self, place: int) -> None:
         try:
@@ -196,9 +190,6 @@ class Machine:
 
     # ---------------------------------------------------------------------------------------- values
 
-    def nothing(self, _: Any) -> None:
-        pass
-
     def protocol(self, version: int) -> None:
         if version > _LATEST_PROTOCOL:
             raise ValueError(f"it is of protocol {version}, which is not known")
@@ -219,20 +210,11 @@ class Machine:
         elif type(value) is bytearray:
             self._stack[-1] = Buffer(memoryview(value).toreadonly())
 
-    def tuple_of(self, count: int) -> None:
-        if len(self._stack) < count:
-            raise IndexError
-        items = tuple(self._stack[-count:])
-        del self._stack[-count:]
-        self._push_tuple(items)
-
-    def tuple_from_mark(self, _: Any) -> None:
-        self._push_tuple(tuple(self._pop_mark()))
-
-    def _push_tuple(self, items: tuple[Any, ...]) -> None:
+    def _push_tuple(self, parts: Iterable[Any]) -> None:
+        items = tuple(parts)
         if _SIMPLE.issuperset(map(type, items)):
             self._push_new(items)
-        elif any([isinstance(item, Unbuilt) for item in items]):  # noqa: C419 - quicker for few
+        elif any([isinstance(item, Pending) for item in items]):  # noqa: C419 - quicker for few
             inner = [self.value(item) if isinstance(item, _Arguments) else item for item in items]
             self._push_new(_Arguments(tuple(inner)))
             self._account.spend(sys.getsizeof(items))
@@ -240,58 +222,31 @@ class Machine:
             self._push_new(items)
             self._nest(items, items)
 
-    def list_from_mark(self, _: Any) -> None:
-        items = self._pop_mark()
-        self._push_new([])
-        self._append(items)
-
-    def dict_from_mark(self, _: Any) -> None:
-        items = self._pop_mark()
-        self._push_new({})
-        self._set_items(items)
-
-    def frozenset_from_mark(self, _: Any) -> None:
-        items = self._pop_mark()
+    def _push_frozenset(self, items: list[Any]) -> None:
         made = frozenset(self._account.set_of(self._values(items)))
         self._push_new(made)
         self._nest(made, items)
 
-    def append(self, _: Any) -> None:
-        item = self._stack.pop()
-        self._append([item])
-
-    def appends(self, _: Any) -> None:
-        self._append(self._pop_mark())
+    def _container(self, kind: type) -> Any:
+        """Return what items are added to as to a *kind*: the last value, or what is told of it."""
+        target = self._stack[-1]
+        if not isinstance(target, ObjectHead):
+            return target
+        if type(target.content) is not kind:
+            target.content = kind()
+        return target.content
 
     def _append(self, items: list[Any]) -> None:
-        target = self._stack[-1]
-        if isinstance(target, ObjectHead):
-            if type(target.content) is not list:
-                target.content = []
-            added: Any = target.content
-        elif type(target) in plain_data.LISTS:
-            added = target
-        else:
+        target = self._container(list)
+        if type(target) not in plain_data.LISTS:
             raise ValueError(f"it adds to a {type(target).__name__} as to a list")
-        items = self._values(items, target)
-        before = sys.getsizeof(added)
-        added.extend(items)
-        self._account.spend(sys.getsizeof(added) - before)
-
-    def set_item(self, _: Any) -> None:
-        value = self._stack.pop()
-        key = self._stack.pop()
-        self._set_items([key, value])
-
-    def set_items(self, _: Any) -> None:
-        self._set_items(self._pop_mark())
+        items = self._values(items, self._stack[-1])
+        before = sys.getsizeof(target)
+        target.extend(items)
+        self._account.spend(sys.getsizeof(target) - before)
 
     def _set_items(self, items: list[Any]) -> None:
-        target = self._stack[-1]
-        if isinstance(target, ObjectHead):
-            if type(target.content) is not dict:
-                target.content = {}
-            target = target.content
+        target = self._container(dict)
         if type(target) not in plain_data.DICTS or len(items) % 2:
             raise ValueError(f"it adds to a {type(target).__name__} as to a dict")
         items = self._values(items, self._stack[-1])
@@ -300,8 +255,7 @@ class Machine:
         counts = type(target) is collections.Counter  # which would add them up
         self._account.fill(target, functools.partial(dict.update, target) if counts else target.update, pairs, keys)
 
-    def add_items(self, _: Any) -> None:
-        items = self._pop_mark()
+    def _add(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, ObjectHead):
             self._append(items)
@@ -315,7 +269,7 @@ class Machine:
         """Return *items* as values that *container* may hold."""
         if _SIMPLE.issuperset(map(type, items)):
             return items
-        if any([isinstance(item, Unbuilt) for item in items]):  # noqa: C419 - quicker for few
+        if any([isinstance(item, Pending) for item in items]):  # noqa: C419 - quicker for few
             items = [self.value(item) for item in items]
         if container is not None:
             self._nest(container, items)
@@ -326,7 +280,7 @@ class Machine:
 
         :raises UntrustedTypeError: it is none, and this is no head
         """
-        if not isinstance(item, Unbuilt):
+        if not isinstance(item, Pending):
             return item
         if self._admitted is None:  # shown as far as it goes
             return tuple(map(self.value, item.items)) if isinstance(item, _Arguments) else ObjectHead(item.type_name)
@@ -375,16 +329,16 @@ class Machine:
         self.named((self._stack.pop(), name))
 
     def foreign(self, arg: Any) -> None:
-        """Tell of an object that the writer's program keeps elsewhere."""
-        if self._admitted is not None:
-            raise UntrustedTypeError("", "a persistent id")
-        self._push_new(ObjectHead("a persistent id", (self.value(self._stack.pop() if arg is None else arg),)))
+        self._tell("a persistent id", self._stack.pop() if arg is None else arg)
 
-    def registered(self, arg: Any) -> None:
-        """Tell of a class that only the writer's registry knows."""
+    def registered(self, number: int) -> None:
+        self._tell("the extension registry", number)
+
+    def _tell(self, place: str, key: Any) -> None:
+        """Tell of what only the program of the writer knows by *key*."""
         if self._admitted is not None:
-            raise UntrustedTypeError("", "the extension registry")
-        self._push_new(ObjectHead(f"a class of the extension registry, number {arg}"))
+            raise UntrustedTypeError("", place)
+        self._push_new(ObjectHead(place, (self.value(key),)))
 
     def reduce(self, _: Any) -> None:
         arguments = self._stack.pop()
@@ -402,14 +356,11 @@ class Machine:
     def instance(self, names: tuple[Any, Any]) -> None:
         arguments = self._pop_mark()
         self.named(names)
-        self._call_with(self._stack.pop(), arguments)
+        self._instance_by_stack([self._stack.pop(), *arguments])
 
-    def instance_by_stack(self, _: Any) -> None:
-        callee, *arguments = self._pop_mark()
-        self._call_with(callee, arguments)
-
-    def _call_with(self, callee: Any, arguments: list[Any]) -> None:
-        self._push_tuple(tuple(arguments))
+    def _instance_by_stack(self, items: list[Any]) -> None:
+        callee, *arguments = items
+        self._push_tuple(arguments)
         self._call(callee, self._stack.pop())
 
     def _call(self, callee: Any, given: Any) -> None:
@@ -448,7 +399,7 @@ class Machine:
         raise UntrustedTypeError("", f"a call of {told(callee)}")
 
     def _settled(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(item if isinstance(item, Settled) else self.value(item) for item in items)
+        return tuple(item if isinstance(item, Complete) else self.value(item) for item in items)
 
     def _or_told(self, name: str, arguments: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """Return what *make* makes; for a head, what the table does not make of these arguments is told of only."""
@@ -468,8 +419,6 @@ class Machine:
             return ObjectHead(told(f"{kind.type_name}.{arguments[0]}"))
         if name == "copyreg._reconstructor":
             return ObjectHead(kind.type_name, ())
-        if name == "copyreg.__newobj__":
-            return ObjectHead(kind.type_name, arguments)
         if name in _ARRAY_CLASSES:
             return self._table[name](self._account)
         return ObjectHead(name, (kind, *arguments))
@@ -481,13 +430,8 @@ class Machine:
             of_tuple = class_of(base, {"builtins.tuple"}) and type(state) is tuple
             if of_tuple or state is None:
                 return self._instance(kind, state if of_tuple and state is not None else ())
-        if name == "copyreg.__newobj__":
-            return self._instance(kind, tuple(map(self.value, arguments)))
         if name == "builtins.getattr" and issubclass(kind, enum.Enum) and len(arguments) == 1:
-            member = kind.__members__.get(arguments[0]) if type(arguments[0]) is str else None
-            if member is None:
-                raise ValueError(f"it has a member of {kind.__qualname__} that there is not")
-            return member
+            return _known(kind, kind.__members__.get(arguments[0]) if type(arguments[0]) is str else None)
         raise UntrustedTypeError("", f"a call of {name} on {kind.__qualname__}")
 
     def _instance(self, kind: type, arguments: tuple[Any, ...]) -> Any:
@@ -496,8 +440,7 @@ class Machine:
             return self._member(kind, arguments)
         named: Any = kind
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-            if len(arguments) != len(named._fields):
-                raise ValueError(f"it makes a {kind.__qualname__} of {len(arguments)} values")
+            _check_count(kind, arguments, len(named._fields))
             made: Any = tuple.__new__(named, arguments)
             self._values(arguments, made)
             return made
@@ -506,16 +449,13 @@ class Machine:
         return named.__new__(named)
 
     def _member(self, kind: Any, arguments: tuple[Any, ...]) -> Any:
-        if len(arguments) != 1:
-            raise ValueError(f"it makes a {kind.__qualname__} of {len(arguments)} values")
-        self._account.spend_on_key(arguments[0])
-        found = kind._value2member_map_.get(arguments[0])
+        _check_count(kind, arguments, 1)
         value = arguments[0]
+        self._account.spend_on_key(value)
+        found = kind._value2member_map_.get(value)
         if found is None and issubclass(kind, enum.Flag) and type(value) is int and value.bit_length() <= _MOST_FLAGS:
             found = kind(value)  # several of them
-        if found is None:
-            raise ValueError(f"it has a member of {kind.__qualname__} that there is not")
-        return found
+        return _known(kind, found)
 
     def build(self, _: Any) -> None:
         state = self._stack.pop()
@@ -528,12 +468,13 @@ class Machine:
             return
         self._push_new(built)
         self._nest_made(built)
-        for place in self._places.pop(id(value), ()) if isinstance(value, Unbuilt) else ():
-            if self._remembered(place) is value:
-                (self._memo if place < len(self._memo) else self._far_memo)[place] = built
+        for place in self._places.pop(id(value), ()) if isinstance(value, Pending) else ():
+            memo: Any = self._memo if place < len(self._memo) else self._far_memo
+            if memo[place] is value:
+                memo[place] = built
 
     def _built(self, value: Any, state: Any) -> Any:
-        if isinstance(value, Unbuilt):
+        if isinstance(value, Pending):
             if isinstance(state, _Arguments):  # an array's, whose dtype came without a state of its own
                 state = self._settled(state.items)
             built = self._or_told(value.type_name, (), lambda: value.built(self._account, state))
@@ -549,6 +490,17 @@ class Machine:
         else:
             raise UntrustedTypeError("", f"the state of a {type(value).__qualname__}")
         return value
+
+
+def _check_count(kind: type, arguments: tuple[Any, ...], count: int) -> None:
+    if len(arguments) != count:
+        raise ValueError(f"it makes a {kind.__qualname__} of {len(arguments)} values")
+
+
+def _known(kind: type, member: Any) -> Any:
+    if member is None:
+        raise ValueError(f"it has a member of {kind.__qualname__} that there is not")
+    return member
 
 
 def _set_state(value: Any, state: Any) -> None:
@@ -583,11 +535,8 @@ def _left_out(left: Left) -> ObjectHead:
 
 
 _LATEST_PROTOCOL = 5
-_TAKE_CLASSES = {
-    "builtins.getattr", "copyreg.__newobj__", "copyreg._reconstructor",
-    "numpy._core.multiarray._reconstruct", "numpy.ma.core._mareconstruct",
-}  # fmt: skip
 _ARRAY_CLASSES = {"numpy._core.multiarray._reconstruct", "numpy.ma.core._mareconstruct"}
+_TAKE_CLASSES = {"builtins.getattr", "copyreg._reconstructor", *_ARRAY_CLASSES}
 
 
 def _pushes(value: object) -> Method:
@@ -598,22 +547,46 @@ def _pushes_new(kind: type) -> Method:
     return lambda run, _: run._push_new(kind())
 
 
-def _pushes_tuple(count: int) -> Method:
-    return lambda run, _: run.tuple_of(count)
+def _takes(count: int, act: Callable[[Machine, list[Any]], None]) -> Method:
+    """Return what gives *act* the last *count* values."""
+
+    def taken(run: Machine, _: Any) -> None:
+        stack = run._stack
+        if len(stack) < count:
+            raise IndexError
+        items = stack[-count:]
+        del stack[-count:]
+        act(run, items)
+
+    return taken
+
+
+def _takes_marked(act: Callable[[Machine, list[Any]], None], kind: type | None = None) -> Method:
+    """Return what gives *act* all values from the last mark on, after a new *kind* was put in their place."""
+
+    def taken(run: Machine, _: Any) -> None:
+        items = run._pop_mark()
+        if kind is not None:
+            run._push_new(kind())
+        act(run, items)
+
+    return taken
 
 
 _BY_OPCODE: dict[bytes, Method] = {
-    b".": Machine.nothing, b"\x80": Machine.protocol,
+    b".": lambda *_: None, b"\x80": Machine.protocol,
     b"N": _pushes(None), b"\x88": _pushes(True), b"\x89": _pushes(False), b")": _pushes(()),
     b"]": _pushes_new(list), b"}": _pushes_new(dict), b"\x8f": _pushes_new(set),
-    b"\x85": _pushes_tuple(1), b"\x86": _pushes_tuple(2), b"\x87": _pushes_tuple(3), b"t": Machine.tuple_from_mark,
-    b"l": Machine.list_from_mark, b"d": Machine.dict_from_mark, b"\x91": Machine.frozenset_from_mark,
-    b"a": Machine.append, b"e": Machine.appends, b"s": Machine.set_item, b"u": Machine.set_items,
-    b"\x90": Machine.add_items, b"(": Machine.mark, b"0": Machine.pop, b"1": Machine.pop_mark, b"2": Machine.dup,
+    b"\x85": _takes(1, Machine._push_tuple), b"\x86": _takes(2, Machine._push_tuple),
+    b"\x87": _takes(3, Machine._push_tuple), b"t": _takes_marked(Machine._push_tuple),
+    b"l": _takes_marked(Machine._append, list), b"d": _takes_marked(Machine._set_items, dict), b"\x91": _takes_marked(Machine._push_frozenset),
+    b"a": _takes(1, Machine._append), b"e": _takes_marked(Machine._append),
+    b"s": _takes(2, Machine._set_items), b"u": _takes_marked(Machine._set_items), b"\x90": _takes_marked(Machine._add),
+    b"(": Machine.mark, b"0": Machine.pop, b"1": lambda run, _: run._pop_mark(), b"2": Machine.dup,
     b"\x94": Machine.memoize, b"pqr": Machine.put, b"ghj": Machine.get,
     b"\x97": Machine.next_buffer, b"\x98": Machine.readonly_buffer,
     b"c": Machine.named, b"\x93": Machine.named_by_stack, b"R\x81": Machine.reduce,
-    b"\x92": Machine.new_object_with_names, b"i": Machine.instance, b"o": Machine.instance_by_stack,
+    b"\x92": Machine.new_object_with_names, b"i": Machine.instance, b"o": _takes_marked(Machine._instance_by_stack),
     b"b": Machine.build, b"PQ": Machine.foreign, b"\x82\x83\x84": Machine.registered,
 }  # fmt: skip
 _METHODS: list[Method | None] = [None] * 256

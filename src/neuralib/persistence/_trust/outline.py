@@ -38,7 +38,8 @@ def outline(source: bytes | Tape, sizes: Iterable[int] = (), wanted: frozenset[s
     """
     machine = Machine(TABLE, None, (Left("bytearray", size) for size in sizes), Allowance.of_head())
     try:
-        complete = machine.run(_until(Instructions(source, LONGEST_KEPT), machine, wanted))
+        steps = Instructions(source, LONGEST_KEPT)
+        complete = machine.run(steps if wanted is None else _until(steps, machine, wanted))
     except AllowanceError:
         complete = False
     if complete:
@@ -47,13 +48,8 @@ def outline(source: bytes | Tape, sizes: Iterable[int] = (), wanted: frozenset[s
     return Outline(machine.value(begun[0]) if begun else None, _fields_begun(machine), complete=False)
 
 
-def _until(
-    steps: Iterable[tuple[int, Any]], machine: Machine, wanted: frozenset[str] | None
-) -> Iterator[tuple[int, Any]]:
+def _until(steps: Iterable[tuple[int, Any]], machine: Machine, wanted: frozenset[str]) -> Iterator[tuple[int, Any]]:
     """Yield *steps* until all of *wanted* are there."""
-    if wanted is None:
-        yield from steps
-        return
     for count, step in enumerate(steps, 1):
         yield step
         if (type(step[1]) is Left or not count % _LOOK_EVERY) and wanted <= _fields_begun(machine).keys():

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._trust.allowance import fields_within
-from neuralib.persistence._trust.plain_values import Buffer, Settled, Unbuilt, class_of, is_one_of, only, told, wrong
+from neuralib.persistence._trust.plain_values import (
+    Buffer,
+    Complete,
+    Pending,
+    class_of,
+    is_one_of,
+    need,
+    only,
+    told,
+    tuple_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +40,7 @@ _KINDS_OF_ARRAYS = {
     "numpy.memmap": "ndarray",  # it was one where it was written; here its values are in memory
     "numpy.rec.recarray": "recarray",
     "numpy.recarray": "recarray",
+    "numpy.matrix": "matrix",
 }
 _MASKED = ("numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray")
 _BIT_GENERATORS = {
@@ -52,15 +63,28 @@ CLASSES = (
 # ------------------------------------------------------------------------------------------ dtypes
 
 
-def _dtype(_: Allowance, code: Any, *__: Any) -> Any:
-    """Begin a dtype as numpy writes it: ``dtype('f8', False, True)``, whose state follows."""
+def _dtype(_: Allowance, code: Any, *more: Any) -> Any:
+    """Begin a dtype as numpy writes it: ``dtype('f8', False, True)``, whose state follows; or return one of aligned records."""
     import numpy as np
 
+    if type(code) is dict:
+        return _aligned(code, *more)
     if is_one_of(code, "O", "O8", "|O"):
         return _DType(np.dtype(object))
     if class_of(code, {"numpy.record"}):
         return _DType(np.dtype("V"), of_records=True)
     return _DType(plain_dtype(code))
+
+
+def _aligned(spec: dict[Any, Any], *align: Any) -> Any:
+    """Return the dtype of aligned records that this package writes: ``dtype({"names": …}, True)``."""
+    need(spec.keys() == {"names", "formats", "offsets", "itemsize"} and align == (True,), "a dtype")
+    names, formats, offsets = spec["names"], spec["formats"], spec["offsets"]
+    only((list,), (names, formats, offsets), "a dtype")
+    only((str,), names, "a dtype")
+    need(len(names) == len(formats) == len(offsets) == len(set(names)), "a dtype")
+    fields = dict(zip(names, zip(map(settled, formats), offsets, strict=True), strict=True))
+    return _structured(tuple(names), fields, spec["itemsize"], aligned=True)
 
 
 def plain_dtype(code: Any) -> Any:
@@ -72,13 +96,18 @@ def plain_dtype(code: Any) -> Any:
     return _checked_size(np.dtype(code))
 
 
+def dtype_of(code: Any) -> Any:
+    """Return the dtype that this package writes: a text, or for records the dtype itself."""
+    return plain_dtype(code) if type(code) is str else settled(code)
+
+
 def _checked_size(dtype: Any) -> Any:
     if dtype.itemsize > _LARGEST_ITEM:
         raise ValueError(f"it has an array of items of {dtype.itemsize} bytes")
     return dtype
 
 
-class _DType(Settled):
+class _DType(Complete):
     """A dtype whose byte order, fields or units follow."""
 
     __slots__ = ("base", "of_records")
@@ -90,15 +119,14 @@ class _DType(Settled):
     def built(self, account: Allowance, state: Any) -> Any:
         import numpy as np
 
-        if type(state) is not tuple or not 8 <= len(state) <= 9:
-            raise wrong("a dtype")
+        state = tuple_of(state, (8, 9), "a dtype")
         _version, order, sub, names, fields, size = state[:6]
         if self.base.hasobject:
             return self.base
         if sub is not None:
             return self._repeated(sub)
         if names is not None:
-            found = self._structured(names, fields, size, aligned=bool(state[7] & 0x80))
+            found = _structured(names, fields, size, aligned=bool(state[7] & 0x80))
             return np.dtype((np.record, found)) if self.of_records else found
         found = self.base
         if found.kind in "mM" and len(state) == 9:
@@ -111,46 +139,40 @@ class _DType(Settled):
     def _repeated(sub: Any) -> Any:
         import numpy as np
 
-        if type(sub) is not tuple or len(sub) != 2 or not isinstance(sub[0], np.dtype):
-            raise wrong("a dtype")
-        shape = sub[1] if type(sub[1]) is tuple else (sub[1],)
-        if count_of(shape) * sub[0].itemsize > _LARGEST_ITEM:
-            raise wrong("a dtype")
-        return np.dtype((sub[0], shape))
+        base, shape = tuple_of(sub, (2,), "a dtype")
+        shape = shape if type(shape) is tuple else (shape,)
+        need(isinstance(base, np.dtype) and count_of(shape) * base.itemsize <= _LARGEST_ITEM, "a dtype")
+        return np.dtype((base, shape))
 
-    @staticmethod
-    def _structured(names: Any, fields: Any, size: Any, *, aligned: bool) -> Any:
-        import numpy as np
 
-        only((tuple,), (names,), "a dtype")
-        only((str,), names, "a dtype")
-        if type(fields) is not dict or type(size) is not int or len(fields) != len(names):
+def _structured(names: Any, fields: Any, size: Any, *, aligned: bool) -> Any:
+    """Return the dtype of records with *fields*, by name the dtype and the offset of each.
+
+    :raises UntrustedTypeError: a field has titles or objects
+    """
+    import numpy as np
+
+    only((tuple,), (names,), "a dtype")
+    only((str,), names, "a dtype")
+    if type(fields) is not dict or type(size) is not int or len(fields) != len(names):
+        raise UntrustedTypeError("", "a structured dtype with titles")
+    parts: list[Any] = [fields.get(name) for name in names]
+    for part in parts:
+        if type(part) is not tuple or len(part) != 2 or type(part[1]) is not int:
             raise UntrustedTypeError("", "a structured dtype with titles")
-        parts: list[Any] = [fields.get(name) for name in names]
-        for part in parts:
-            if (
-                type(part) is not tuple
-                or len(part) != 2
-                or not isinstance(part[0], np.dtype)
-                or type(part[1]) is not int
-            ):
-                raise UntrustedTypeError("", "a structured dtype with titles")
-            if part[0].hasobject:
-                raise UntrustedTypeError("", "a structured dtype with objects")
-            fields_within(part[0])
-        spec = {"names": list(names), "formats": [part[0] for part in parts], "offsets": [part[1] for part in parts]}
-        found = np.dtype({**spec, "itemsize": size}, align=aligned)  # type: ignore[call-overload]
-        fields_within(found)
-        return _checked_size(found)
+        if not isinstance(part[0], np.dtype) or part[0].hasobject:
+            raise UntrustedTypeError("", "a structured dtype with objects")
+        fields_within(part[0])
+    spec = {"names": list(names), "formats": [part[0] for part in parts], "offsets": [part[1] for part in parts]}
+    found = np.dtype({**spec, "itemsize": size}, align=aligned)  # type: ignore[call-overload]
+    fields_within(found)
+    return _checked_size(found)
 
 
 def _date_unit(metadata: Any) -> str:
-    try:
-        unit, number = metadata[1][:2]
-    except (TypeError, IndexError, ValueError):
-        raise wrong("a dtype of dates") from None
-    if not is_one_of(unit, *_DATE_UNITS) or type(number) is not int or not 0 < number < 1 << 31:
-        raise wrong("a dtype of dates")
+    unit, number = metadata[1][:2]
+    fits = is_one_of(unit, *_DATE_UNITS) and type(number) is int and 0 < number < 1 << 31
+    need(fits, "a dtype of dates")
     return "" if unit == b"generic" else f"[{number}{unit.decode()}]"
 
 
@@ -172,8 +194,7 @@ def settled(dtype: Any) -> Any:
 
     if isinstance(dtype, _DType):
         return dtype.base
-    if not isinstance(dtype, np.dtype):
-        raise wrong("an array")
+    need(isinstance(dtype, np.dtype), "an array")
     return dtype
 
 
@@ -184,16 +205,14 @@ def count_of(shape: Any) -> int:
     """Return how many items an array of *shape* has."""
     only((tuple,), (shape,), "an array")
     only((int,), shape, "an array")
-    if len(shape) > _MOST_AXES or any(not 0 <= length < 1 << 63 for length in shape):
-        raise wrong("an array")
+    need(len(shape) <= _MOST_AXES and all(0 <= length < 1 << 63 for length in shape), "an array")
     return math.prod(shape)
 
 
 def check_size(shape: Any, item_size: int, size: int) -> None:
     """Raise an error where an array of *shape* is not what *size* bytes are."""
     count = count_of(shape)
-    if count * item_size != size:
-        raise wrong("an array")
+    need(count * item_size == size, "an array")
     if item_size == 0 and count > _MOST_ITEMS_OF_NOTHING:
         raise ValueError(f"it has an array of {count} items of no bytes")
 
@@ -204,8 +223,8 @@ def _of_memory(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any
 
     if isinstance(data, Buffer):
         data = data.memory
-    if type(data) not in {bytes, bytearray, memoryview} or dtype.hasobject or not is_one_of(order, _C, _FORTRAN):
-        raise wrong("an array")
+    only((bytes, bytearray, memoryview), (data,), "an array")
+    need(not dtype.hasobject and is_one_of(order, _C, _FORTRAN), "an array")
     memory = memoryview(data)
     check_size(shape, dtype.itemsize, memory.nbytes)
     array = np.ndarray(shape, dtype, memory, 0, None, order)
@@ -221,9 +240,8 @@ def _array(
     account: Allowance, shape: Any, code: Any, data: Any, offset: Any = 0, strides: Any = None, order: Any = _C
 ) -> Any:
     """Return an array as this package writes it: ``numpy.ndarray(shape, dtype string, buffer)``."""
-    if type(offset) is not int or offset or strides is not None:
-        raise wrong("an array")
-    return _of_memory(account, shape, plain_dtype(code), data, order)
+    need(type(offset) is int and not offset and strides is None, "an array")
+    return _of_memory(account, shape, dtype_of(code), data, order)
 
 
 def _from_buffer(account: Allowance, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Any:
@@ -248,15 +266,13 @@ def _reconstruct(_: Allowance, kind: Any, shape: Any, _code: Any) -> Any:
 
 def state_of_array(state: Any, most: int = 5) -> tuple[Any, Any, str, Any]:
     """Return shape, dtype, order and content of the array whose state is *state*."""
-    if type(state) is not tuple or len(state) != most:
-        raise wrong("an array")
-    _, shape, dtype, fortran, content = state[:5]
+    _, shape, dtype, fortran, content = tuple_of(state, (most,), "an array")[:5]
     if type(content) is str:  # of Python 2
         content = content.encode("latin-1")
     return shape, settled(dtype), _FORTRAN if fortran else _C, content
 
 
-class _Array(Unbuilt):
+class _Array(Pending):
     __slots__ = ("kind",)
     type_name = "numpy.ndarray"
 
@@ -271,15 +287,14 @@ class _Array(Unbuilt):
             return _of_list(account, shape, dtype, content, order)
         only((bytes, bytearray), (content,), "an array")
         made = _of_memory(account, shape, dtype, bytearray(content), order)  # a bytearray: it can be written
-        return made.view(np.recarray) if self.kind == "recarray" else made
+        return made if self.kind == "ndarray" else made.view(getattr(np, self.kind))
 
 
 def _of_list(account: Allowance, shape: Any, dtype: Any, content: Any, order: str) -> Any:
     import numpy as np
 
     count = count_of(shape)
-    if type(content) is not list or len(content) != count:
-        raise wrong("an array")
+    need(type(content) is list and len(content) == count, "an array")
     if dtype.kind == "T":
         missing = getattr(dtype, "na_object", None)
         only((str, type(missing)), content, "an array of texts")
@@ -306,7 +321,7 @@ def _masked(_: Allowance, kind: Any, base: Any, *__: Any) -> Any:
     return _MaskedArray()
 
 
-class _MaskedArray(Unbuilt):
+class _MaskedArray(Pending):
     __slots__ = ()
     type_name = "numpy.ma.MaskedArray"
 
@@ -315,14 +330,16 @@ class _MaskedArray(Unbuilt):
 
         shape, dtype, order, content = state_of_array(state, 7)
         mask, fill = state[5:]
+        if dtype.hasobject:
+            raise UntrustedTypeError("", "a masked array of objects")
         only((bytes,), (content, mask), "a masked array")
-        if fill is not None and (type(fill) is not np.ndarray or fill.shape or fill.dtype.hasobject):
-            raise wrong("a masked array")
+        fits = fill is None or (type(fill) is np.ndarray and not fill.shape and not fill.dtype.hasobject)
+        need(fits, "a masked array")
         data = _of_memory(account, shape, dtype, bytearray(content), order)
         hidden = _of_memory(account, shape, np.ma.make_mask_descr(dtype), bytearray(mask), order)
-        made = np.ma.MaskedArray(data, hidden)
+        made: Any = np.ma.MaskedArray(data, hidden)
         if fill is not None:
-            made.fill_value = fill  # type: ignore[assignment]  # as numpy itself keeps it
+            made.fill_value = fill  # as numpy itself keeps it
         return made
 
 
@@ -334,6 +351,7 @@ def _masked_constant(_: Allowance) -> Any:
 
 # ------------------------------------------------------------------------------------------ generators of random numbers
 
+_RANDOM = "a generator of random numbers"
 _WORDS = {"has_uint32": 1, "uinteger": 32}
 _STATES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "PCG64": ({"state": 128, "inc": 128}, _WORDS),
@@ -349,7 +367,7 @@ arrays. It is checked here: numpy believes it, and would read beyond its memory.
 def _checked_state(state: Any, parts: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
-    only((dict,), (state,), "a generator of random numbers")
+    only((dict,), (state,), _RANDOM)
     checked = {}
     for name, form in parts.items():
         value = state.get(name)
@@ -357,13 +375,12 @@ def _checked_state(state: Any, parts: dict[str, Any]) -> dict[str, Any]:
             fits = type(value) is np.ndarray and value.dtype == np.dtype(form[0]) and value.shape == form[1:]
         else:
             fits = type(value) is int and (value in form if isinstance(form, range) else 0 <= value < 1 << form)
-        if not fits:
-            raise wrong("a generator of random numbers")
+        need(fits, _RANDOM)
         checked[name] = value
     return checked
 
 
-class _BitGenerator(Unbuilt):
+class _BitGenerator(Pending):
     __slots__ = ("kind",)
     type_name = "numpy.random.BitGenerator"
 
@@ -375,18 +392,19 @@ class _BitGenerator(Unbuilt):
         import numpy as np
 
         account.spend(_GENERATOR_BYTES)
+        fields: Any = state
         seed = None
         if type(state) is tuple and len(state) == 2:
-            state, seed = state
-        if type(state) is not dict or not is_one_of(state.get("bit_generator"), self.kind):
-            raise wrong("a generator of random numbers")
-        only((np.random.SeedSequence, type(None)), (seed,), "a generator of random numbers")
+            fields, seed = state
+        only((dict,), (fields,), _RANDOM)
+        need(is_one_of(fields.get("bit_generator"), self.kind), _RANDOM)
+        only((np.random.SeedSequence, type(None)), (seed,), _RANDOM)
         inner, outer = _STATES[self.kind]
         made = getattr(np.random, self.kind)(seed)  # without one, as numpy 1 writes it, what it spawns is new
         made.state = {
             "bit_generator": self.kind,
-            "state": _checked_state(state.get("state"), inner),
-            **_checked_state(state, outer),
+            "state": _checked_state(fields.get("state"), inner),
+            **_checked_state(fields, outer),
         }
         return made
 
@@ -409,8 +427,7 @@ class _Generator(_BitGenerator):
             return np.random.Generator(made)
         found = np.random.RandomState(made)
         has, gauss = state.get("has_gauss"), state.get("gauss")
-        if type(has) is not int or has not in {0, 1} or type(gauss) is not float:
-            raise wrong("a generator of random numbers")
+        need(type(has) is int and has in {0, 1} and type(gauss) is float, _RANDOM)
         found.set_state({**made.state, "has_gauss": has, "gauss": gauss})
         return found
 
@@ -434,23 +451,20 @@ def _generator_of(*, old: bool) -> Callable[..., Any]:
     return make
 
 
-class _SeedSequence(Unbuilt):
+class _SeedSequence(Pending):
     __slots__ = ()
     type_name = _SEED_SEQUENCE
 
     def built(self, account: Allowance, state: Any) -> Any:
         import numpy as np
 
-        if type(state) is not tuple or len(state) != 5:
-            raise wrong("a seed")
-        entropy, spawned, _, pool_size, spawn_key = state
+        entropy, spawned, _, pool_size, spawn_key = tuple_of(state, (5,), "a seed")
         only((tuple,), (spawn_key,), "a seed")
         numbers = [*entropy] if type(entropy) in {list, tuple} else [entropy]
         account.spend(_GENERATOR_BYTES + 64 * (len(numbers) + len(spawn_key)))
         only((int,), (*numbers, *spawn_key, pool_size, spawned), "a seed")
         bits = max(number.bit_length() for number in (*numbers, *spawn_key, spawned, 0))
-        if max(len(numbers), len(spawn_key), bits) > _LARGEST_SEED or not 4 <= pool_size <= 64:
-            raise wrong("a seed")
+        need(max(len(numbers), len(spawn_key), bits) <= _LARGEST_SEED and 4 <= pool_size <= 64, "a seed")
         return np.random.SeedSequence(entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=spawned)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._trust import plain_arrays
-from neuralib.persistence._trust.plain_values import Function, Unbuilt, class_of, is_one_of, only, told, wrong
+from neuralib.persistence._trust.plain_values import Function, Pending, class_of, is_one_of, need, only, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
 LISTS = {list, collections.deque}
 DICTS = {dict, collections.OrderedDict, collections.defaultdict, collections.Counter}
-_FACTORIES = {f"builtins.{kind.__name__}": kind for kind in (list, dict, set, int, float, str, bytes, bool, tuple)}
+_CLASSES: dict[str, type] = {
+    **{f"builtins.{kind.__name__}": kind for kind in (list, dict, set, int, float, str, bytes, bool, tuple)},
+    "builtins.long": int,
+    "builtins.unicode": str,  # as protocols 0 to 2 call them
+}
+_FACTORIES: dict[str, type] = {
+    **_CLASSES,
+    **{f"{kind.__module__}.{kind.__name__}": kind for kind in (complex, frozenset, *LISTS, *DICTS)},
+}
 
 RENAMED_MODULES = {
     "__builtin__": "builtins",
@@ -47,7 +55,7 @@ _ZONE_BYTES = 1 << 14  # what reading a time zone takes
 # ------------------------------------------------------------------------------------------ builtins
 
 
-def refused(_: Allowance, *__: Any) -> Any:
+def _refused(_: Allowance, *__: Any) -> Any:
     """Refuse to call what is a class, and so may be an argument."""
     raise UntrustedTypeError("", "a call of a type as a function")
 
@@ -62,15 +70,8 @@ def _getattr(_: Allowance, owner: Any, name: Any) -> Any:
 def _encoded(_: Allowance, text: str, encoding: str = "utf-8") -> bytes:
     """Return bytes as protocols 0 to 2 have them."""
     only((str,), (text, encoding), "bytes")
-    if not is_one_of(encoding, "latin1", "latin-1", "utf-8"):
-        raise wrong("bytes")
+    need(is_one_of(encoding, "latin1", "latin-1", "utf-8"), "bytes")
     return text.encode(encoding)
-
-
-def _bytes(_: Allowance, *values: Any) -> bytes:
-    if values:
-        raise wrong("bytes")
-    return b""
 
 
 def _bytearray(account: Allowance, data: Any = b"", encoding: str = "latin-1") -> bytearray:
@@ -90,15 +91,9 @@ def _set(account: Allowance, items: Any = ()) -> set[Any]:
     return account.set_of(items)
 
 
-def _frozenset(account: Allowance, items: Any = ()) -> frozenset[Any]:
-    return frozenset(_set(account, items))
-
-
 def _ordered(account: Allowance, items: Any = ()) -> collections.OrderedDict[Any, Any]:
     only((list, tuple), (items,), "an OrderedDict")
     only((list, tuple), items, "an OrderedDict")
-    if any(len(pair) != 2 for pair in items):
-        raise wrong("an OrderedDict")
     made: collections.OrderedDict[Any, Any] = collections.OrderedDict()
     account.fill(made, made.update, items, [key for key, _ in items])
     return made
@@ -161,8 +156,7 @@ def _decimal(_: Allowance, text: str) -> Any:
     from decimal import Decimal
 
     only((str,), (text,), "a Decimal")
-    if len(text) > _LONGEST_DECIMAL:
-        raise wrong("a Decimal")
+    need(len(text) <= _LONGEST_DECIMAL, "a Decimal")
     return Decimal(text)
 
 
@@ -173,20 +167,19 @@ def _fraction(account: Allowance, *values: Any) -> Any:
         values = tuple(map(int, values[0].split("/")))  # not '1e999999999'
     only((int,), values, "a Fraction")
     bits = max((number.bit_length() for number in values), default=0)
-    if bits > _MOST_BITS:
-        raise wrong("a Fraction")
+    need(bits <= _MOST_BITS, "a Fraction")
     account.spend((bits >> 4) ** 2)  # it looks for a common divisor
     return Fraction(*values)
 
 
-class _Uuid(Unbuilt):
+class _Uuid(Pending):
     type_name = "uuid.UUID"
 
     def built(self, account: Allowance, state: Any) -> Any:
         from uuid import UUID
 
-        if type(state) is not dict or type(state.get("int")) is not int:
-            raise wrong("a UUID")
+        only((dict,), (state,), "a UUID")
+        only((int,), (state.get("int"),), "a UUID")
         return UUID(int=state["int"])
 
 
@@ -208,12 +201,11 @@ def _path(kind: str) -> Maker:
 
 
 TABLE: dict[str, Maker] = {
-    **dict.fromkeys((*_FACTORIES, "builtins.object", "copyreg.__newobj__", "zoneinfo.ZoneInfo"), refused),
-    **dict.fromkeys(plain_arrays.CLASSES, refused),
+    **dict.fromkeys((*_CLASSES, "builtins.object", "zoneinfo.ZoneInfo", *plain_arrays.CLASSES), _refused),
     "builtins.bytearray": _bytearray,
-    "builtins.bytes": _bytes,
+    "builtins.bytes": lambda _: b"",
     "builtins.complex": _complex,
-    "builtins.frozenset": _frozenset,
+    "builtins.frozenset": lambda account, items=(): frozenset(_set(account, items)),
     "builtins.getattr": _getattr,
     "builtins.set": _set,
     "_codecs.encode": _encoded,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _LONGEST_SHOWN = 200
 
 
-class Unbuilt:
+class Pending:
     """What is no value, or not yet: a pickle has begun it, but not given its state."""
 
     __slots__ = ()
@@ -25,13 +25,13 @@ class Unbuilt:
         raise UntrustedTypeError("", "the state of a function or class")
 
 
-class Settled(Unbuilt):
+class Complete(Pending):
     """The same, where it may be an argument without a state."""
 
     __slots__ = ()
 
 
-class Function(Settled):
+class Function(Complete):
     """A function or class of the table: it can be called, or say what is to be made."""
 
     __slots__ = ("make", "type_name")
@@ -40,7 +40,7 @@ class Function(Settled):
         self.type_name, self.make = type_name, make
 
 
-class Buffer(Settled):
+class Buffer(Complete):
     """Memory that stands elsewhere: an array can be made of it, and nothing else."""
 
     __slots__ = ("memory",)
@@ -50,15 +50,23 @@ class Buffer(Settled):
         self.memory = memory
 
 
-def wrong(what: str) -> ValueError:
-    """Return the error that *what* is made of other arguments than it takes."""
-    return ValueError(f"it makes {what} of arguments that don't fit")
+def need(holds: bool, what: str) -> None:
+    """Raise the error that *what* is made of other arguments than it takes, unless *holds*."""
+    if not holds:
+        raise ValueError(f"it makes {what} of arguments that don't fit")
 
 
 def only(kinds: tuple[type, ...], values: Sequence[Any], what: str) -> None:
     """Raise an error where one of *values* is of none of *kinds*."""
-    if not all(type(value) in kinds for value in values):
-        raise wrong(what)
+    for value in values:
+        if type(value) not in kinds:
+            need(False, what)
+
+
+def tuple_of(value: Any, lengths: Container[int], what: str) -> Any:
+    """Return *value*, a tuple of one of these *lengths*."""
+    need(type(value) is tuple and len(value) in lengths, what)
+    return value
 
 
 def is_one_of(value: Any, *allowed: str | bytes) -> bool:

@@ -6,9 +6,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._showing.previews import type_text
 from neuralib.persistence._trust import plain_arrays, plain_data
 from neuralib.persistence._trust.allowance import Allowance
-from neuralib.persistence._trust.plain_values import Unbuilt, wrong
+from neuralib.persistence._trust.plain_values import Pending, need, tuple_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ class ArrayHead:
     """What is known of an array in a file without reading it."""
 
     __slots__ = ("data", "dtype", "order", "shape", "size_bytes")
+    _compared_parts = ("shape", "dtype", "_values")
 
     def __init__(self, shape: tuple[int, ...], dtype: str, size_bytes: int, order: str = "C", data: Any = None) -> None:
         self.shape = shape
@@ -37,7 +39,7 @@ class ArrayHead:
         """Its memory, where that is small and the dtype is one of numbers, texts or dates; else None."""
 
     def __repr__(self) -> str:
-        return f"<array {'x'.join(map(str, self.shape[:9])) or 'scalar'} {self.dtype}>"
+        return f"<array {'x'.join(map(str, self.shape[:9])) or 'scalar'} {type_text(self)}>"
 
     def to_array(self) -> Any:
         """Return the array itself, or None where its values were not read."""
@@ -45,6 +47,12 @@ class ArrayHead:
             return None
         make = plain_data.TABLE["numpy.ndarray"]
         return make(Allowance(0), self.shape, self.dtype_code, bytearray(self.data), 0, None, self.order)
+
+    @property
+    def _values(self) -> Any:
+        """The array, or this itself, which is equal to no other one, where the values were not read."""
+        found = self.to_array()
+        return self if found is None else found
 
     @property
     def dtype_code(self) -> str:
@@ -59,12 +67,10 @@ class ArrayHead:
 
 
 class ObjectHead:
-    """What a file says of an object that is no plain data: nothing of it was imported, and nothing run.
-
-    Two are equal only where they are the same object.
-    """
+    """What a file says of an object that is no plain data: nothing of it was imported, and nothing run."""
 
     __slots__ = ("arguments", "content", "size_bytes", "state", "type_name")
+    _compared_parts = ("type_name", "arguments", "state", "content", "_size")
 
     def __init__(self, type_name: str, arguments: tuple[Any, ...] | None = None, size_bytes: int | None = None) -> None:
         self.type_name = type_name
@@ -82,6 +88,11 @@ class ObjectHead:
         return f"<{self.type_name}>"
 
     @property
+    def _size(self) -> Any:
+        """None, or, where the content was left out, this itself, which is equal to no other one."""
+        return None if self.size_bytes is None else self
+
+    @property
     def fields(self) -> dict[str, Any]:
         """The attributes that it would have."""
         parts = self.state if isinstance(self.state, tuple) else (self.state,)
@@ -94,6 +105,8 @@ def _array(
     account: Allowance, shape: Any, code: Any, data: Any, _offset: Any = 0, _strides: Any = None, order: Any = "C"
 ) -> ArrayHead:
     """Tell of an array as this package writes it."""
+    if type(code) is not str:  # of records
+        return _told(account, shape, code, data, order)
     found = _NUMBER_CODE.fullmatch(code)
     if found is None:
         return _told(account, shape, plain_arrays.plain_dtype(code), data, order)
@@ -111,8 +124,7 @@ def _told(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any, *, 
     if isinstance(dtype, ObjectHead):
         return _head(account, shape, "a dtype with objects in it", 0, None, order)
     dtype = plain_arrays.settled(dtype)
-    if dtype.hasobject and (type(data) is not list or len(data) != plain_arrays.count_of(shape)):
-        raise wrong("an array")
+    need(not dtype.hasobject or (type(data) is list and len(data) == plain_arrays.count_of(shape)), "an array")
     plain = dtype.names is None and dtype.subdtype is None and dtype.kind != "V" and not moved
     return _head(account, shape, str(dtype), dtype.itemsize, None if dtype.hasobject else data, order, keep=plain)
 
@@ -124,10 +136,9 @@ def _head(
     if isinstance(data, (bytes, bytearray)):
         plain_arrays.check_size(shape, item_size, len(data))
     elif isinstance(data, ObjectHead):
-        if size > (data.size_bytes or _size_of_text(data)):
-            raise wrong("an array")
-    elif data is not None:
-        raise wrong("an array")
+        need(size <= (data.size_bytes or _size_of_text(data)), "an array")
+    else:
+        need(data is None, "an array")
     kept = bytes(data) if keep and isinstance(data, (bytes, bytearray)) and size <= _LARGEST_PREVIEW else None
     account.spend(len(name) + (size if kept is not None else 0))
     return ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
@@ -145,40 +156,30 @@ def _from_buffer(account: Allowance, data: Any, dtype: Any, shape: Any, order: A
         return _told(account, shape, dtype, data, order)
     plain_arrays.count_of(shape)  # neither C nor Fortran: *shape* is that of the memory, before its axes are moved
     plain_arrays.count_of(tuple(axes) if type(axes) is list else axes)
-    if len(axes) != len(shape):
-        raise wrong("an array")
+    need(len(axes) == len(shape), "an array")
     return _told(account, tuple(shape[axis] for axis in axes), dtype, data, "C", moved=True)
 
 
-class _ArrayBegun(Unbuilt):
+class _ArrayBegun(Pending):
     """An array as numpy writes it in earlier protocols, or a masked one, whose state follows."""
 
     __slots__ = ()
     type_name = "numpy.ndarray"
 
     def built(self, account: Allowance, state: Any) -> ArrayHead:
-        if type(state) is not tuple or not 5 <= len(state) <= 7:
-            raise wrong("an array")
+        state = tuple_of(state, range(5, 8), "an array")
         if isinstance(state[2], ObjectHead):
             return _told(account, state[1], state[2], None, "C")
         shape, dtype, order, content = plain_arrays.state_of_array(state, len(state))
         return _told(account, shape, dtype, content, order)
 
 
-def _begun(_: Allowance, *__: Any) -> _ArrayBegun:
-    return _ArrayBegun()
-
-
-def _generator(_: Allowance, *__: Any) -> ObjectHead:
-    return ObjectHead("numpy.random.Generator", ())
-
-
 TABLE: dict[str, Callable[..., Any]] = {
     **plain_data.TABLE,
-    **dict.fromkeys(plain_arrays.GENERATORS, _generator),
+    **dict.fromkeys(plain_arrays.GENERATORS, lambda *_: ObjectHead("numpy.random.Generator", ())),
     "numpy.ndarray": _array,
-    "numpy._core.multiarray._reconstruct": _begun,
+    "numpy._core.multiarray._reconstruct": lambda *_: _ArrayBegun(),
     "numpy._core.numeric._frombuffer": _from_buffer,
-    "numpy.ma.core._mareconstruct": _begun,
+    "numpy.ma.core._mareconstruct": lambda *_: _ArrayBegun(),
 }
 """By full name, what may be called where heads are read; arrays are told of only."""

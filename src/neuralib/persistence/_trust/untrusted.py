@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import io
+import types
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from neuralib.persistence._trust.plain_data import TABLE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_ALWAYS_ADMITTED = (types.SimpleNamespace,)
 _FEW = 1 << 16  # bytes: a copy of them costs less than reading them piece by piece
 
 
@@ -36,7 +38,11 @@ class Reader:
     """
 
     def __init__(self, admitted: Iterable[type]) -> None:
-        self.admitted = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in admitted if not _is_of_numpy(kind)}
+        self.admitted = {
+            f"{kind.__module__}.{kind.__qualname__}": kind
+            for kind in (*_ALWAYS_ADMITTED, *admitted)
+            if not _is_of_numpy(kind)
+        }
 
     def __call__(self, data: Any, buffers: Iterable[Any], compressed_bytes: int = 0) -> Any:
         """Return what the pickle *data* holds: bytes, or a file that is open.

@@ -1,0 +1,186 @@
+"""``pack``, ``unpack`` and ``merge``: results from folders into archives and back, and from several places into one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from neuralib.persistence._classes.name_texts import problem_of_whole
+from neuralib.persistence._codecs.pickles import PickleCodec
+from neuralib.persistence._commands.entries import UsageError, holds_results
+from neuralib.persistence._commands.naming import SUFFIXES
+from neuralib.persistence._commands.screen import failure, progress
+from neuralib.persistence._errors import CorruptResultError, PersistenceError
+from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._showing.previews import count_text, size_text
+from neuralib.persistence._stores.archive import SUFFIX
+from neuralib.persistence._stores.base import Put, Stat, Store, listed
+from neuralib.persistence._stores.paths import store_at
+
+if TYPE_CHECKING:
+    import argparse
+
+    from neuralib.persistence._commands.screen import Screen
+
+_GROUP = 500  # results that are copied in one step
+_GROUP_BYTES = 1 << 26
+
+
+class _Copy(NamedTuple):
+    """What is copied in one step."""
+
+    put: Put
+    before: Stat
+    """Of the original."""
+
+
+class _Mover:
+    """Copies results from one store into another, and counts what became of them.
+
+    :param source: where they are
+    :param target: where they go
+    :param keep: leave the originals
+    """
+
+    def __init__(self, source: Store, target: Store, *, keep: bool) -> None:
+        self._source, self._target, self._keep = source, target, keep
+        self.copied = self.same = self.failed = self.size_bytes = 0
+
+    def move(self, names: list[str], doing: str) -> None:
+        """Copy *names*, compare each copy with the original, and then remove the original, unless it is kept."""
+        group: list[_Copy] = []
+        size = 0
+        for name in progress(names, doing):
+            try:
+                group.append(self._read(name))
+            except (OSError, PersistenceError) as error:
+                self._tell(error)
+                continue
+            size += len(group[-1].put.content)
+            if len(group) == _GROUP or size >= _GROUP_BYTES:
+                self._copy(group)
+                group, size = [], 0
+        self._copy(group)
+
+    def _read(self, name: str) -> _Copy:
+        """Return the content of *name*, which is checked if it is a pickle.
+
+        :raises CorruptResultError: it is damaged
+        """
+        problem = problem_of_whole(name)
+        if problem is not None:
+            raise CorruptResultError(self._source.location(name), f"its name can't be a file name: {problem}")
+        before = self._source.stat(name)
+        if not before.regular:
+            raise OSError(0, "is a folder or a link, not a file", self._source.location(name))
+        try:
+            with self._source.open(name) as content:
+                if name.endswith(SUFFIXES):
+                    PickleCodec().check(content)
+                data = bytes(content.read())
+        except FAILURES as error:
+            raise_explained(error, self._source, name)
+        return _Copy(Put(name, data, time_ns=round(before.time_modified_s * 1e9)), before)
+
+    def _copy(self, group: list[_Copy]) -> None:
+        while group:
+            outcomes: list[Exception | None] = []
+            problem: Exception | None = None
+            try:
+                self._target.put_many([each.put for each in group], outcomes, durable=True)
+            except OSError as error:  # of the first that has no outcome
+                problem = error
+            for each, taken in zip(group, outcomes, strict=False):
+                self._finish(each, is_new=taken is None)
+            group = group[len(outcomes) :]
+            if problem is not None:
+                # What is too large is about one result alone: others may still be stored.
+                if not outcomes and getattr(problem, "errno", None) != errno.EFBIG:
+                    raise problem
+                self._tell(problem)
+                group = group[1:]
+
+    def _finish(self, copy: _Copy, *, is_new: bool) -> None:
+        """Compare what is in the target with the original, and remove the original if it is the same."""
+        put, before = copy
+        with self._target.open(put.name) as content:
+            is_same = content.read() == put.content
+        if not is_same:
+            place = self._target.location(put.name)
+            why = "what was written is not what was read" if is_new else "is another result of this name; both stay"
+            self._tell(CorruptResultError(place, why) if is_new else FileExistsError(0, why, place))
+            return
+        self.copied += is_new
+        self.same += not is_new
+        self.size_bytes += len(put.content)
+        if self._keep:
+            return
+        try:
+            if self._source.stat(put.name).version != before.version:
+                raise OSError(0, "was replaced meanwhile, and stays", self._source.location(put.name))
+            self._source.delete(put.name)
+        except OSError as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        self.failed += 1
+        failure(error)
+
+
+def _names_in(store: Store, *, everything: bool) -> list[str]:
+    names = [name for name in listed(store) if not name.startswith(".")]
+    if not everything:
+        names = [name for name in names if name.endswith(SUFFIXES)]
+    if store.local_folder() is not None:
+        names = [name for name in names if not os.path.isdir(store.location(name)) and not name.endswith(SUFFIX)]
+    return sorted(names)
+
+
+def pack(options: argparse.Namespace, screen: Screen) -> int:
+    """Move the results of a folder into an archive."""
+    if not os.path.isdir(options.source):
+        raise UsageError(f"{options.source} is not a folder")
+    if not options.target.endswith(SUFFIX):
+        raise UsageError(f"{options.target}: the name of an archive ends with {SUFFIX}")
+    return _moved(options, [options.source], options.target, screen, "packed")
+
+
+def unpack(options: argparse.Namespace, screen: Screen) -> int:
+    """Move the results of an archive into a folder."""
+    if not holds_results(options.source) or os.path.isdir(options.source):
+        raise UsageError(f"{options.source} is not an archive")
+    if options.target.endswith(SUFFIX):
+        raise UsageError(f"{options.target}: give a folder")
+    return _moved(options, [options.source], options.target, screen, "unpacked")
+
+
+def merge(options: argparse.Namespace, screen: Screen) -> int:
+    """Copy the results of several places into one; the originals stay."""
+    for source in options.sources:
+        if not holds_results(source):
+            raise UsageError(f"{source} is neither a folder nor an archive")
+        if os.path.exists(options.output) and os.path.samefile(source, options.output):
+            raise UsageError(f"{source} is the place to merge into: name it once, after -o")
+    options.keep = True
+    return _moved(options, options.sources, options.output, screen, "merged")
+
+
+def _moved(options: argparse.Namespace, sources: list[str], target: str, screen: Screen, done: str) -> int:
+    failed = copied = same = size = 0
+    for source in sources:
+        store = store_at(source)
+        names = _names_in(store, everything=options.all)
+        if options.dry_run:
+            screen.line(f"{source}: {count_text(len(names), 'file')} to be {done}; nothing was changed", "bold")
+            continue
+        mover = _Mover(store, store_at(target), keep=options.keep)
+        mover.move(names, f"{source}: file")
+        failed, copied = failed + mover.failed, copied + mover.copied
+        same, size = same + mover.same, size + mover.size_bytes
+    if not options.dry_run:
+        text = f"{done} {count_text(copied, 'file')} into {target}"
+        text += f"; {same:,} were there already" if same else ""
+        text += f" ({size_text(size)})" if size else ""
+        screen.line(f"{text}; {failed:,} failed" if failed else text, "red" if failed else "green")
+    return 1 if failed else 0

@@ -1,0 +1,52 @@
+"""What ``compute_cache`` returned, checked before it is saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from neuralib.persistence._classes.losses import check_before_saving
+from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
+from neuralib.persistence._classes.unknown import forget
+from neuralib.persistence._errors import NothingComputedError
+from neuralib.persistence._messages import shown
+
+if TYPE_CHECKING:
+    from neuralib.persistence._classes.schema import PersistentClass
+
+T = TypeVar("T")
+
+
+class Computes(Protocol[T]):
+    """What this needs of the options."""
+
+    def compute_cache(self, result: T) -> T: ...
+
+
+def computed(options: Computes[T], template: T) -> T:
+    """Return the result that *options* compute for *template*.
+
+    :raises TypeError: ``compute_cache`` did not return a result
+    :raises UndeclaredAttributeError: the result has no data, and an attribute with nearly the name of a data field
+    :raises NothingComputedError: the result has none of its data
+    """
+    result = options.compute_cache(template)
+    owner = type(options).__qualname__
+    if getattr(type(result), INFO, None) is None:
+        raise TypeError(f"{owner}.compute_cache returned {shown(result)}: it must return the result")
+    info = ensure_persistence_class(result)
+    if has_no_data(info, result):
+        check_before_saving(result, info)  # which says more where a field is misspelt
+        fields = tuple(declared.field_name for declared in info.fields if not declared.init)
+        raise NothingComputedError(info.persistence_cls.__qualname__, fields, owner)
+    forget(result)  # where the template was loaded: what is computed replaces all that was there
+    return result
+
+
+def has_no_data(info: PersistentClass[Any], result: object) -> bool:
+    """Return whether *result* lacks all data that has no default, and has nothing but defaults as its other data."""
+    data = [declared for declared in info.fields if not declared.init]
+    without_default = [declared.field_name for declared in data if not declared.optional]
+    if not without_default or any(hasattr(result, name) for name in without_default):
+        return False
+    attributes = getattr(result, "__dict__", {})
+    return not any(declared.field_name in attributes for declared in data)

@@ -1,0 +1,1 @@
+"""Contract suites: they try out whether a store or a codec of anybody keeps its promises."""

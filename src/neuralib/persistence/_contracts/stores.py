@@ -1,0 +1,148 @@
+"""The contract of a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from neuralib.persistence._contracts.contents import expect_content, listed
+from neuralib.persistence._contracts.handling import Pair, Run, check_numbers, check_pairs, check_runs
+from neuralib.persistence._contracts.puts import (
+    check_drafts,
+    check_hidden,
+    check_put,
+    check_put_many,
+    check_race,
+    check_replace,
+    check_state,
+)
+from neuralib.persistence._contracts.subject import Subject
+from neuralib.persistence._errors import ContractError
+from neuralib.persistence._handlers.pickles import PickleHandler
+from neuralib.persistence._messages import shown
+from neuralib.persistence._stores.base import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NAMES = (
+    "cache-Run-A00-#0.pkl",
+    "with space",
+    "ümläut-日本",
+    "percent%2Fquestion?star*",
+    "[brackets]{braces}",
+    "quote'and\"double",
+    "#&=+,;@!~^$",
+    "back.slash.dots..",
+    "UPPER-x" + "y" * 120,
+)
+
+
+def check_store(make: Callable[[], Store], /) -> None:
+    """Try a store: every verb, races of threads, and a handler's whole work on it.
+
+    It takes some seconds at most where a put takes a millisecond. What is saved is left in the stores.
+
+    :param make: returns a new, empty store at each call
+    :raises ContractError: the store breaks its contract; the error names the verb, what was expected, and what came
+    """
+    for check in (
+        _check_empty,
+        check_put,
+        _check_names,
+        check_replace,
+        _check_delete,
+        _check_delete_many,
+        check_drafts,
+        check_put_many,
+        check_state,
+        _check_highest,
+        check_race,
+        _check_handler,
+        check_hidden,
+    ):
+        store = make()
+        if not isinstance(store, Store):
+            raise ContractError(getattr(make, "__qualname__", "make"), "__call__", "a Store", shown(store))
+        check(store, Subject(store))
+
+
+def _check_empty(store: Store, subject: Subject) -> None:
+    subject.expect(isinstance(getattr(store, "url", None), str), "url", "a text", getattr(store, "url", None))
+    subject.expect(listed(subject, store) == [], "names", "no names in a new store", listed(subject, store))
+    subject.raises(FileNotFoundError, "open", "for a name that is not there", lambda: store.open("none"))
+    subject.raises(FileNotFoundError, "stat", "for a name that is not there", lambda: store.stat("none"))
+    subject.raises(FileNotFoundError, "delete", "for a name that is not there", lambda: store.delete("none"))
+    has = subject.call("has", "False in an empty store", lambda: store.has("none"))
+    subject.expect(has is False, "has", "False for a name that is not there", has)
+    highest = subject.call("highest", "-1 in an empty store", lambda: store.highest("a-", ".x"))
+    subject.expect(highest == -1, "highest", "-1 where there is no number", highest)
+    location = subject.call("location", "a text", lambda: store.location("none"))
+    subject.expect(isinstance(location, str) and "none" in location, "location", "a text with the name", location)
+    path = subject.call("path", "a path", lambda: store.path("none"))
+    subject.expect(getattr(path, "name", None) == "none", "path", "a path whose last part is the name", path)
+    swept = subject.call("sweep", "a list of names", lambda: store.sweep(0.0))
+    subject.expect(isinstance(swept, list), "sweep", "a list of names", swept)
+
+
+def _check_names(store: Store, subject: Subject) -> None:
+    for number, name in enumerate(_NAMES):
+        subject.call("put", f"the name {name!r} to be taken", lambda: store.put(name, b"%d" % number))  # noqa: B023
+    found = listed(subject, store)
+    subject.expect(
+        sorted(found) == sorted(_NAMES), "names", f"the names that were put, {sorted(_NAMES)}", sorted(found)
+    )
+    for number, name in enumerate(_NAMES):
+        expect_content(subject, store, name, b"%d" % number, "put")
+    for prefix in ("cache-", "ü", "percent%2F", "[", "nothing-", _NAMES[0]):
+        wanted = sorted(name for name in _NAMES if name.startswith(prefix))
+        found = sorted(listed(subject, store, prefix))
+        subject.expect(found == wanted, "names", f"{wanted} for the prefix {prefix!r}", found)
+
+
+def _check_delete(store: Store, subject: Subject) -> None:
+    store.put("a", b"1")
+    store.put("ab", b"2")
+    subject.call("delete", "the name to be removed", lambda: store.delete("a"))
+    subject.expect(listed(subject, store) == ["ab"], "delete", "only that name to go", listed(subject, store))
+    subject.raises(FileNotFoundError, "open", "for a name that was deleted", lambda: store.open("a"))
+    subject.raises(FileNotFoundError, "delete", "for a name that was deleted", lambda: store.delete("a"))
+    subject.call("put", "a deleted name to be free", lambda: store.put("a", b"again"))
+    expect_content(subject, store, "a", b"again", "put")
+
+
+def _check_delete_many(store: Store, subject: Subject) -> None:
+    for name in "abcd":
+        store.put(name, b"1")
+    versions: dict[str, object] = {name: store.stat(name).version for name in "abcd"}
+    store.put("b", b"another", replace=True)
+    is_told = store.stat("b").version != versions["b"]
+    store.delete("c")
+    gone = subject.call("delete_many", "the names to be removed", lambda: store.delete_many(versions))
+    wanted = ["a", "d"] if is_told else ["a", "b", "d"]
+    subject.expect(
+        type(gone) is list and sorted(gone) == wanted,
+        "delete_many",
+        f"{wanted}: not what was replaced or is gone",
+        gone,
+    )
+    left = listed(subject, store)
+    subject.expect(left == (["b"] if is_told else []), "delete_many", "what was replaced to stay, and no other", left)
+
+
+def _check_highest(store: Store, subject: Subject) -> None:
+    for name in ("a-#0.x", "a-#9.x", "a-#10.x", "a-#11.y", "b-#12.x", "a-#.x", "a-#013.x", "a-#1e3.x", "a-#-14.x"):
+        store.put(name, b"")
+    highest = subject.call("highest", "an int", lambda: store.highest("a-#", ".x"))
+    subject.expect(
+        type(highest) is int and highest == 10, "highest", "10: by size, of names with that head and tail", highest
+    )
+    other = store.highest("c-#", ".x")
+    subject.expect(other == -1, "highest", "-1 where no name has that head", other)
+
+
+def _check_handler(store: Store, subject: Subject) -> None:
+    """Do all that a handler does, with pickles."""
+    with subject.stage("(in a handler)", "a handler to save, find, load, verify and delete results"):
+        check_runs(PickleHandler(Run, store), subject, 1.5)
+        check_pairs(PickleHandler(Pair, store), subject, [1.5, "text"])
+        check_numbers(store, subject)

@@ -1,0 +1,71 @@
+"""The packages whose objects are in a file, and their versions: as they were when it was saved, and as they are here."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_ALWAYS_THERE = sys.stdlib_module_names | {"__main__", "__mp_main__", "builtins"}
+_OWN = "neuralib.persistence"
+
+
+def package_of(kind: type) -> tuple[str, str] | None:
+    """Return the package of the class *kind*, and its version, an empty text where it has none.
+
+    None for classes of Python itself and of scripts, for metaclasses, for what is no package but looks like one (of
+    Cython's functions), and for the arrays, dtypes and scalars of numpy.
+    """
+    module = getattr(kind, "__module__", None)
+    if type(module) is not str or issubclass(kind, type):
+        return None
+    top = module.partition(".")[0]
+    if top in _ALWAYS_THERE or module.startswith(_OWN) or getattr(sys.modules.get(top), "__spec__", None) is None:
+        return None
+    if top == "numpy":
+        numpy = sys.modules["numpy"]
+        if issubclass(kind, (numpy.ndarray, numpy.generic, numpy.dtype)):
+            return None
+    return top, version_here(top) or ""
+
+
+def version_here(package: str) -> str | None:
+    """Return the version of *package* in this environment: an empty text where it has none, None where it is not installed.
+
+    It is not imported.
+    """
+    if not _is_installed(package):
+        return None
+    version = getattr(sys.modules.get(package), "__version__", None)
+    if type(version) is str:
+        return version
+    from importlib import metadata  # takes longer than most saves
+
+    try:
+        return metadata.version(package)
+    except (metadata.PackageNotFoundError, ValueError):
+        return ""
+
+
+def versions_here(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those of *packages* that are installed in this environment."""
+    found = {package: version_here(package) for package in packages}
+    return {package: version for package, version in found.items() if version is not None}
+
+
+def missing_here(packages: Mapping[str, str]) -> list[str]:
+    """Return those of *packages* that are not installed in this environment."""
+    return [package for package in packages if not _is_installed(package)]
+
+
+def _is_installed(package: str) -> bool:
+    modules: dict[str, Any] = sys.modules
+    if package in modules:
+        return modules[package] is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # no name of a package: the text is that of a file
+        return False

@@ -1,0 +1,316 @@
+"""An archive of many results in one file, in SQLite's archive format: any ``sqlite3 FILE -A`` lists and extracts it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from neuralib.persistence._bytes.sources import BytesSource
+from neuralib.persistence._stores import archive_writing, rows
+from neuralib.persistence._stores.ahead import ReadAhead
+from neuralib.persistence._stores.archive_file import ArchiveFile
+from neuralib.persistence._stores.archive_writing import Changes, Writer, data_of, refuse_large
+from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store
+from neuralib.persistence._stores.database import Database, explaining
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from neuralib.persistence._bytes.sources import Source
+
+SUFFIX = ".sqlar"
+"""How the names of archives end."""
+
+
+class ArchiveStore(Store):
+    """Many results in one file, which is made when the first is saved.
+
+    The file is an SQLite archive. Threads share the store; processes that are forked or that get it pickled open the
+    file themselves. While it is open, the last changes are in a file beside it whose name ends with ``-wal``.
+
+    :param file: the path of the file; ``~`` is the home folder. A relative one is that of the current folder when this is made
+    :raises OSError: it is on a network file system (when the first result is saved)
+    """
+
+    shares_puts = True
+
+    def __init__(self, file: str | os.PathLike[str]) -> None:
+        self.file = os.path.abspath(os.path.expanduser(os.fspath(file)))
+        self.url = self.file
+        self._file = ArchiveFile(self.file)
+        self._writer = Writer(self.file)
+        self._ahead: ReadAhead | None = None
+        self._folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"ArchiveStore({self.file!r})"
+
+    def __reduce__(self) -> tuple[type[ArchiveStore], tuple[str]]:
+        return type(self), (self.file,)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Bring all into the one file, which may then be copied. What uses the store afterwards opens it again."""
+        self._file.close()
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
+        """Store *content* under *name*: see :class:`~neuralib.persistence.stores.Store`."""
+        data = self._data(name, content)
+        database = self._file.opened_to_write(durable=durable)
+        while True:
+            if self._writer.inserted(database, name, data, durable=durable):
+                return
+            if replace is False:
+                raise self._taken(name)
+            former = self._row(name)
+            if former is None:
+                continue  # it was just deleted
+            if replace is not True:
+                replace(rows.former_content(database, former))  # may take its time: no lock is held
+            if self._writer.replaced(database, name, data, former.number, durable=durable):
+                return
+
+    def _data(self, name: str, content: Content) -> bytes:
+        data = data_of(content)
+        if len(data) > archive_writing.MOST_BYTES:
+            refuse_large(self.location(name), len(data))
+        return data
+
+    def put_if(self, name: str, content: Content, expected: Changes | None, /, *, durable: bool = False) -> Any:
+        """Store *content* under the new name *name*, unless names came or went since the state *expected*."""
+        data = self._data(name, content)
+        database = self._file.opened_to_write(durable=durable)
+        found = self._writer.put_if(database, name, data, expected, durable=durable)
+        if found is None:
+            raise self._taken(name)
+        return found
+
+    def put_many(
+        self, puts: Sequence[Put], outcomes: list[Exception | None] | None = None, /, *, durable: bool = False
+    ) -> list[Exception | None]:
+        """Store several contents, in one transaction where that can be."""
+        outcomes = [] if outcomes is None else outcomes
+        done = len(outcomes)
+        while len(outcomes) - done < len(puts):
+            rest = puts[len(outcomes) - done :]
+            database = self._file.opened_to_write(durable=durable)
+            if self._writer.put_new(database, rest, durable=durable):
+                outcomes.extend([None] * len(rest))
+            else:
+                self._put_over(database, rest, outcomes, durable=durable)
+        return outcomes
+
+    def _put_over(
+        self, database: Database, puts: Sequence[Put], outcomes: list[Exception | None], *, durable: bool
+    ) -> None:
+        """Store *puts* in one transaction, up to the first that can't be; that one is put by itself, or its error raised."""
+        formers: list[int | None] = []  # the rows that may be replaced
+        problem: BaseException | None = None
+        for put in puts:
+            try:
+                formers.append(self._replaceable_row(database, put))
+            except BaseException as error:  # what comes before it is stored all the same
+                problem = error
+                break
+        stored: list[Exception | None] = []
+        with database.transaction("saving results", durable=durable) as keep:
+            for put, former in zip(puts, formers, strict=False):
+                data = data_of(put.content)
+                if len(data) <= archive_writing.MOST_BYTES and (
+                    self._writer.inserted(database, put.name, data, durable=durable)
+                    if former is None
+                    else self._writer.replaced(database, put.name, data, former, durable=durable)
+                ):
+                    stored.append(None)
+                elif put.replace is False and len(data) <= archive_writing.MOST_BYTES:
+                    stored.append(self._taken(put.name))
+                else:
+                    break
+            keep()
+        outcomes.extend(stored)
+        if len(stored) < len(formers):
+            put = puts[len(stored)]
+            self.put(put.name, put.content, replace=put.replace, durable=durable)
+            outcomes.append(None)
+        elif problem is not None:
+            raise problem
+
+    def _replaceable_row(self, database: Database, put: Put) -> int | None:
+        """Return the number of the row that *put* may replace; None where there is none, or it must not be replaced.
+
+        :raises Exception: what its ``replace`` raises
+        """
+        former = None if put.replace is False else self._row(put.name)
+        if former is None:
+            return None
+        if put.replace is not True:
+            put.replace(rows.former_content(database, former))  # type: ignore[operator]
+        return former.number
+
+    def draft(self) -> LimitedDraft:
+        """Return a new draft, in memory."""
+        return LimitedDraft(partial(refuse_large, self.file))
+
+    def group_size(self) -> int:
+        """Return how many results share a transaction."""
+        return 2000
+
+    def sync(self, names: Iterable[str], /) -> None:
+        """Write all that was put through to the disk."""
+        database = self._file.opened()
+        if database is not None and not database.is_read_only:
+            with database.lock, explaining("writing through to the disk", self.file):
+                database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def delete(self, name: str, /) -> None:
+        """Remove *name*. Its space is used for the next results; the file stays as large."""
+        if not self._deleted("DELETE FROM sqlar WHERE name=?", [(name,)]):
+            raise self._not_there(name)
+
+    def delete_many(self, versions: Mapping[str, object], /) -> list[str]:
+        """Remove names whose content was not replaced since it was looked at, in one transaction; return those removed."""
+        found = self._deleted("DELETE FROM sqlar WHERE name=? AND rowid=?", list(versions.items()))
+        return [name for name, _ in found]
+
+    def _deleted(self, statement: str, values: list[Any]) -> list[Any]:
+        """Run *statement* for each of *values*, all or none, and return those that removed a row."""
+        database = self._file.opened()
+        if database is None:
+            return []
+        database = self._file.writable(database)
+        was_full = False
+        while True:
+            try:
+                return self._writer.remove(database, statement, values)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                if was_full:
+                    raise self._file.no_space() from error
+            was_full = True
+            database.reuse_log()  # which may have room for what deleting writes
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def open(self, name: str, /) -> Source:
+        """Return the content of *name*."""
+        read = None if self._ahead is None else self._ahead.source(name)
+        if read is not None:
+            return read
+        database = self._file.opened()
+        if database is None:
+            raise self._not_there(name)
+        try:
+            with database.lock:
+                found = database.execute(rows.CONTENT, (name,)).fetchone()
+        except Exception as error:
+            raise rows.reading_failed(error, self.file) from error
+        if found is None:
+            raise self._not_there(name)
+        if found[1] == found[2] and found[3] is not None:
+            return BytesSource(found[3])
+        return rows.source_of(database, rows.Row(*found))
+
+    def reading(self, names: Iterable[str], /) -> Store:
+        """Return a store that reads many small results in one step."""
+        found = type(self).__new__(type(self))
+        vars(found).update(vars(self))
+        found._ahead = ReadAhead(
+            names, self._small_contents, rows.AT_ONCE
+        )  # without a cycle, which would keep the file open
+        return found
+
+    def _small_contents(self, names: list[str]) -> dict[str, Source]:
+        database = self._file.opened()
+        if database is None:
+            return {}
+        try:
+            return rows.contents_of(database, names)
+        except Exception as error:
+            raise rows.reading_failed(error, self.file) from error
+
+    def _row(self, name: str) -> rows.Row | None:
+        found = self._look(rows.CONTENT, name)
+        return None if found is None else rows.Row(*found)
+
+    def _look(self, statement: str, name: str) -> Any:
+        """Return what *statement* selects for *name*; None where there is nothing."""
+        database = self._file.opened()
+        if database is None:
+            return None
+        with database.lock, explaining("looking at a result", self.file):
+            return database.execute(statement, (name,)).fetchone()
+
+    def _taken(self, name: str) -> FileExistsError:
+        return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.location(name))
+
+    def _not_there(self, name: str) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.location(name))
+
+    def names(self, prefix: str = "", /) -> Iterator[str]:
+        """Yield the names that begin with *prefix*, in the order of their characters, some thousands at a time."""
+        database = self._file.opened()
+        if database is not None:
+            for part in rows.names_in(database, prefix):
+                yield from part
+
+    def stat(self, name: str, /) -> Stat:
+        """Return what is known of *name*."""
+        found = self._look(rows.STAT, name)
+        if found is None:
+            raise self._not_there(name)
+        return _stat_of(*found)
+
+    def stats(self, prefix: str = "", /) -> Iterator[tuple[str, Stat]]:
+        """Yield the names that begin with *prefix*, in the order of their characters, each with what is known of it."""
+        database = self._file.opened()
+        if database is not None:
+            for name, *known in rows.stats_in(database, prefix):
+                yield name, _stat_of(*known)
+
+    def has(self, name: str, /) -> bool:
+        """Return whether there is something under *name*."""
+        return self._look(rows.HAS, name) is not None
+
+    def highest(self, head: str, tail: str, /) -> int:
+        """Return the highest number between *head* and *tail*: only the names of this series are looked at."""
+        database = self._file.opened()
+        if database is None:
+            return -1
+        with database.lock, explaining("looking for the highest number", self.file):
+            return rows.highest_in(database, head, tail)
+
+    def state(self) -> Changes | None:
+        """Return what tells whether names come or go later; None where there is no file yet."""
+        database = self._file.opened()
+        if database is None:
+            return None
+        with database.lock, explaining("looking for changes", self.file):
+            return self._writer.seen(database)
+
+    def path(self, name: str, /) -> Path:
+        """Return the path of *name*, as if the archive were a folder: commands and ``read_head`` take it."""
+        if self._folder is None:
+            from pathlib import Path
+
+            self._folder = Path(self.file)
+        return self._folder.joinpath(name)  # which takes less time than "/"
+
+
+def _stat_of(row: int, mode: int | None, changed_s: int, size: int, has_data: int) -> Stat:
+    """Return what a row says of its content, without the content."""
+    regular = size >= 0 and bool(has_data) and stat.S_IFMT(mode or 0) in {0, stat.S_IFREG}
+    exact_s = row / rows.NS
+    return Stat(max(size, 0), exact_s if int(exact_s) == changed_s else float(changed_s), row, regular)

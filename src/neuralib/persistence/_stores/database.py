@@ -1,0 +1,288 @@
+"""An SQLite file that is open in one process: its connection, the lock that threads share, and what its errors mean."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import urllib.parse
+import weakref
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Generator
+
+BUSY_S = 60.0
+"""How long others may write before that is an error."""
+
+_LOG_PAGES = 500
+_CACHE_BYTES = 1 << 26  # at most; SQLite takes as much as the pages that it has read
+
+_NORMAL, _FULL = 1, 2  # values of SQLite's synchronous
+_ALLOW, _DENY = 0, 1  # answers of an authorizer
+_JOURNAL_MARK = bytes.fromhex("d9d505f920a163d7")  # at the end of a journal: before it stands the name of another file
+
+_live: weakref.WeakSet[Database] = weakref.WeakSet()
+"""All that are open in this process."""
+
+_opening = [threading.RLock()]  # the lock under which files are opened
+
+
+class Database:
+    """One open file. Its threads take turns by its lock.
+
+    :param path: the file, which is there
+    :param found: its status, by which a later one is told from it
+    :param locks: whether the disk keeps locks; else the file can be read only
+    :raises OSError: it can't be opened
+    """
+
+    __slots__ = (
+        "__weakref__", "_is_closed", "_least", "_synchronous", "connection", "device", "execute", "inode", "is_read_only", "lacks_space", "lock", "path", "pid",
+    )  # fmt: skip
+
+    def __init__(self, path: str, found: os.stat_result, *, locks: bool) -> None:
+        self.path = path
+        self.device, self.inode = found.st_dev, found.st_ino
+        self.pid = os.getpid()
+        self.lock = threading.RLock()
+        self.is_read_only = False
+        self.lacks_space = False  # so that it can only be read
+        self._is_closed = False
+        if locks:
+            _refuse_journal_of_others(path)
+            self.connection = self._connected("mode=rw")
+            try:
+                self._begin()
+            except OSError as error:
+                self.connection.close()
+                if error.errno not in {errno.EACCES, errno.EROFS, errno.ENOENT, errno.ENOSPC}:
+                    raise
+                self.lacks_space = error.errno == errno.ENOSPC
+                if not self._is_whole():
+                    problem = (
+                        f"its last changes are in {os.path.basename(path)}-wal: copy both files to a place that can be"
+                    )
+                    raise OSError(error.errno, f"{problem} written, and open it there", path) from error
+                self._begin_unlocked()
+        elif self._is_whole():
+            self._begin_unlocked()
+        else:
+            problem = "a program has it open, or was killed: open it where it was written, on a local disk"
+            raise OSError(errno.EBUSY, problem, path)
+        self.execute = self.connection.execute
+        _live.add(self)
+
+    def _connected(self, mode: str) -> sqlite3.Connection:
+        import sqlite3
+
+        address = f"file:{urllib.parse.quote(os.path.abspath(self.path).replace(os.sep, '/'))}?{mode}"
+        try:
+            return sqlite3.connect(address, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+        except sqlite3.Error as error:
+            raise explained(error, "opening the archive", self.path) from error
+
+    def _begin(self) -> None:
+        with explaining("opening the archive", self.path):
+            run = self.connection.execute
+            run("PRAGMA trusted_schema=OFF")  # a file of others may define views and triggers
+            run("PRAGMA cell_size_check=ON")
+            self.connection.set_authorizer(_refuse_schema)
+            in_wal = run("PRAGMA journal_mode").fetchone()[0] == "wal"
+            if not in_wal and not self.is_read_only and os.access(self.path, os.W_OK):
+                with suppress(Exception):  # others have it open: it works without a log as well
+                    in_wal = run("PRAGMA journal_mode=WAL").fetchone()[0] == "wal"
+            # In a write-ahead log, NORMAL loses the last results at a loss of power, and never the file.
+            self._synchronous = self._least = _NORMAL if in_wal else _FULL
+            run(f"PRAGMA synchronous={self._synchronous}")
+            # Names come in any order, and so do the pages of their index: what is in memory is not read for each name.
+            run(f"PRAGMA cache_size=-{_CACHE_BYTES >> 10}")
+            # A log as long as with SQLite's own pages, half as large: on a full disk, it takes the room that the file needs.
+            run(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
+
+    def size(self) -> int:
+        """Return how many bytes there are of the file and of the log beside it."""
+        found = os.path.getsize(self.path)
+        with suppress(OSError):
+            found += os.path.getsize(f"{self.path}-wal")
+        return found
+
+    def _is_whole(self) -> bool:
+        """Return whether all is in the file itself: no log beside it that would have to be brought in."""
+        try:
+            return os.path.getsize(f"{self.path}-wal") == 0
+        except OSError:
+            return not os.path.exists(f"{self.path}-wal")
+
+    def _begin_unlocked(self) -> None:
+        """Read the file as it is: SQLite can't make what readers share in a folder that can't be written."""
+        self.connection = self._connected("immutable=1")
+        self.is_read_only = True
+        try:
+            self._begin()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def is_current(self) -> bool:
+        """Return whether the path is that of this file, and this process has it open."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return self.inode == found.st_ino and self.device == found.st_dev and self.pid == os.getpid()
+
+    def wait_for_disk(self, wait: bool, /) -> None:
+        """Let what is written from now on survive a loss of power when a transaction ends, or not."""
+        wanted = _FULL if wait else self._least
+        if wanted != self._synchronous:
+            self.execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous = wanted
+
+    @contextmanager
+    def transaction(self, doing: str, *, durable: bool) -> Generator[Callable[[], object]]:
+        """Give a function that keeps what is written in the block. What was not kept is undone at the end."""
+        with self.lock, explaining(doing, self.path):
+            self.wait_for_disk(durable)
+            self.execute("BEGIN IMMEDIATE")
+            try:
+                yield partial(self.execute, "COMMIT")
+            finally:
+                if self.connection.in_transaction:
+                    self.execute("ROLLBACK")
+
+    def reuse_log(self) -> None:
+        """Bring the log into the file, where that has room for it: then the next changes are written in its place."""
+        with self.lock, suppress(Exception):
+            self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close(self) -> None:
+        """Bring all into the one file, and close it."""
+        with self.lock:
+            if not self._is_closed:
+                self._is_closed = True
+                with explaining("closing the archive", self.path):
+                    self.connection.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "connection"):  # else it could not be opened
+            self.close()
+
+    def abandon(self) -> None:
+        """Never close the connection: the file is another by now, or it is the parent process's.
+
+        Closing removes the log of the file that has the name now, and gives up the locks of the other process.
+        """
+        import ctypes
+
+        if not self._is_closed:
+            self._is_closed = True
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
+
+
+def _refuse_schema(_action: int, _first: str | None, _second: str | None, _database: str | None, by: str | None) -> int:
+    """Allow what our own statements do, and nothing that a view or trigger of the file would add to it."""
+    return _ALLOW if by is None else _DENY
+
+
+def _refuse_journal_of_others(path: str) -> None:
+    """Raise an error where the journal beside *path* names another file, which SQLite would remove in the end.
+
+    Only a transaction of several databases has such a journal. Who can write into the folder could make one.
+    """
+    try:
+        with open(f"{path}-journal", "rb") as file:
+            file.seek(-len(_JOURNAL_MARK), os.SEEK_END)
+            names_another = file.read() == _JOURNAL_MARK
+    except (OSError, ValueError):  # there is none, or an empty one
+        return
+    if names_another:
+        problem = (
+            f"{os.path.basename(path)}-journal, beside it, would have SQLite remove another file: remove or rename it"
+        )
+        raise OSError(errno.EINVAL, problem, path)
+
+
+def opened(path: str, keeps_locks: Callable[[], bool]) -> Database | None:
+    """Open the file *path*; return None where there is none.
+
+    :param keeps_locks: tells whether the disk does
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, while opening the archive", path) from error
+    with _opening[0]:
+        return Database(path, found, locks=keeps_locks())
+
+
+def _after_fork() -> None:
+    _opening[:] = [threading.RLock()]  # another thread may have held it
+    for each in list(_live):
+        each.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+# ---------------------------------------------------------------------------------------------- errors
+
+
+@contextmanager
+def explaining(doing: str, path: str) -> Generator[None]:
+    """Raise SQLite's errors as those of the operating system, with the path and what was done."""
+    try:
+        yield
+    except Exception as error:
+        told = explained(error, doing, path)
+        if told is error:
+            raise
+        raise told from error
+
+
+def explained(error: Any, doing: str, path: str) -> Exception:  # noqa: C901 - one branch for each kind
+    """Return what *error* of SQLite means; *error* itself where it is none."""
+    import sqlite3
+
+    if not isinstance(error, sqlite3.Error):
+        return error  # type: ignore[no-any-return]
+    kind = getattr(error, "sqlite_errorname", "") or ""
+    code, problem = errno.EIO, f"SQLite says: {error}"
+    if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        code, problem = (
+            errno.EBUSY,
+            (
+                f"another program has been writing for {BUSY_S:.0f} s: end the one that has the archive open with an "
+                f"unfinished transaction (a database viewer, a debugger), and save again"
+            ),
+        )
+    elif kind.startswith(("SQLITE_FULL", "SQLITE_IOERR_SHM")):  # the latter of what readers share, beside the log
+        code, problem = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    elif kind.startswith("SQLITE_READONLY"):
+        code, problem = errno.EROFS, "the archive or its folder can't be written"
+    elif kind.startswith("SQLITE_AUTH") or "not authorized" in str(error):
+        code, problem = errno.EINVAL, "it has views or triggers, which archives of results don't have: nothing was run"
+    elif kind.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM")):
+        code = _why_not_opened(path)
+        problem = os.strerror(code)
+    elif kind.startswith("SQLITE_NOTADB"):
+        code, problem = errno.EINVAL, "it is not an archive, since it is not an SQLite file"
+    elif kind.startswith("SQLITE_CORRUPT"):
+        problem = f"the archive is damaged ({error}): `sqlite3 {os.path.basename(path)} .recover` saves what is left"
+    elif kind.startswith("SQLITE_TOOBIG"):
+        code, problem = errno.EFBIG, "the result is too large for an archive: keep it in a folder"
+    elif "no such table: sqlar" in str(error):
+        code, problem = errno.EINVAL, "it is not an archive, since this SQLite file has no table sqlar"
+    return OSError(code, f"{problem}, while {doing}", path)
+
+
+def _why_not_opened(path: str) -> int:
+    if os.path.isdir(path):
+        return errno.EISDIR
+    return errno.EACCES if os.path.exists(path) else errno.ENOENT

@@ -1,0 +1,558 @@
+"""An object store of a cloud as a store: S3, Google Cloud Storage, Azure, R2, MinIO, by obstore."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from neuralib.persistence._errors import UnconditionalStoreError
+from neuralib.persistence._stores.attempts import (
+    Attempts,
+    as_os_error,
+    is_range_refusal,
+    is_refusal,
+    is_unsupported,
+    may_pass,
+    problem_of,
+)
+from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, is_deleted
+from neuralib.persistence._stores.object_source import MOST_AHEAD, ObjectSource
+from neuralib.persistence._tasks import read_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Self
+
+    from neuralib.persistence._bytes.sources import Source
+
+R = TypeVar("R")
+
+_FIRST_READ_BYTES = 1 << 17  # a smaller object is read by one request; of a larger one, its end
+_PAGE_NAMES = 1000
+_WRITER = "writer"  # the name of the metadata, which Azure admits no hyphens in
+_PROBE = ".neuralib-persistence-check"
+_PROBE_TEXT = (
+    b"neuralib-persistence tests with this object whether the server keeps conditions of puts. It may be deleted.\n"
+)
+_NO_TAG = '"00000000000000000000000000000000"'
+_CLIENT_OPTIONS = {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "timeout", "user_agent"}
+_SLOWEST_BYTES_PER_S = 1 << 18  # of an upload, for the time that it may take
+_SHORTEST_TIMEOUT_S = 30
+_MOST_PUT_BYTES = {"S3Store": 5 << 30, "AzureStore": 5000 << 20}
+_LARGE_BYTES = 1 << 20  # from here on, the size counts for how many are read at a time
+_MOST_LARGE = 1 << 20  # names whose size is remembered
+_MOST_LISTED_BYTES = 1 << 30  # of names in one listing, which are kept: some ten million names
+_LONGEST_NAME = 1 << 12  # characters: four times what servers take, and what still fits into a request
+_NAME_BYTES = 64  # that a name takes beside its characters
+_SORTED = {"S3Store", "GCSStore", "MemoryStore"}  # which list names in their order, from any name on
+_SECRET = re.compile(r"secret|token|sas|password|key|credential|header|proxy_url")
+_HARMLESS = re.compile(
+    r".*(_id|_file|_path|_uri|_enabled|_type|bucket_key)|application_credentials|credential_provider"
+)
+
+_used = _forked = False
+
+
+def _note_fork() -> None:
+    global _forked  # noqa: PLW0603 - of the process
+    _forked = _used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+class ObjectStore(Store):
+    """The objects of one bucket, or those below a prefix in it. Needs the extra ``cloud``.
+
+    A save is one request. Names below further slashes belong to others, and are left alone. Threads may share a store.
+
+    Each object has a random text in its metadata, by which a writer whose answer got lost finds out whether it won.
+
+    >>> store = ObjectStore("s3://bucket/prefix", region="eu-central-1")  # doctest: +SKIP
+
+    :param place: a URL (``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix``), or one of obstore's stores
+    :param in_flight: how many requests are made at a time where many results are saved or loaded
+    :param options: of ``obstore.store.from_url``: ``region``, ``endpoint``, ``client_options``, ``retry_config``,
+        ``credential_provider``. Credentials are best left to the environment, where obstore finds them. With one of obstore's
+        stores, ``retry_config`` alone
+    :raises ImportError: obstore is not installed
+    :raises ValueError: the URL is none of an object store, or contains credentials; an option is not known
+    """
+
+    shares_puts = True
+    survives_fork = False
+
+    def __init__(self, place: Any, *, in_flight: int = 32, **options: Any) -> None:
+        if type(in_flight) is not int or in_flight < 1:
+            raise ValueError(f"ObjectStore: in_flight must be an int of at least 1, not {in_flight!r}")
+        self._open(place, in_flight, options)
+
+    def _open(self, place: Any, in_flight: int, options: dict[str, Any]) -> None:
+        from_url = _obstore_from_url()
+        self._place, self._options, self.in_flight = place, options, in_flight
+        self._retry_config: dict[str, Any] = dict(options.get("retry_config") or {})
+        self._make: Callable[..., Any] | None = None
+        if isinstance(place, str):
+            self.url = _checked_url(place)
+            self._make = lambda **more: from_url(self.url, **{**options, **more})
+            self._client = self._made(
+                self._make
+            )  # with obstore's own retries: a listing that stops can't go on from there
+        else:
+            others = sorted(options.keys() - {"retry_config"})
+            if others:
+                raise ValueError(f"ObjectStore: give the options {', '.join(others)} to the store of obstore itself")
+            self._client, self.url = place, _url_of(place)
+        kind = type(self._client).__name__
+        self._is_sorted = kind in _SORTED and not _is_true(_config_of(self._client).get("s3_express"))
+        self._has_suffixes = kind != "AzureStore"
+        self._tells_deleted = kind in {"AzureStore", "GCSStore"}
+        self._most_bytes = _MOST_PUT_BYTES.get(kind, 5 << 40)
+        self._clients: dict[int, Any] = {}  # by the longest time that a request may take, in seconds
+        self._lock, self._probing = threading.Lock(), threading.Lock()
+        self._kept: dict[str, str] = {}  # by condition: why it is not kept, or nothing where it is
+        self._large: dict[str, int] = {}  # by name: the size of what was large when the names were listed last
+
+    def _made(self, make: Callable[..., Any]) -> Any:
+        try:
+            return make()
+        except BaseException as error:
+            if (
+                not isinstance(error, Exception) and type(error).__name__ != "PanicException"
+            ):  # as for some wrong options
+                raise
+            problem = problem_of(error)
+        raise ValueError(f"{self.url}: {problem}: the options are those of obstore.store.from_url") from None
+
+    def __repr__(self) -> str:
+        return f"ObjectStore({self.url!r})"
+
+    def __getstate__(self) -> tuple[Any, int, dict[str, Any]]:
+        given = {**_config_of(self._place), **self._options, **(self._options.get("config") or {})}
+        given |= self._options.get("client_options") or {}
+        secret = sorted(name for name in given if _SECRET.search(name.lower()) and not _HARMLESS.match(name.lower()))
+        if secret:
+            raise TypeError(
+                f"{self.url}: a store with {', '.join(secret)} among its options is not pickled, since credentials would be "
+                f"pickled with it: leave them to the environment or a file, or give a credential_provider, a function"
+            )
+        return self._place, self.in_flight, self._options
+
+    def __setstate__(self, state: tuple[Any, int, dict[str, Any]]) -> None:
+        self._open(*state)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    # ------------------------------------------------------------------------------------------ requests
+
+    def _request(self, doing: str, name: str, request: Callable[[], R]) -> R:
+        """Return what *request* returns, which may be sent twice."""
+        self._refuse_fork()
+        attempts = Attempts(self._retry_config)
+        try:
+            return attempts.call(request)
+        except Exception as error:
+            problem = self._explained(error, doing, name, attempts)
+        raise problem from None  # which may quote what is secret
+
+    def _explained(self, error: Exception, doing: str, name: str, attempts: Attempts) -> Exception:
+        return as_os_error(error, doing, self.location(name), attempts.told())
+
+    def _refuse_fork(self) -> None:
+        global _used  # noqa: PLW0603 - of the process
+        if _forked:
+            raise RuntimeError(
+                f"{self.url}: this process was forked from one that used an object store, and can't use it: its threads are "
+                f"not there. Start processes anew: ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
+            )
+        _used = True
+
+    def _client_for(self, size: int) -> Any:
+        """Return a client that makes one attempt at a request with *size* bytes, which may take as long as those need."""
+        if self._make is None:
+            return self._client
+        timeout_s = _SHORTEST_TIMEOUT_S
+        while timeout_s * _SLOWEST_BYTES_PER_S < size:
+            timeout_s *= 2
+        with self._lock:
+            found = self._clients.get(timeout_s)
+            if found is None:
+                more: dict[str, Any] = {"retry_config": {**self._retry_config, "max_retries": 0}}
+                if timeout_s > _SHORTEST_TIMEOUT_S:
+                    given = self._options.get("client_options") or {}
+                    # Where there are options, obstore does not look for others in the environment.
+                    more["client_options"] = {"timeout": f"{timeout_s}s", **(given or _client_options_of_environment())}
+                found = self._clients[timeout_s] = self._make(**more)
+            return found
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
+        """Store *content* under *name*, by one request where the name is new.
+
+        What is replaced is compared by its ETag. Where an answer is lost, what is there tells who won.
+
+        :raises UnconditionalStoreError: the server does not keep conditions, and *replace* is not True
+        """
+        data = content if isinstance(content, bytes) else content.content()
+        self._refuse_large(self.location(name), len(data))
+        if "\\" in name and not self._has_suffixes:
+            raise OSError(errno.EINVAL, "Azure makes a slash of a backslash in a name", self.location(name))
+        if replace is True:
+            client = self._client_for(len(data))
+            self._request("saving", name, lambda: client.put(name, data))
+        else:
+            self._require("create")
+            self._put_unless_taken(name, data, replace)
+
+    def draft(self) -> LimitedDraft:
+        """Return a new draft, in memory."""
+        return LimitedDraft(partial(self._refuse_large, self.url))
+
+    def _refuse_large(self, place: str, size_bytes: int) -> None:
+        """Raise an error where one request can't have so many bytes: of several, no server tells who was first."""
+        if size_bytes > self._most_bytes:
+            problem = (
+                f"the result has {size_bytes:,} bytes, and this server takes {self._most_bytes:,} in one request: "
+                f"keep it in a folder, or split it into several results"
+            )
+            raise OSError(errno.EFBIG, problem, place)
+
+    def _put_unless_taken(self, name: str, data: bytes, replace: Replace) -> None:
+        client = self._client_for(len(data))
+        attempts = Attempts(self._retry_config)
+        writer = {_WRITER: os.urandom(12).hex()}
+        version: str | None = None  # of what is to be replaced
+        looks = 0  # at what was to be replaced
+        while True:
+            mode = "create" if version is None else {"e_tag": version}
+            try:
+                client.put(name, data, mode=mode, attributes=writer, use_multipart=False)
+                return
+            except Exception as error:
+                problem = error
+            if not may_pass(problem):
+                raise self._explained(problem, "saving", name, attempts) from None
+            # What is there tells who has won: an answer can be lost, or be that to the same request sent a second time.
+            there = self._found(name, whole=bool(replace))
+            if there is not None and there.writer == writer[_WRITER]:
+                return
+            if (there is None or not is_refusal(problem)) and not attempts.pause(problem):
+                raise self._explained(problem, "saving", name, attempts) from None
+            version = None
+            if there is not None:
+                if not callable(replace):
+                    raise FileExistsError(errno.EEXIST, "there is a result already", self.location(name))
+                if looks and not attempts.pause(problem):  # a server may refuse for ever
+                    raise self._explained(problem, "saving", name, attempts) from None
+                looks += 1
+                version = self._admitted(there, replace)
+
+    def _admitted(self, there: ObjectSource, replace: Callable[[Source], object]) -> str | None:
+        """Return the version of *there*, which *replace* admits; None where it was replaced while it was looked at."""
+        self._require("replace")
+        if there.version is None:
+            raise UnconditionalStoreError(self.url, "it gives no ETag, by which a put names what it replaces")
+        try:
+            replace(there)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            return None
+        return there.version
+
+    def _found(self, name: str, *, whole: bool) -> ObjectSource | None:
+        """Return what is under *name*, or None. Unless *whole*, its content is not read."""
+        try:
+            if whole:
+                return self.open(name)
+            client = self._client_for(0)
+            found = self._request("saving", name, lambda: client.get(name, options={"head": True}))
+        except FileNotFoundError:
+            return None
+        meta = found.meta
+        return ObjectSource(meta["size"], b"", 0, _no_fetch, meta["e_tag"], found.attributes.get(_WRITER))
+
+    def _require(self, condition: str) -> None:
+        """Raise an error where the server does not keep *condition*, which is tried once.
+
+        :param condition: ``'create'`` or ``'replace'``
+        :raises UnconditionalStoreError: it does not
+        """
+        problem = self._kept.get(condition)
+        if problem is None:
+            with self._probing:
+                problem = self._kept.get(condition)
+                if problem is None:
+                    client, doing = self._client_for(0), "testing whether the server keeps conditions"
+                    problem = self._request(doing, _PROBE, lambda: _probed(client, condition))
+                    self._kept[condition] = problem
+        if problem:
+            raise UnconditionalStoreError(self.url, problem)
+
+    def put_many(
+        self, puts: Sequence[Put], outcomes: list[Exception | None] | None = None, /, *, durable: bool = False
+    ) -> list[Exception | None]:
+        """Store several contents, many at a time; those of one name in order.
+
+        After an error, those that are under way are waited for, and no others begin.
+        """
+        outcomes = [] if outcomes is None else outcomes
+        failures: list[Exception] = []
+
+        def outcome_of(put: Put) -> Exception | None:
+            if failures:
+                return failures[0]
+            try:
+                self.put(put.name, put.content, replace=put.replace)
+            except Exception as error:
+                if put.replace or not isinstance(error, FileExistsError):
+                    failures.append(error)
+                return error
+            return None
+
+        for part in _without_repeated_names(puts):
+            outcomes.extend(outcome(put) for put, outcome in read_ahead(self.in_flight, outcome_of, part))
+        if failures:
+            raise failures[0]
+        return outcomes
+
+    def delete(self, name: str, /) -> None:
+        """Remove *name*. Of several that do so at once, more than one may succeed."""
+        if not self._tells_deleted:  # S3 says yes to a name that is not there
+            self.stat(name)
+        client = self._client_for(0)
+        self._request("deleting", name, lambda: client.delete(name))
+
+    def delete_many(self, versions: Mapping[str, object], /) -> list[str]:
+        """Remove names whose content was not replaced since it was looked at, many at a time; return those removed."""
+        removing = read_ahead(self.in_flight, lambda name: is_deleted(self, name, versions[name]), versions)
+        return [name for name, is_gone in removing if is_gone(name)]
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def open(self, name: str, /) -> ObjectSource:
+        """Return the content of *name*: read by one request where it is small; of what is large, the end."""
+        client = self._client_for(0)
+        wanted = {"suffix": _FIRST_READ_BYTES} if self._has_suffixes else (0, _FIRST_READ_BYTES)
+
+        def first() -> tuple[Any, bytes]:
+            try:
+                found = client.get(name, options={"range": wanted})
+            except Exception as error:
+                if not is_range_refusal(error):
+                    raise
+                found = client.get(name)  # of nothing, there is no range
+            return found, _body(found, _FIRST_READ_BYTES)
+
+        found, data = self._request("reading", name, first)
+        meta = found.meta
+        size: int = meta["size"]
+        version: str | None = meta["e_tag"]
+
+        def fetch(begin: int, end: int) -> bytes:
+            options: dict[str, Any] = {"range": (begin, end)}
+            if version is not None:
+                options["if_match"] = version
+
+            def part() -> tuple[Any, bytes]:
+                found = client.get(name, options=options)
+                return found.meta, _body(found, end - begin)
+
+            now, data = self._request("reading", name, part)
+            if now["e_tag"] != version or now["size"] != size:  # a server may not know If-Match, or have no ETags
+                raise OSError(errno.ESTALE, "it was replaced meanwhile, while reading", self.location(name))
+            if len(data) != end - begin:
+                raise EOFError("it ends too early")
+            return data
+
+        return ObjectSource(size, data, found.range[0], fetch, version, found.attributes.get(_WRITER))
+
+    def names(self, prefix: str = "", /) -> list[str]:
+        """Return the names that begin with *prefix*, by one request for 1,000; hidden ones only if that begins with a dot."""
+        return [name for name, _ in self.stats(prefix)]
+
+    def stats(self, prefix: str = "", /) -> Iterator[tuple[str, Stat]]:
+        """Yield the :meth:`names` that begin with *prefix*, each once, and what is known of each.
+
+        :raises OSError: the server fails, lists the same names again and again, or more than can be kept in memory
+        """
+        if "/" in prefix:
+            return
+        seen = listed_bytes = 0
+        pages_seen: set[tuple[str, str]] = set()  # the first and last name of each
+        names_seen: set[str] = set()
+        # The server can tell names from a place on, but knows no prefixes that end within a part of a path.
+        start = prefix[:-1] if self._is_sorted and prefix.isprintable() else ""
+        pages = self._client.list(offset=start or None, chunk_size=_PAGE_NAMES)
+        large: dict[str, int] = {}
+        while True:
+            page = self._next_page(pages, seen)
+            if not page:
+                break
+            seen += len(page)
+            first, last = page[0]["path"], page[-1]["path"]
+            listed_bytes += sum([len(meta["path"]) for meta in page]) + _NAME_BYTES * len(page)
+            if (first, last) in pages_seen or listed_bytes > _MOST_LISTED_BYTES:
+                raise self._endless(seen, circle=(first, last) in pages_seen)
+            pages_seen.add((first, last))
+            for meta in page:
+                name: str = meta["path"]
+                # A name that is empty is that of the prefix, for which some tools make an object.
+                if (
+                    len(name) <= _LONGEST_NAME
+                    and name.startswith(prefix)
+                    and "/" not in name
+                    and (name[:1] not in {"", "."} or prefix)
+                ):
+                    if name in names_seen:
+                        continue
+                    names_seen.add(name)
+                    if meta["size"] >= _LARGE_BYTES and len(large) < _MOST_LARGE:
+                        large[name] = meta["size"]
+                    yield name, _stat_of(meta)
+            if self._is_sorted and last > prefix and not last.startswith(prefix):
+                break
+        self._large = large
+
+    def _next_page(self, pages: Any, seen: int) -> Any:
+        self._refuse_fork()
+        try:
+            return next(pages, None)
+        except Exception as error:  # obstore has tried it several times; the next page would be told to be the end
+            problem = as_os_error(error, f"listing the names, after {seen:,}", self.url)
+        raise problem from None
+
+    def _endless(self, seen: int, *, circle: bool) -> OSError:
+        problem = (
+            "the server lists the same names again and again" if circle else "there are more names than can be listed"
+        )
+        return OSError(errno.EIO, f"{problem}, while listing the names, after {seen:,}", self.url)
+
+    def weight(self, name: str, /) -> int:
+        """Return how much memory reading *name* takes where it was large when the names were listed last, else 0."""
+        size_bytes = self._large.get(name, 0)
+        return size_bytes + 3 * min(size_bytes, MOST_AHEAD)  # parts that arrive, and what they are put together to
+
+    def stat(self, name: str, /) -> Stat:
+        """Return the size, time and ETag of *name*."""
+        client = self._client_for(0)
+        return _stat_of(self._request("looking at a result", name, lambda: client.head(name)))
+
+
+def _stat_of(meta: Any) -> Stat:
+    changed_s: float = meta["last_modified"].timestamp()
+    return Stat(meta["size"], changed_s, (meta["e_tag"], changed_s))
+
+
+def _body(found: Any, most: int) -> bytes:
+    """Return what comes in answer to a request for a range, up to *most* bytes: a server may send more than it says."""
+    begin, end = found.range
+    most = min(most, end - begin)
+    parts: list[bytes] = []
+    for part in found.stream(min_chunk_size=max(most, 1)):
+        parts.append(bytes(part))
+        most -= len(part)
+        if most <= 0:
+            break
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    return data if most >= 0 else data[:most]
+
+
+def _obstore_from_url() -> Callable[..., Any]:
+    try:
+        from obstore.store import from_url
+    except ImportError as error:
+        raise ImportError(
+            'an object store needs obstore: pip install "neuralib-persistence[cloud]"', name="obstore"
+        ) from error
+    return from_url
+
+
+def _checked_url(text: str) -> str:
+    """Return the URL *text* without a slash at its end.
+
+    :raises ValueError: it is none of an object store, or has credentials in it
+    """
+    scheme, _, rest = text.partition("://")
+    if not rest:
+        raise ValueError(
+            "ObjectStore: expected a URL such as 's3://bucket/prefix', 'gs://bucket/prefix' or 'az://container'"
+        )
+    if "?" in rest or "#" in rest or ":" in rest.partition("@")[0] * ("@" in rest):
+        raise ValueError(
+            f"ObjectStore: the {scheme}:// URL contains a '?', a '#' or a password: give a bucket and a prefix, and "
+            f"everything else as options"
+        )
+    return text.rstrip("/")
+
+
+def _config_of(client: Any) -> dict[str, Any]:
+    return dict(getattr(client, "config", None) or {})
+
+
+def _url_of(client: Any) -> str:
+    """Return a URL for messages."""
+    config = _config_of(client)
+    place = config.get("bucket") or config.get("container_name") or ""
+    scheme = {"S3Store": "s3", "GCSStore": "gs", "AzureStore": "az"}.get(type(client).__name__)
+    name = type(client).__name__.removesuffix("Store").lower() if scheme is None else scheme
+    return f"{name}://{place}/{getattr(client, 'prefix', None) or ''}".rstrip("/") or name
+
+
+def _client_options_of_environment() -> dict[str, str]:
+    """Return what the environment says of connections, such as ``AWS_ALLOW_HTTP``."""
+    found = {}
+    for variable, value in os.environ.items():
+        prefix, _, name = variable.partition("_")
+        if prefix in {"AWS", "AZURE", "GOOGLE"} and name.lower() in _CLIENT_OPTIONS:
+            found[name.lower()] = value
+    return found
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() in {"1", "true", "on", "yes", "y"}
+
+
+def _probed(client: Any, condition: str) -> str:
+    """Return why the server of *client* does not keep *condition*; nothing where it does."""
+    mode: Any = "create" if condition == "create" else {"e_tag": _NO_TAG}
+    for _ in range(2 if condition == "create" else 1):  # the first may make the object
+        try:
+            client.put(_PROBE, _PROBE_TEXT, mode=mode, use_multipart=False)
+        except Exception as error:
+            if is_refusal(error):
+                return ""
+            if is_unsupported(error):
+                return "it has no puts with a condition"
+            raise
+    if condition == "create":
+        return "a put that was to make a new object replaced one (If-None-Match)"
+    return "a put that was to replace a certain version replaced another (If-Match)"
+
+
+def _no_fetch(_begin: int, _end: int) -> bytes:
+    raise EOFError("it ends too early")
+
+
+def _without_repeated_names(puts: Sequence[Put]) -> Iterator[list[Put]]:
+    """Yield *puts* in order, in parts in which each name is once."""
+    part: list[Put] = []
+    names: set[str] = set()
+    for put in puts:
+        if put.name in names:
+            yield part
+            part, names = [], set()
+        part.append(put)
+        names.add(put.name)
+    if part:
+        yield part

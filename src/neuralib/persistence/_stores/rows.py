@@ -1,0 +1,282 @@
+"""The rows of an SQLite archive: its table, how names are listed, and how content is read."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import re
+import stat
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from neuralib.persistence._bytes.sources import BytesSource, Source
+from neuralib.persistence._stores import base
+from neuralib.persistence._stores.database import explained, explaining
+from neuralib.persistence._trust.allowance import largest_content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from neuralib.persistence._stores.database import Database
+
+NS = 1_000_000_000
+
+_MODE = stat.S_IFREG | 0o644
+_TABLE = "CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)"
+_PAGE_BYTES = 1 << 13  # twice SQLite's own: small results fill it better, and fewer pages are written
+_PIECE_BYTES = 1 << 20  # what is larger is read piece by piece
+_NAMES_AT_ONCE = 20_000
+_MOST_DIGITS = 18  # of a number that SQLite reads exactly
+
+AT_ONCE = 200
+"""How many results are read in one step."""
+
+_SMALL_BYTES = 1 << 16  # so much of each of them
+_LOOK = "SELECT rowid, name, mode, mtime, sz, data FROM sqlar LIMIT 0"
+_SCHEMA = """SELECT lower(name)='sqlar', substr(sql, 1, 10000) FROM sqlite_master
+    WHERE lower(tbl_name)='sqlar' AND type IN ('table', 'view', 'index') AND sql IS NOT NULL"""
+_PLAIN_TABLE = re.compile(r"""CREATE TABLE\s+["'`\[]?sqlar["'`\]]?\s*\([^()]*\)\s*""", re.IGNORECASE)
+_PLAIN_INDEX = re.compile(r"""CREATE (UNIQUE )?INDEX\s+[^()]*\([\w\s,"'`\[\]]*\)\s*""", re.IGNORECASE)
+_COMMENT = re.compile(r"--.*|/\*.*?\*/")
+_LONGEST_NAME = 4 * 255
+"""Bytes: a longer name in an archive is none of a file, and listing a million of such would fill the memory."""
+INSERT = f"INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data) VALUES(?, ?, {_MODE}, ?, ?, ?)"
+REPLACE = f"UPDATE sqlar SET rowid=?, mode={_MODE}, mtime=?, sz=?, data=? WHERE name=? AND rowid=?"  # noqa: S608
+_ROWS_AFTER = "SELECT max(rowid) FROM sqlar WHERE rowid BETWEEN ? AND ? + 999999"
+HAS = "SELECT 1 FROM sqlar WHERE name=?"
+# Another program may have put values of any kind into a row.
+_SIZE = "CASE WHEN typeof(sz)='integer' THEN sz ELSE -1 END"
+_TIME = "min(max(ifnull(CAST(mtime AS INTEGER), 0), 0), 1 << 33)"  # up to the year 2242: nanoseconds in 64 bits
+_KNOWN = f"rowid, CAST(mode AS INTEGER), {_TIME}, {_SIZE}, typeof(data)='blob'"
+STAT = f"SELECT {_KNOWN} FROM sqlar WHERE name=?"  # noqa: S608
+_IS_SHORT = f"length(CAST(name AS BLOB)) <= {_LONGEST_NAME}"
+_STATS = f"""SELECT CAST(name AS BLOB), {_KNOWN} FROM sqlar
+    WHERE name BETWEEN CAST(? AS TEXT) AND CAST(? AS TEXT) AND {_IS_SHORT} ORDER BY name"""  # noqa: S608
+CONTENT = f"""SELECT rowid, {_SIZE}, CASE WHEN typeof(data)='blob' THEN length(data) END,
+    CASE WHEN typeof(data)='blob' AND length(data)<={_PIECE_BYTES} THEN data END FROM sqlar WHERE name=?"""  # noqa: S608
+
+
+def contents_of(database: Database, names: list[str]) -> dict[str, Source]:
+    """Return those of the contents of *names*, at most :data:`AT_ONCE`, that are small and were not compressed."""
+    with database.lock:
+        found = database.execute(_CONTENTS, (*names, *[None] * (AT_ONCE - len(names)))).fetchall()
+    return {name: BytesSource(data) for name, data in found if data is not None}
+
+
+def free_row(database: Database, time_ns: int) -> int:
+    """Return a number for the row of what was changed at *time_ns*: that time, or the next free one within a millisecond."""
+    with database.lock, explaining("saving results", database.path):
+        found = database.execute(_ROWS_AFTER, (time_ns, time_ns)).fetchone()[0]
+    return time_ns if found is None else int(found) + 1
+
+
+_CONTENTS = f"""SELECT name,
+        CASE WHEN typeof(data)='blob' AND length(data) <= {_SMALL_BYTES} AND length(data) = sz THEN data END
+    FROM sqlar WHERE name IN ({", ".join("?" * AT_ONCE)})"""  # noqa: S608
+
+
+class Row(NamedTuple):
+    """What :data:`CONTENT` selects."""
+
+    number: int
+    size_bytes: int
+    stored_bytes: int | None
+    """Fewer where another program compressed it."""
+    data: bytes | None
+    """The stored content, where it is small."""
+
+
+def make_file(path: Path) -> None:
+    """Write an empty archive to *path*."""
+    import sqlite3
+
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(_TABLE)
+    except sqlite3.Error as error:
+        raise explained(error, "making the archive", str(path)) from error
+    finally:
+        connection.close()
+
+
+def check_table(database: Database) -> None:
+    """Raise an error where the table is another than archives have: reading or writing another one could run anything.
+
+    :raises OSError: it is no table, or one that computes something
+    """
+    with database.lock, explaining("opening the archive", database.path):
+        found = database.execute(_SCHEMA).fetchall()
+        database.execute(_LOOK)
+    for is_table, text in found:
+        if not (_PLAIN_TABLE if is_table else _PLAIN_INDEX).fullmatch(_COMMENT.sub("", text)):
+            problem = "its sqlar is no table of plain columns, so it is no archive of results"
+            raise OSError(errno.EINVAL, problem, database.path)
+
+
+def source_of(database: Database, row: Row) -> Source:
+    """Return the content of *row*.
+
+    :raises OSError: it is a folder or a link, which other programs put there
+    :raises ValueError: it is damaged, or too large to be decompressed
+    """
+    if row.stored_bytes is None or row.size_bytes < 0:
+        raise OSError(errno.EINVAL, "is a folder or a link in the archive, not a result", database.path)
+    if row.data is None and row.stored_bytes > database.size():
+        raise ValueError(f"it claims {row.stored_bytes:,} bytes, more than the archive has")
+    if row.stored_bytes == row.size_bytes:
+        return BytesSource(row.data) if row.data is not None else RowSource(database, row)
+    if row.size_bytes > largest_content(row.stored_bytes):
+        raise ValueError(
+            f"it claims {row.size_bytes:,} bytes, too many for the {row.stored_bytes:,} that they are made of"
+        )
+    stored = row.data if row.data is not None else RowSource(database, row).read()
+    try:
+        data = zlib.decompressobj().decompress(stored, row.size_bytes + 1)
+    except zlib.error as error:
+        raise ValueError(f"it can't be decompressed: {error}") from error
+    if len(data) != row.size_bytes:
+        raise ValueError(f"it has other than the {row.size_bytes:,} bytes that the archive says")
+    return BytesSource(data)
+
+
+def former_content(database: Database, row: Row) -> Source:
+    """Return the content of *row*, which is to be replaced; none where it can't be read."""
+    try:
+        return source_of(database, row)
+    except ValueError:
+        return BytesSource(b"")
+
+
+class RowSource(Source):
+    """Large content of a row, of which parts are read when they are asked for. In between, nothing is kept open.
+
+    :param row: which has no content
+    """
+
+    def __init__(self, database: Database, row: Row) -> None:
+        self._database, self._row = database, row
+        self.size = row.stored_bytes or 0
+        self._data: bytes | None = None
+
+    def read_at(self, count: int, at: int, /) -> bytes:
+        """Return *count* bytes from the place *at* on."""
+        if self._data is None and count < _PIECE_BYTES // 4:
+            part = bytearray(max(min(count, self.size - at), 0))
+            self.read_into([memoryview(part)], at)
+            return bytes(part)
+        return self.read()[at : at + count]  # SQLite walks from the first byte to each part that is asked for
+
+    def read(self) -> bytes:
+        """Return the whole content."""
+        if self._data is None:
+            data = bytearray(self.size)
+            self.read_into([memoryview(data)], 0)
+            self._data = bytes(data)
+        return self._data
+
+    def read_into(self, targets: list[memoryview], at: int, /) -> None:
+        """Fill *targets* from the place *at* on."""
+        if at + sum(len(target) for target in targets) > self.size:
+            raise EOFError("it ends too early")
+        database = self._database
+        try:
+            with (
+                database.lock,
+                database.connection.blobopen("sqlar", "data", self._row.number, readonly=True) as blob,
+            ):
+                blob.seek(at)
+                for target in targets:
+                    for start in range(0, len(target), _PIECE_BYTES):
+                        part = blob.read(min(_PIECE_BYTES, len(target) - start))
+                        target[start : start + len(part)] = part
+        except Exception as error:
+            if "no such rowid" in str(error):
+                raise FileNotFoundError(errno.ENOENT, "was just replaced or deleted", database.path) from error
+            raise reading_failed(error, database.path) from error
+
+    def close(self) -> None:
+        """Forget what was read."""
+        self._data = None
+
+
+def reading_failed(error: Exception, path: str) -> Exception:
+    """Return what *error* means for the content that was read: a damaged page is damage of the result in it."""
+    found = explained(error, "reading a result", path)
+    damaged = (getattr(error, "sqlite_errorname", "") or "").startswith("SQLITE_CORRUPT")
+    return ValueError(f"the archive is damaged there: {error}") if damaged else found
+
+
+def names_in(database: Database, prefix: str) -> Iterator[list[str]]:
+    """Yield the names that begin with *prefix* in parts, in order. Names of other programs that are paths are left out."""
+    part = f"""SELECT name FROM sqlar
+        WHERE name {{}} CAST(? AS TEXT) AND name < ? AND {_IS_SHORT} ORDER BY name LIMIT {_NAMES_AT_ONCE}"""  # noqa: S608
+    # One text for many names, whose end is the last of them, takes a quarter of the time of a row for each.
+    together = f"SELECT count(*), CAST(group_concat(name, char(0)) AS BLOB) FROM ({part})"  # noqa: S608
+    end = _after(prefix)
+    last, sign = prefix.encode(), ">="
+    while True:
+        with database.lock, explaining("listing the archive", database.path):
+            values = (last, end)
+            count, text = database.execute(together.format(sign), values).fetchone()
+            if not count:
+                return
+            if text.count(b"\0") == count - 1:
+                names = _names_of(text)
+                last = text[text.rfind(b"\0") + 1 :]
+            else:  # one has that in it
+                found = database.execute(_RAW.format(part.format(sign)), values).fetchall()
+                names = [name for raw, is_text in found if is_text for name in _names_of(raw)]
+                last = found[-1][0]
+        sign = ">"
+        yield names
+        if count < _NAMES_AT_ONCE:
+            return
+
+
+_RAW = "SELECT CAST(name AS BLOB), instr(name, char(0))=0 FROM ({})"
+
+
+def _names_of(text: bytes) -> list[str]:
+    """Return the names that *text* has with NUL characters between them, without paths, and without what is no text."""
+    try:
+        names = text.decode().split("\0")
+    except UnicodeDecodeError:
+        return [name for raw in text.split(b"\0") for name in _names_of(raw)] if b"\0" in text else []
+    return [name for name in names if "/" not in name] if b"/" in text else names
+
+
+def stats_in(database: Database, prefix: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the names that begin with *prefix*, in order, each with what :data:`STAT` selects."""
+    for names in names_in(database, prefix):
+        with database.lock, explaining("listing the archive", database.path):
+            found = database.execute(_STATS, (names[0].encode(), names[-1].encode())).fetchall() if names else []
+        yield from ((name, *known) for raw, *known in found if b"\0" not in raw for name in _names_of(raw))
+
+
+def _after(prefix: str) -> str | bytes:
+    """Return the first value after all texts that begin with *prefix*, as SQLite orders them: bytes come after all texts."""
+    last = ord(prefix[-1]) + 1 if prefix else 0x110000
+    if last == 0xD800:
+        last = 0xE000  # no character has the numbers between
+    return b"" if last == 0x110000 else prefix[:-1] + chr(last)
+
+
+_HIGHEST = """
+SELECT max(CAST(digits AS INTEGER)), max(length(digits)) FROM (
+    SELECT substr(name, length(:head) + 1, length(name) - length(:head) - length(:tail)) AS digits FROM sqlar
+    WHERE name >= :head || '0' AND name < :head || ':' AND length(name) > length(:head) + length(:tail)
+        AND substr(name, length(name) - length(:tail) + 1) = :tail
+) WHERE digits NOT GLOB '*[^0-9]*' AND (digits = '0' OR digits NOT GLOB '0*')"""
+
+
+def highest_in(database: Database, head: str, tail: str) -> int:
+    """Return the highest number between *head* and *tail* in the names, or -1."""
+    highest, most_digits = database.execute(_HIGHEST, {"head": head, "tail": tail}).fetchone()
+    if highest is None:
+        return -1
+    if most_digits <= _MOST_DIGITS:
+        return int(highest)
+    return base.highest_in(itertools.chain.from_iterable(names_in(database, head)), head, tail)

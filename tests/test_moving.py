@@ -1,0 +1,184 @@
+"""Results move between folders and archives: each copy is verified before the original is removed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from checks import filled
+
+from neuralib.persistence import PickleHandler, autoinc_field, field, missing, persistence_class
+from neuralib.persistence._commands import moving
+from neuralib.persistence._commands.entry import main
+from neuralib.persistence._stores import archive_writing
+from neuralib.persistence.stores import ArchiveStore, FolderStore, Put
+
+
+@persistence_class
+class Run:
+    animal: str = field(validator=True, filename=True)
+    number: int = autoinc_field("#")
+    score: float
+
+
+@pytest.fixture
+def folder(tmp_path):
+    PickleHandler(Run, tmp_path / "folder").save_all(filled(Run(animal), score=1.0) for animal in "AABC")
+    (tmp_path / "folder" / "notes.txt").write_text("mine")
+    os.utime(tmp_path / "folder" / "cache-Run-B-#0.pkl", ns=(10**18, 10**18 + 123_000_000))
+    return tmp_path / "folder"
+
+
+def content(place):
+    return {path.name: path.read_bytes() for path in place.iterdir() if path.suffix == ".pkl"}
+
+
+def run_command(capsys, *words):
+    """Return the exit status, the output and the errors of a command."""
+    status = main([*map(str, words)])
+    return status, *capsys.readouterr()
+
+
+def test_a_folder_is_packed_and_unpacked(folder, tmp_path, capsys):
+    """Byte for byte, with the times. Files that are no results stay."""
+    before, file = content(folder), tmp_path / "results.sqlar"
+    assert "4 files to be packed; nothing was changed" in run_command(capsys, "pack", folder, file, "--dry-run")[1]
+    assert not file.exists()
+    status, out, err = run_command(capsys, "pack", folder, file)
+    assert (status, err) == (0, "")
+    assert f"packed 4 files into {file}" in out
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "results.sqlar"]
+    assert len(list(PickleHandler(Run, file).load_all(animal=missing))) == 4
+    assert round(ArchiveStore(file).stat("cache-Run-B-#0.pkl").time_modified_s, 2) == 1e9 + 0.12
+    assert run_command(capsys, "unpack", file, tmp_path / "again", "--keep")[0] == 0
+    assert content(tmp_path / "again") == before
+    assert round(os.stat(tmp_path / "again" / "cache-Run-B-#0.pkl").st_mtime, 2) == 1e9 + 0.12
+    assert "4 were there already" in run_command(capsys, "unpack", file, tmp_path / "again")[1]
+    assert list(ArchiveStore(file).names()) == []
+
+
+def test_other_files_move_where_that_is_asked_for(folder, tmp_path, capsys):
+    """But no hidden ones."""
+    (folder / ".hidden").write_text("mine")
+    assert run_command(capsys, "pack", folder, tmp_path / "all.sqlar", "--all")[0] == 0
+    assert [path.name for path in folder.iterdir()] == [".hidden"]
+    assert ArchiveStore(tmp_path / "all.sqlar").open("notes.txt").read() == b"mine"
+
+
+def test_what_is_damaged_stays(folder, tmp_path, capsys):
+    """It is reported, and the others move."""
+    damaged = folder / "cache-Run-A-#1.pkl"
+    damaged.write_bytes(damaged.read_bytes()[:-30] + b"x" * 30)
+    (folder / "cache-Run-D-#0.pkl").symlink_to(damaged)
+    status, out, err = run_command(capsys, "pack", folder, tmp_path / "results.sqlar")
+    assert status == 1
+    assert "packed 3 files" in out
+    assert "2 failed" in out
+    assert str(damaged) in err
+    assert "is a folder or a link" in err
+    assert sorted(content(folder)) == ["cache-Run-A-#1.pkl", "cache-Run-D-#0.pkl"]
+
+
+def test_names_that_clash_are_compared(folder, tmp_path, capsys):
+    """Equal files count as one result. If they differ, both stay where they are."""
+    PickleHandler(Run, tmp_path / "other.sqlar").save_all(filled(Run(animal), score=2.0) for animal in "BD")
+    status, out, err = run_command(capsys, "merge", folder, tmp_path / "other.sqlar", "-o", tmp_path / "both.sqlar")
+    assert status == 1
+    assert "merged 5 files" in out
+    assert err.count("\n") == 1
+    assert "cache-Run-B-#0.pkl: is another result of this name; both stay" in err
+    merged = PickleHandler(Run, tmp_path / "both.sqlar")
+    assert merged.load_persistence({"animal": "B", "number": 0}).score == 1.0
+    assert len(content(folder)) == 4
+    status, out, _ = run_command(capsys, "merge", folder, "-o", tmp_path / "both.sqlar")
+    assert (status, "merged 0 files" in out, "4 were there already" in out) == (0, True, True)
+
+
+def test_an_interrupted_move_goes_on(folder, tmp_path, capsys, monkeypatch):
+    """Nothing is lost, and nothing is there twice."""
+    before, file = content(folder), tmp_path / "results.sqlar"
+    monkeypatch.setattr(moving, "_GROUP", 2)
+    plain = FolderStore.delete
+    deleted = []
+
+    def interrupted(self, name, /):
+        if len(deleted) == 3:
+            raise KeyboardInterrupt
+        deleted.append(name)
+        plain(self, name)
+
+    monkeypatch.setattr(FolderStore, "delete", interrupted)
+    assert main(["pack", str(folder), str(file)]) == 130
+    assert len(content(folder)) == 1
+    assert len(list(ArchiveStore(file).names())) == 4
+    monkeypatch.setattr(FolderStore, "delete", plain)
+    assert "packed 0 files" in run_command(capsys, "pack", folder, file)[1]
+    store = ArchiveStore(file)
+    assert {name: store.open(name).read() for name in store.names()} == before
+    assert content(folder) == {}
+
+
+def test_what_was_replaced_meanwhile_stays(folder, tmp_path, capsys, monkeypatch):
+    """The copy is of the former result."""
+    plain = ArchiveStore.put_many
+
+    def slow(self, puts, *arguments, **options):
+        PickleHandler(Run, folder).save_persistence(filled(Run("C", 0), score=9.0))
+        return plain(self, puts, *arguments, **options)
+
+    monkeypatch.setattr(ArchiveStore, "put_many", slow)
+    status, _, err = run_command(capsys, "pack", folder, tmp_path / "results.sqlar")
+    assert (status, list(content(folder))) == (1, ["cache-Run-C-#0.pkl"])
+    assert "was replaced meanwhile" in err
+
+
+def test_what_is_too_large_stays(folder, tmp_path, capsys, monkeypatch):
+    """The others move."""
+    monkeypatch.setattr(archive_writing, "MOST_BYTES", 2_000)
+    PickleHandler(Run, folder).save_persistence(filled(Run("B"), score="x" * 3_000))
+    status, out, err = run_command(capsys, "pack", folder, tmp_path / "results.sqlar")
+    assert (status, list(content(folder))) == (1, ["cache-Run-B-#1.pkl"])
+    assert "packed 4 files" in out
+    assert "keep it in a folder" in err
+
+
+def test_a_copy_that_differs_is_reported(folder, tmp_path, capsys, monkeypatch):
+    """The original stays."""
+    plain = ArchiveStore.put_many
+
+    def wrong(self, puts, *arguments, **options):
+        return plain(self, [Put(put.name, put.content[:-1]) for put in puts], *arguments, **options)
+
+    monkeypatch.setattr(ArchiveStore, "put_many", wrong)
+    status, _, err = run_command(capsys, "pack", folder, tmp_path / "results.sqlar")
+    assert (status, len(content(folder))) == (1, 4)
+    assert err.count("what was written is not what was read") == 4
+
+
+def test_failure_messages_are_escaped(folder, tmp_path, capsys):
+    """The name of a link comes from whoever made it."""
+    (folder / "cache-Map-\x1b[31m\n-\u202e.pkl").symlink_to("nothing")
+    status, _, err = run_command(capsys, "pack", folder, tmp_path / "results.sqlar")
+    assert status == 1
+    assert err.removesuffix("\n").isprintable()
+    assert r"\x1b[31m\n-\u202e" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pack", "none", "a.sqlar"], "none is not a folder"),
+        (["pack", "folder", "archive"], "the name of an archive ends with .sqlar"),
+        (["unpack", "folder", "target"], "folder is not an archive"),
+        (["unpack", "a.sqlar", "b.sqlar"], "is not an archive"),
+        (["merge", "none", "-o", "c.sqlar"], "none is neither a folder nor an archive"),
+        (["merge", "folder", "-o", "folder"], "name it once, after -o"),
+    ],
+)
+def test_impossible_sources_and_targets_are_refused(folder, capsys, monkeypatch, words, message):
+    """The error says what to pass."""
+    monkeypatch.chdir(folder.parent)
+    status, _, err = run_command(capsys, *words)
+    assert status == 2
+    assert message in err
