@@ -13,6 +13,7 @@ from batches import DrawOptions, FitOptions
 
 PLANES, REPETITIONS = 40, 20
 SLOW_S = 0.02
+CHUNK_S = 0.1
 
 
 class DrawnOptions(DrawOptions):
@@ -58,13 +59,13 @@ def ray(folder):
 def submitit(folder):
     from neuralib.persistence.engines import submitit_executor
 
-    return submitit_executor(folder / "jobs", cluster="local", jobs=2, poll_s=0.05, chunk_s=0.1, timeout_min=2)
+    return submitit_executor(folder / "jobs", cluster="local", jobs=2, poll_s=0.05, chunk_s=CHUNK_S, timeout_min=2)
 
 
 def slurm(folder):
     from neuralib.persistence.engines import submitit_executor
 
-    return submitit_executor(folder / "jobs", cluster="slurm", jobs=4, poll_s=0.05, chunk_s=0.1, timeout_min=2)
+    return submitit_executor(folder / "jobs", cluster="slurm", jobs=4, poll_s=0.05, chunk_s=CHUNK_S, timeout_min=2)
 
 
 def executorlib(folder):

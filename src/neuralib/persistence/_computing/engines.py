@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_MOST_SHOWN_BYTES = 1000  # of what a job printed
+
 
 def _import_engine(name: str) -> Any:
     try:
@@ -226,7 +228,14 @@ def _queued() -> set[str] | None:
 
 
 def _raise_lost(job: Any) -> NoReturn:
+    path = job.paths.stderr
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_SHOWN_BYTES))
+            printed = file.read().decode(errors="replace").strip()
+    except OSError as error:
+        printed = f"({error})"
     raise RuntimeError(
-        f"the job {job.job_id} left the queue of Slurm without a result: it was killed, or cancelled. What it printed is in "
-        f"{job.paths.stderr}"
+        f"the job {job.job_id} left the queue of Slurm without a result: it was killed, or cancelled. What it printed last, in "
+        f"{path}: {printed or '(nothing)'}"
     )
