@@ -597,3 +597,23 @@ def test_migrating_leaves_unloadable_files(tmp_path):
     }
     assert "can't be loaded here" in moves["cache-Fitted-A.pkl"].problem
     assert changes(tmp_path)["cache-Fitted-A.pkl"] == before["cache-Fitted-A.pkl"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python itself has zstd")
+@pytest.mark.skipif(not has_zstd(), reason="needs the extra 'zstd'")
+def test_a_compressed_file_says_what_to_install_to_read_it(tmp_path, monkeypatch, capsys):
+    """In Python and in the command. The file stays as it is."""
+    handler = ZstdHandler(Fitted, tmp_path)
+    handler.save_persistence(fitted("A", None))
+    before = changes(tmp_path)
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
+    advice = 'a file compressed by zstd needs backports.zstd: pip install "neuralib-persistence[zstd]"'
+    with pytest.raises(UnloadableResultError) as caught:
+        handler.load_persistence(Fitted("A"))
+    assert advice in str(caught.value)
+    with pytest.raises(ImportError) as caught:
+        handler.save_persistence(fitted("A", None))
+    assert advice in str(caught.value)
+    assert main(["verify", str(tmp_path)])
+    assert advice in "".join(capsys.readouterr())
+    assert changes(tmp_path) == before

@@ -1,7 +1,8 @@
-"""The packages whose objects are in a file, and their versions: as they were when it was saved, and as they are here."""
+"""Other packages: those whose objects are in a file, with their versions, and those that an extra of this one installs."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,19 @@ if TYPE_CHECKING:
 
 _ALWAYS_THERE = sys.stdlib_module_names | {"__main__", "__mp_main__", "builtins"}
 _OWN = "neuralib.persistence"
+
+
+def import_extra(module: str, extra: str, user: str) -> Any:
+    """Import and return *module*, which *user* needs and the extra *extra* installs.
+
+    :param user: the beginning of the message, as "a progress bar"
+    :raises ImportError: it is not installed, or can't be imported
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        message = f'{user} needs {module}: pip install "neuralib-persistence[{extra}]" ({error})'
+        raise ImportError(message, name=module) from error
 
 
 def package_of(kind: type) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from neuralib.persistence._codecs.compression import Compression, Decompressor
+from neuralib.persistence._packages import import_extra
 
 
 def _library() -> Any:
@@ -13,12 +14,7 @@ def _library() -> Any:
         from compression import zstd
 
         return zstd
-    try:
-        from backports import zstd  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError as error:
-        error.add_note('files compressed by zstd need the extra: pip install "neuralib-persistence[zstd]"')
-        raise
-    return zstd
+    return import_extra("backports.zstd", "zstd", "a file compressed by zstd")
 
 
 class Zstd(Compression):

@@ -215,10 +215,8 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         raise
-    except (UsageError, PersistenceError) as error:
+    except (UsageError, PersistenceError, ImportError) as error:  # an extra is not installed
         return _failed(str(error))
-    except ImportError as error:  # what reads zstd, before Python 3.14
-        return _failed("; ".join([str(error), *getattr(error, "__notes__", ())]))
     except OSError as error:
         return _failed(reason(error))
     return status

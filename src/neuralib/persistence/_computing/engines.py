@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import importlib
 import os
 import subprocess
 import threading
@@ -12,18 +11,12 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from neuralib.persistence._packages import import_extra
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _MOST_SHOWN_BYTES = 1000  # of what a job printed
-
-
-def _import_engine(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        error.add_note(f'this executor needs the extra: pip install "neuralib-persistence[{name}]"')
-        raise
 
 
 def ray_executor(*, address: str | None = None, jobs: int = 1000, **options: Any) -> Executor:
@@ -36,7 +29,7 @@ def ray_executor(*, address: str | None = None, jobs: int = 1000, **options: Any
     :param jobs: how many tasks Ray has at a time, at most
     :param options: of each task, as ``num_cpus``, ``num_gpus`` and ``memory``: see ``ray.remote``
     """
-    ray = _import_engine("ray")
+    ray = import_extra("ray", "ray", "ray_executor()")
     return _RayExecutor(ray, address, jobs, options)
 
 
@@ -68,7 +61,7 @@ def submitit_executor(
     :param parameters: of each job, as submitit's ``update_parameters`` takes them: ``timeout_min``, ``mem_gb``, ``cpus_per_task``,
         ``slurm_partition``, ``slurm_array_parallelism``, …
     """
-    submitit = _import_engine("submitit")
+    submitit = import_extra("submitit", "submitit", "submitit_executor()")
     submitter = submitit.AutoExecutor(folder=os.fspath(folder), cluster=cluster)
     submitter.update_parameters(**parameters)
     return _SubmititExecutor(submitter, jobs, poll_s, chunk_s)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.name_texts import text_of
 from neuralib.persistence._errors import MissingFieldError, NothingFoundError, PersistenceError, StackError
-from neuralib.persistence._finding.tables import columns_of, names_of_members, needed, notes_of
+from neuralib.persistence._finding.tables import columns_of, names_of_members, notes_of
 from neuralib.persistence._keeping.batches import bar
 from neuralib.persistence._naming.order import natural
+from neuralib.persistence._packages import import_extra
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def dataset(
     progress: bool,
 ) -> Any:
     """Return an ``xarray.Dataset``: see :meth:`Found.to_xarray`."""
-    xarray = needed("xarray", "to_xarray")
+    xarray = import_extra("xarray", "xarray", "to_xarray()")
     keys, rows = columns_of(listing, rows, (), path=False, progress=False)
     fields = _Fields(listing, rows, names, threads, progress=progress)
     axes = _axes(listing, keys, dims)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import enum
-import importlib
 import typing
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -13,6 +12,7 @@ from neuralib.persistence._classes.field import unit_of
 from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._finding.strangers import leave_out
 from neuralib.persistence._keeping.batches import bar
+from neuralib.persistence._packages import import_extra
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
@@ -110,19 +110,6 @@ def _single(value: Any, name: str, path: str) -> Any:
     )
 
 
-def needed(module: str, method: str) -> Any:
-    """Import and return *module*, which only *method* needs.
-
-    :raises ImportError: it is not installed
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'{method}() needs {module}: pip install "neuralib-persistence[{module}]"', name=module
-        ) from error
-
-
 def categories_of(declared: PersistentField[Any] | None) -> list[str] | None:
     """Return the texts that the field may have, if its annotation lists them: an Enum, or a Literal of texts."""
     kind = None if declared is None else declared.field_type
@@ -142,7 +129,7 @@ def names_of_members(values: list[Any]) -> list[Any]:
 
 def pandas_frame(columns: dict[str, list[Any]], fields: dict[str, PersistentField[Any] | None]) -> Any:
     """Return *columns* as a ``pandas.DataFrame``."""
-    pandas = needed("pandas", "to_pandas")
+    pandas = import_extra("pandas", "pandas", "to_pandas()")
     frame = pandas.DataFrame(
         {name: _pandas_column(pandas, values, fields.get(name)) for name, values in columns.items()}
     )
@@ -182,7 +169,7 @@ def _pandas_column(pandas: Any, values: list[Any], declared: PersistentField[Any
 
 def polars_frame(columns: dict[str, list[Any]], fields: dict[str, PersistentField[Any] | None]) -> Any:
     """Return *columns* as a ``polars.DataFrame``."""
-    polars = needed("polars", "to_polars")
+    polars = import_extra("polars", "polars", "to_polars()")
     return polars.DataFrame(
         [_polars_column(polars, name, values, fields.get(name)) for name, values in columns.items()]
     )

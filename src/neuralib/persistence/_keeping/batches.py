@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence._keeping.keeper import PATIENCE, Keeper, names_of
+from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores.base import Put, State
 
 if TYPE_CHECKING:
@@ -88,11 +89,7 @@ def bar(items: Iterable[T], wanted: bool, unit: str, total: int | None = None) -
     if not wanted:
         yield items
         return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        error.add_note('a progress bar needs the extra: pip install "neuralib-persistence[progress]"')
-        raise
+    tqdm = import_extra("tqdm.auto", "progress", "a progress bar").tqdm
     with tqdm(items, unit=f" {unit}", total=total, disable=None) as shown:  # None: off where it is no terminal
         yield shown
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralib.persistence._errors import UnconditionalStoreError
+from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores.attempts import (
     Attempts,
     as_os_error,
@@ -93,7 +94,7 @@ class ObjectStore(Store):
         self._open(place, in_flight, options)
 
     def _open(self, place: Any, in_flight: int, options: dict[str, Any]) -> None:
-        from_url = _obstore_from_url()
+        from_url = import_extra("obstore.store", "cloud", "an object store").from_url
         self._place, self._options, self.in_flight = place, options, in_flight
         self._retry_config: dict[str, Any] = dict(options.get("retry_config") or {})
         self._make: Callable[..., Any] | None = None
@@ -466,16 +467,6 @@ def _body(found: Any, most: int) -> bytes:
             break
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     return data if most >= 0 else data[:most]
-
-
-def _obstore_from_url() -> Callable[..., Any]:
-    try:
-        from obstore.store import from_url
-    except ImportError as error:
-        raise ImportError(
-            'an object store needs obstore: pip install "neuralib-persistence[cloud]"', name="obstore"
-        ) from error
-    return from_url
 
 
 def _checked_url(text: str) -> str:
