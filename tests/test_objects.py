@@ -38,6 +38,7 @@ from neuralib.persistence.testing import check_store
 obstore = pytest.importorskip("obstore", reason="needs the extra cloud")
 
 from buckets import RETRY_AT_ONCE, S3Store, bucket, lost_answer, probed_bucket  # noqa: E402
+from google_server import Google  # noqa: E402
 from obstore import exceptions  # noqa: E402
 
 from neuralib.persistence._stores import objects  # noqa: E402
@@ -301,6 +302,37 @@ def test_replacing_reads_again_what_others_replaced_meanwhile():
 
     with pytest.raises(NameTakenError):
         store.put("a", b"no", replace=refuse)
+
+
+def test_google_compares_generations(monkeypatch, capsys):
+    """It replaces the generation that was read, and no other. What was listed is what a request for one object tells of."""
+    server = Google()
+    try:
+        for name, value in server.environment(server.port).items():
+            monkeypatch.setenv(name, value)
+        store = ObjectStore("gs://bucket/prefix", retry_config=RETRY_AT_ONCE)
+        other = ObjectStore("gs://bucket/prefix", retry_config=RETRY_AT_ONCE)
+        handler = PickleHandler(Map, store)
+        handler.save_persistence(result_of(Map, "A", 1))
+        (name,) = store.names()
+        content = content_of(store, name)
+        seen = []
+
+        def look(there):
+            seen.append(there.read())
+            if len(seen) == 1:
+                other.put(name, content, replace=True)  # of one content, and another generation
+
+        store.put(name, b"mine", replace=look)
+        assert seen == [content, content]
+        assert content_of(store, name) == b"mine"
+        handler.save_persistence(result_of(Map, "A", 1, size=9))
+        assert handler.load_persistence(Map("A", 1)).weights.shape == (9,)
+        assert main(["rm", store.url, "--all", "-y"]) == 0
+        assert capsys.readouterr().out == "removed 1 file\n"
+        assert list(store.names()) == []
+    finally:
+        server.close()
 
 
 def test_a_result_that_others_deleted_meanwhile_is_saved_as_new():

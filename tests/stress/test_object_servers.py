@@ -1,4 +1,7 @@
-"""Object stores on real servers: moto, which answers like S3, and azurite, which answers like Azure; also over a bad network."""
+"""Object stores on servers: moto, which answers like S3, azurite, which answers like Azure, and one that answers like Google.
+
+The last is part of the tests. All of them are used over a bad network too.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="needs the extra cloud")
 
+from google_server import Google  # noqa: E402
 from stress.bucket_writers import (  # noqa: E402
     QUICK,
     Map,
@@ -31,6 +35,7 @@ from stress.bucket_writers import (  # noqa: E402
 from stress.servers import BUCKET, Azurite, Moto, Proxy, azurite  # noqa: E402
 
 from neuralib.persistence import PickleHandler, missing  # noqa: E402
+from neuralib.persistence._commands.entry import main  # noqa: E402
 from neuralib.persistence._computing.claims import Claims  # noqa: E402
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX  # noqa: E402
 from neuralib.persistence.stores import ObjectStore  # noqa: E402
@@ -39,11 +44,11 @@ from neuralib.persistence.testing import check_store  # noqa: E402
 WRITERS = 4
 
 
-@pytest.fixture(scope="module", params=[Moto, Azurite], ids=["s3", "azure"])
+@pytest.fixture(scope="module", params=[Moto, Azurite, Google], ids=["s3", "azure", "google"])
 def server(request):
     if request.param is Moto:
         pytest.importorskip("moto.server", reason="needs moto[server]")
-    elif azurite() is None:
+    elif request.param is Azurite and azurite() is None:
         pytest.skip("needs azurite-blob on the path, or in the folder AZURITE_BIN: npm install azurite")
     made = request.param()
     yield made
@@ -236,6 +241,16 @@ def test_a_pickle_finds_credentials_where_it_is_loaded(through):
 def environment():
     """Return the environment in which another process can import the classes here."""
     return {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}
+
+
+def test_what_was_listed_is_removed_by_the_command(through, capsys):
+    """A listing may tell a time more exactly than the answer to a request for one object: neither was replaced."""
+    _, url = through()
+    handler = PickleHandler(Shuffle, ObjectStore(url, retry_config=QUICK))
+    handler.save_all(shuffle("a") for _ in range(5))
+    assert main(["rm", url, "run=1", "run=3", "--yes"]) == 0
+    assert capsys.readouterr().out == "removed 2 files\n"
+    assert [hit.keys["run"] for hit in handler.find()] == [0, 2, 4]
 
 
 def test_use_in_a_forked_process_is_an_error(through):

@@ -36,7 +36,7 @@ class ObjectSource(Source):
         known: bytes,
         at: int,
         fetch: Callable[[int, int], bytes],
-        version: str | None,
+        version: dict[str, str] | None,
         writer: str | None,
     ) -> None:
         self.size = size

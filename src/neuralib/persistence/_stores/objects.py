@@ -39,7 +39,7 @@ _PROBE = ".neuralib-persistence-check"
 _PROBE_TEXT = (
     b"neuralib-persistence tests with this object whether the server keeps conditions of puts. It may be deleted.\n"
 )
-_NO_TAG = '"00000000000000000000000000000000"'
+_NO_VERSION: dict[str, Any] = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}  # Google's are times
 _CLIENT_OPTIONS = {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "timeout", "user_agent"}
 _SLOWEST_BYTES_PER_S = 1 << 18  # of an upload, for the time that it may take
 _SHORTEST_TIMEOUT_S = 30
@@ -200,7 +200,7 @@ class ObjectStore(Store):
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*, by one request where the name is new.
 
-        What is replaced is compared by its ETag. Where an answer is lost, what is there tells who won.
+        What is replaced is compared by its ETag, with Google by its generation. Where an answer is lost, what is there tells who won.
 
         :raises UnconditionalStoreError: the server does not keep conditions, and *replace* is not True
         """
@@ -232,10 +232,10 @@ class ObjectStore(Store):
         client = self._client_for(len(data))
         attempts = Attempts(self._retry_config)
         writer = {_WRITER: os.urandom(12).hex()}
-        version: str | None = None  # of what is to be replaced
+        version: dict[str, str] | None = None  # of what is to be replaced
         looks = 0  # at what was to be replaced
         while True:
-            mode = "create" if version is None else {"e_tag": version}
+            mode: Any = "create" if version is None else version
             try:
                 client.put(name, data, mode=mode, attributes=writer, use_multipart=False)
                 return
@@ -258,7 +258,7 @@ class ObjectStore(Store):
                 looks += 1
                 version = self._admitted(there, replace)
 
-    def _admitted(self, there: ObjectSource, replace: Callable[[Source], object]) -> str | None:
+    def _admitted(self, there: ObjectSource, replace: Callable[[Source], object]) -> dict[str, str] | None:
         """Return the version of *there*, which *replace* admits; None where it was replaced while it was looked at."""
         self._require("replace")
         if there.version is None:
@@ -281,7 +281,7 @@ class ObjectStore(Store):
         except FileNotFoundError:
             return None
         meta = found.meta
-        return ObjectSource(meta["size"], b"", 0, _no_fetch, meta["e_tag"], found.attributes.get(_WRITER))
+        return ObjectSource(meta["size"], b"", 0, _no_fetch, _version_of(meta), found.attributes.get(_WRITER))
 
     def _require(self, condition: str) -> None:
         """Raise an error where the server does not keep *condition*, which is tried once.
@@ -358,25 +358,25 @@ class ObjectStore(Store):
         found, data = self._request("reading", name, first)
         meta = found.meta
         size: int = meta["size"]
-        version: str | None = meta["e_tag"]
+        tag: str | None = meta["e_tag"]
 
         def fetch(begin: int, end: int) -> bytes:
             options: dict[str, Any] = {"range": (begin, end)}
-            if version is not None:
-                options["if_match"] = version
+            if tag is not None:
+                options["if_match"] = tag
 
             def part() -> tuple[Any, bytes]:
                 found = client.get(name, options=options)
                 return found.meta, _body(found, end - begin)
 
             now, data = self._request("reading", name, part)
-            if now["e_tag"] != version or now["size"] != size:  # a server may not know If-Match, or have no ETags
+            if now["e_tag"] != tag or now["size"] != size:  # a server may not know If-Match, or have no ETags
                 raise OSError(errno.ESTALE, "it was replaced meanwhile, while reading", self.location(name))
             if len(data) != end - begin:
                 raise EOFError("it ends too early")
             return data
 
-        return ObjectSource(size, data, found.range[0], fetch, version, found.attributes.get(_WRITER))
+        return ObjectSource(size, data, found.range[0], fetch, _version_of(meta), found.attributes.get(_WRITER))
 
     def names(self, prefix: str = "", /) -> list[str]:
         """Return the names that begin with *prefix*, by one request for 1,000; hidden ones only if that begins with a dot."""
@@ -450,9 +450,23 @@ class ObjectStore(Store):
         return _stat_of(self._request("looking at a result", name, lambda: client.head(name)))
 
 
+def _version_of(meta: Any) -> dict[str, str] | None:
+    """Return what a put names that is to replace just this content; None where the server gives no ETag.
+
+    Google compares the generation, which obstore calls the version; the other servers compare the ETag.
+    """
+    if meta["e_tag"] is None:
+        return None
+    return {name: meta[name] for name in ("e_tag", "version") if meta[name] is not None}
+
+
 def _stat_of(meta: Any) -> Stat:
+    """Return what is known of an object. The version is the same from a listing and from a request for this object.
+
+    Listings may have fractions of a second that the other answers lack, and ETags without quotation marks.
+    """
     changed_s: float = meta["last_modified"].timestamp()
-    return Stat(meta["size"], changed_s, (meta["e_tag"], changed_s))
+    return Stat(meta["size"], changed_s, ((meta["e_tag"] or "").strip('"'), changed_s // 1))
 
 
 def _body(found: Any, most: int) -> bytes:
@@ -516,7 +530,7 @@ def _is_true(value: object) -> bool:
 
 def _probed(client: Any, condition: str) -> str:
     """Return why the server of *client* does not keep *condition*; nothing where it does."""
-    mode: Any = "create" if condition == "create" else {"e_tag": _NO_TAG}
+    mode: Any = "create" if condition == "create" else _NO_VERSION
     for _ in range(2 if condition == "create" else 1):  # the first may make the object
         try:
             client.put(_PROBE, _PROBE_TEXT, mode=mode, use_multipart=False)
