@@ -685,6 +685,11 @@ def test_a_lasting_error_is_raised_at_once():
         assert client.asked() == ["put create"]
         with pytest.raises(kind):
             store.open("a")
+    listing = "Generic S3 error: Error performing list request: Error performing GET http://host/b in 1ms - status code: "
+    for status in ("401 Unauthorized", "403 Forbidden: <Code>AccessDenied</Code>"):
+        client.faults = {"list": [exceptions.GenericError(listing + status)]}
+        with pytest.raises(PermissionError, match="check the credentials and what they allow, while listing the names"):
+            list(store.names())
     with pytest.raises(OSError, match="an object can't have such a name") as caught:
         store.put("tab\tin it", b"1")
     assert caught.value.errno == errno.EINVAL

@@ -125,12 +125,13 @@ def as_os_error(error: Exception, doing: str, place: str, told: str = "") -> Exc
     from obstore import exceptions
 
     denied = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+    status = _STATUS.search(str(error)) if isinstance(error, exceptions.GenericError) else None
     code = _REASONS[0].search(str(error))
     if code is not None and code[1] in {"NoSuchBucket", "ContainerNotFound"}:
         number, problem = errno.ENOENT, "there is no such bucket: create it first"
     elif isinstance(error, FileNotFoundError):
         number, problem = errno.ENOENT, "no such object"
-    elif isinstance(error, denied):
+    elif isinstance(error, denied) or (status is not None and status[1] in {"401", "403"}):  # as obstore has it of a listing
         number, problem = errno.EACCES, f"{problem_of(error)}; check the credentials and what they allow"
     elif isinstance(error, exceptions.PreconditionError):
         number, problem = errno.ESTALE, "it was replaced meanwhile"
