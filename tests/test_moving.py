@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -117,6 +118,28 @@ def test_an_interrupted_move_goes_on(folder, tmp_path, capsys, monkeypatch):
     store = ArchiveStore(file)
     assert {name: store.open(name).read() for name in store.names()} == before
     assert content(folder) == {}
+
+
+def test_an_archive_is_emptied_in_one_transaction(folder, tmp_path, capsys, monkeypatch):
+    """If it can't be written, that is said once. The copies are there, and the next call finds them."""
+    before, file, out = content(folder), tmp_path / "results.sqlar", tmp_path / "out"
+    run_command(capsys, "pack", folder, file)
+    delete_many = ArchiveStore.delete_many
+    asked = []
+
+    def refused(self, versions, /):
+        asked.append(len(versions))
+        raise OSError(errno.EROFS, "the archive or its folder can't be written", self.file)
+
+    monkeypatch.setattr(ArchiveStore, "delete_many", refused)
+    status, text, err = run_command(capsys, "unpack", file, out)
+    assert (status, asked, err.count("can't be written")) == (1, [4], 1)
+    assert "unpacked 4 files" in text
+    assert "4 failed" in text
+    assert content(out) == before
+    monkeypatch.setattr(ArchiveStore, "delete_many", delete_many)
+    assert "4 were there already" in run_command(capsys, "unpack", file, out)[1]
+    assert list(ArchiveStore(file).names()) == []
 
 
 def test_what_was_replaced_meanwhile_stays(folder, tmp_path, capsys, monkeypatch):

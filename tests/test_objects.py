@@ -685,7 +685,9 @@ def test_a_lasting_error_is_raised_at_once():
         assert client.asked() == ["put create"]
         with pytest.raises(kind):
             store.open("a")
-    listing = "Generic S3 error: Error performing list request: Error performing GET http://host/b in 1ms - status code: "
+    listing = (
+        "Generic S3 error: Error performing list request: Error performing GET http://host/b in 1ms - status code: "
+    )
     for status in ("401 Unauthorized", "403 Forbidden: <Code>AccessDenied</Code>"):
         client.faults = {"list": [exceptions.GenericError(listing + status)]}
         with pytest.raises(PermissionError, match="check the credentials and what they allow, while listing the names"):

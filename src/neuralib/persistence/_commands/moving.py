@@ -91,8 +91,13 @@ class _Mover:
                 self._target.put_many([each.put for each in group], outcomes, durable=True)
             except OSError as error:  # of the first that has no outcome
                 problem = error
-            for each, taken in zip(group, outcomes, strict=False):
-                self._finish(each, is_new=taken is None)
+            whole = [
+                each
+                for each, taken in zip(group, outcomes, strict=False)
+                if self._is_copied(each, is_new=taken is None)
+            ]
+            if whole and not self._keep:
+                self._remove(whole)
             group = group[len(outcomes) :]
             if problem is not None:
                 # What is too large is about one result alone: others may still be stored.
@@ -101,30 +106,35 @@ class _Mover:
                 self._tell(problem)
                 group = group[1:]
 
-    def _finish(self, copy: _Copy, *, is_new: bool) -> None:
-        """Compare what is in the target with the original, and remove the original if it is the same."""
-        put, before = copy
+    def _is_copied(self, copy: _Copy, *, is_new: bool) -> bool:
+        """Compare what is in the target with the original; return whether it is the same."""
+        put, _ = copy
         with self._target.open(put.name) as content:
             is_same = content.read() == put.content
         if not is_same:
             place = self._target.location(put.name)
             why = "what was written is not what was read" if is_new else "is another result of this name; both stay"
             self._tell(CorruptResultError(place, why) if is_new else FileExistsError(0, why, place))
-            return
+            return False
         self.copied += is_new
         self.same += not is_new
         self.size_bytes += len(put.content)
-        if self._keep:
-            return
-        try:
-            if self._source.stat(put.name).version != before.version:
-                raise OSError(0, "was replaced meanwhile, and stays", self._source.location(put.name))
-            self._source.delete(put.name)
-        except OSError as error:
-            self._tell(error)
+        return True
 
-    def _tell(self, error: Exception) -> None:
-        self.failed += 1
+    def _remove(self, copies: list[_Copy]) -> None:
+        """Remove the originals of *copies*: all of an archive's in one transaction, the others one by one."""
+        for part in [copies] if self._source.shares_puts else [[copy] for copy in copies]:
+            try:
+                gone = set(self._source.delete_many({put.name: before.version for put, before in part}))
+            except OSError as error:
+                self._tell(error, len(part))
+                continue
+            for put, _ in part:
+                if put.name not in gone and self._source.has(put.name):
+                    self._tell(OSError(0, "was replaced meanwhile, and stays", self._source.location(put.name)))
+
+    def _tell(self, error: Exception, count: int = 1) -> None:
+        self.failed += count
         failure(error)
 
 
