@@ -15,6 +15,7 @@ import pytest
 from batches import Fit, FitOptions
 
 from neuralib.persistence import PickleHandler
+from neuralib.persistence._computing import engines
 from neuralib.persistence.engines import ray_executor, submitit_executor
 
 
@@ -86,8 +87,26 @@ def test_jobs_are_submitted_in_arrays_within_the_limits(jobs, tmp_path):
     assert report.saved == 30
     assert jobs.most <= 4
     assert max(map(len, jobs.arrays)) > 1, "more than one job is submitted at a time"
-    assert jobs.parameters == {"timeout_min": 7}
+    assert jobs.parameters.pop("timeout_min") == 7
     assert len(PickleHandler(Fit, tmp_path).find()) == 30
+
+
+def test_a_short_job_is_not_warned_at_its_start(jobs, tmp_path):
+    """Slurm may send the signal a minute early, and it kills a job that has just begun. Whoever asks for another time gets it."""
+    submitit_executor(tmp_path, timeout_min=2)
+    assert jobs.parameters["slurm_signal_delay_s"] <= 30
+    submitit_executor(tmp_path, slurm_signal_delay_s=100)
+    assert jobs.parameters["slurm_signal_delay_s"] == 100
+
+
+def test_no_job_comes_across_files_of_former_jobs(jobs, tmp_path):
+    """Local jobs are named by process ids, which the system uses again: each executor has a folder of its own."""
+    folders = []
+    for _ in range(3):
+        submitit_executor(tmp_path / "jobs")
+        folders.append(jobs.given[0])
+    assert len(set(folders)) == 3
+    assert all(folder.startswith(os.path.join(tmp_path, "jobs", "")) for folder in folders)
 
 
 def test_a_job_that_the_cluster_refuses_is_a_failure(jobs, tmp_path):
@@ -115,6 +134,7 @@ def squeue(tmp_path, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="the command is a shell script")
 def test_a_job_that_left_the_queue_without_a_result_is_a_failure(jobs, squeue, tmp_path, monkeypatch):
     """As one that was killed on a cluster without accounts. Nothing is concluded while Slurm does not answer."""
+    monkeypatch.setattr(engines, "_PATIENCE_S", 0.5)
     monkeypatch.setattr(StubJob, "done", lambda job: False)
     log = tmp_path / "7_1.err"
     monkeypatch.setattr(StubJob, "paths", types.SimpleNamespace(stderr=log))

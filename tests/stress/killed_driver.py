@@ -63,8 +63,10 @@ def submitit(folder):
 
 
 def slurm(folder):
+    from neuralib.persistence._computing import engines
     from neuralib.persistence.engines import submitit_executor
 
+    engines._PATIENCE_S = 3.0  # with which the batch waits for jobs that were killed
     return submitit_executor(folder / "jobs", cluster="slurm", jobs=4, poll_s=0.05, chunk_s=CHUNK_S, timeout_min=2)
 
 

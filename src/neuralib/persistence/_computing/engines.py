@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
+import secrets
 import subprocess
 import threading
 import time
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _MOST_SHOWN_BYTES = 1000  # of what a job printed
+_WARNED_S = 10
+_PATIENCE_S = 60.0  # a result may appear later than its job leaves the queue, as far as a shared file system is slow
 
 
 def ray_executor(*, address: str | None = None, jobs: int = 1000, **options: Any) -> Executor:
@@ -52,7 +55,8 @@ def submitit_executor(
     :meth:`~neuralib.persistence.cli_persistence.PersistenceOptions.compute_missing` can try them again (``retries=``). Slurm tells
     of such a job by its accounts (``sacct``), or, where it keeps none, by its queue (``squeue``).
 
-    :param folder: where submitit keeps what goes to the jobs, and what they print; all nodes must see it
+    :param folder: where submitit keeps what goes to the jobs, and what they print, in a new folder for each executor; all nodes
+        must see it
     :param cluster: ``"slurm"``; ``"local"`` for processes of this machine; Slurm where it is installed, by default
     :param jobs: how many jobs are in the cluster at a time, at most: more wait here. No array is larger, so it must be below
         Slurm's ``MaxArraySize`` (1001 by default) and the limits of your account
@@ -62,8 +66,12 @@ def submitit_executor(
         ``slurm_partition``, ``slurm_array_parallelism``, …
     """
     submitit = import_extra("submitit", "submitit", "submitit_executor()")
-    submitter = submitit.AutoExecutor(folder=os.fspath(folder), cluster=cluster)
-    submitter.update_parameters(**parameters)
+    # Local jobs are named by their process ids, which are used again: one may come across the files of a former job.
+    own = os.path.join(folder, f"{time.strftime('%Y-%m-%d')}-{secrets.token_hex(4)}")
+    submitter = submitit.AutoExecutor(folder=own, cluster=cluster)
+    # Slurm warns a job by a signal, up to a minute before it was asked to. By default, submitit asks for 90 s before the end: a job of
+    # two minutes would get the signal at its start, and before Python handles it, the signal kills it.
+    submitter.update_parameters(**{"slurm_signal_delay_s": _WARNED_S, **parameters})
     return _SubmititExecutor(submitter, jobs, poll_s, chunk_s)
 
 
@@ -188,12 +196,11 @@ class _SlurmQueue:
 
     Where a cluster keeps no accounts, nothing else tells so.
 
-    :param poll_s: how often jobs are looked at. The queue is asked ten times less often. A result may appear later than its job
-        leaves the queue, as far as a shared file system is slow: a job is given up after 60 times *poll_s*
+    :param poll_s: how often jobs are looked at. The queue is asked ten times less often, and not more than every 10 seconds
     """
 
     def __init__(self, poll_s: float) -> None:
-        self._every_s, self._patience_s = 10 * poll_s, 60 * poll_s
+        self._every_s = max(10 * poll_s, _PATIENCE_S / 6)
         self._asked_s = time.monotonic()
         self._missed: dict[str, float] = {}
         """Since when a job is not in the queue."""
@@ -208,7 +215,7 @@ class _SlurmQueue:
         if queued is None:
             return set()
         self._missed = {job_id: self._missed.get(job_id, now) for job_id in job_ids if job_id not in queued}
-        return {job_id for job_id, since in self._missed.items() if now - since >= self._patience_s}
+        return {job_id for job_id, since in self._missed.items() if now - since >= _PATIENCE_S}
 
 
 def _queued() -> set[str] | None:
