@@ -24,6 +24,7 @@ from batches import (
 
 from neuralib.persistence import PickleHandler
 from neuralib.persistence._computing.parcels import SMALL_BYTES
+from neuralib.persistence._stores.base import LEFTOVER_PREFIX
 from neuralib.persistence.stores import MemoryStore
 
 pytestmark = [
@@ -129,6 +130,30 @@ def test_executors_that_break_again_and_again_end_the_batch(tmp_path):
     assert report.not_tried > 20
 
 
+class DeadlyOptions(FitOptions):
+    """Fails at each fifth plane; ends its process from plane 30 on."""
+
+    def compute_cache(self, result):
+        if result.plane >= 30:
+            os._exit(1)
+        if result.plane % 5 == 0:
+            raise ValueError("not yet")
+        return super().compute_cache(result)
+
+
+@pytest.mark.parametrize("make", [pool, lambda: pool(6)], ids=["2 workers", "6 workers"])
+@pytest.mark.parametrize("given", ["executor", "function"])
+def test_each_template_is_accounted_for_when_the_executor_breaks(tmp_path, tally, make, given):
+    """Also what was to be tried again, or was sent back by a worker that had no time for it."""
+
+    report = DeadlyOptions(tally).compute_missing(
+        {"animal": "A", "plane": range(60)}, make if given == "function" else make(), dest=tmp_path, retries=50
+    )
+    assert report.saved == len(PickleHandler(Fit, tmp_path).find()) > 0
+    assert report.saved + len(report) + report.not_tried == 60
+    assert report.not_tried > 0
+
+
 # ---------------------------------------------------------------------------------------------- the report
 
 
@@ -173,6 +198,67 @@ def test_a_task_that_a_worker_can_not_load_is_a_failure(tmp_path):
 
     report = FitOptions().compute_missing({"animal": "A", "plane": range(3)}, Lacking(), dest=tmp_path)
     assert [failure.error for failure in report] == ["ModuleNotFoundError"] * 3
+
+
+class PoisonOptions(FitOptions):
+    """Ends its worker at plane 70, as a process that has no memory left."""
+
+    def compute_cache(self, result):
+        if result.plane == 70:
+            raise SystemExit("out of memory")
+        return super().compute_cache(result)
+
+
+class ReportingEngine(Engine):
+    """Like engines of clusters, which go on with other workers, and report which tasks lost theirs."""
+
+    chunk_s = 10.0
+    _max_workers = 2
+
+    def _run(self, sent):
+        try:
+            return super()._run(sent)
+        except SystemExit as error:
+            raise RuntimeError(f"the worker was killed: {error}") from None
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("save", ["worker", "driver"])
+@pytest.mark.parametrize("claims", [False, True])
+def test_only_the_task_that_kills_its_worker_fails(tmp_path, tally, retries, save, claims):
+    """Not the others that were sent with it: what was saved is counted, and the rest is sent again without it."""
+    engine = ReportingEngine()
+    report = PoisonOptions(tally).compute_missing(
+        {"animal": "A", "plane": range(100)}, engine, dest=tmp_path, retries=retries, save=save, claims=claims
+    )
+    assert (report.saved, report.found, report.not_tried) == (99, 0, 0)
+    assert [(failure.keys["plane"], failure.message) for failure in report] == [
+        (70, "the worker was killed: out of memory")
+    ]
+    assert len(engine.submitted) < 60, "most tasks are sent in chunks"
+    if save == "worker":
+        assert len(set(computations(tally))) == len(computations(tally)) == 99
+    assert [name for name in os.listdir(tmp_path) if name.startswith(LEFTOVER_PREFIX)] == []
+
+
+def test_an_engine_that_does_no_task_any_more_is_not_asked_for_each(tmp_path):
+    """If nothing is answered for some time, chunks are not sent again in parts."""
+
+    class Failing(Engine):
+        _max_workers = 2
+
+        def _run(self, sent):
+            if len(self.submitted) > 20:
+                raise RuntimeError("the scheduler does not answer")
+            return super()._run(sent)
+
+    engine = Failing()
+    report = FitOptions().compute_missing(
+        {"animal": "A", "plane": range(5000)}, engine, dest=MemoryStore(), save="driver"
+    )
+    assert report.saved + len(report) == 5000
+    assert len(report) > 1000
+    assert len(engine.submitted) < 200
 
 
 def test_a_failure_is_tried_as_often_as_asked_for(tmp_path, tally):

@@ -97,6 +97,13 @@ class Claims:
         except OSError:
             pass  # gone, or nobody's after a minute
 
+    def is_held(self, store: Store, name: str) -> bool:
+        """Return whether the claim on the result *name* is this batch's, as far as the store tells."""
+        try:
+            return self._is_of_batch(_read(store, claim_name(name)))
+        except OSError:
+            return False
+
     def release_all(self) -> None:
         """Give up all claims."""
         with self._lock:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 1024  # chunks that an executor has at a time, where it does not say how many workers it has
 _CHUNK_S = 0.02  # how long a chunk of short tasks takes; executors whose tasks cost more have an attribute chunk_s
-_MOST_BREAKS = 10  # of executors, one after the other, without an answer in between
+_MOST_BREAKS = 10  # of executors, or errors of an engine, one after the other, without an answer in between
 _PATIENCE_S = 5.0
 
 
@@ -69,13 +69,13 @@ class Driver:
         self._ready: list[tuple[Unit, Outcome]] = []
         self._units: Iterator[Unit] = iter(())
         self._again: collections.deque[Unit] = collections.deque()
-        self._strays: collections.deque[list[Unit]] = collections.deque()  # chunks whose worker needs the options
+        self._strays: collections.deque[list[Unit]] = collections.deque()  # chunks sent as they are, with the options
         self._suspects: collections.deque[Unit] = collections.deque()
-        self._breaks = 0
+        self._breaks = self._losses = 0
         self.broken: BaseException | None = None
         """Why the executor computes no more."""
         self.left: list[Unit] = []
-        """What was on its way then."""
+        """What was on its way then, or to be sent again."""
 
     def outcomes(self, units: Iterator[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         """Yield what became of each of *units*, in the order in which they are done."""
@@ -174,13 +174,27 @@ class Driver:
         elif isinstance(error, CannotStopError):
             raise error
         elif error is not None:
-            for unit in chunk.units:
-                self._settle(unit, failure_of(unit.template, error))
+            self._take_error(error, chunk)
         else:
             self._take_answer(future.result(), chunk)
 
+    def _take_error(self, error: BaseException, chunk: Chunk) -> None:
+        """Take care of *chunk*, which the engine could not compute: it lost the worker, or could not send the tasks or the answer.
+
+        The chunk is sent again in parts, so that in the end only the task fails that is the reason.
+        """
+        lost = [unit for unit in chunk.units if not self._was_saved(unit)]
+        self._losses += 1
+        if len(lost) > 1 and self._losses <= _MOST_BREAKS:
+            # A worker that saves computed the first of them when it was lost. Else, any may be the reason.
+            cut = len(lost) // 2 if self._saves else 1
+            self._strays += [lost[:cut], lost[cut:]]
+            return
+        for unit in lost:
+            self._settle(unit, failure_of(unit.template, error))
+
     def _take_answer(self, answer: Answer, chunk: Chunk) -> None:
-        self._breaks = 0
+        self._breaks = self._losses = 0
         if answer.outcomes is None:
             self._strays.append(chunk.units)
             return
@@ -232,6 +246,7 @@ class Driver:
         if self._make is None or self._breaks > _MOST_BREAKS:
             self.broken = error
             self.left = [unit for unit in lost if not self._was_saved(unit)]
+            self.left += itertools.chain(self._suspects, self._again, *self._strays)
             return
         for unit in lost:
             if self._was_saved(unit):
@@ -255,7 +270,10 @@ class Driver:
         except Exception:
             return False  # a file that can't be read: the next attempt reports why
         if there:
-            self._ready.append((unit, SAVED))
+            own = not self._releases or self._work.claims_still(unit.template)
+            self._ready.append((unit, SAVED if own else THERE))
+            if self._releases:
+                self._work.end(unit.template)
         return there
 
 

@@ -136,10 +136,10 @@ def _outcomes(engine: Driver | _Here, templates: Iterator[Any]) -> Iterator[Outc
             claimed.append(unit)
         else:
             yield outcome
-    if engine.broken is not None:
-        yield from [CLAIMED] * len(claimed)
-    else:
-        yield from (outcome for _, outcome in engine.outcomes(iter(claimed)))
+    again = iter(claimed)
+    if engine.broken is None:
+        yield from (outcome for _, outcome in engine.outcomes(again))
+    yield from (CLAIMED for _ in again)  # none, unless the engine is broken
 
 
 def _note(report: BatchReport, outcome: Outcome) -> None:

@@ -149,6 +149,11 @@ class Work:
         if self._claims is not None:
             self._claims.release(*self.handler()._keeper.place_of(template))
 
+    def claims_still(self, template: Any) -> bool:
+        """Return whether the claim on *template* is this batch's: an attempt of it was lost before the driver had the answer."""
+        handler = self.handler()
+        return self._claims is not None and self._claims.is_held(*handler._keeper.place_of(template))
+
     def is_there(self, template: Any) -> bool:
         """Return whether *template* has its result by now."""
         return is_there(self.handler()._keeper, template)
