@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import fractions
 import pathlib
 import uuid
 from typing import Annotated, Any, Literal, NewType, Optional
@@ -113,6 +114,15 @@ def test_an_ambiguous_text_is_not_guessed(kind, texts):
     """A guess would be a wrong key in a table."""
     read = reader(kind)
     assert [text for text in texts if read(text) is not UNDECIDED] == []
+
+
+def test_only_the_text_of_a_fraction_is_calculated():
+    """Python takes ``1e999999999`` for a fraction too, and calculates without end; a file of that name is enough."""
+    read = reader(fractions.Fraction)
+    assert read("-1/3") == fractions.Fraction(-1, 3)
+    assert read("7") == 7
+    for text in ("1e999999999", "1e999999999/7", "1/0", "1/2/3", "-1//3"):
+        assert read(text) is UNDECIDED
 
 
 def test_a_filename_function_is_not_inverted():

@@ -49,7 +49,7 @@ def _plain(value: Any, budget: Budget, depth: int) -> Any:
         item = value.item()  # numpy scalar
         return value_text(item) if is_array(item) else _plain(item, budget, depth + 1)
     if is_array(value):
-        return {"array": list(value.shape), "dtype": str(value.dtype), "size_bytes": size_of(value)}
+        return {"array": list(value.shape), "dtype": budget.text(str(value.dtype)), "size_bytes": size_of(value)}
     if hasattr(value, "type_name"):
         return {"object": type_text(value), "value": value_text(value)}
     return _container(value, budget, depth)

@@ -31,7 +31,6 @@ _MADE_OF_TEXT = {
     "builtins.float",
     "builtins.complex",
     "decimal.Decimal",
-    "fractions.Fraction",
     "uuid.UUID",
 }
 _CONTAINERS = (tuple, list, dict, set, frozenset)
@@ -251,7 +250,10 @@ def _reader(kind: Any) -> Callable[[str], Any] | None:
         return kind.fromisoformat
     if kind in _CONTAINERS:
         return lambda text: _instance(kind, _literal(kind, text))
-    made_of_text = f"{kind.__module__}.{kind.__qualname__}" in _MADE_OF_TEXT
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name == "fractions.Fraction":
+        return lambda text: kind(_terms(text))
+    made_of_text = name in _MADE_OF_TEXT
     is_path = issubclass(kind, pathlib.PurePath) and kind.__module__.startswith("pathlib")
     return kind if made_of_text or is_path or _is_numpy_number(kind) else None
 
@@ -269,6 +271,13 @@ def _bool(text: str) -> bool:
     if text not in {"True", "False"}:
         raise ValueError(text)
     return text == "True"
+
+
+def _terms(text: str) -> str:
+    """Return *text* if it is that of a fraction; others, like ``1e999999999``, take without end."""
+    if not text.removeprefix("-").replace("/", "", 1).isdecimal():
+        raise ValueError(text)
+    return text
 
 
 def _instance(kind: type, value: Any) -> Any:

@@ -41,6 +41,7 @@ _ITEM = 32
 _KEY = 48
 _DTYPE = 512
 _LARGEST_DTYPE = 1000
+_LONGEST_DTYPE = 1 << 16  # characters of all names, which are written out for each of its fields that has them
 _DEEPEST_DTYPE = 16
 _DEEPEST_KEY = 500  # hashing deeper tuples could overflow the stack of C
 _EXACT_HASH_BITS = 61  # of integers: different ones with fewer bits have different hashes
@@ -207,15 +208,17 @@ def _weight(arguments: tuple[Any, ...], limit: int) -> int:
 def fields_within(dtype: Any) -> int:
     """Return how many fields the numpy *dtype* has at all depths.
 
-    :raises ValueError: more than any real one has, or nested deeper
+    :raises ValueError: more than any real one has, nested deeper, or with longer names
     """
-    count = 0
+    count = chars = 0
     todo = [(dtype, 0)]
     while todo:
         found, depth = todo.pop()
         count += 1
-        if count > _LARGEST_DTYPE or depth > _DEEPEST_DTYPE:
-            raise ValueError("it has a structured dtype that is too large")
         base = found.base
-        todo.extend((base.fields[name][0], depth + 1) for name in base.names or ())
+        names = base.names or ()
+        chars += sum(map(len, names))
+        if count > _LARGEST_DTYPE or chars > _LONGEST_DTYPE or depth > _DEEPEST_DTYPE:
+            raise ValueError("it has a structured dtype that is too large")
+        todo.extend((base.fields[name][0], depth + 1) for name in names)
     return count

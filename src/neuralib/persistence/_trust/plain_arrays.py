@@ -298,7 +298,7 @@ def _of_list(account: Allowance, shape: Any, dtype: Any, content: Any, order: st
     if dtype.kind == "T":
         missing = getattr(dtype, "na_object", None)
         only((str, type(missing)), content, "an array of texts")
-        account.spend(sum(len(text) for text in content if type(text) is str))
+        account.spend(sum(4 * len(text) for text in content if type(text) is str))  # bytes of UTF-8
     made = np.empty(count, dtype)
     for place, item in enumerate(content):
         made[place] = item

@@ -51,6 +51,7 @@ VIEWS = {"numpy.ndarray", "numpy._core.numeric._frombuffer"}
 _MOST_BITS = 10_000  # of the terms of a fraction: calculating with longer ones takes long, and nobody measures them
 _LONGEST_DECIMAL = 10_000  # characters
 _ZONE_BYTES = 1 << 14  # what reading a time zone takes
+_PATH_CHAR = 32  # each second one may be a separator, and each folder is an object
 
 # ------------------------------------------------------------------------------------------ builtins
 
@@ -191,10 +192,11 @@ def _reconstructor(_: Allowance, kind: Any, base: Any, state: None) -> Any:
 
 
 def _path(kind: str) -> Maker:
-    def make(_: Allowance, *parts: str) -> Any:
+    def make(account: Allowance, *parts: str) -> Any:
         import pathlib
 
         only((str,), parts, "a path")
+        account.spend(_PATH_CHAR * sum(map(len, parts)))
         return getattr(pathlib, kind)(*parts)
 
     return make
