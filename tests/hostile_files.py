@@ -327,6 +327,11 @@ def slow(count: int) -> dict[str, bytes]:
         "a list that expands when walked": b"\x80\x04" + shared
         + b"".join(b"(" + (b"h" + bytes([n])) * 8 + b"l\x940" for n in range(2, min(200, count // 20)))
         + b"h\x02.",
+        "paths of many folders": b"\x80\x04cpathlib\nPurePosixPath\n\x940" + _text("a/" * (count // 4)) + b"\x940("
+        + b"h\x01" * 1001 + b"t\x940(" + b"h\x00h\x02R" * (count // 10) + b"l.",
+        "texts of numpy": b"\x80\x04" + _text("\U0001f600" * (count // 8)) + b"\x940cnumpy._core.multiarray\n_reconstruct\n"
+        b"cnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01" + _int(count // 3) + b"\x85cnumpy._core._internal\n"
+        b"_convert_to_stringdtype_kwargs\n)R\x89](" + b"h\x00" * (count // 3) + b"etb.",
         "instructions that do nothing": b"\x80\x04N" + b"(1" * (count // 2) + b".",
     }  # fmt: skip
 
@@ -444,6 +449,48 @@ def hard_to_show(count: int) -> dict[str, bytes]:
     }  # fmt: skip
 
 
+def odd_values() -> list[Any]:
+    """Return plain data that Python or numpy fails to compare, to convert or to write as text."""
+    hidden = np.ma.array([1, 2], mask=[True, False])
+    found = [
+        decimal.Decimal("sNaN"), [decimal.Decimal("sNaN")], np.array([decimal.Decimal("sNaN")], object), decimal.Decimal("NaN"),
+        decimal.Decimal("1e999999999"), 10**400, fractions.Fraction(3**6000, 7), 1e308, complex("nan"), np.longdouble(1),
+        np.clongdouble(1), np.array([1j], np.clongdouble), np.float16(1), np.uint64(2**64 - 1), np.bool_(True), np.bytes_(b"\x1b"),
+        np.array([1]).view("M8"), np.array([1]).view("M8")[0], np.array([1], "M8[Y]"), np.array([1], "M8[as]"), np.datetime64(1, "as"),
+        np.timedelta64(1, "Y"), np.array([1], "m8[2147483647Y]"), np.array([1], "m8[2147483629Y]"), np.array([1], "m8[as]"),
+        hidden, hidden[:1], np.ma.array([3, 2], mask=[True, False]), np.ma.array([1, 2]), np.ma.masked,
+        np.ma.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]), np.zeros(1, [("a", "i4")]), np.zeros(1, [("a", "i4")])[0],
+        np.rec.array([(1, 2)], dtype=[("shape", "i4"), ("dtype", "i4")])[0], np.zeros((2, 2)).view(np.matrix),
+        np.zeros(1, [("a", [("b", "i4", (2,))], (3,))])[0], np.zeros(1, "V4"), np.zeros(1, "V4")[0], np.zeros(2, "V0"),
+        np.zeros((1 << 40, 0)), datetime.datetime.max.replace(tzinfo=datetime.timezone(-datetime.timedelta(hours=23))),
+        datetime.datetime.min.replace(tzinfo=ZoneInfo("UTC")), datetime.timedelta.max, {float("nan"): 1},
+    ]  # fmt: skip
+    texts = getattr(np.dtypes, "StringDType", None)
+    if texts is not None:
+        found += [np.array(["a"], texts()), np.array(["a", None], texts(na_object=None))]
+    return found
+
+
+def records(count: int) -> dict[str, bytes]:
+    """Return files of arrays and keys of odd kinds; records of about *count* bytes whose fields overlap, or have long names."""
+    fields, length = 900, max(1, count // 2)
+    overlapping = np.dtype({"names": [f"f{n}" for n in range(fields)], "formats": [("u1", (length,))] * fields,
+                            "offsets": [0] * fields, "itemsize": length})  # fmt: skip
+    long_name = np.dtype([("\U0001f600" * (count // 6), "u1")])
+    same_name = np.dtype([(f"f{n}", long_name) for n in range(490)])
+    plain = {"a": 1, "b": 2, "c": None, "data": None}
+    made = {
+        "odd values": plain | {f"f{number}": value for number, value in enumerate(odd_values())},
+        "a key that is a record": plain | {"a": np.zeros(1, [("a", "i4")])[0]},
+        "a key that is a signaling NaN": plain | {"a": decimal.Decimal("sNaN")},
+        "a key that is a precise complex number": plain | {"a": np.clongdouble(1)},
+        "a key that is a date without units": plain | {"a": np.array([1]).view("M8")[0]},
+        "a record whose fields overlap": plain | {"a": np.zeros(1, overlapping)[0], "data": np.zeros(1, overlapping)},
+        "many fields of one long name": plain | {"data": np.zeros(1, same_name), "c": [np.zeros(1, same_name)] * 9},
+    }
+    return {kind: pickle.dumps(value, 4) for kind, value in made.items()}
+
+
 def cards(count: int) -> dict[str, bytes]:
     """Return files with strange cards of about *count* bytes."""
     strange = "\x1b[31m\u202e\n=1+1"
@@ -506,7 +553,15 @@ def _write_sparse_array(path: Path, size: int) -> None:
 
 def corpus(count: int) -> dict[str, bytes]:
     """Return every kind of hostile file, of about *count* bytes where that can be chosen."""
-    kinds = {**ambiguous(), **failing(), **slow(count), **deep(count // 4), **hard_to_show(count), **cards(count)}
+    kinds = {
+        **ambiguous(),
+        **failing(),
+        **slow(count),
+        **deep(count // 4),
+        **hard_to_show(count),
+        **cards(count),
+        **records(count),
+    }
     kinds["a large array in another value"] = with_valid_card(hidden_array())
     return kinds
 

@@ -173,6 +173,8 @@ def test_polars_columns_are_typed(handler, tmp_path):
     mixed.save_persistence(Pair(3, None))
     assert mixed.find().to_polars()["a"].to_list() == ["3", "x"]
     assert mixed.find().to_polars()["b"].to_list() == [None, str(10**60)]
+    mixed.save_persistence(Pair("\udcff", 7))
+    assert mixed.find().to_polars()["a"].to_list() == ["3", "x", "\\udcff"]  # a name that is no UTF-8
     assert PickleHandler(Session, tmp_path / "none").find().to_polars().schema["plane"] == polars.Int64
 
 

@@ -6,8 +6,11 @@ file, and each operation must end with an answer or a documented error.
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +19,10 @@ import hostile_buckets
 import hostile_files
 import pytest
 
+from neuralib.persistence._commands.differences import difference_text, differences
+from neuralib.persistence._commands.plain import as_json
+from neuralib.persistence._messages import printable, shown
+from neuralib.persistence._showing.previews import value_text
 from neuralib.persistence._trust import allowance
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and the peak of memory are those of Linux")
@@ -96,6 +103,26 @@ def test_every_operation_on_a_hostile_bucket_ends_well(count):
     kinds = {f"b{number}": kind for number, kind in enumerate(buckets)}
     assert {report["file"] for report in reports} == set(kinds)
     check_all(reports, kinds)
+
+
+def test_any_two_values_are_compared_and_shown():
+    """Also those that Python or numpy fails to compare or to write; every pair, as after loading without trust."""
+    values = [hostile_files.READER(pickle.dumps([value], 5), ())[0] for value in hostile_files.odd_values()]
+    for value in values:
+        again = copy.deepcopy(value)
+        assert differences({"x": value}, {"x": again}) == []
+        for text in (
+            value_text(value),
+            value_text([value]),
+            value_text({1: value}, 1000),
+            shown(value),
+            json.dumps(as_json(value)),
+        ):
+            assert printable(text) == text
+            assert len(text) <= 1000
+    for one, other in itertools.combinations(values, 2):
+        for found in differences({"x": one}, {"x": other}):
+            assert 0 < len(difference_text(found)) < 100
 
 
 def test_sparse_files_of_a_terabyte_are_handled_quickly(tmp_path):

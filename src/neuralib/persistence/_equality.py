@@ -158,7 +158,7 @@ class _Comparison:
         if _has_own_equality(kind):
             try:
                 return bool(a == b)
-            except (TypeError, ValueError):  # of an array in it
+            except (TypeError, ValueError, ArithmeticError):  # of an array or a signaling NaN in it
                 pass
         absent = object()
         parts = [(getattr(a, name, absent), getattr(b, name, absent)) for name in names]
@@ -223,7 +223,7 @@ def _same_elements(a: Any, b: Any) -> bool:
         equal = a == b
         if getattr(a, "unit", None) == getattr(b, "unit", None):  # NaN metres are not NaN seconds
             equal = equal | ((a != a) & (b != b))  # noqa: PLR0124 - NaN and NaT differ from themselves
-    except TypeError:  # dtypes that have no common one
+    except (TypeError, ArithmeticError):  # dtypes that have no common one, or units of time that are too far apart
         return False
     return equal if isinstance(equal, bool) else bool(equal.all())
 
@@ -239,6 +239,8 @@ def _same_by_operator(a: Any, b: Any) -> bool:
             with np.errstate(all="ignore"):  # a number beyond the range of the other's kind is another number
                 return _answer(a, b)
         return _answer(a, b)
+    except ArithmeticError:  # of a signaling NaN, or of an integer beyond the range of the other number
+        return type(a) is type(b) and repr(a) == repr(b)
     except (TypeError, ValueError, RuntimeError):  # values that can't be compared
         return _same_quantity(a, b)
 

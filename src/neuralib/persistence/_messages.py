@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,8 +85,21 @@ def _length_of(value: Any) -> int:
     size = getattr(value, "nbytes", 0)
     if not isinstance(size, int):
         return 0
-    numbers = getattr(getattr(value, "dtype", None), "kind", "") in "biufcmM"
+    dtype = getattr(value, "dtype", None)
+    if getattr(dtype, "names", None):
+        return getattr(value, "size", 1) * _length_of_record(dtype)
+    numbers = getattr(dtype, "kind", "") in "biufcmM"
     return min(size, _MAX_SHOWN * 8) if numbers else size  # of many numbers, the first and the last are written
+
+
+def _length_of_record(dtype: Any) -> int:
+    """Return how much is written of a record: its fields may overlap, and take no memory."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return math.prod(shape) * _length_of_record(base)
+    if dtype.names is not None:
+        return sum(_length_of_record(dtype[name]) for name in dtype.names)
+    return max(dtype.itemsize, 1)
 
 
 def _children_of(value: Any) -> Iterable[Any]:

@@ -186,6 +186,10 @@ def _polars_column(polars: Any, name: str, values: list[Any], declared: Persiste
         return polars.Series(name, values, dtype=known.get(kind) if isinstance(kind, type) else None)
     try:
         return polars.Series(name, [list(value) if isinstance(value, tuple) else value for value in values])
-    except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError):
-        # polars has no type for these values: they are of several types, or of a class that it does not know.
-        return polars.Series(name, [None if value is None else str(value) for value in values])
+    except (TypeError, ValueError, OverflowError, RuntimeError, polars.exceptions.PolarsError):
+        # polars has no type for these values: they are of several types, of a class that it does not know, or no UTF-8.
+        return polars.Series(name, [None if value is None else _utf8(str(value)) for value in values])
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -97,8 +97,8 @@ def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one return for eac
         return shown(start) + ("…" if len(value) > len(start) else "")
     if is_array(value):
         if value.shape == () and hasattr(value, "item"):
-            return _element_text(value.flat[0]) if hasattr(value, "flat") else _brief(value.item(), depth + 1)
-        return _array_text(value) or (f"<{shape_text(value)} {type_text(value)}>" if depth else "")
+            return _element_text(value.flat[0], depth) if hasattr(value, "flat") else _brief(value.item(), depth + 1)
+        return _array_text(value, depth) or (f"<{shape_text(value)} {type_text(value)}>" if depth else "")
     if hasattr(value, "type_name"):
         return _object_text(value, depth)
     if isinstance(value, dict):
@@ -138,24 +138,35 @@ def _object_text(value: Any, depth: int) -> str:
     return name if value.arguments is None else f"{name}{_brief(value.arguments, depth + 1).replace(',)', ')')}"
 
 
-def _array_text(value: Any) -> str:
+def _array_text(value: Any, depth: int) -> str:
     to_array = getattr(value, "to_array", None)
     try:
         array = value if to_array is None else to_array()
         if array is None:
             return ""
         first = list(itertools.islice(array.flat, _MAX_ITEMS))
-        items = [_element_text(element) for element in first]
+        items = [_element_text(element, depth) for element in first]
         more = " …" if array.size > len(first) else ""
     except Exception:  # array classes and dtypes of other libraries may raise anything
         return ""
     return f"[{' '.join(items)}{more}]"
 
 
-def _element_text(value: Any) -> str:
+def _element_text(value: Any, depth: int) -> str:
+    if isinstance(value, (str, bytes)):
+        return str(value[:_MAX_CHARS])
     kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if kind == "f":
+    if kind == "f" and not hasattr(value, "mask"):
         return f"{value:.4g}"
-    if kind in {"S", "M", "m"} or isinstance(value, str):
-        return str(value)[:_MAX_CHARS]
-    return _brief(value.item() if kind in {"b", "i", "u", "c"} else value, _MAX_DEPTH - 1)
+    if kind in {"M", "m"} or (kind != "V" and hasattr(value, "mask")):
+        return shown(value, str)
+    depth = max(depth, _MAX_DEPTH - 1)
+    if kind == "V":
+        names = value.dtype.names
+        return (
+            shown(value)
+            if not names
+            else _items_text(names, len(names), depth, "()", lambda name: _brief(value[name], depth + 1))
+        )
+    plain = value.item() if kind in {"b", "i", "u", "c"} else value
+    return shown(plain, str) if is_array(plain) else _brief(plain, depth)  # no complex of Python is as precise
