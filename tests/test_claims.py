@@ -132,6 +132,31 @@ def test_what_another_batch_computes_is_passed_over(store):
     assert FitOptions().compute_missing({"animal": "A", "plane": range(3)}, dest=store).saved == 1, "without claims"
 
 
+STRANGE_CLAIMS = {
+    "nothing": b"",
+    "no text": b"\xff" * 100,
+    "lists in lists": b"[" * 100_000,
+    "a list": b"[1]",
+    "a huge number": b'{"batch": "x", "host": "%b", "pid": 1e999}' % socket.gethostname().encode(),
+    "a process beyond all": b'{"batch": "x", "host": "%b", "pid": %d}' % (socket.gethostname().encode(), 1 << 80),
+    "a long text": b'{"batch": "%b", "host": "", "pid": 1}' % (b"x" * 100_000),
+    "objects": b'{"batch": {"x": []}, "host": [], "pid": true, "start": {}}',
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE_CLAIMS)
+def test_what_others_wrote_into_a_claim_stops_no_batch(store, age, kind):
+    """Whoever can write there. It is passed over while it is young, and taken over as soon as its age or its owner allows."""
+    name = PickleHandler(Fit, store).filename(Fit("A", 1))
+    store.put(claim_name(name), STRANGE_CLAIMS[kind], replace=True)
+    report = FitOptions().compute_missing({"animal": "A", "plane": range(3)}, dest=store, claims=True)
+    assert (report.saved, report.passed_over) == ((3, 0) if kind == "a process beyond all" else (2, 1))
+    assert list(report) == []
+    if report.passed_over:
+        age(name, 61)
+        assert FitOptions().compute_missing({"animal": "A", "plane": 1}, dest=store, claims=True).saved == 1
+
+
 def test_claims_of_a_dead_batch_are_taken_over(store, age):
     """A batch is dead if its claim was not renewed for long, or its process is known to have ended."""
     handler = PickleHandler(Fit, store)

@@ -28,6 +28,8 @@ BEAT_S = 15.0
 STALE_S = 4 * BEAT_S
 """From this age on, a claim belongs to nobody: its owner was killed, or lost the store."""
 
+_LONGEST = 1 << 12  # bytes of a claim that are read
+
 
 class _TakenError(Exception):
     """Somebody else put a claim meanwhile."""
@@ -125,7 +127,7 @@ class Claims:
             return None
 
         def refuse_change(source: Source) -> None:
-            if bytes(source.read()) != there:
+            if _start_of(source) != there:
                 raise _TakenError
 
         try:
@@ -160,7 +162,7 @@ class Claims:
 
     def _renew(self, store: Store, claim: str) -> None:
         def refuse_others(source: Source) -> None:
-            if bytes(source.read()) != self._content:
+            if _start_of(source) != self._content:
                 raise _TakenError
 
         try:
@@ -189,7 +191,7 @@ def _owner_in(content: bytes) -> _Owner:
     try:
         owner: dict[str, Any] = json.loads(content)
         return _Owner(str(owner["batch"]), str(owner["host"]), int(owner["pid"]), str(owner.get("start", "")))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
         return _Owner()  # no claim of this version: its age decides
 
 
@@ -197,7 +199,7 @@ def _is_running(pid: int, start: str) -> bool:
     """Return whether the process *pid* that began at *start* may be running: another one may have its number by now."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no system has that many
         return False
     except OSError:
         return True  # another user's
@@ -222,6 +224,10 @@ def _read(store: Store, name: str) -> bytes:
     except FileNotFoundError:
         return b""
     try:
-        return bytes(source.read())
+        return _start_of(source)
     finally:
         source.close()
+
+
+def _start_of(source: Source) -> bytes:
+    return bytes(source.read_at(min(source.size, _LONGEST), 0))
