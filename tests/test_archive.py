@@ -720,6 +720,24 @@ def test_saving_on_a_network_file_system_is_refused(file, tmp_path, monkeypatch)
         PickleHandler(Mean, file).load_persistence(Mean("B"))
 
 
+def test_a_link_to_an_archive_is_that_archive(file, tmp_path, monkeypatch):
+    """SQLite's log is beside the file itself, as is the file system that counts."""
+    link = tmp_path / "link" / "results.sqlar"
+    link.parent.mkdir()
+    link.symlink_to(file)
+    PickleHandler(Mean, link).save_persistence(mean("A"))
+    assert len(PickleHandler(Mean, file).find()) == 1
+    log = Path(f"{file}-wal")
+    log.write_bytes(b"a log")
+    kinds = {str(file.parent): "nfs4"}
+    monkeypatch.setattr(mounts, "network_file_system", kinds.get)
+    with pytest.raises(OSError, match="open it where it was written"):
+        PickleHandler(Mean, link).find().first()
+    log.unlink()
+    with pytest.raises(OSError, match="is on nfs4"):
+        PickleHandler(Mean, link).save_persistence(mean("B"))
+
+
 MOUNTINFO = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 28 22 0:26 / /home rw - nfs4 server:/home rw,vers=4.2
 29 28 0:27 / /home/my\040disk rw - xfs /dev/sdb rw

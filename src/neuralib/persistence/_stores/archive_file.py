@@ -43,7 +43,7 @@ class ArchiveFile:
         return found
 
     def _network(self) -> str | None:
-        return mounts.network_file_system(os.path.dirname(self.path))
+        return mounts.network_file_system(os.path.dirname(os.path.realpath(self.path)))
 
     def _refuse_network(self) -> None:
         kind = self._network()
@@ -82,8 +82,8 @@ class ArchiveFile:
     def _make(self, *, durable: bool) -> None:
         """Make the empty archive under a hidden name first: of several processes one is first, and nobody sees half a file."""
         self._refuse_network()
-        folder = FolderStore(os.path.dirname(self.path))
-        name = os.path.basename(self.path)
+        place, name = os.path.split(os.path.realpath(self.path))  # of a link, where it leads
+        folder = FolderStore(place)
         try:
             folder.put(name, folder.draft_by_hook(rows.make_file, name, durable=durable), durable=durable)
         except FileExistsError:

@@ -41,19 +41,21 @@ class Database:
     """
 
     __slots__ = (
-        "__weakref__", "_is_closed", "_least", "_synchronous", "connection", "device", "execute", "inode", "is_read_only", "lacks_space", "lock", "path", "pid",
+        "__weakref__", "_is_closed", "_least", "_log", "_synchronous", "connection", "device", "execute", "inode", "is_read_only", "lacks_space", "lock", "path", "pid",
     )  # fmt: skip
 
     def __init__(self, path: str, found: os.stat_result, *, locks: bool) -> None:
         self.path = path
         self.device, self.inode = found.st_dev, found.st_ino
+        real = os.path.realpath(path)  # beside which SQLite has its files, where the path is a link
+        self._log = f"{real}-wal"
         self.pid = os.getpid()
         self.lock = threading.RLock()
         self.is_read_only = False
         self.lacks_space = False  # so that it can only be read
         self._is_closed = False
         if locks:
-            _refuse_journal_of_others(path)
+            _refuse_journal_of_others(f"{real}-journal", path)
             self.connection = self._connected("mode=rw")
             try:
                 self._begin()
@@ -64,7 +66,7 @@ class Database:
                 self.lacks_space = error.errno == errno.ENOSPC
                 if not self._is_whole():
                     problem = (
-                        f"its last changes are in {os.path.basename(path)}-wal: copy both files to a place that can be"
+                        f"its last changes are in {os.path.basename(self._log)}: copy both files to a place that can be"
                     )
                     raise OSError(error.errno, f"{problem} written, and open it there", path) from error
                 self._begin_unlocked()
@@ -107,15 +109,15 @@ class Database:
         """Return how many bytes there are of the file and of the log beside it."""
         found = os.path.getsize(self.path)
         with suppress(OSError):
-            found += os.path.getsize(f"{self.path}-wal")
+            found += os.path.getsize(self._log)
         return found
 
     def _is_whole(self) -> bool:
         """Return whether all is in the file itself: no log beside it that would have to be brought in."""
         try:
-            return os.path.getsize(f"{self.path}-wal") == 0
+            return os.path.getsize(self._log) == 0
         except OSError:
-            return not os.path.exists(f"{self.path}-wal")
+            return not os.path.exists(self._log)
 
     def _begin_unlocked(self) -> None:
         """Read the file as it is: SQLite can't make what readers share in a folder that can't be written."""
@@ -188,21 +190,19 @@ def _refuse_schema(_action: int, _first: str | None, _second: str | None, _datab
     return _ALLOW if by is None else _DENY
 
 
-def _refuse_journal_of_others(path: str) -> None:
-    """Raise an error where the journal beside *path* names another file, which SQLite would remove in the end.
+def _refuse_journal_of_others(journal: str, path: str) -> None:
+    """Raise an error where the *journal* of the archive *path* names another file, which SQLite would remove in the end.
 
     Only a transaction of several databases has such a journal. Who can write into the folder could make one.
     """
     try:
-        with open(f"{path}-journal", "rb") as file:
+        with open(journal, "rb") as file:
             file.seek(-len(_JOURNAL_MARK), os.SEEK_END)
             names_another = file.read() == _JOURNAL_MARK
     except (OSError, ValueError):  # there is none, or an empty one
         return
     if names_another:
-        problem = (
-            f"{os.path.basename(path)}-journal, beside it, would have SQLite remove another file: remove or rename it"
-        )
+        problem = f"{os.path.basename(journal)}, beside it, would have SQLite remove another file: remove or rename it"
         raise OSError(errno.EINVAL, problem, path)
 
 
