@@ -152,10 +152,10 @@ def has_text(declared: PersistentField[Any], value: object) -> bool:
     It can't where its kind has no text in names, or where its text would be too long to make: a value that refers to
     itself many times may have a text that fills the memory.
     """
-    if callable(declared.filename):
-        return True
-    if isinstance(value, (str, float)) or (isinstance(value, int) and value.bit_length() < _MAX_BITS):
+    if value is None or isinstance(value, (str, float)) or (isinstance(value, int) and value.bit_length() < _MAX_BITS):
         return True  # the quick way for the most common kinds
+    if type(value) in value_texts.FIXED_KINDS or callable(declared.filename):
+        return True
     if not is_brief(value, max_chars=_MAX_CHARS):
         return False
     try:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from neuralib.persistence import _core
-from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.losses import refuse_wildcards
 from neuralib.persistence._classes.name_texts import has_text
 from neuralib.persistence._errors import (
@@ -17,7 +16,6 @@ from neuralib.persistence._errors import (
     NameTakenError,
     OtherClassError,
     UnloadableResultError,
-    UnsafeNameError,
 )
 from neuralib.persistence._keeping import identity
 from neuralib.persistence._keeping.numbering import Numbering
@@ -44,8 +42,6 @@ PATIENCE = 3
 
 
 _MOST_LOOKS = 24  # for names one by one: for more, the names are listed
-_BRIEF = frozenset({str, float, bool, type(None)})  # types whose values have a text that is as long as they are
-_WIDEST = 1 << 64  # a wider int is looked at before its digits are computed
 
 
 def names_of(name: str, content: Content) -> list[str]:
@@ -283,16 +279,6 @@ class Keeper(Generic[T]):
         except KeyNotSetError:
             pass  # it is told below, where the other keys have been looked at
         for field in self.info.named_fields:
-            value = getattr(result, field.field_name, None)
-            if type(value) in _BRIEF or (type(value) is int and -_WIDEST < value < _WIDEST):
-                continue
-            if not has_text(field, value):
+            if not has_text(field, getattr(result, field.field_name, None)):
                 return False
-        try:
-            if self.names.name(result) == name:
-                return True
-        except KeyNotSetError:  # of the oldest files, which may lack keys: nothing speaks against the name
-            return True
-        except UnsafeNameError:
-            return False
-        return is_name_of(self.names, self.info, name, as_dict(result), result)
+        return is_name_of(self.names, self.info, name, None, result)

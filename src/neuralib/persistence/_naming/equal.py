@@ -6,6 +6,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.field import missing
 from neuralib.persistence._classes.name_texts import AnyText, has_text, text_of
 from neuralib.persistence._errors import KeyNotSetError, UnsafeNameError
@@ -61,12 +62,13 @@ def is_name_of(
     names: Names,
     info: PersistentClass[Any],
     name: str,
-    keys: dict[str, Any],
+    keys: dict[str, Any] | None,
     template: Any = None,
     patterns: list[Pattern] | None = None,
 ) -> bool:
     """Return whether *name* is the name of a result with *keys*, or of one whose keys are equal, in any format.
 
+    :param keys: None for those of *template*
     :param template: a result, for names that need more of it than its keys
     :param patterns: of the class, if they are known
     """
@@ -77,9 +79,10 @@ def is_name_of(
         return True
     except UnsafeNameError:
         return False
+    values = as_dict(template) if keys is None else keys
     return any(
         all(
-            texts.get(column) in texts_matching(declared, keys.get(declared.field_name))
+            texts.get(column) in texts_matching(declared, values.get(declared.field_name))
             for column, declared in enumerate(info.named_fields)
         )
         for texts in itertools.islice(readings(name, patterns or patterns_of(names, info, template)), MOST_READINGS)
