@@ -187,6 +187,35 @@ def test_what_somebody_else_saved_meanwhile_is_not_computed(tmp_path):
     assert len(list(tally.iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("problem", "given"),
+    [
+        ("executor='processes:2': expected an executor", {"executor": "processes:2"}),
+        ("returned None: expected an executor", {"executor": lambda: None}),
+        ("returned <class .*: expected an executor", {"executor": lambda: ThreadPoolExecutor}),
+        ("progress='bar': expected True, False, or a function", {"progress": "bar"}),
+        ("repeat=2.5: expected a whole number from 0", {"repeat": 2.5}),
+        ("repeat=-1: expected a whole number from 0", {"repeat": -1}),
+        ("retries='2': expected a whole number from 0", {"retries": "2"}),
+        ("retries=-1: expected a whole number from 0", {"retries": -1}),
+        ("timeout_s='5': expected seconds", {"timeout_s": "5"}),
+        ("timeout_s=0: expected seconds", {"timeout_s": 0}),
+        ("timeout_s=nan: expected seconds", {"timeout_s": float("nan")}),
+        ("timeout_s=inf: expected seconds", {"timeout_s": float("inf")}),
+        ("save='workers': expected 'worker' or 'driver'", {"save": "workers"}),
+        (r"share=3: expected \(i, n\)", {"share": 3}),
+        (r"share=\(0,\): expected \(i, n\)", {"share": (0,)}),
+        (r"share=\(3, 3\): expected \(i, n\)", {"share": (3, 3)}),
+    ],
+)
+def test_a_wrong_argument_is_named_before_anything_is_computed(tmp_path, problem, given):
+    with pytest.raises((TypeError, ValueError), match=problem):
+        FitOptions(tmp_path).compute_missing({"animal": "A", "plane": range(3)}, dest=tmp_path, **given)
+    with pytest.raises(TypeError, match="5: expected values for each key"):
+        FitOptions(tmp_path).compute_missing(5, dest=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("progress", [True, False])
 def test_an_interrupt_says_how_far_it_came(tmp_path, progress):
     """What was saved stays."""

@@ -117,6 +117,23 @@ def test_a_class_of_executors_may_be_given(tmp_path):
     )
 
 
+def test_a_function_that_makes_no_second_executor_ends_the_batch(tmp_path):
+    """As a cluster that gives out no more nodes: the report says what was not tried, as for a plain executor."""
+    made = []
+
+    def make():
+        if made:
+            raise OSError("the cluster gives out no more nodes")
+        made.append(pool())
+        return made[0]
+
+    report = FitOptions(kill_at=5).compute_missing({"animal": "A", "plane": range(20)}, make, dest=tmp_path)
+    assert report.saved == len(PickleHandler(Fit, tmp_path).find())
+    assert (len(report), report.saved + report.not_tried) == (0, 20)
+    with pytest.raises(OSError, match="no more nodes"):  # the first one is an error of the caller
+        FitOptions().compute_missing({"animal": "B", "plane": 1}, make, dest=tmp_path)
+
+
 def test_executors_that_break_again_and_again_end_the_batch(tmp_path):
     """If no task at all is answered, the tasks are not the reason."""
 
@@ -245,10 +262,11 @@ def test_an_engine_that_does_no_task_any_more_is_not_asked_for_each(tmp_path):
     """If nothing is answered for some time, chunks are not sent again in parts."""
 
     class Failing(Engine):
+        chunk_s = 10.0
         _max_workers = 2
 
         def _run(self, sent):
-            if len(self.submitted) > 20:
+            if len(self.submitted) > 4:
                 raise RuntimeError("the scheduler does not answer")
             return super()._run(sent)
 
@@ -258,7 +276,7 @@ def test_an_engine_that_does_no_task_any_more_is_not_asked_for_each(tmp_path):
     )
     assert report.saved + len(report) == 5000
     assert len(report) > 1000
-    assert len(engine.submitted) < 200
+    assert len(engine.submitted) < 100
 
 
 def test_a_failure_is_tried_as_often_as_asked_for(tmp_path, tally):

@@ -160,6 +160,19 @@ def test_names_of_executors_give_their_parameters(monkeypatch, tmp_path):
             executors.executor_of(wrong)
 
 
+def test_an_executor_that_can_not_be_made_is_named(monkeypatch, lab, capsys):
+    """As for a parameter that submitit does not know, or a cluster that does not answer."""
+    import neuralib.persistence._computing.engines as engines
+
+    def refuse(folder, **options):
+        raise NameError("Parameter 'partition' need to be prefixed by an executor name.")
+
+    monkeypatch.setattr(engines, "submitit_executor", refuse)
+    assert run("lab_of_run:other", "--executor", "slurm:partition=short") == 2
+    expected = "--executor slurm:partition=short: Parameter 'partition' need to be prefixed by an executor name.\n"
+    assert capsys.readouterr().err == f"neuralib-persistence: {expected}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

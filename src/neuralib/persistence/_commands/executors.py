@@ -26,7 +26,18 @@ def executor_of(text: str | None) -> Callable[[], Executor] | None:
     make = {"processes": _processes, "threads": _threads, "dask": _dask, "ray": _ray, "slurm": _slurm}.get(kind)
     if make is None:
         raise UsageError(f"--executor {text}: expected {_KNOWN}")
-    return make(rest, f"--executor {text}")
+    asked = f"--executor {text}"
+    made = make(rest, asked)
+
+    def make_executor() -> Executor:
+        try:
+            return made()
+        except ImportError:
+            raise  # says what to install
+        except Exception as error:  # of parameters that an engine does not know, or a cluster that does not answer
+            raise UsageError(f"{asked}: {error}") from error
+
+    return make_executor
 
 
 def _processes(rest: str, asked: str) -> Callable[[], Executor]:

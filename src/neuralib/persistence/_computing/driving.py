@@ -10,6 +10,7 @@ import collections
 import itertools
 import queue
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._computing.chunks import Chunk, OptionsSending, Pace, Unit
@@ -35,6 +36,13 @@ def _start_method(executor: Any) -> str:
     return "" if context is None else str(context.get_start_method())
 
 
+def _made_by(make: Any) -> Any:
+    executor = make()
+    if not hasattr(executor, "submit") or isinstance(executor, type):
+        raise TypeError(f"the function {make!r} returned {executor!r}: expected an executor")
+    return executor
+
+
 class Driver:
     """Computes templates with an executor.
 
@@ -48,8 +56,8 @@ class Driver:
         is_executor = hasattr(given, "submit") and not isinstance(given, type)
         if not is_executor and not callable(given):
             raise TypeError(f"executor={given!r}: expected an executor, or a function that makes one")
-        self._make: Callable[[], Executor] | None = None if is_executor else given  # type: ignore[assignment]
-        executor: Any = self._make() if self._make is not None else given
+        self._make: Callable[[], Executor] | None = None if is_executor else partial(_made_by, given)
+        executor: Any = given if self._make is None else self._make()
         self._executor = executor
         self._work, self._retries, self._saves = work, retries, saves
         self.in_threads = isinstance(executor, ThreadPoolExecutor)
@@ -243,14 +251,11 @@ class Driver:
                 chunks.append(other)
         self._breaks += 1
         lost = [unit for each in chunks for unit in each.units]
+        lost = [unit for unit in lost if not self._was_saved(unit)]
         if self._make is None or self._breaks > _MOST_BREAKS:
-            self.broken = error
-            self.left = [unit for unit in lost if not self._was_saved(unit)]
-            self.left += itertools.chain(self._suspects, self._again, *self._strays)
+            self._give_up(error, lost)
             return
         for unit in lost:
-            if self._was_saved(unit):
-                continue
             if unit.suspect:
                 message = f"its worker was killed again when it was computed alone: {error}"
                 self._ready.append((unit, failure_of(unit.template, type(error)(message))))
@@ -258,8 +263,15 @@ class Driver:
                 unit.suspect = True
                 self._suspects.append(unit)
         self._executor.shutdown(wait=False)
-        self._executor = self._make()
+        try:
+            self._executor = self._make()
+        except Exception as error_again:
+            self._give_up(error_again, [])
         self._options.forget()
+
+    def _give_up(self, error: BaseException, lost: list[Unit]) -> None:
+        self.broken = error
+        self.left = [*lost, *self._suspects, *self._again, *itertools.chain(*self._strays)]
 
     def _was_saved(self, unit: Unit) -> bool:
         """Return whether the result of *unit* was saved before its worker was killed, and note that."""

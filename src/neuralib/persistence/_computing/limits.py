@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _GRACE_S = 10.0
 
+LONGEST_S = 1e9
+"""The longest limit that timers of all systems take, in seconds: 30 years."""
+
 
 class CannotStopError(ValueError):
     """``timeout_s`` is given, and computations run where nothing can stop them."""

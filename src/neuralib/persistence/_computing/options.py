@@ -17,6 +17,7 @@ from neuralib.persistence._classes.hints import annotations_of
 from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._computing.computed import computed
 from neuralib.persistence._computing.generics import argument_of
+from neuralib.persistence._computing.limits import LONGEST_S
 from neuralib.persistence._computing.loading import is_valid, load_valid, refuse_irreplaceable
 from neuralib.persistence._computing.missing import Plan, compute
 from neuralib.persistence._errors import AutoIncFieldNotResolvedError, NameTakenError
@@ -213,8 +214,14 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         :raises ValueError: *timeout_s* is given, and nothing can stop what *executor* computes; or the store is in this
             process's memory, and other processes are to save there
         """
-        if retries < 0 or (timeout_s is not None and timeout_s <= 0):
-            raise ValueError(f"retries={retries}, timeout_s={timeout_s}: expected 0 or more, and more than 0 seconds")
+        if not isinstance(retries, int) or retries < 0:
+            raise ValueError(f"retries={retries!r}: expected a whole number from 0")
+        if timeout_s is not None and not (isinstance(timeout_s, (int, float)) and 0 < timeout_s <= LONGEST_S):
+            raise ValueError(f"timeout_s={timeout_s!r}: expected seconds, more than 0; None for as long as it takes")
+        if not isinstance(progress, bool) and not callable(progress):
+            raise TypeError(
+                f"progress={progress!r}: expected True, False, or a function to call with the report so far"
+            )
         if save not in {"worker", "driver"}:
             raise ValueError(f"save={save!r}: expected 'worker' or 'driver'")
         folder = _place(dest)

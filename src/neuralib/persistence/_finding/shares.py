@@ -49,10 +49,9 @@ def share_of(share: Share | None) -> tuple[int, int]:
         return WHOLE
     if isinstance(share, str):
         return _from_environment(share)
-    index, count = share
-    if type(index) is not int or type(count) is not int or not 0 <= index < count:
+    if not isinstance(share, tuple) or [type(part) for part in share] != [int, int] or not 0 <= share[0] < share[1]:
         raise ValueError(f"share={share!r}: expected (i, n) with i from 0 to n - 1, as in share=(0, 4) to share=(3, 4)")
-    return index, count
+    return share
 
 
 def _from_environment(share: str) -> tuple[int, int]:

@@ -395,8 +395,10 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         :param numbered: give repetitions their numbers even where one task does all
         """
-        if repeat < 0:
-            raise ValueError(f"repeat must be 0 or more, not {repeat}")
+        if not isinstance(repeat, int) or repeat < 0:
+            raise ValueError(f"repeat={repeat!r}: expected a whole number from 0")
+        if not hasattr(grid, "__iter__"):
+            raise TypeError(f'{grid!r}: expected values for each key, as in {{"animal": ["A", "B"]}}, or templates')
         keeper = self._keeper
         templates = self._checked(todo.templates_of(keeper.info, grid))
         return todo.missing_of(keeper, templates, repeat, share_of(share), numbered=numbered)
