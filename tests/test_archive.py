@@ -790,7 +790,7 @@ def run_command(capsys, *words):
 
 
 def test_all_commands_read_archives(file, tmp_path, capsys):
-    """Also archives that are in a folder."""
+    """An archive may be named itself, or be in a folder that is named."""
     handler = PickleHandler(Run, file)
     handler.save_all(run(animal, score) for score, animal in enumerate("AAB"))
     PickleHandler(Mean, tmp_path).save_persistence(mean("F"))

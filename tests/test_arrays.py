@@ -206,7 +206,7 @@ def test_what_is_no_array_is_written_as_any_pickler_does(value):
 
 
 def test_a_reducer_registered_later_is_used(monkeypatch):
-    """Also for a type that was pickled before."""
+    """What the pickler remembers of a type does not hide a reducer that is registered after the first pickle."""
     assert isinstance(pickle.loads(dumped([_Point(3), np.arange(2)]))[0], _Point)
     monkeypatch.setitem(copyreg.dispatch_table, _Point, lambda point: (complex, (point.x, 0)))
     assert pickle.loads(dumped([_Point(3), np.arange(2)]))[0] == 3 + 0j

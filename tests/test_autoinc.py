@@ -118,7 +118,7 @@ def test_what_others_save_and_delete_counts(tmp_path):
 @pytest.mark.parametrize("kind", [0, 1, 2], ids=["pickle", "gzip", "hook"])
 @pytest.mark.parametrize("by", ["save", "batch", "durable batch"])
 def test_an_explicit_number_counts_at_once(tmp_path, kind, by):
-    """Also within one tick of the file system's clock, in which the folder's time does not change."""
+    """It counts even within one tick of the file system's clock, in which the folder's time does not change."""
     for n in range(8):
         handler = handlers(tmp_path / str(n))[kind]
         assert [handler.save_persistence(filled(Run("A"), data=number)).version for number in range(3)] == [0, 1, 2]
@@ -211,7 +211,7 @@ def test_a_failed_save_leaves_the_number_open(tmp_path):
 
 @pytest.mark.parametrize("folder_tells", [True, False], ids=["the folder tells", "the name tells"])
 def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch, folder_tells):
-    """Even if the number that was found is out of date each time."""
+    """A save finds a free number even if the number that it looked up is out of date each time."""
     handler = PickleHandler(Run, tmp_path)
     seen = []
     following = Numbering.next

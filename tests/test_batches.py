@@ -55,7 +55,7 @@ def test_series_mix_in_one_batch(tmp_path, durable):
 
 
 def test_a_batch_replaces_and_refuses_as_single_saves_do(tmp_path, durable):
-    """The same keys replace, other keys of the same name are refused."""
+    """A file of the same keys is replaced; one of other keys with the same name is an error."""
     handler = PickleHandler(Pair, tmp_path, durable=durable)
     handler.save_all([filled(Pair(1, 2), data="first"), filled(Pair(1, 2), data="second")])
     assert handler.load_persistence(Pair(1, 2)).data == "second"
@@ -208,7 +208,7 @@ def test_a_copy_under_another_name_is_reported(tmp_path, caplog):
 
 
 def test_a_batch_may_be_durable_where_its_handler_is_not(tmp_path, monkeypatch):
-    """And the reverse; both continue the same series."""
+    """A durable handler may also have a batch that is not. Both continue the same series."""
     waits = []
     monkeypatch.setattr(system, "sync_file_system", lambda root: bool(waits.append(root)) or True)
     for usual in (False, True):

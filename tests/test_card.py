@@ -81,7 +81,7 @@ NOT_CARDS = {
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", NOT_CARDS)
 def test_what_is_no_card_is_refused(tmp_path, kind, size):
-    """Even if its checksum is correct."""
+    """A correct checksum does not make it a card."""
     pickled, _ = content(tmp_path, SIZES[size])
     check_refused(tmp_path, pickled, NOT_CARDS[kind], gzipped=size == "small")
 

@@ -178,7 +178,7 @@ def test_claims_of_a_dead_batch_are_taken_over(store, age):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a process began")
 def test_claims_of_a_process_that_has_ended_are_taken_over(tmp_path):
-    """Also if it is a zombie, or if another process has its number by now."""
+    """The process may be a zombie, or another process may have its number by now."""
     store = FolderStore(tmp_path / "results")
     ended = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
     ended.stdout.read()  # returns when the process ends
@@ -279,7 +279,7 @@ def test_the_next_batch_removes_old_claims_of_saved_results(store, age):
 
 @pytest.mark.parametrize("place", ["results", "results.sqlar"])
 def test_each_result_is_counted_by_the_batch_that_saved_it(tmp_path, place):
-    """Also by engines that lose answers and compute again: a claim tells whose attempt it was."""
+    """A claim tells whose attempt it was, even if the engine loses answers and computes again."""
     from test_driving import Engine
 
     class LossyEngine(Engine):

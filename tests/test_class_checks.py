@@ -394,7 +394,7 @@ def test_a_strict_class_refuses_to_save_without_its_data():
 
 
 def test_a_strict_result_is_saved_and_loaded(tmp_path):
-    """And copied."""
+    """A copy of it that was pickled has the same fields, too."""
     handler = PickleHandler(Strict, tmp_path)
     result = Strict("A00")
     result.score = 0.5

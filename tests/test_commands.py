@@ -216,7 +216,7 @@ def test_ls_goes_into_folders_and_leaves_others_alone(folder, capsys):
 
 
 def test_ls_names_what_it_cannot_read(folder, capsys):
-    """And lists the other files."""
+    """It lists the files that it can read, and says which it can't."""
     Path(first_of(folder)).write_bytes(b"junk")
     out = output(capsys, "ls", folder)
     assert "cache-Shuffle-A00-2023-01-02-#0.pkl  (can't be read)" in out
@@ -502,7 +502,7 @@ def test_files_of_other_programs_show_their_fields_and_no_more(folder, capsys):
 
 
 def test_a_card_with_unknown_keys_is_damage(folder, capsys):
-    """Also in the list of keys whose text a function makes."""
+    """Its list of keys whose text a function makes has a key that is no field."""
     card = card_of(ensure_persistence_class(Shuffle))._replace(function_keys=("nosuch",))
     path = folder / "cache-Shuffle-A00-s-#9.pkl"
     with open(path, "wb") as file:
@@ -871,7 +871,7 @@ class Optional:
 
 
 def test_names_with_omitted_or_padded_keys_are_not_called_misnamed(folder, capsys):
-    """Nor those of a class whose name begins with another's."""
+    """Names of a class whose name begins with that of another class are not called misnamed either."""
     longer = persistence_class(name="Shuffle-old")(type("Old", (Shuffle,), {}))
     many(folder.parent / "many")
     for i in range(40):
@@ -1274,7 +1274,7 @@ def test_a_closed_output_is_no_error(folder):
 
 
 def test_names_that_cannot_be_encoded_are_shown(folder):
-    """Also on a terminal that knows ASCII only."""
+    """A terminal that knows ASCII only shows them with escapes."""
     if sys.platform in {"win32", "darwin"}:
         pytest.skip("the file system wants text")
     os.rename(first_of(folder), os.fsencode(folder) + b"/cache-Shuffle-\xff-\xc3\xa9.pkl")

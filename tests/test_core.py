@@ -349,7 +349,7 @@ def test_a_result_with_many_other_attributes_has_its_fields():
 
 
 def test_only_results_are_made_into_dicts():
-    """And only persistence classes have instances made from dicts."""
+    """In the other direction, only instances of persistence classes are made from dicts."""
     for subject in (Small, 5, None, Run):
         assert outcome(_core.as_dict, subject) is outcome(reference.as_dict, subject) is NotPersistenceClassError
     assert (
@@ -448,7 +448,7 @@ class CountsTexts:
 
 @pytest.mark.parametrize("text", ["plain", "é", "a" * 600])
 def test_a_value_is_asked_for_its_text_once(text):
-    """Also if the name turns out to be long, or not ASCII, after that value."""
+    """A name that turns out to be long, or not ASCII, is written in another way, which does not ask for the texts again."""
     before, behind = CountsTexts("x"), CountsTexts(text)
     _core.format_name(Small._persistence_layout_, Small(before, behind, None), None)
     assert (before.asked, behind.asked) == (1, 1)
@@ -470,7 +470,7 @@ def test_a_missing_number_is_reported_before_other_missing_keys():
 
 @given(TEXT)
 def test_is_plain_name_agrees_with_the_reference(text):
-    """Also for texts that can't be names."""
+    """Both give an answer for any text, even one that no file can have as its name."""
     assert _core.is_plain_name(text) == reference.is_plain_name(text)
 
 

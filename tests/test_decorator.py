@@ -430,7 +430,7 @@ def test_class_variables_are_no_fields():
 
 
 def test_a_key_after_the_auto_increment_key_is_given_by_keyword():
-    """And a class without keys works."""
+    """The number may be left out, so the keys after it have no position. A class may also have no keys at all."""
 
     @persistence_class
     class Late:

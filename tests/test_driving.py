@@ -161,7 +161,7 @@ class DeadlyOptions(FitOptions):
 @pytest.mark.parametrize("make", [pool, lambda: pool(6)], ids=["2 workers", "6 workers"])
 @pytest.mark.parametrize("given", ["executor", "function"])
 def test_each_template_is_accounted_for_when_the_executor_breaks(tmp_path, tally, make, given):
-    """Also what was to be tried again, or was sent back by a worker that had no time for it."""
+    """The report has those too that were to be tried again, or that a worker sent back because it had no time for them."""
 
     report = DeadlyOptions(tally).compute_missing(
         {"animal": "A", "plane": range(60)}, make if given == "function" else make(), dest=tmp_path, retries=50

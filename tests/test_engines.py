@@ -250,7 +250,7 @@ def test_the_executor_that_started_ray_ends_it(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("make", [ray_executor, lambda: submitit_executor("jobs")], ids=["ray", "submitit"])
 def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch, make, request):
-    """And the command that installs it."""
+    """The error has the command that installs it."""
     name = request.node.callspec.id
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(

@@ -142,7 +142,7 @@ ALIKE = [
 
 @pytest.mark.parametrize(("make", "other"), ALIKE, ids=range(len(ALIKE)))
 def test_values_are_equal_if_their_parts_are(make, other):
-    """And unequal if one part differs, in either order of the two."""
+    """If one part differs, they are unequal, in either order of the two."""
     assert same_value(make(), make())
     assert not same_value(make(), other())
     assert not same_value(other(), make())
@@ -265,7 +265,7 @@ def test_astropy():
 
 
 def test_pint():
-    """Also of two registries: a loaded quantity belongs to the default one."""
+    """Quantities of two registries are compared by value: a loaded quantity belongs to the default one."""
     pint = pytest.importorskip("pint")
     one, other = pint.UnitRegistry(), pint.UnitRegistry()
     quantity = one.Quantity(array(1.0, NAN), "Hz")
@@ -313,7 +313,7 @@ def test_awkward():
 
 @pytest.mark.parametrize("name", ["pandas", "polars", "xarray"])
 def test_tables_are_compared_by_their_equals_method(name):
-    """Also inside other values."""
+    """They may be parts of other values."""
     library = pytest.importorskip(name)
 
     def make(last):

@@ -109,7 +109,7 @@ class Summed:
 @pytest.mark.parametrize("size", [3, 200_000])
 @pytest.mark.parametrize("kind", HANDLERS)
 def test_files_of_older_versions_are_verified(tmp_path, kind, size):
-    """Even if ``upgrade`` needs all fields, or arrays, which are not read to compare names."""
+    """``upgrade`` may need all fields, or arrays, which are not read to compare names."""
     saved(kind(Old, tmp_path), size, score=0.5)
     for cls in (Upgraded, Summed):
         (found,) = kind(cls, tmp_path).verify()

@@ -168,7 +168,7 @@ def test_an_answer_that_is_lost_is_no_failure(tmp_path, monkeypatch, tmpfile, co
 @pytest.mark.parametrize("turn", range(1, 4))
 @pytest.mark.parametrize("code", ["ENOENT", "EIO"])
 def test_under_a_claim_a_lost_answer_loses_no_draft(tmp_path, monkeypatch, claims, turn, code):
-    """Of each rename: into its own folder, to the claim, to the target. The file is saved, or an error is raised and nothing is left."""
+    """Of three renames, one is done and reported as failed. The file is saved, or an error is raised and nothing is left."""
     calls = []
     rename = os.rename
 

@@ -285,7 +285,7 @@ class NoDashNote:
 
 
 def test_a_key_that_an_old_file_lacks_has_its_default(tmp_path):
-    """The same default as when the file is loaded."""
+    """Loading the file gives the same default."""
 
     @persistence_class(name="NoDashNote")
     class Old:
@@ -359,7 +359,7 @@ def test_a_result_set_is_listed_once_when_first_used(tmp_path):
 
 
 def test_a_result_set_is_a_sequence(names_only):
-    """Of hits, in a fixed order."""
+    """Its items are hits, in a fixed order."""
     handler = names_only(Lap, *laps(*range(12)))
     found = handler.find()
     assert isinstance(found, Found)
@@ -432,7 +432,7 @@ def test_the_latest_of_each(tmp_path):
 
 
 def test_a_hit_loads_and_knows_its_size_and_time(tmp_path):
-    """And its path and URL."""
+    """It knows its path and its URL, too."""
     handler = GzipHandler(Lap, tmp_path)
     before = datetime.datetime.now().astimezone()
     handler.save_persistence(Lap("A00", 3))

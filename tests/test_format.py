@@ -80,7 +80,7 @@ VALUES = {
 @pytest.mark.parametrize("handler_class", [PickleHandler, GzipHandler])
 @pytest.mark.parametrize("kind", VALUES)
 def test_the_reader_reads_what_is_saved(tmp_path, reader, kind, handler_class):
-    """The same values, and arrays of the same memory order."""
+    """It returns the same values as the library, with arrays of the same memory order."""
     handler = handler_class(Shuffle, tmp_path)
     result = Shuffle("A00")
     result.weights = value = VALUES[kind]
@@ -95,7 +95,7 @@ def test_the_reader_reads_what_is_saved(tmp_path, reader, kind, handler_class):
 
 @pytest.mark.parametrize(("folder", "entry"), test_golden.ENTRIES)
 def test_the_reader_reads_files_of_the_earlier_implementation(reader, folder, entry):
-    """Also the oldest ones, which hold the instance and no dict."""
+    """The oldest of them hold the instance, and no dict."""
     expected = {name: test_golden.expected_of(value) for name, value in entry["fields"].items()}
     assert same_value(reader.read_result(folder / entry["file"]), expected)
 

@@ -201,7 +201,7 @@ def check_damage(path, size, *, flips=None, cuts=None):
 
 
 def test_a_mapped_file_is_checked_outside_of_its_arrays(tmp_path):
-    """And its length is."""
+    """Its pickle is compared with a checksum, and its length with what its end says. The arrays are not read."""
     path = tmp_path / "a.pkl"
     save(filled(Pair(1, 2), data=np.arange(LARGE, dtype=float)), path)
     good = path.read_bytes()

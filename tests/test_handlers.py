@@ -136,7 +136,7 @@ def test_paths_may_be_text_or_any_path_like(tmp_path):
 
 
 def test_save_and_load_without_a_handler(tmp_path, monkeypatch):
-    """Also in the working directory, and by keys in a folder."""
+    """``save`` and ``load`` take a path, in the working directory too; ``load_by`` takes a folder and keys."""
     monkeypatch.chdir(tmp_path)
     result = filled(Pair(1, "x"), data=np.arange(3))
     save(result, "example.pkl")

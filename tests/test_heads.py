@@ -150,7 +150,7 @@ class Table(dict):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_classes_of_containers_show_their_content(tmp_path, protocol):
-    """Also in old protocols."""
+    """Subclasses of list and dict, in each protocol of pickle."""
     value = {"items": Items([1, np.arange(2)]), "table": Table(a=1), "date": datetime.date(2020, 1, 2)}
     if protocol >= 2:
         value["items"].note = "attribute"
@@ -434,7 +434,7 @@ def read_or_refuse(path):
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_random_instructions_end_in_a_documented_error(tmp_path, data, start):
-    """Or in a head: no crash, no hang, no other exception."""
+    """A few of them make a complete head. None causes a crash, a hang or another exception."""
     path = tmp_path / "x.pkl"
     path.write_bytes(start + data + b".")
     read_or_refuse(path)

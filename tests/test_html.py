@@ -107,7 +107,7 @@ def test_a_result_shows_its_fields():
 
 
 def test_a_class_may_have_its_own_html():
-    """Or None to have no HTML. A subclass with more fields gets one that shows them."""
+    """``_repr_html_ = None`` means that it has no HTML. A subclass with more fields gets HTML that shows them."""
 
     @persistence_class
     class Own:
@@ -246,7 +246,7 @@ def test_an_array_of_two_dimensions_is_a_picture(array):
     ids=lambda parameter: type(parameter).__name__,
 )  # fmt: skip
 def test_arrays_that_cannot_be_drawn_have_no_picture(value):
-    """And cause no error."""
+    """The picture is an empty text; no error is raised."""
     assert thumbnail(value) == ""
 
 

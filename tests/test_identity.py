@@ -204,7 +204,7 @@ def test_verify_reports_a_file_under_another_name(tmp_path, kind, data):
 
 
 def test_verify_accepts_key_texts_made_by_the_class(tmp_path):
-    """And files whose keys come after the data, or are numbered."""
+    """The class makes the texts of its keys by functions. Its keys may stand after the data in a file, and be numbered."""
 
     @persistence_class
     class Own:
@@ -336,7 +336,7 @@ class Between:
 
 @pytest.mark.parametrize("handler_class", [PickleHandler, GzipHandler])
 def test_the_first_bytes_of_what_is_replaced_tell_its_keys(tmp_path, monkeypatch, handler_class):
-    """Also where a key that is not in the name comes before one that is: equal files need no closer look."""
+    """If they are the same, the head is not read, even where a key that is not in the name comes before one that is."""
     handler = handler_class(Between, tmp_path)
     handler.save_persistence(filled(Between(1, 0.5, 2), data="first"))
 

@@ -378,7 +378,7 @@ def test_scalar_quantities_are_keys():
 
 
 def test_print_options_of_numpy_change_no_name():
-    """Of values that are allowed."""
+    """Numbers of numpy are written as Python's numbers, whatever ``numpy.printoptions`` says."""
     values = [np.float64(1 / 3), np.float32(1 / 3), (np.float64(1 / 3),), np.array(1 / 3), np.complex128(1 / 3)]
     before = [name_of(value) for value in values]
     with np.printoptions(precision=2, suppress=True, floatmode="fixed"):
@@ -460,7 +460,7 @@ AWKWARD = st.text(alphabet='ab<>:"\\|?*/%\x00\x1f\x7f. 2A5é', max_size=8) | st.
 
 @given(AWKWARD)
 def test_a_portable_text_can_be_decoded(text):
-    """And it has no character that any system refuses."""
+    """What was encoded has no character that any system refuses, and is decoded to what it was."""
     encoded = portable_text(text)
     assert from_portable_text(encoded) == text
     assert not set(encoded) & set('<>:"\\|?*/\0\n')

@@ -219,7 +219,7 @@ def imports(path):
 
 @pytest.mark.parametrize(("name", "path"), list(modules()))
 def test_a_module_imports_only_from_rows_below(name, path):
-    """And nothing heavy at module level."""
+    """Heavy libraries are not imported at module level."""
     assert name in HEIGHT, f"{name} is in no row: add it to ROWS"
     found = list(imports(path))
     assert found or name in {"_names", "_pickling"}, "every module imports something"  # these two need nothing but C

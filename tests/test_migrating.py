@@ -229,7 +229,7 @@ def test_files_of_other_classes_and_other_names_stay(place, tmp_path):
 
 
 def test_files_without_cards_are_known_by_their_fields(tmp_path):
-    """And by the class name in their file names."""
+    """They are known as results of the class by the fields that they hold, and the class name in their file names."""
     now = CHANGES["key with a default"][0]()
     cards = {
         "cache-Trial-A-#0.pkl": {"animal": "A", "run": 0, "score": 0.5, "weights": [1]},

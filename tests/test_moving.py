@@ -60,7 +60,7 @@ def test_a_folder_is_packed_and_unpacked(folder, tmp_path, capsys):
 
 
 def test_other_files_move_where_that_is_asked_for(folder, tmp_path, capsys):
-    """But no hidden ones."""
+    """Files that are no results are packed with ``--all``. Hidden ones never are."""
     (folder / ".hidden").write_text("mine")
     assert run_command(capsys, "pack", folder, tmp_path / "all.sqlar", "--all")[0] == 0
     assert [path.name for path in folder.iterdir()] == [".hidden"]

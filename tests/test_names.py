@@ -84,7 +84,7 @@ VALUE = st.one_of(
 
 @given(st.lists(VALUE, min_size=1, max_size=3), st.data())
 def test_agrees_says_yes_only_where_the_texts_are_the_same(values, data):
-    """And for plain values only: other objects may have any text."""
+    """It never does so for values that are not plain, which may have any text."""
     texts = [text if (text := reference.text_of_plain(value)) is not None else "a" for value in values]
     other = data.draw(st.integers(-1, len(values) - 1))
     written = [text + "b" if place == other else text for place, text in enumerate(texts)]
@@ -102,7 +102,7 @@ def test_agrees_says_yes_only_where_the_texts_are_the_same(values, data):
 
 
 def test_agrees_gives_no_answer_for_ambiguous_rows():
-    """Nor for a key that the name lacks."""
+    """It gives none either for a key that the name lacks."""
     table = _names.read_names(["a-b-c", "-b"], [(("", "-", ""), (0, 1)), (("-", ""), (1,))], (None, None))
     assert [table.doubtful(row) for row in range(2)] == [True, True]
     assert not table.agrees(0, ("x", "y"), {"x": "a", "y": "b-c"})
@@ -138,7 +138,7 @@ def test_index_series_agrees_with_the_reference(names, before, after, most):
 
 
 def test_index_series_has_the_highest_number_of_each_series():
-    """Of a thousand series at once; what str(int) would not write is no number."""
+    """It has a thousand series at once. A text that ``str(int)`` would not write is no number."""
     names = [f"h-{series}-#{number}.pkl" for number in (2, 10, 9) for series in range(1000)]
     names += ["h-1-#007.pkl", "h-1-#.pkl", "h-1-#-5.pkl", "h-1-#12", f"h-1-#{10**18}.pkl", "h-1-#12.pk", "x#13.pkl"]
     expected = {(f"h-{series}-#", ".pkl"): 10 for series in range(1000)}

@@ -191,7 +191,7 @@ def test_what_others_delete_counts_in_every_series(store, save):
 
 @ways
 def test_numbers_begin_again_in_a_folder_that_was_removed(tmp_path, save):
-    """Also if only a durable batch was saved there."""
+    """A durable batch may be all that was saved there."""
     store = CountingFolder(tmp_path / "results")
     handler = PickleHandler(Run, store)
     for _ in range(2):
@@ -317,7 +317,7 @@ def test_threads_of_one_handler_are_no_others(tmp_path):
 
 
 def test_a_number_lost_to_another_thread_costs_no_look():
-    """Of two threads that try the same number, one takes the next."""
+    """If two threads try the same number, the one that loses takes the next without listing the store."""
     store = CountingMemory()
     numbers, series = Numbering(store, ("#", "")), ("A#", "")
     number, view = numbers.next(series, look=False)

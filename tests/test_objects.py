@@ -506,7 +506,7 @@ def test_deleting_checks_each_result_first(at_url):
 
 
 def test_commands_take_urls(at_url, capsys):
-    """Of buckets, and of results in them."""
+    """URLs of buckets, of prefixes in them, and of single results."""
     store, _ = at_url
     PickleHandler(Map, store).save_all(result_of(Map, animal, plane) for animal in "AB" for plane in range(3))
     url = store.url
@@ -595,7 +595,7 @@ def test_names_are_listed_once_and_the_prefix_is_none():
 
 
 def test_a_listing_ends(monkeypatch):
-    """Also where the server begins again and again, or finds ever more names."""
+    """A server that begins again and again, or finds ever more names, gets no further requests."""
     with pytest.raises(OSError, match="the same names again and again, while listing the names, after 4"):
         listed(itertools.repeat(["a", "b"])).names("c")
     monkeypatch.setattr(objects, "_MOST_LISTED_BYTES", 10_000)
@@ -604,7 +604,7 @@ def test_a_listing_ends(monkeypatch):
 
 
 def test_an_answer_that_makes_no_sense_is_an_error_that_can_be_shown():
-    """Of a time that no calendar has, or of names that obstore refuses, in which there may be anything."""
+    """It may have a time that no calendar has, or a name that obstore refuses, which can contain any character."""
     store, client = probed_bucket()
     client.faults["list"] = [ValueError("year 262000 is out of range"), exceptions.InvalidPathError("of \x1b[31m")]
     client.inner.put("a", b"")
@@ -634,7 +634,7 @@ def test_no_more_is_read_than_is_asked_for():
 
 @pytest.mark.parametrize("later", [{"e_tag": None}, {"e_tag": "other"}, {"size": 1_000_001}])
 def test_parts_of_two_contents_are_not_put_together(later):
-    """Even where the server does not know If-Match: what comes later is held against what came first."""
+    """The ETags of all parts are compared, since a server may not know If-Match."""
     store, client = probed_bucket()
     store.put("a", bytes(1_000_000))
     get = client.get

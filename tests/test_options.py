@@ -331,7 +331,7 @@ if sys.version_info >= (3, 14):  # which evaluates annotations when they are ask
 
 
 def test_find_cache_takes_wildcards(tmp_path):
-    """Also for results with arrays."""
+    """The results that it finds may have arrays."""
     handler = PickleHandler(Result, tmp_path)
     for animal in "AB":
         for plane in range(3):

@@ -145,7 +145,7 @@ class Foreign:
 
 
 class Registered(Foreign):
-    """The same, with a reducer registered by its author."""
+    """An object of another package, whose author registered a reducer for it."""
 
 
 def package_of(kind):

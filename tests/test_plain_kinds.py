@@ -207,7 +207,7 @@ def test_classes_are_admitted_by_name(value, kind, tmp_path):
 
 
 def test_the_guide_lists_these_kinds():
-    """And says for each whether it is loaded."""
+    """Each is in its table, as loaded without trust or as refused."""
     admitted, refused = (
         GUIDE.partition(f"\n| {title} |")[2].partition("\n\n")[0].replace("`", "")
         for title in ("loaded without trust", "refused")

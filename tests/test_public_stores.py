@@ -290,7 +290,7 @@ def test_finding(kind, store):
 
 
 def test_tables_of_pandas(store):
-    """The same values as from a folder."""
+    """A table of results in memory has the same values as one of a folder."""
     pytest.importorskip("pandas")
     handler = PickleHandler(Shuffle, store)
     handler.save_all(values(Shuffle("A"), run) for run in range(3))

@@ -137,7 +137,7 @@ def test_mapped_arrays_use_no_buffer(tmp_path, spare):
 
 @pytest.mark.parametrize("kind", sorted(set(contents(0)) - {"large number"}))
 def test_values_read_without_trust_do_not_refer_to_a_buffer(tmp_path, spare, kind):
-    """Of each type, in our files and in those of others."""
+    """The buffer is used again for the next file. Values of each type are read from our files and from those of others."""
     handler = PickleHandler(Pair, tmp_path, trusted=False)
     result = filled(Pair(65, 0), data=contents(65)[kind])
     path = PickleHandler(Pair, tmp_path).filepath(result)

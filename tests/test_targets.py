@@ -157,7 +157,7 @@ def test_the_other_name_of_a_hard_link_keeps_its_content(kind, way, tmp_path):
 
 
 def test_missing_parents_are_made(kind, way, tmp_path):
-    """Also for a series, and for an explicit path."""
+    """Saving into a folder whose parents are missing makes them: for one result, for a series, and for an explicit path."""
     root = tmp_path / "a" / "b" / "c"
     kind(Run, root / "runs").save_persistence(filled(Run("A"), data="mine"))
     handler = kind(Pair, root)

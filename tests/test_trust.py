@@ -449,7 +449,7 @@ def test_trusted_is_a_bool_or_a_collection_of_classes(tmp_path):
 
 
 def test_the_extension_registry_is_not_used(tmp_path, handler):
-    """Even if a class is registered there."""
+    """A pickle that gives a class by a number of ``copyreg.add_extension`` is refused, even if the number is registered."""
     copyreg.add_extension(__name__, "Point", 0x7A1)
     try:
         (tmp_path / "x.pkl").write_bytes(pickle.dumps({"name": "A", "points": [Point(1, 2)]}, 2))
@@ -563,7 +563,7 @@ def test_members_of_enumerations_are_never_changed():
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_random_generators_continue_their_sequence(protocol):
-    """Of every kind in numpy; spawning continues too."""
+    """Each bit generator of numpy draws the same numbers after loading. Since numpy 2, it spawns the same children, too."""
     kinds = [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64]
     for kind in kinds:
         rng = np.random.Generator(kind(np.random.SeedSequence([1, 2**70], spawn_key=(3,))))
@@ -666,7 +666,7 @@ def test_work_is_limited_by_its_time_too():
 
 
 def test_errors_show_little_of_what_a_file_says(handler, tmp_path):
-    """And no control characters, which a terminal would obey."""
+    """They have no control characters either, which a terminal would obey."""
     path = tmp_path / "x.pkl"
     for text in ("x" * 1_000_000, "\x1b[2J\u202e"):
         for data in (

@@ -77,7 +77,7 @@ VALUES = [
 
 @pytest.mark.parametrize(("kind", "values"), VALUES, ids=[str(kind) for kind, _ in VALUES])
 def test_a_text_is_read_back_as_its_value(kind, values):
-    """Of the same type, not only equal."""
+    """The value has the same type; 1 is not read back as 1.0 or True."""
     read = reader(kind)
 
     @given(values)
@@ -126,7 +126,7 @@ def test_only_the_text_of_a_fraction_is_calculated():
 
 
 def test_a_filename_function_is_not_inverted():
-    """Even if it only calls str."""
+    """The text of such a key stays unread, even if the function only calls ``str``."""
     assert reader(int, filename=str)("3") is UNDECIDED
 
 

@@ -126,7 +126,7 @@ def test_unknown_fields_are_no_attributes(tmp_path):
 
 
 def test_copies_and_pickles_keep_unknown_fields(tmp_path):
-    """Also results that are sent to other processes."""
+    """A result that is sent to another process keeps them, since it is pickled."""
     old_trial(PickleHandler, tmp_path)
     loaded = PickleHandler(New, tmp_path).load_persistence(New("A00"))
     for number, twin in enumerate((copy.copy(loaded), copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded)))):
@@ -155,7 +155,7 @@ def test_replace_keeps_unknown_fields(tmp_path):
 
 
 def test_a_computed_result_has_no_unknown_fields(tmp_path):
-    """Even if the template was loaded from the file."""
+    """It has none even if the template was loaded from a file that had some."""
     old_trial(PickleHandler, tmp_path)
     handler = PickleHandler(New, tmp_path)
 
@@ -303,7 +303,7 @@ def test_unknown_fields_of_files_without_a_card_are_kept(tmp_path):
 
 
 def test_classes_with_an_init_keep_unknown_fields(tmp_path):
-    """Also strict classes."""
+    """A class may be strict, or have an ``__init__`` of its own."""
 
     @persistence_class(name="Trial", strict=True)
     class Strict:

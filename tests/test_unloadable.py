@@ -68,7 +68,7 @@ class Fragile:
 
 
 class FragileBySlots(tuple):
-    """The same, raised by the function that makes it."""
+    """Raises :attr:`Fragile.error` in the function that makes it, when it is unpickled."""
 
     def __new__(cls, *args):
         if Fragile.error is not None:
@@ -373,7 +373,7 @@ class ByModel:
 
 
 def test_a_save_does_not_replace_a_file_of_other_keys(tmp_path):
-    """Even if those can't be loaded, and before anything is computed. With the same keys, it replaces the file."""
+    """It is refused before anything is computed, even if those keys can't be loaded. A file of the same keys is replaced."""
     handler = PickleHandler(ByModel, tmp_path)
     handler.save_persistence(ByModel(Fragile()))
     before = changes(tmp_path)

@@ -231,7 +231,7 @@ def check_folder(outer, model):
 @given(st.lists(st.tuples(keys, keys), min_size=1, max_size=6))
 @settings(max_examples=80, suppress_health_check=list(HealthCheck))
 def test_numbers_belong_to_their_keys(saved):
-    """Also if keys hold texts that look like a number, the splitter, or the placeholder of a wildcard."""
+    """Numbers stay apart also if keys hold texts that look like a number, the splitter, or the placeholder of a wildcard."""
     with tempfile.TemporaryDirectory() as folder:
         handler = PickleHandler(Numbered, folder)
         series: list[tuple[Any, Any, list[int]]] = []
@@ -365,7 +365,7 @@ def test_what_windows_cuts_off_a_name(windows, ending):
 
 
 def test_wildcards_are_no_names_on_windows(windows, tmp_path):
-    """But a template may have them. An emoji counts as two characters there."""
+    """A result with a wildcard can't be saved there, but a template may have one. An emoji counts as two characters there."""
     handler = PickleHandler(Pair, tmp_path)
     assert handler.filename(Pair(missing, 1)) == "cache-Pair-*-1.pkl"
     assert len(handler.filename(Pair(1, "é" * 200))) == 217

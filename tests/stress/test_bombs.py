@@ -16,7 +16,7 @@ def test_bombs_take_no_memory_when_loaded(label, handler, tmp_path):
 
 @pytest.mark.parametrize("label", sorted(test_trust.SLOW_BOMBS))
 def test_bombs_take_no_memory_when_their_head_is_read(label, tmp_path):
-    """The same files."""
+    """Files whose keys take ages to hash."""
     test_heads.test_bombs_take_no_memory(label, tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_every_operation_on_a_hostile_bucket_ends_well(count):
 
 
 def test_any_two_values_are_compared_and_shown():
-    """Also those that Python or numpy fails to compare or to write; every pair, as after loading without trust."""
+    """Odd values as loaded without trust, each with each other, some of which Python or numpy fails to compare or to write."""
     values = [hostile_files.READER(pickle.dumps([value], 5), ())[0] for value in hostile_files.odd_values()]
     for value in values:
         again = copy.deepcopy(value)

@@ -130,7 +130,7 @@ def test_every_bit_of_a_small_file(small, some_bits):
 
 
 def test_verify_finds_every_bit_of_a_pickle(tmp_path, some_bits):
-    """Also those that make no difference for loading."""
+    """Loading may not notice a flipped bit that changes no value; ``verify`` reports it."""
     saved = Saved(tmp_path, "pickle", SMALL)
     for bit in some_bits(saved.content):
         assert isinstance(saved.verified(flipped(saved.content, bit)), CorruptResultError)

@@ -80,13 +80,13 @@ def test_without_files_that_have_no_name(library, tmp_path, code):
 
 @pytest.mark.parametrize("code", ["EINVAL", "ENOSYS", "EOPNOTSUPP"])
 def test_without_renames_that_replace_nothing(library, tmp_path, code):
-    """Nor links, so that a claim file is the only method left."""
+    """Where links fail too, a claim file is the only method left."""
     check_saved(library, tmp_path, "without links", FAIL_RENAME=getattr(errno, code))
 
 
 @pytest.mark.parametrize("code", ["EEXIST", "EIO", "ENOENT"])
 def test_a_rename_that_is_reported_failed_was_made(library, tmp_path, code):
-    """The same for renames: the result is not saved again under the next number."""
+    """Where the answer to a rename was lost, the result is not saved again under the next number."""
     check_saved(library, tmp_path, "without links", FAIL_RENAME=getattr(errno, code), FAIL_AFTER_CALL=1, FAIL_TIMES=3)
 
 

@@ -219,7 +219,7 @@ def test_a_result_larger_than_memory(tmp_path, kind, data):
 
 @pytest.mark.parametrize("opcode", [b"\x96", b"\x8e", b"\x8d", b"B", b"T", b"X"])
 def test_a_length_beyond_the_end_is_damage(tmp_path, opcode):
-    """Also in a file without a checksum, where the reader may ask for that much memory first."""
+    """In a file without a checksum, Python's reader may ask for that much memory before it notices."""
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x05" + opcode + b"\xff\xff\xff\x7f\x00\x01\x00\x00" + b"short")
     with pytest.raises(CorruptResultError):
