@@ -476,6 +476,20 @@ def test_a_removed_archive_is_created_again(file):
     assert len(PickleHandler(Run, ArchiveStore(file)).find()) == 5
 
 
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_the_log_of_a_removed_archive_stays_out_of_a_new_one(file, end):
+    """SQLite would write its pages into the new file, which would be damaged by that."""
+    log = Path(f"{file}{end}")
+    log.write_bytes(b"the last changes of another archive")
+    handler = PickleHandler(Run, file)
+    for save in (lambda: save_some(handler, "A"), lambda: handler.save_all([filled(Run("A"), score=0.0)])):
+        with pytest.raises(OSError, match=f"results.sqlar{end} has the last changes of an archive that was here"):
+            save()
+    assert not file.exists()
+    log.write_bytes(b"")
+    assert save_some(handler, "A") == list(range(5))
+
+
 # ---------------------------------------------------------------------------------------------- errors
 
 

@@ -82,9 +82,32 @@ class ArchiveFile:
     def _make(self, *, durable: bool) -> None:
         """Make the empty archive under a hidden name first: of several processes one is first, and nobody sees half a file."""
         self._refuse_network()
-        place, name = os.path.split(os.path.realpath(self.path))  # of a link, where it leads
+        real = os.path.realpath(self.path)  # of a link, where it leads
+        self._refuse_log_of_removed(real)
+        place, name = os.path.split(real)
         folder = FolderStore(place)
         try:
             folder.put(name, folder.draft_by_hook(rows.make_file, name, durable=durable), durable=durable)
         except FileExistsError:
             pass
+
+    def _refuse_log_of_removed(self, real: str) -> None:
+        """Raise an error where the last changes of an archive that is gone lie at *real*: SQLite would bring them into the new one.
+
+        :raises OSError: they do
+        """
+        for log in (f"{real}-wal", f"{real}-journal"):
+            # Looked at in this order: if another process makes the archive now, it is there before its log.
+            if _size_of(log) > 0 and not os.path.exists(real):
+                problem = (
+                    f"{os.path.basename(log)} has the last changes of an archive that was here: move that file to where the archive "
+                    f"is now, or remove it"
+                )
+                raise OSError(errno.EINVAL, problem, self.path)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
