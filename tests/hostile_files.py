@@ -632,6 +632,9 @@ def archives(folder: Path, count: int) -> dict[str, Path]:
         "names that ignore case": ["CREATE TABLE sqlar(name TEXT COLLATE NOCASE PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)"],
         "duplicate names": ["CREATE TABLE sqlar(name TEXT, mode INT, mtime INT, sz INT, data BLOB)"],
         "no table": ["CREATE TABLE other(name)"],
+        "one content of a size": ["CREATE TABLE sqlar(name TEXT, mode INT, mtime INT, sz INTEGER PRIMARY KEY, data BLOB)"],
+        "an index that has each content once": [_SQLAR, "CREATE UNIQUE INDEX i ON sqlar(data)"],
+        "a column that must be given": [_SQLAR.replace(")", ", more TEXT NOT NULL)")],
     }  # fmt: skip
     row = [(RESULT_NAME, 33188, 1, len(whole), whole), ("cache-Pair-1-1.pkl", 33188, 1, len(whole), whole)]
     for kind, statements in schemas.items():

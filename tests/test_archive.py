@@ -915,6 +915,18 @@ def test_a_row_with_a_false_size_takes_no_memory(tmp_path):
             store.open(hostile_files.RESULT_NAME)
 
 
+@pytest.mark.parametrize(
+    "kind", ["one content of a size", "an index that has each content once", "a column that must be given"]
+)
+def test_a_table_that_refuses_new_rows_is_an_error(tmp_path, kind):
+    """Saving must not take that for a taken name or number, and look for the next one without end."""
+    store = ArchiveStore(hostile_files.archives(tmp_path, 100)[kind])
+    with pytest.raises(OSError, match="its table refuses new rows") as caught:
+        for name in "xy":
+            store.put(name, b"of one content and size")
+    assert caught.value.filename == store.url
+
+
 def test_names_that_no_file_can_have_are_left_out(tmp_path):
     """Names of a megabyte, of bytes, with a null character. The other names are listed."""
     made = hostile_files.archives(tmp_path, 100)

@@ -79,6 +79,8 @@ class Writer:
                 return True
             if database.execute(rows.HAS, (name,)).fetchone() is not None:
                 return False
+            if database.execute(rows.HAS_ROW, (row,)).fetchone() is None:
+                raise OSError(errno.EINVAL, "its table refuses new rows, so it is no archive of results", self._path)
 
     def replaced(self, database: Database, name: str, data: bytes, former: int, *, durable: bool) -> bool:
         """Store *data* in place of the row *former*; False where that is no longer what is under *name*."""

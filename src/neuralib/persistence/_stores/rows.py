@@ -45,6 +45,7 @@ INSERT = f"INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data) VALUE
 REPLACE = f"UPDATE sqlar SET rowid=?, mode={_MODE}, mtime=?, sz=?, data=? WHERE name=? AND rowid=?"  # noqa: S608
 _ROWS_AFTER = "SELECT max(rowid) FROM sqlar WHERE rowid BETWEEN ? AND ? + 999999"
 HAS = "SELECT 1 FROM sqlar WHERE name=?"
+HAS_ROW = "SELECT 1 FROM sqlar WHERE rowid=?"
 # Another program may have put values of any kind into a row.
 _SIZE = "CASE WHEN typeof(sz)='integer' THEN sz ELSE -1 END"
 _TIME = "min(max(ifnull(CAST(mtime AS INTEGER), 0), 0), 1 << 33)"  # up to the year 2242: nanoseconds in 64 bits
