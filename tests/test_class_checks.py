@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import importlib
 import logging
 import pickle
 import sys
@@ -12,8 +13,10 @@ import threading
 import types
 import typing
 import typing as tp
+from collections import Counter
 from typing import Annotated, ClassVar, ClassVar as Shared, Protocol, TypedDict
 
+import numpy as np
 import pytest
 
 from neuralib.persistence import (
@@ -110,6 +113,90 @@ def test_a_dataclass_as_base_is_refused():
             self.animal = animal
 
     assert filename(Own("A00")) == "cache-Own-A00"
+
+
+def test_a_dataclass_that_could_not_be_loaded_is_refused(tmp_path):
+    """Loading gives the keys alone to ``__init__``. A dataclass that needs more would save what it can't load."""
+    with pytest.raises(FieldDefinitionError, match="its __init__ does not accept its keys alone.*'rate'"):
+
+        @persistence_class
+        @dataclasses.dataclass
+        class R:
+            rate: float
+
+    @persistence_class
+    @dataclasses.dataclass
+    class Fits:
+        rate: float = 30.0
+
+    handler = PickleHandler(Fits, tmp_path)
+    handler.save_persistence(Fits(20.0))
+    assert handler.load_persistence({}).rate == 20.0
+
+    @persistence_class
+    @dataclasses.dataclass
+    class Makes:
+        rate: float
+
+        @classmethod
+        def from_dict(cls, data):
+            return cls(**data)
+
+    handler = PickleHandler(Makes, tmp_path)
+    handler.save_persistence(Makes(20.0))
+    assert handler.load_persistence({}).rate == 20.0
+
+
+class OfNumbers(list):
+    """A list without a decorator."""
+
+
+@pytest.mark.parametrize("base", [dict, list, OfNumbers, set, tuple, str, float, Exception, np.ndarray, Counter])
+def test_a_class_with_content_beside_its_attributes_is_refused(base):
+    """Only attributes are saved, so that the items of a dict would be lost."""
+    body = {
+        "__annotations__": {"a": "str"},
+        "a": field(filename=True),
+        "__init__": lambda self, a: setattr(self, "a", a),
+    }
+    with pytest.raises(
+        FieldDefinitionError, match=r"R: is a \w+, whose content would not be saved: make it a plain class"
+    ):
+        persistence_class(type("R", (base,), body))
+
+
+def test_a_class_is_decorated_once():
+    """The second time, its keys would be taken for data."""
+    with pytest.raises(FieldDefinitionError, match="R: is decorated twice"):
+
+        @persistence_class(name="Other")
+        @persistence_class
+        class R:
+            a: str = field(filename=True)
+
+
+def test_a_class_variable_that_only_type_checkers_import_is_no_field(tmp_path, monkeypatch):
+    """Only the source says that the name stands for ClassVar."""
+    lines = [
+        "from __future__ import annotations",
+        "from typing import TYPE_CHECKING",
+        "from neuralib.persistence import field, persistence_class",
+        "if TYPE_CHECKING:",
+        "    from typing import (Any, ClassVar as Shared,",
+        "        ClassVar as Common)",
+        "    from numpy import ndarray as Array",
+        "@persistence_class",
+        "class R:",
+        "    animal: str = field(filename=True)",
+        "    unit: Shared[str] = 'Hz'",
+        "    scale: Common = 2",
+        "    rates: Array",
+    ]
+    (tmp_path / "for_checkers.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    cls = importlib.import_module("for_checkers").R
+    assert info_of(cls).fields_name() == ["animal", "rates"]
+    assert cls.unit == "Hz"
 
 
 def test_a_field_that_declares_nothing_is_refused():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes import hints
 from neuralib.persistence._classes.field import PersistentField, autoinc_field, field
 from neuralib.persistence._errors import FieldDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _FOREIGN_FIELDS = {
     ("dataclasses", "Field"): "dataclasses.field",
@@ -31,12 +35,28 @@ def refuse_unfit_class(cls: type) -> None:
             f"is {kind}, which makes its fields itself: make it a plain class with annotations and "
             f"neuralib.persistence.field(...), or make {kind} a data field of such a class",
         )
+    for base in cls.__mro__:
+        if _keeps_content_in_c(base):
+            raise FieldDefinitionError(
+                cls.__qualname__,
+                "",
+                f"is a {base.__qualname__}, whose content would not be saved: make it a plain class with a data field for "
+                f"the {base.__qualname__}",
+            )
     if "__slots__" in cls.__dict__ and "__dict__" not in dir(cls):
         raise FieldDefinitionError(cls.__qualname__, "__slots__", "a result needs a __dict__: leave __slots__ out")
     if getattr(cls, "_is_protocol", False):
         raise FieldDefinitionError(
             cls.__qualname__, "", "is a Protocol, which has no instances: decorate a class that implements it"
         )
+
+
+_HEAP_TYPE = 1 << 9  # a flag of types that are made at run time, as by a class statement
+
+
+def _keeps_content_in_c(base: type) -> bool:
+    """Return whether instances of *base*, such as dict, ndarray or Exception, have content that is no attribute of theirs."""
+    return not base.__flags__ & _HEAP_TYPE and (base.__basicsize__ > object.__basicsize__ or base.__itemsize__ > 0)
 
 
 _FOREIGN_BASES = {
@@ -103,6 +123,24 @@ def refuse_lost_field(cls: type, name: str, annotation: Any, value: Any) -> None
             name,
             f"has field(...) in its annotation, where it is not seen: write '{name}: <type> = field(...)'",
         )
+
+
+def refuse_unfit_init(cls: type, keys: Collection[str]) -> None:
+    """Refuse a dataclass or attrs class whose ``__init__`` needs more than the *keys*: its results could not be loaded.
+
+    :raises FieldDefinitionError: it says what to do
+    """
+    if hasattr(cls, "from_dict") or not {"__dataclass_fields__", "__attrs_attrs__"} & cls.__dict__.keys():
+        return
+    try:
+        inspect.signature(cls).bind(**dict.fromkeys(keys))
+    except TypeError as error:
+        raise FieldDefinitionError(
+            cls.__qualname__,
+            "",
+            f"its __init__ does not accept its keys alone ({error}), so that results could not be loaded: give the other "
+            f"fields defaults, or make it a plain class with neuralib.persistence.field(...)",
+        ) from error
 
 
 def refuse_inherited_init(cls: type) -> None:

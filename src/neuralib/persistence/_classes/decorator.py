@@ -75,6 +75,10 @@ def persistence_class(
     def decorate(cls: type[T]) -> type[T]:
         if not isinstance(cls, type):
             raise FieldDefinitionError(shown(cls), "", "@persistence_class decorates a class")
+        if INFO in cls.__dict__:
+            raise FieldDefinitionError(
+                cls.__qualname__, "", "is decorated twice, and would have no keys: remove one @persistence_class"
+            )
         return _decorated(cls, PersistentClass(cls, name, filename_field_splitter, portable, strict, version))
 
     return decorate if cls is None else decorate(cls)
@@ -96,8 +100,10 @@ def _decorated(cls: type[T], info: PersistentClass[T]) -> type[T]:
     if _has_default(cls, "__init__"):
         checks.refuse_post_init(cls)
         _attach(cls, codegen.make_init(info))
-    elif info.key_fields():
-        checks.refuse_inherited_init(cls)
+    else:
+        if info.key_fields():
+            checks.refuse_inherited_init(cls)
+        checks.refuse_unfit_init(cls, [declared.field_name for declared in info.key_fields()])
     if _has_default(cls, "__str__"):
         _attach(cls, codegen.make_str(info))
     if _has_default(cls, "__repr__"):

@@ -106,7 +106,16 @@ def is_class_var(cls: type, annotation: Any) -> bool:
     meant = _named(cls, name)
     if meant is typing.Annotated and inner:
         return is_class_var(cls, inner.split(",", 1)[0])
-    return meant is ClassVar
+    return meant is ClassVar or (meant is None and "." not in name and _is_renamed_class_var(cls, name))
+
+
+def _is_renamed_class_var(cls: type, name: str) -> bool:
+    """Return whether the source of the module imports ClassVar as *name*, for type checkers alone."""
+    try:
+        source = inspect.getsource(sys.modules[cls.__module__])
+    except (KeyError, OSError, TypeError):  # of an interactive session
+        return False
+    return re.search(rf"\bClassVar\s+as\s+{name}\b", source) is not None
 
 
 def named(cls: type, annotation: Any) -> Any:
