@@ -10,18 +10,17 @@ import time
 from pathlib import Path
 
 from batches import Draw, Fit
-from stress.killed_driver import CHUNK_S, PLANES, REPETITIONS, SLOW_S
+from stress.killed_driver import PLANES, REPETITIONS
 
 from neuralib.persistence import PickleHandler
+from neuralib.persistence._computing.claims import claim_name
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX
 
 TESTS = Path(__file__).parents[1]
 WANTED = [(animal, plane) for animal in "AB" for plane in range(PLANES)]
 DRIVERS_ONLY = ("executorlib",)  # it waits for ever for a worker that was killed between two tasks
-CHUNK = round(CHUNK_S / SLOW_S)
-MOST_CLAIMED = {"submitit": 3 * CHUNK, "slurm": 5 * CHUNK}
-"""How many tasks a driver has under way at most, in chunks: one more than its jobs. Claims of a pool's tasks are held while a worker
-computes, and until the driver has taken the answer."""
+WORKERS = 2  # of each driver: a pool loses all of them with the one that is killed, and MPI too
+SLACK_NS = 1_000_000_000  # between a look for a result and the time at which its computation is noted
 MPIRUN = ["mpirun", "--oversubscribe", "-n", "3", sys.executable, "-m", "mpi4py.futures"]
 
 
@@ -37,7 +36,7 @@ class Batch:
         self.drivers = []
         self.killed = 0
         """How many workers were killed, or lost their driver."""
-        self.killed_drivers = 0
+        self.killed_drivers = 0  # with MPI, a worker that is killed ends its driver too
 
     def start(self):
         name, _, value = self.mark.partition("=")
@@ -150,8 +149,19 @@ def check_results(batch):
     assert sorted((hit.keys["animal"], hit.keys["plane"]) for hit in fits.find()) == WANTED
     assert [hit.keys["run"] for hit in draws.find()] == list(range(REPETITIONS))
     assert all(found.problem is None for handler in (fits, draws) for found in handler.verify())
-    repeated = len(list(batch.tally.iterdir())) - len(WANTED) - REPETITIONS
-    assert 0 <= repeated <= 3 * batch.killed, "only tasks in flight are computed again"
-    left = [name for name in os.listdir(batch.folder) if name.startswith(f"{LEFTOVER_PREFIX}work-")]
-    most = batch.killed_drivers * MOST_CLAIMED.get(batch.engine, 10) + batch.killed * CHUNK
-    assert len(left) <= most, "only tasks in flight when a driver or a worker was killed are still claimed"
+    begun = list(batch.tally.iterdir())
+    assert 0 <= len(begun) - len(WANTED) - REPETITIONS <= WORKERS * batch.killed, (
+        "only tasks in flight are computed again"
+    )
+    saved_ns = {f"{hit.keys['animal']}-{hit.keys['plane']}": hit.path.stat().st_mtime_ns for hit in fits.find()}
+    saved_ns |= {f"{hit.keys['animal']}-run{hit.keys['run']}": hit.path.stat().st_mtime_ns for hit in draws.find()}
+    for path in begun:
+        late_ns = path.stat().st_mtime_ns - saved_ns[path.name.rsplit("-", 2)[0]]
+        assert late_ns < SLACK_NS, f"{path.name} was begun after its result was saved"
+    names = os.listdir(batch.folder)
+    left = {name for name in names if name.startswith(f"{LEFTOVER_PREFIX}work-")}
+    assert left <= set(map(claim_name, names)), "what is not there is claimed no more"
+    if batch.engine == "processes":
+        assert len(left) <= WORKERS * batch.killed, "a worker that was killed had one claim"
+    elif batch.engine != "mpi" and not batch.killed_drivers:
+        assert not left, "the drivers gave up the claims of killed workers"

@@ -21,16 +21,19 @@ class DrawnOptions(DrawOptions):
         self.tally = tally
 
     def compute_cache(self, result):
-        (self.tally / f"{result.animal}-{result.run}-{os.getpid()}-{time.monotonic_ns()}").touch()
+        (self.tally / f"{result.animal}-run{result.run}-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(SLOW_S)
         return super().compute_cache(result)
 
 
 @contextlib.contextmanager
 def dask(folder):
+    import dask
     import distributed
 
+    # By default, workers that are not back 15 s after they were killed are given up, and a batch waits if none is left.
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),
         distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -93,8 +96,6 @@ def parsl(folder):
         max_workers_per_node=2,
         cores_per_worker=0.1,
         address="127.0.0.1",
-        heartbeat_period=1,
-        heartbeat_threshold=5,
         provider=LocalProvider(max_blocks=1),
     )
     run_dir = str(folder / f"parsl-{os.getpid()}")
