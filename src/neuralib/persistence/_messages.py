@@ -87,7 +87,8 @@ def _length_of(value: Any) -> int:
         return 0
     dtype = getattr(value, "dtype", None)
     if getattr(dtype, "names", None):
-        return getattr(value, "size", 1) * _length_of_record(dtype)
+        count: int = getattr(value, "size", 1)
+        return count * _length_of_record(dtype)
     numbers = getattr(dtype, "kind", "") in "biufcmM"
     return min(size, _MAX_SHOWN * 8) if numbers else size  # of many numbers, the first and the last are written
 
@@ -96,10 +97,12 @@ def _length_of_record(dtype: Any) -> int:
     """Return how much is written of a record: its fields may overlap, and take no memory."""
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return math.prod(shape) * _length_of_record(base)
+        count: int = math.prod(shape)
+        return count * _length_of_record(base)
     if dtype.names is not None:
         return sum(_length_of_record(dtype[name]) for name in dtype.names)
-    return max(dtype.itemsize, 1)
+    size: int = dtype.itemsize
+    return max(size, 1)
 
 
 def _children_of(value: Any) -> Iterable[Any]:
