@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from neuralib.persistence import (
     missing,
     persistence_class,
 )
+from neuralib.persistence._keeping.keeper import Keeper
 
 HANDLERS = [PickleHandler, GzipHandler]
 SIZES = [3, 100_000]
@@ -150,3 +152,34 @@ def test_links_pipes_and_folders_are_reported_and_the_rest_goes_on(tmp_path, kin
     with pytest.raises((OSError, CorruptResultError)):
         handler.load_persistence(Score("pipe"))
     assert list(handler.todo({"animal": ["A00", "C00"]}))[0].animal == "C00"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs sockets that are files")
+@pytest.mark.parametrize("what", ["folder", "socket"])
+def test_a_file_that_was_something_else_for_a_moment_is_read(tmp_path, kind, what, monkeypatch):
+    """Whoever writes into the folder may exchange it while all results are read: the others are not lost for that."""
+    handler = with_two_results(kind(Score, tmp_path))
+    path = handler.filepath(Score("A00"))
+    hidden = tmp_path / "hidden"
+    path.rename(hidden)
+    with socket.socket(socket.AF_UNIX) as opened:
+        if what == "folder":
+            path.mkdir()
+        else:
+            monkeypatch.chdir(tmp_path)  # the address of a socket is short
+            opened.bind(path.name)
+        plain_load = Keeper.load
+
+        def load(keeper, store, name):
+            try:
+                return plain_load(keeper, store, name)
+            except OSError:
+                if hidden.exists():
+                    path.rmdir() if what == "folder" else path.unlink()
+                    hidden.rename(path)
+                raise
+
+        monkeypatch.setattr(Keeper, "load", load)
+        problems = []
+        found = [result.animal for _, result in handler.load_all(Score(missing), on_corrupt=problems.append)]
+    assert (found, [str(problem) for problem in problems]) == (["A00", "B00"], [])

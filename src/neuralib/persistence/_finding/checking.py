@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TRIES = 3
+_OF_CHANGES = {errno.ENOENT, errno.ESTALE, errno.EINVAL, errno.EISDIR, errno.ENXIO}
+"""What reading something other than a file fails with: by the next time there may be a file again."""
 _OF_CONTENT = (
     CorruptResultError,
     UnloadableResultError,
@@ -120,11 +122,11 @@ def _read_again(store: Store, name: str, read: Callable[[str], T], error: OSErro
     """Return the same where *read* has failed by *error*."""
     tries = 1
     while True:
-        if error.errno not in {errno.ENOENT, errno.ESTALE}:
+        if error.errno not in _OF_CHANGES:
             raise error
         if not store.has(name):
             raise _GoneError from error
-        if tries == _TRIES:  # a link to nothing
+        if tries == _TRIES:  # a link to nothing, or no file
             raise error
         tries += 1
         try:
