@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import pickle
+import random
 import shutil
 import sqlite3
 import struct
@@ -942,6 +943,34 @@ def test_names_that_no_file_can_have_are_left_out(tmp_path):
     store = ArchiveStore(made["names with a null character"])
     assert list(store.names()) == ["a", "b\u00e9"]
     assert [name for name, _ in store.stats()] == ["a", "b\u00e9"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and links")
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "link", "link to nothing", "noise", "a terabyte"])
+def test_what_others_put_beside_an_archive_is_no_trap(file, tmp_path, suffix, kind):
+    """SQLite would wait for a pipe without end, and a link to a device would fill the memory. No file elsewhere changes."""
+    with ArchiveStore(file) as store:
+        store.put("a", b"1")
+    private, new, beside = tmp_path / "private", tmp_path / "new", Path(f"{file}{suffix}")
+    private.write_text("a file of the user")
+    links = {"device": Path("/dev/zero"), "link": private, "link to nothing": new}
+    if kind == "pipe":
+        os.mkfifo(beside)
+    elif kind == "folder":
+        beside.mkdir()
+    elif kind in links:
+        beside.symlink_to(links[kind])
+    else:
+        beside.write_bytes(random.Random(0).randbytes(10_000))
+        if kind == "a terabyte":
+            os.truncate(beside, 1 << 40)
+    try:
+        assert ArchiveStore(file).open("a").read() == b"1"
+        ArchiveStore(file).put("b", b"2")
+    except OSError as error:
+        assert str(file) in str(error)
+    assert (private.read_text(), new.exists()) == ("a file of the user", False)
 
 
 def test_a_journal_that_names_another_file_is_refused(file, tmp_path):

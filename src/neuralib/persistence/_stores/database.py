@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 import urllib.parse
 import weakref
@@ -23,6 +24,7 @@ _CACHE_BYTES = 1 << 26  # at most; SQLite takes as much as the pages that it has
 
 _NORMAL, _FULL = 1, 2  # values of SQLite's synchronous
 _ALLOW, _DENY = 0, 1  # answers of an authorizer
+_READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 _JOURNAL_MARK = bytes.fromhex("d9d505f920a163d7")  # at the end of a journal: before it stands the name of another file
 
 _live: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -193,17 +195,24 @@ def _refuse_schema(_action: int, _first: str | None, _second: str | None, _datab
 def _refuse_journal_of_others(journal: str, path: str) -> None:
     """Raise an error where the *journal* of the archive *path* names another file, which SQLite would remove in the end.
 
-    Only a transaction of several databases has such a journal. Who can write into the folder could make one.
+    Only a transaction of several databases has such a journal. Who can write into the folder could make one; or a pipe of
+    that name, which SQLite would wait for without end. It follows no links.
     """
     try:
-        with open(journal, "rb") as file:
-            file.seek(-len(_JOURNAL_MARK), os.SEEK_END)
-            names_another = file.read() == _JOURNAL_MARK
-    except (OSError, ValueError):  # there is none, or an empty one
+        fd = os.open(journal, _READ)
+    except OSError:  # there is none, or a link
         return
-    if names_another:
-        problem = f"{os.path.basename(journal)}, beside it, would have SQLite remove another file: remove or rename it"
-        raise OSError(errno.EINVAL, problem, path)
+    try:
+        found = os.fstat(fd)
+        is_file = stat.S_ISREG(found.st_mode)
+        if is_file:
+            os.lseek(fd, max(0, found.st_size - len(_JOURNAL_MARK)), os.SEEK_SET)
+            if os.read(fd, len(_JOURNAL_MARK)) != _JOURNAL_MARK:
+                return
+    finally:
+        os.close(fd)
+    effect = "would have SQLite remove another file" if is_file else "is no file"
+    raise OSError(errno.EINVAL, f"{os.path.basename(journal)}, beside it, {effect}: remove or rename it", path)
 
 
 def opened(path: str, keeps_locks: Callable[[], bool]) -> Database | None:
