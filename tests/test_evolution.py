@@ -96,6 +96,49 @@ def test_a_file_of_a_newer_version_is_refused_and_not_replaced(tmp_path, kind, s
     assert kind(Upgraded, tmp_path).load_persistence({"animal": "A00"}).percent == 70
 
 
+@pytest.mark.parametrize("size", [3, 200_000])
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_a_file_of_a_newer_version_is_reported_and_not_deleted(tmp_path, caplog, kind, size):
+    """``verify`` says why it can't be used; deleting what is damaged goes on with the others."""
+    saved(kind(Upgraded, tmp_path), size, percent=70.0)
+    handler = kind(Old, tmp_path)
+    (found,) = handler.verify()
+    assert isinstance(found.problem, NewerVersionError)
+    assert found.checksummed
+    with pytest.raises(NewerVersionError):
+        handler.find().to_columns("animal", "score")
+    damaged = handler.filepath(Old("B00"))
+    damaged.write_bytes(b"")
+    assert handler.find().delete(dry_run=False, damaged=True) == [damaged]
+    assert "not deleted" in caplog.text
+    assert handler.filepath(Old("A00")).exists()
+
+
+@pytest.mark.parametrize(("outcome", "kind"), [(None, TypeError), (KeyError("score"), KeyError)])
+def test_an_error_of_upgrade_names_the_file(tmp_path, outcome, kind):
+    """It is an error of the user's own code, which passes as it is, with a note."""
+
+    @persistence_class(name="Score", version=1)
+    class Mistaken:
+        animal: str = field(validator=True, filename=True)
+        score: float
+        weights: np.ndarray
+
+        @classmethod
+        def upgrade(cls, fields, version):
+            if outcome is not None:
+                raise outcome
+            fields["score"] = 1.0  # and returns nothing
+
+    saved(PickleHandler(Old, tmp_path), 3, score=0.5)
+    handler = PickleHandler(Mistaken, tmp_path)
+    with pytest.raises(kind) as caught:
+        handler.load_persistence({"animal": "A00"})
+    assert caught.value.__notes__ == [f"while loading {handler.filepath(Mistaken('A00'))}"]
+    if outcome is None:
+        assert "Mistaken.upgrade returned None: it must return a dict of the fields" in str(caught.value)
+
+
 @persistence_class(name="Score", version=2)
 class Summed:
     animal: str = field(validator=True, filename=True)

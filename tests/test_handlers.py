@@ -38,6 +38,7 @@ from neuralib.persistence import (
     load_by,
     missing,
     persistence_class,
+    read_head,
     results_equal,
     save,
 )
@@ -175,9 +176,6 @@ def test_many_results_are_loaded_by_one_handler(tmp_path, monkeypatch):
         for path in (f"{number}.pkl", folder / f"{number}.pkl"):
             assert (load(Fresh, path).b, load(Fresh, path, trusted=False).b) == (number, number)
     assert len(made) == 3
-    persistence_class(Fresh)  # again: its keys are data now
-    save(filled(Fresh(), a=1, b=1), "other.pkl")
-    assert len(made) == 4
 
 
 def test_what_an_archive_cannot_do_is_refused_without_a_handler_too(tmp_path):
@@ -189,6 +187,34 @@ def test_what_an_archive_cannot_do_is_refused_without_a_handler_too(tmp_path):
         load(Pair, path, mmap_mode="r")
     with pytest.raises(ValueError, match="there is no store for lab:// URLs"):
         load(Pair, "lab://a/cache-Pair-1-2.pkl")
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(tmp_path, monkeypatch):
+    """What is saved by such a path is loaded by it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # on Windows
+    save(filled(Pair(1, 2), data=3), "~/a.pkl")
+    assert (tmp_path / "a.pkl").exists()
+    handler = PickleHandler(Pair, "~/results")
+    handler.save_persistence(filled(Pair(4, 5), data=6))
+    for path in ("~/a.pkl", Path("~/a.pkl")):
+        assert load(Pair, path).data == 3
+        assert handler.load_persistence(path).data == 3
+        assert read_head(path).fields["data"] == 3
+        assert [found.problem for found in handler.verify(path)] == [None]
+    assert load_by(Pair, "~/results", a=4, b=5).data == 6
+
+
+@pytest.mark.parametrize("place", [Path("s3://bucket/x"), "s3:/bucket", Path("GS://bucket/x"), "https:/host/x"])
+def test_a_url_that_was_made_a_path_is_refused(tmp_path, monkeypatch, place):
+    """pathlib makes one slash of two. A local folder ``s3:`` is not what was meant."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="give the URL as text, with two slashes"):
+        PickleHandler(Pair, place)
+    with pytest.raises(ValueError, match="give the URL as text, with two slashes"):
+        save(filled(Pair(1, 2), data=3), f"{place}/a.pkl" if isinstance(place, str) else place / "a.pkl")
+    assert list(tmp_path.iterdir()) == []
+    PickleHandler(Pair, "abc:/x").save_persistence(filled(Pair(1, 2), data=3))  # a name as any other
 
 
 def test_file_names_are_those_of_the_existing_package():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import sys
 from typing import Any
 
@@ -318,6 +319,61 @@ def test_finding_nothing_tells_of_files_under_former_names(place, caplog, look, 
     assert len(warned) == 1
     assert warned[0].startswith("5 files in ")
     assert "results of Trial" in warned[0]
+
+
+def _without_a_key():
+    @persistence_class(name="Trial")
+    class Trial:
+        animal: str = field(filename=True)
+        score: float
+
+    return Trial
+
+
+def _with_keys_in_another_order():
+    @persistence_class(name="Trial")
+    class Trial:
+        day: int = field(filename=True)
+        animal: str = field(filename=True)
+        score: float
+
+    return Trial
+
+
+@pytest.mark.parametrize("now", [_without_a_key, _with_keys_in_another_order])
+def test_former_names_that_can_be_read_as_those_of_today_are_told_too(place, caplog, now):
+    """A key was removed from the name, or moved: ``A00-3`` is read as an animal. What the files hold says otherwise."""
+
+    @persistence_class(name="Trial")
+    class Trial:
+        animal: str = field(filename=True)
+        day: int = field(filename=True)
+        score: float
+
+    for day in range(3):
+        result = Trial(f"A{day:02}", day)
+        result.score = 1.0
+        PickleHandler(Trial, place).save_persistence(result)
+    handler = PickleHandler(now(), place)
+    keys = {"animal": "A00", "day": 0}
+    wanted = {name: keys[name] for name in handler.persistence_info.fields_name() if name in keys}
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            handler.load_persistence(wanted)
+    (warned,) = [record.getMessage() for record in caplog.records if "migrate" in record.getMessage()]
+    assert warned.startswith("3 files in ")
+    assert repr(handler.migrate(dry_run=False)) == "<Migration: 3 moved>"
+    assert handler.load_persistence(wanted).score == 1.0
+
+
+def test_copies_are_no_former_names(tmp_path, caplog):
+    """A synchronising program wrote them; the result is there."""
+    handler = PickleHandler(made(keys(), qualname="Copied"), tmp_path)
+    save(handler, ["A", "B"])
+    path = next(iter(handler.find().paths))
+    shutil.copy(path, path.with_name(path.name.replace("A", "A (1)")))
+    assert len(handler.find(animal="C")) == 0
+    assert "former names" not in caplog.text
 
 
 def test_the_warning_reads_a_few_heads_only(tmp_path, caplog, monkeypatch):

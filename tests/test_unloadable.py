@@ -366,6 +366,18 @@ def test_deleting_damaged_files_leaves_unloadable_ones(tmp_path, caplog):
     assert len(handler.find().delete(dry_run=False)) == 1
 
 
+@pytest.mark.parametrize("n", [3, 20_000], ids=["small", "large"])
+def test_deleting_leaves_results_of_missing_packages(tmp_path, lab, caplog, n):
+    """Of a large file only the head is read, which names the packages."""
+    handler = PickleHandler(Fitted, tmp_path / "results")
+    handler.save_all([fitted("A", lab.Model(), n), fitted("B", None, n)])
+    lab.uninstall()
+    gone = handler.find().delete(dry_run=False, damaged=True)
+    assert [path.name for path in gone] == ["cache-Fitted-B.pkl"]
+    assert "labmodels" in caplog.text
+    assert handler.filepath(Fitted("A")).exists()
+
+
 @persistence_class
 class ByModel:
     model: Any = field(filename=lambda model: "fit")

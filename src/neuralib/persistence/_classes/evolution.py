@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import NewerVersionError
+from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from neuralib.persistence._classes.schema import PersistentClass
 
@@ -42,5 +44,17 @@ def brought_up(info: PersistentClass[Any], fields: dict[str, Any], version: int,
         fields = _renamed(fields, names)
     upgrade = getattr(info.persistence_cls, "upgrade", None)
     if version < info.version and upgrade is not None:
-        fields = dict(upgrade(dict(fields), version))
+        fields = _upgraded(info, upgrade, fields, version)
     return fields
+
+
+def _upgraded(info: PersistentClass[Any], upgrade: Any, fields: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return what *upgrade* of the class makes of *fields*.
+
+    :raises TypeError: that is no dict
+    """
+    upgraded = upgrade(dict(fields), version)
+    if not isinstance(upgraded, Mapping):
+        owner = info.persistence_cls.__qualname__
+        raise TypeError(f"{owner}.upgrade returned {shown(upgraded)}: it must return a dict of the fields of today")
+    return dict(upgraded)

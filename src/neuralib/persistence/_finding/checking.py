@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from neuralib.persistence._classes.name_texts import has_text
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
     ContractError,
@@ -21,7 +20,7 @@ from neuralib.persistence._errors import (
     PersistenceError,
     UnloadableResultError,
 )
-from neuralib.persistence._finding.former import tell_of_former_names
+from neuralib.persistence._finding.former import keys_inside, tell_of_former_names
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.strangers import kind_of_stranger, leave_out
 from neuralib.persistence._keeping import batches, identity
@@ -139,12 +138,11 @@ def check_name(keeper: Keeper[Any], store: Store, name: str) -> bool:
     """Raise an error where the keys in the file *name* give another name; return whether they could be read.
 
     :raises KeyMismatchError: they do
+    :raises NewerVersionError: the file is of a newer version of the class
     """
-    named = keeper.info.named_fields
-    fields = keeper.records.plain_fields(store, name, [field.field_name for field in named])
-    if not all(field.field_name in fields and has_text(field, fields[field.field_name]) for field in named):
+    keys = keys_inside(keeper, store, name)
+    if keys is None:
         return False
-    keys = {field.field_name: fields[field.field_name] for field in named}
     last = os.path.basename(name)
     if not is_name_of(keeper.names, keeper.info, last, keys):
         raise _misplaced(keeper, keys, last, store.location(name))

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from neuralib.persistence._errors import (
     CorruptResultError,
+    NewerVersionError,
     NotAResultError,
     OtherClassError,
     UnloadableResultError,
 )
 from neuralib.persistence._keeping.batches import bar
 from neuralib.persistence._log import log
+from neuralib.persistence._packages import missing_here
 from neuralib.persistence._stores.base import stat_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._finding.listing import Listing
     from neuralib.persistence._stores.base import Stat, Store
+
+
+_READ_WHOLE = 1 << 16  # bytes of a file that is read whole for its keys
 
 
 def delete(listing: Listing, rows: list[int], *, dry_run: bool, damaged: bool, progress: bool) -> list[PurePath]:
@@ -71,6 +76,15 @@ def _not_to_delete(listing: Listing, row: int, found: Stat, *, damaged: bool) ->
         mismatch = listing.name_mismatch(row, listing.read_anew(row))
     except CorruptResultError as error:
         return None if damaged else f"{error.problem}; damaged=True deletes such files too"
-    except (NotAResultError, OtherClassError, UnloadableResultError) as error:
+    except (NewerVersionError, NotAResultError, OtherClassError, UnloadableResultError) as error:
         return str(error)
+    if mismatch is None and found.size_bytes > _READ_WHOLE:
+        return _missing_packages(listing, row)
     return None if mismatch is None else str(mismatch)
+
+
+def _missing_packages(listing: Listing, row: int) -> str | None:
+    """Return that a large result, of which the head was read, can't be loaded here; None where it may be."""
+    card = listing.keeper.records.about(listing.store, listing.name(row)).card
+    missing = [] if card is None else missing_here(card.packages)
+    return f"it has objects of packages that are not installed here: {', '.join(missing)}" if missing else None

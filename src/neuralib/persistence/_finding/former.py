@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _names
-from neuralib.persistence._classes.name_texts import START
+from neuralib.persistence._classes.name_texts import START, has_text
 from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._keeping.identity import is_same_class
 from neuralib.persistence._log import is_first, log
+from neuralib.persistence._naming.equal import is_name_of
 from neuralib.persistence._naming.names import patterns_of
 from neuralib.persistence._stores.base import listed
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from neuralib.persistence._codecs.base import Head
     from neuralib.persistence._codecs.card import Card
     from neuralib.persistence._keeping.keeper import Keeper
+    from neuralib.persistence._stores.base import Store
 
 _MOST_LOOKS = 32  # heads of files that are read to tell that there are some
+_FEW_LOOKS = 4  # of those that have names as today's
 
 
 def may_be_former(keeper: Keeper[Any], names: Collection[str]) -> list[str]:
@@ -91,10 +94,14 @@ def tell_of_former_names(keeper: Keeper[Any]) -> None:
     if not is_first(keeper.info.persistence_cls, "former names", keeper.store.url):
         return
     names = may_be_former(keeper, listed(keeper.store))
-    known = _names.read_names(names, patterns_of(keeper.names, keeper.info), (None,) * len(keeper.info.named_fields))
-    others = sorted(set(names).difference(known.names))
-    sample = others[:: max(1, -(-len(others) // _MOST_LOOKS))]
-    count = sum(_is_former(keeper, name) for name in sample)
+    table = _names.read_names(names, patterns_of(keeper.names, keeper.info), (None,) * len(keeper.info.named_fields))
+    readable = sorted(table.names)  # also former ones, where a key was removed from the name or moved in it
+    known = frozenset(readable)
+    others = [name for name in names if name not in known]
+    if any(_has_other_name(keeper, name, names) for name in _some(readable, _FEW_LOOKS)):
+        others = names
+    sample = _some(others, _MOST_LOOKS)
+    count = sum(_is_former(keeper, name, names, known) for name in sample)
     if count:
         log.warning(
             "%s%d files in %s hold results of %s under former names, and are therefore not found: handler.migrate() shows "
@@ -106,8 +113,38 @@ def tell_of_former_names(keeper: Keeper[Any]) -> None:
         )
 
 
-def _is_former(keeper: Keeper[Any], name: str) -> bool:
+def _some(names: list[str], most: int) -> list[str]:
+    """Return at most so many of *names*, from all parts of the list."""
+    return names[:: max(1, -(-len(names) // most))]
+
+
+def keys_inside(keeper: Keeper[Any], store: Store, name: str) -> dict[str, Any] | None:
+    """Return the keys of the name that the file *name* holds; None where they are not plain data.
+
+    :raises NewerVersionError: the file is of a newer version of the class
+    """
+    named = keeper.info.named_fields
+    fields = keeper.records.plain_fields(store, name, [field.field_name for field in named])
+    if not all(field.field_name in fields and has_text(field, fields[field.field_name]) for field in named):
+        return None
+    return {field.field_name: fields[field.field_name] for field in named}
+
+
+def _has_other_name(keeper: Keeper[Any], name: str, names: Collection[str]) -> bool:
+    """Return whether the keys in the file *name* give another name, which none of *names* is: such a file would be a copy."""
     try:
-        return is_of_class(keeper.info, name, keeper.records.about(keeper.store, name))
+        keys = keys_inside(keeper, keeper.store, name)
+        if keys is None or is_name_of(keeper.names, keeper.info, name, keys):
+            return False
+        return keeper.names.name(None, keys) not in names
+    except (PersistenceError, OSError, MemoryError):
+        return False
+
+
+def _is_former(keeper: Keeper[Any], name: str, names: Collection[str], known: Collection[str]) -> bool:
+    try:
+        return is_of_class(keeper.info, name, keeper.records.about(keeper.store, name)) and (
+            name not in known or _has_other_name(keeper, name, names)
+        )
     except (PersistenceError, OSError, MemoryError):  # what is wrong with it is told by who reads it
         return False

@@ -21,7 +21,7 @@ from neuralib.persistence._finding.shares import share_of
 from neuralib.persistence._handlers.hooks import HookKeeper, HookRecords, refuse_open_number
 from neuralib.persistence._keeping import batches
 from neuralib.persistence._stores.folder import STALE_AFTER_S
-from neuralib.persistence._stores.paths import PATHS, store_at
+from neuralib.persistence._stores.paths import PATHS, home_expanded, store_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
@@ -260,7 +260,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         keeper = self._keeper
         if isinstance(path, (str, os.PathLike)):
-            text = os.fspath(path)
+            text = home_expanded(path)
             if keeper.store.local_folder() is None and not os.path.dirname(text):
                 return keeper.load(keeper.store, text)
             return keeper.load(PATHS, text)

@@ -6,13 +6,10 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._handlers.pickles import PickleHandler
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from neuralib.persistence._classes.schema import PersistentClass
 
 T = TypeVar("T")
 
@@ -57,12 +54,12 @@ def _handler_for(data_cls: Any, path: str | os.PathLike[str], **options: Any) ->
     """
     place = os.path.dirname(os.fspath(path))
     if "://" not in place and all(value is None or type(value) is bool for value in options.values()):
-        return _handler_anywhere(data_cls, ensure_persistence_class(data_cls), **options)
+        return _handler_anywhere(data_cls, **options)
     return PickleHandler(data_cls, place, **options)  # which refuses what its store can't do
 
 
 @functools.lru_cache(maxsize=_MOST_KEPT)
-def _handler_anywhere(data_cls: Any, _info: PersistentClass[Any], **options: Any) -> PickleHandler[Any]:
+def _handler_anywhere(data_cls: Any, **options: Any) -> PickleHandler[Any]:
     return PickleHandler(data_cls, os.sep, **options)  # no result goes to this folder: each has a path
 
 

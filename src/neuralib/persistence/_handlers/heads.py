@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence._keeping.reading import FAILURES, raise_explained
 from neuralib.persistence._showing.previews import MAX_REPR_CHARS, value_text
-from neuralib.persistence._stores.paths import PATHS
+from neuralib.persistence._stores.paths import PATHS, home_expanded
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -54,7 +54,7 @@ def read_head(path: str | os.PathLike[str], names: Collection[str] | None = None
     :raises CorruptResultError: the file is damaged, or no result file
     :raises NotAResultError: the file holds something else
     """
-    text = os.fspath(path)
+    text = home_expanded(path)
     try:
         with PATHS.open(text) as source:
             head = _CODEC.head(source, names)

@@ -16,6 +16,7 @@ from neuralib.persistence._errors import (
     ContractError,
     CorruptResultError,
     MissingFieldError,
+    NewerVersionError,
     NotAResultError,
     PersistenceError,
     UnloadableResultError,
@@ -146,6 +147,8 @@ class CodecRecords(Generic[T]):
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
         except Exception as error:
             if self._trust is None or isinstance(error, PersistenceError):
+                if not isinstance(error, PersistenceError):
+                    error.add_note(f"while loading {store.location(name)}")
                 raise
             raise unloadable(error, store, name) from error  # of the class's own code, given what it did not expect
 
@@ -189,14 +192,10 @@ class CodecRecords(Generic[T]):
         try:
             source = store.open(name) if self._mmap_mode is None else store.open_to_map(name)
             try:
+                told = None
                 if names is not None and source.size >= _SMALL_BYTES:
-                    asked = names_then(self._info, names)
-                    head = head_of(self.codec, source, asked)
-                    if _tells(head, asked) and not self._needs_upgrade(head.card):
-                        self._refuse_other_class(head.card, store.location(name))
-                        found: dict[str, Any] = self._brought_up(head.fields, head.card, store, name)
-                        return found
-                root, card = self.codec.load(source, self._trust, self._mmap_mode)
+                    told = self._told_by_head(source, names)
+                root, card = told or self.codec.load(source, self._trust, self._mmap_mode)
             finally:
                 source.close()
         except FAILURES as error:
@@ -209,6 +208,12 @@ class CodecRecords(Generic[T]):
             return as_dict(root)
         return self._brought_up(root if type(root) is dict else dict(root), card, store, name)  # type: ignore[no-any-return]
 
+    def _told_by_head(self, source: Source, names: Collection[str]) -> tuple[dict[str, Any], Card | None] | None:
+        """Return the fields *names* and the card of a large *source* by its head; None if it must be loaded for them."""
+        asked = names_then(self._info, names)
+        head = head_of(self.codec, source, asked)
+        return (head.fields, head.card) if _tells(head, asked) and not self._needs_upgrade(head.card) else None
+
     def plain_fields(self, store: Store, name: str, names: Collection[str], /) -> dict[str, Any]:
         """Return those of the fields *names* that are plain data."""
         try:
@@ -216,7 +221,7 @@ class CodecRecords(Generic[T]):
             if self._needs_upgrade(head.card):
                 head = self._head(store, name, None)
             fields: dict[str, Any] = self._brought_up(head.fields, head.card, store, name)
-        except ContractError:
+        except (ContractError, NewerVersionError):
             raise
         except PersistenceError:
             return {}  # what is wrong with the content is said by whoever reads all of it

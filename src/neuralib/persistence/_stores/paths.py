@@ -27,6 +27,9 @@ _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # how names of environment variables 
 _MOST_KEPT = 64
 _object_stores: dict[tuple[str, int], Store] = {}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_URL_AS_PATH = re.compile(
+    rf"({'|'.join(_OBJECT_STORES)}|https?|file):/", re.IGNORECASE
+)  # pathlib makes one slash of two
 
 
 def store_at(place: Place) -> Store:
@@ -48,12 +51,29 @@ def store_at(place: Place) -> Store:
     text = os.fspath(place)
     if is_url(text):
         return _object_store_at(text)
+    if ":/" in text:
+        _refuse_url_as_path(text)
     return ArchiveStore(text) if text.endswith(SUFFIX) and not os.path.isdir(text) else FolderStore(text)
 
 
 def is_url(text: str) -> bool:
     """Return whether *text* is a URL, and no path."""
     return _URL.match(text) is not None
+
+
+def _refuse_url_as_path(path: str) -> None:
+    """Refuse what pathlib makes of a URL, which would be a local folder ``s3:``.
+
+    :raises ValueError: *path* is of this kind
+    """
+    if _URL_AS_PATH.match(path):
+        raise ValueError(f"{path!r} looks like a URL that was made a path: give the URL as text, with two slashes")
+
+
+def home_expanded(path: str | os.PathLike[str]) -> str:
+    """Return *path* as text, with the home folder in place of ``~``."""
+    text = os.fspath(path)
+    return os.path.expanduser(text) if text.startswith("~") else text
 
 
 def _object_store_at(url: str) -> Store:
