@@ -25,6 +25,7 @@ class StubSubmitit:
     def __init__(self):
         self.arrays, self.running, self.most, self.parameters = [], 0, 0, {}
         self.refuse = False
+        self.lock = threading.Lock()
         self._array = None
 
     def AutoExecutor(self, folder, cluster):
@@ -45,8 +46,9 @@ class StubSubmitit:
     def submit(self, function, *arguments):
         job = StubJob(self, function, arguments)
         self._array.append(job)
-        self.running += 1
-        self.most = max(self.most, self.running)
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
         return job
 
 
@@ -64,7 +66,8 @@ class StubJob:
         return self._looks > 2
 
     def result(self):
-        self._jobs.running -= 1
+        with self._jobs.lock:
+            self._jobs.running -= 1
         function, arguments = self._call
         return function(*arguments)
 
@@ -153,6 +156,20 @@ def test_a_job_that_left_the_queue_without_a_result_is_a_failure(jobs, squeue, t
         log.unlink()
         squeue.write_text("\n")
         assert re.search(r"the job 7_0 .*No such file", str(queued.exception(30)))
+
+
+def test_results_of_many_jobs_are_read_at_a_time(jobs, tmp_path, monkeypatch):
+    """Since submitit waits long for the result of a job that was killed."""
+    together = threading.Barrier(8)
+
+    def result(job):
+        together.wait(30)
+        raise RuntimeError("has not produced any output")
+
+    monkeypatch.setattr(StubJob, "result", result)
+    with submitit_executor(tmp_path, jobs=8, poll_s=0.2) as executor:
+        futures = [executor.submit(int) for _ in range(8)]
+        assert {str(future.exception(60)) for future in futures} == {"has not produced any output"}
 
 
 def test_shutdown_waits_for_jobs_or_cancels_them(jobs, tmp_path):

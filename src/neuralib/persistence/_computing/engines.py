@@ -152,16 +152,18 @@ class _SubmititExecutor(Executor):
             self._start(batch)
             running = list(self._running)
             lost = set() if self._queue is None else self._queue.lost(job.job_id for _, job in running)
+            done = {future: job.result for future, job in running if job.done()}
             for future, job in running:
-                if job.done():
-                    self._settle(future, job.result)
-                elif job.job_id in lost:
-                    self._settle(future, partial(_raise_lost, job))
-                else:
-                    continue
-                with self._lock:
-                    self._running.remove((future, job))
+                if future not in done and job.job_id in lost:
+                    done[future] = partial(_raise_lost, job)
+            # submitit waits 15 s for the result of a job that was killed: for all at a time here. No thread keeps Python from ending.
+            threads = [threading.Thread(target=self._settle, args=item, daemon=True) for item in done.items()]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
             with self._lock:
+                self._running = [(future, job) for future, job in self._running if future not in done]
                 if not self._waiting and not self._running:
                     self._thread = None
                     return
