@@ -365,6 +365,18 @@ def test_a_batch_checks_the_archive_for_changes_once_per_group(file, monkeypatch
     assert len(checks) <= 3
 
 
+def test_a_result_is_found_by_one_query(file):
+    """Whichever formats and values it may have in its name: none of the other names is read."""
+    handler = PickleHandler(Run, file)
+    save_some(handler, "A")
+    executed = executed_statements(handler, lambda: handler.find(animal="A", number=3).first())
+    assert [statement for statement in executed if statement.startswith("SELECT name")] == executed
+    assert len(executed) == 1
+    names = [f"cache-Run-A-#{number}.pkl" for number in range(1000, -1, -1)]
+    assert handler.store.which(names) == names[-5:]
+    assert ArchiveStore(f"{file}-none").which(names) == []
+
+
 def test_small_results_are_read_in_groups(file):
     """Large results, deleted ones, and names asked for in another order are looked up one by one."""
     store = ArchiveStore(file)

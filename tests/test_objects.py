@@ -380,6 +380,17 @@ def test_requests_run_at_the_same_time():
     assert handler.find(animal="A").stack("weights").shape == (32, 5)
 
 
+def test_names_are_looked_at_at_the_same_time():
+    """Those that a result may have: as a number or a text, in each format."""
+    store, client = probed_bucket(in_flight=4)
+    barrier = threading.Barrier(4, timeout=30)
+    head = client.head
+    client.head = lambda name: (barrier.wait(), head(name))[1]
+    store.put("c", b"1")
+    store.put("a", b"1")
+    assert store.which(["a", "b", "c", "d"]) == ["a", "c"]
+
+
 def test_puts_of_one_name_stay_in_order():
     """The last one stays."""
     store, _ = probed_bucket()

@@ -74,6 +74,8 @@ def _check_empty(store: Store, subject: Subject) -> None:
     subject.raises(FileNotFoundError, "delete", "for a name that is not there", lambda: store.delete("none"))
     has = subject.call("has", "False in an empty store", lambda: store.has("none"))
     subject.expect(has is False, "has", "False for a name that is not there", has)
+    which = subject.call("which", "a list of names", lambda: store.which(["none"]))
+    subject.expect(which == [], "which", "no names in an empty store", which)
     highest = subject.call("highest", "-1 in an empty store", lambda: store.highest("a-", ".x"))
     subject.expect(highest == -1, "highest", "-1 where there is no number", highest)
     location = subject.call("location", "a text", lambda: store.location("none"))
@@ -93,6 +95,9 @@ def _check_names(store: Store, subject: Subject) -> None:
     )
     for number, name in enumerate(_NAMES):
         expect_content(subject, store, name, b"%d" % number, "put")
+    asked = [_NAMES[1], "none", _NAMES[0]]
+    which = subject.call("which", "a list of names", lambda: store.which(asked))
+    subject.expect(which == [_NAMES[1], _NAMES[0]], "which", "those of the names that are there, in their order", which)
     for prefix in ("cache-", "ü", "percent%2F", "[", "nothing-", _NAMES[0]):
         wanted = sorted(name for name in _NAMES if name.startswith(prefix))
         found = sorted(listed(subject, store, prefix))

@@ -37,11 +37,11 @@ def _few_names(store: Store, patterns: Sequence[Pattern], wanted: Wanted) -> lis
     """Return those of the wanted names that are there, if few are wanted; None to list all names."""
     if None in wanted or math.prod(len(texts or ()) for texts in wanted) * len(patterns) > _FEW:
         return None
-    found = [name for pattern in patterns for name in _names_like(pattern, wanted) if store.has(name)]
+    found = store.which(dict.fromkeys(name for pattern in patterns for name in _names_like(pattern, wanted)))
     # Where 'a' and 'A' are one file, only a listing tells which of them is there.
     if store.local_folder() is not None and any(store.has(name.swapcase()) for name in found):
         return None
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _names_like(pattern: Pattern, wanted: Wanted) -> Iterator[str]:

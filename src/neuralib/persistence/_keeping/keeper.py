@@ -254,7 +254,7 @@ class Keeper(Generic[T]):
         if len(names) > _MOST_LOOKS:
             there = set(listed(store))
             return next((name for name in names if name in there), None)
-        return next((name for name in names if store.has(name)), None)
+        return next(iter(store.which(names)), None)
 
     def fields(self, name: str, names: Collection[str], store: Store | None = None) -> dict[str, Any]:
         """Return fields of the result under *name*, those of *names* that it has among them; arrays need not be read."""

@@ -284,6 +284,16 @@ class ArchiveStore(Store):
         """Return whether there is something under *name*."""
         return self._look(rows.HAS, name) is not None
 
+    def which(self, names: Iterable[str], /) -> list[str]:
+        """Return those of *names* that are there, by few queries."""
+        names = list(names)
+        database = self._file.opened()
+        if database is None:
+            return []
+        with database.lock, explaining("looking for results", self.file):
+            found = rows.which(database, names)
+        return [name for name in names if name in found]
+
     def highest(self, head: str, tail: str, /) -> int:
         """Return the highest number between *head* and *tail*: only the names of this series are looked at."""
         database = self._file.opened()

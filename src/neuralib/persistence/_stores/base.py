@@ -322,6 +322,10 @@ class Store(abc.ABC):
             return False
         return True
 
+    def which(self, names: Iterable[str], /) -> list[str]:
+        """Return those of *names* that are there, in their order."""
+        return [name for name in names if self.has(name)]
+
     def location(self, name: str, /) -> str:
         """Return where *name* is, for messages: its path or URL."""
         return f"{self.url.rstrip('/')}/{name}"

@@ -25,7 +25,7 @@ from neuralib.persistence._stores.object_source import MOST_AHEAD, ObjectSource
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
     from neuralib.persistence._bytes.sources import Source
@@ -443,6 +443,10 @@ class ObjectStore(Store):
         """Return how much memory reading *name* takes where it was large when the names were listed last, else 0."""
         size_bytes = self._large.get(name, 0)
         return size_bytes + 3 * min(size_bytes, MOST_AHEAD)  # parts that arrive, and what they are put together to
+
+    def which(self, names: Iterable[str], /) -> list[str]:
+        """Return those of *names* that are there, by a request for each, many at a time."""
+        return [name for name, is_there in read_ahead(self.in_flight, self.has, names) if is_there(name)]
 
     def stat(self, name: str, /) -> Stat:
         """Return the size, time and ETag of *name*."""

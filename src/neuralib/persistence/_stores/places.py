@@ -146,6 +146,12 @@ class SeveralStores(Store):
         """Return whether one of them has *name*."""
         return any(store.has(name) for store in self._stores)
 
+    def which(self, names: Iterable[str], /) -> list[str]:
+        """Return those of *names* that one of them has."""
+        names = list(names)
+        found = set().union(*(store.which(names) for store in self._stores))
+        return [name for name in names if name in found]
+
     def highest(self, head: str, tail: str, /) -> int:
         """Return the highest number of all."""
         return self.highest_among(head, (tail,))

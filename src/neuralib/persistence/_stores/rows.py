@@ -65,6 +65,16 @@ def contents_of(database: Database, names: list[str]) -> dict[str, Source]:
     return {name: BytesSource(data) for name, data in found if data is not None}
 
 
+def which(database: Database, names: list[str]) -> set[str]:
+    """Return those of *names* that there are. The database's lock is held."""
+    found: set[str] = set()
+    for start in range(0, len(names), AT_ONCE):
+        part = names[start : start + AT_ONCE]
+        places = ", ".join("?" * len(part))
+        found.update(name for (name,) in database.execute(f"SELECT name FROM sqlar WHERE name IN ({places})", part))  # noqa: S608
+    return found
+
+
 def free_row(database: Database, time_ns: int) -> int:
     """Return a number for the row of what was changed at *time_ns*: that time, or the next free one within a millisecond."""
     with database.lock, explaining("saving results", database.path):
