@@ -42,7 +42,7 @@ from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._codecs.card import Card, card_of
 from neuralib.persistence._codecs.gzipped import GZIP
 from neuralib.persistence._codecs.pickles import PickleCodec
-from neuralib.persistence._commands import conversion, entries
+from neuralib.persistence._commands import conversion, entries, keeping
 from neuralib.persistence._commands.conversion import convert_file
 from neuralib.persistence._commands.entry import main, parser
 from neuralib.persistence._stores import system
@@ -918,6 +918,34 @@ def test_rm_removes_what_was_chosen_and_nothing_else(folder, capsys, monkeypatch
     assert "removed 1 file" in output(capsys, "rm", folder / "cache-Shuffle-x.pkl", "-y")
     assert "no such file or folder" in refusal(capsys, "rm", folder / "nosuch.pkl", "-y")
     assert "needs a file or folder" in refusal(capsys, "rm", "animal=A00")
+
+
+@pytest.mark.parametrize("given", ["here", "path"])
+def test_rm_removes_nothing_where_links_lead(tmp_path, monkeypatch, capsys, given):
+    """Whoever can write into the folder may put a link to other results there, also while rm asks whether to remove them."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    for place in (shared / "below", own, tmp_path / "own.sqlar"):
+        PickleHandler(Pair, place).save_persistence(filled(Pair(1, 2), data=1))
+    (shared / "linked.sqlar").symlink_to(tmp_path / "own.sqlar")
+    (shared / "linked").symlink_to(own)
+
+    def put_link(*_):
+        (shared / "below").rename(tmp_path / "moved")
+        (shared / "below").symlink_to(own)
+        return True
+
+    monkeypatch.setattr(keeping, "confirmed", put_link)
+    monkeypatch.chdir(shared)
+    assert main(["rm", "-r", "--all", "." if given == "here" else str(shared)]) == 1
+    assert "below" in capsys.readouterr().err
+    for place in (own, tmp_path / "own.sqlar", tmp_path / "moved"):
+        assert len(PickleHandler(Pair, place).find()) == 1
+    (shared / "below").unlink()
+    (tmp_path / "moved").rename(shared / "below")
+    monkeypatch.setattr(keeping, "confirmed", lambda *_: True)
+    assert main(["rm", "-r", "--all", "." if given == "here" else str(shared)]) == 0
+    assert os.listdir(shared / "below") == []
+    assert len(PickleHandler(Pair, tmp_path / "own.sqlar").find()) == 1
 
 
 def test_rm_refuses_what_is_no_result_without_force(folder, capsys):

@@ -223,7 +223,8 @@ def _parsed_keys(words: Iterable[str]) -> dict[str, list[str]]:
 def paths_in(folder: str, *, recursive: bool) -> Iterator[str]:
     """Yield the paths of the results in *folder*, archive or bucket, in the order of their names, numbers by size (2 before 10).
 
-    Links to nothing, pipes, and folders inside that can't be read are among them: whoever looks finds what is wrong.
+    Links to nothing, pipes, and folders inside that can't be read are among them: whoever looks finds what is wrong. Links to
+    folders and archives are not followed.
 
     :raises OSError: there is no such folder
     """
@@ -237,7 +238,7 @@ def paths_in(folder: str, *, recursive: bool) -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 if recursive and not entry.name.startswith("."):
                     below.append(entry.name)
-            elif recursive and is_archive(entry.path):
+            elif recursive and is_archive(entry.path) and not entry.is_symlink():
                 below.append(entry.name)
             elif (
                 entry.name.endswith(SUFFIXES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from neuralib.persistence._commands.screen import Screen, failure, progress, wri
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
 from neuralib.persistence._showing.previews import count_text, size_text
 from neuralib.persistence._stores.base import is_deleted
+from neuralib.persistence._stores.leftovers import OpenFolder
 from neuralib.persistence._stores.paths import PATHS, store_and_name
+from neuralib.persistence._stores.system import joined
 
 if TYPE_CHECKING:
     import argparse
@@ -83,24 +86,45 @@ def _write_summary(found: Checked, screen: Screen, *, has_class: bool) -> None:
 
 def rm(options: argparse.Namespace, screen: Screen) -> int:
     """Remove results, after a confirmation prompt."""
-    return _apply(options, screen, _selected(options, "rm"), "remove", "removed", _removed)
+    entries = _selected(options, "rm")
+    return _apply(options, screen, entries, "remove", "removed", partial(_removed, targets(options.paths)[0]))
 
 
-def _removed(entries: list[Entry]) -> Iterator[Exception | None]:
-    """Remove *entries*, and yield for each None, or why it could not be removed. Those of an archive or a bucket share the cost."""
+def _removed(tops: list[str], entries: list[Entry]) -> Iterator[Exception | None]:
+    """Remove *entries*, and yield for each None, or why it could not be removed. Those of an archive or a bucket share the cost.
+
+    :param tops: the files and folders that were given
+    """
     for _, group in itertools.groupby(entries, lambda entry: os.path.dirname(entry.path)):
         together = list(group)
         store, _ = store_and_name(together[0].path)
         if not store.shares_puts:
-            yield from _each(_remove, together)
+            yield from _each(partial(_remove, tops), together)
             continue
         size = store.group_size()
         for first in range(0, len(together), size):
             yield from _removed_together(store, together[first : first + size])
 
 
-def _remove(entry: Entry) -> None:
-    PATHS.delete(entry.path)
+def _remove(tops: list[str], entry: Entry) -> None:
+    """Remove the file *entry*, in no other folder than where it was found: whoever can write there may put a link in the way."""
+    top = _top_of(entry.path, tops)
+    folder, name = os.path.split(entry.path)
+    below = [] if top is None else os.path.relpath(folder or os.curdir, top).split(os.sep)
+    if top is None or below == [os.curdir]:
+        PATHS.delete(entry.path)
+        return
+    with ExitStack() as stack:
+        opened = stack.enter_context(OpenFolder(top))
+        for part in below:
+            opened = stack.enter_context(OpenFolder(part, opened))
+        os.unlink(opened.at(name), dir_fd=opened.fd)
+
+
+def _top_of(path: str, tops: list[str]) -> str | None:
+    """Return which of the folders *tops* the file *path* was found in; None where it was given itself."""
+    found = [top for top in tops if path.startswith("" if top == os.curdir else joined(top, ""))]
+    return None if path in tops else max(found, key=len, default=None)
 
 
 def _removed_together(store: Store, entries: list[Entry]) -> Iterator[Exception | None]:
