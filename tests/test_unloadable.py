@@ -626,6 +626,7 @@ def test_a_compressed_file_says_what_to_install_to_read_it(tmp_path, monkeypatch
     with pytest.raises(ImportError) as caught:
         handler.save_persistence(fitted("A", None))
     assert advice in str(caught.value)
-    assert main(["verify", str(tmp_path)])
-    assert advice in "".join(capsys.readouterr())
+    for words in (["verify", tmp_path], ["convert", tmp_path, "--to", "plain", "--all"]):
+        assert main([str(word) for word in words]) == 1
+        assert advice in "".join(capsys.readouterr())
     assert changes(tmp_path) == before

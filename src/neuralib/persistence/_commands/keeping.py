@@ -14,7 +14,7 @@ from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.confirming import confirmed
 from neuralib.persistence._commands.entries import Entry, UsageError, holds_results, selected, targets
 from neuralib.persistence._commands.screen import Screen, failure, progress, write_json
-from neuralib.persistence._errors import CorruptResultError, PersistenceError
+from neuralib.persistence._errors import CorruptResultError, PersistenceError, UnloadableResultError
 from neuralib.persistence._showing.previews import count_text, size_text
 from neuralib.persistence._stores.base import is_deleted
 from neuralib.persistence._stores.leftovers import OpenFolder
@@ -131,10 +131,8 @@ def _removed_together(store: Store, entries: list[Entry]) -> Iterator[Exception 
     """Remove *entries* of *store* whose content is what was looked at, and yield for each None, or why it could not be removed."""
     try:
         gone = set(store.delete_many({entry.name: entry.version for entry in entries}))
-    except (
-        OSError,
-        PersistenceError,
-    ):  # some may be gone already: the others are tried one by one, and each says what is wrong
+    except (OSError, PersistenceError):
+        # Some may be gone already: the others are tried one by one, and each says what is wrong.
         yield from _each(partial(_remove_what_is_left, store), entries)
         return
     for entry in entries:
@@ -170,8 +168,8 @@ def _selected(options: argparse.Namespace, command: str) -> list[Entry]:
     if others and command == "rm" and not options.force:
         more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
         raise UsageError(f"not a result: {others[0]}{more}; nothing was removed. Pass --force to remove it too")
-    # Damaged files match no selection. convert keeps them in the list so that it reports them as failed.
-    reported = CorruptResultError if command == "convert" else ()
+    # Files that can't be read match no selection. convert keeps them in the list so that it reports them as failed.
+    reported = (CorruptResultError, UnloadableResultError) if command == "convert" else ()
     return [
         entry for entry in entries if entry.problem is None or entry in named or isinstance(entry.problem, reported)
     ]

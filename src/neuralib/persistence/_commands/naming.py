@@ -59,9 +59,8 @@ def pattern_of(card: Card, suffix: str, known: Texts, *, loose: bool = False) ->
         left_out = loose and key in card.function_keys
         if not left_out:
             literals[-1] += card.splitter + prefix + known.get(key, "")
-        if (left_out or key not in known) and (
-            literals[-1] or not columns
-        ):  # else it is a part of the open text before
+        # A key right after another one of unknown text is a part of that text.
+        if (left_out or key not in known) and (literals[-1] or not columns):
             columns.append(column)
             literals.append("")
     literals[-1] += suffix

@@ -131,9 +131,8 @@ def as_os_error(error: Exception, doing: str, place: str, told: str = "") -> Exc
         number, problem = errno.ENOENT, "there is no such bucket: create it first"
     elif isinstance(error, FileNotFoundError):
         number, problem = errno.ENOENT, "no such object"
-    elif isinstance(error, denied) or (
-        status is not None and status[1] in {"401", "403"}
-    ):  # as obstore has it of a listing
+    elif isinstance(error, denied) or (status is not None and status[1] in {"401", "403"}):
+        # A refused listing has an error without a type, which shows the status alone.
         number, problem = errno.EACCES, f"{problem_of(error)}; check the credentials and what they allow"
     elif isinstance(error, exceptions.PreconditionError):
         number, problem = errno.ESTALE, "it was replaced meanwhile"

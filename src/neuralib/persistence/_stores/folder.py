@@ -114,9 +114,8 @@ class FolderStore(Store):
         draft = self._draft_of(content, durable=durable)
         is_known = True  # whether nobody else saved since the state was the expected one
         try:
-            if (
-                expected is not None
-            ):  # what took its time is put all the same, lest others that save keep it from that for ever
+            if expected is not None:
+                # A large result is put even where others have saved meanwhile: else they could keep it from that for ever.
                 if durable:
                     draft.finish()
                 now = self.state()

@@ -101,9 +101,8 @@ class ObjectStore(Store):
         if isinstance(place, str):
             self.url = _checked_url(place)
             self._make = lambda **more: from_url(self.url, **{**options, **more})
-            self._client = self._made(
-                self._make
-            )  # with obstore's own retries: a listing that stops can't go on from there
+            # For listings, with obstore's own retries: one that stops can't go on from there.
+            self._client = self._made(self._make)
         else:
             others = sorted(options.keys() - {"retry_config"})
             if others:
@@ -123,9 +122,8 @@ class ObjectStore(Store):
         try:
             return make()
         except BaseException as error:
-            if (
-                not isinstance(error, Exception) and type(error).__name__ != "PanicException"
-            ):  # as for some wrong options
+            # obstore panics at some wrong options.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             problem = problem_of(error)
         raise ValueError(f"{self.url}: {problem}: the options are those of obstore.store.from_url") from None
