@@ -25,7 +25,8 @@ class StubSubmitit:
     def __init__(self):
         self.arrays, self.running, self.most, self.parameters = [], 0, 0, {}
         self.refuse = False
-        self.lock = threading.Lock()
+        self.lock, self.submitting, self.submitted = threading.Lock(), threading.Event(), threading.Event()
+        self.submitted.set()
         self._array = None
 
     def AutoExecutor(self, folder, cluster):
@@ -41,6 +42,8 @@ class StubSubmitit:
             raise RuntimeError("sbatch: error: Invalid job array specification")
         self._array = []
         yield
+        self.submitting.set()
+        self.submitted.wait(30)
         self.arrays.append(self._array)
 
     def submit(self, function, *arguments):
@@ -200,6 +203,19 @@ def test_shutdown_waits_for_jobs_or_cancels_them(jobs, tmp_path):
         StubJob.done = done
     assert [array[0].cancelled for array in jobs.arrays] == [True]
     assert waiting[1].cancelled()
+
+
+def test_jobs_that_were_being_submitted_at_shutdown_are_cancelled(jobs, tmp_path, monkeypatch):
+    """As after Ctrl-C, while sbatch runs."""
+    monkeypatch.setattr(StubJob, "done", lambda job: job.cancelled)
+    jobs.submitted.clear()
+    executor = submitit_executor(tmp_path, jobs=2, poll_s=0.005)
+    future = executor.submit(int)
+    assert jobs.submitting.wait(30)
+    executor.shutdown(wait=False)
+    jobs.submitted.set()
+    future.result(30)
+    assert [job.cancelled for job in jobs.arrays[0]] == [True]
 
 
 def test_a_class_sent_several_times_is_loaded_as_one_class(tmp_path):

@@ -109,7 +109,9 @@ def test_failures_are_a_table_and_the_status_is_1(lab, capsys):
     assert out[1].startswith("A00") and "ValueError" in out[1] and "plane 7\\tdoes not converge" in out[1]
     assert out[2] == "2 saved, 1 failed"
     assert run("lab_of_run:RateOptions", "--grid", "plane=6,7,8", "--csv") == 1
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    shown = capsys.readouterr()
+    assert shown.err.endswith("0 saved, 1 failed\n")
+    rows = list(csv.DictReader(io.StringIO(shown.out)))
     assert [(row["plane"], row["error"]) for row in rows] == [("7", "ValueError")]
     assert "compute_cache" in rows[0]["traceback"]
     assert run("lab_of_run:RateOptions", "--grid", "plane=6,7,8", "--json", "--retries", "1") == 1

@@ -245,6 +245,7 @@ def _show_report(options: argparse.Namespace, screen: Screen, report: BatchRepor
     if options.output is not None:
         lines = zip(*columns.values(), strict=True)
         write_csv(screen, list(columns), lines, safe=options.output == "csv-safe")
+        sys.stderr.write(f"{_summary(report)}\n")
         return
     if report:
         names = [name for name in columns if name != "traceback"]

@@ -110,7 +110,7 @@ class _SubmititExecutor(Executor):
         self._running: list[tuple[Future[Any], Any]] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._ended = False
+        self._ended = self._cancels = False
         self._thread: threading.Thread | None = None
         self._queue = _SlurmQueue(poll_s) if submitter.cluster == "slurm" else None
 
@@ -129,7 +129,7 @@ class _SubmititExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Submit no more jobs; without *wait*, cancel those that run."""
         with self._lock:
-            self._ended = True
+            self._ended, self._cancels = True, self._cancels or not wait
             thread = self._thread
             if cancel_futures or not wait:
                 for future, _ in self._waiting:
@@ -182,6 +182,9 @@ class _SubmititExecutor(Executor):
             return
         with self._lock:
             self._running += [(future, job) for (future, _), job in zip(begun, jobs, strict=True)]
+            cancels = self._cancels
+        for job in jobs if cancels else []:  # shut down while they were submitted
+            job.cancel(check=False)
 
     @staticmethod
     def _settle(future: Future[Any], result: Callable[[], Any]) -> None:
