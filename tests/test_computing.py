@@ -120,6 +120,35 @@ def test_a_computation_that_returns_no_result_fails(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+class OneForAll(FitOptions):
+    """Takes every animal for A."""
+
+    in_place = True
+
+    def compute_cache(self, result):
+        if not self.in_place:
+            result = Fit("A", result.plane)
+        result.animal, result.pid = "A", 0
+        return result
+
+
+@pytest.mark.filterwarnings("ignore")  # warns about forking with threads
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("save", ["worker", "driver"])
+def test_a_computed_result_with_the_keys_of_another_is_a_failure(tmp_path, in_place, save):
+    """It is not saved over the other one. Without an error it would count as saved by others, and be lost."""
+    options = OneForAll()
+    options.in_place = in_place
+    with contextlib.nullcontext(None) if save == "worker" else process_pool("fork") as executor:
+        report = options.compute_missing({"animal": ["A", "B", "C"], "plane": 1}, executor, dest=tmp_path, save=save)
+    assert report.saved == 1
+    assert {failure.error for failure in report} == {"ValueError"}
+    assert sorted(failure.message.partition(", of which")[0] for failure in report) == [
+        f"OneForAll.compute_cache returned a result with animal='A' in place of '{animal}'" for animal in "BC"
+    ]
+    assert [path.name for path in tmp_path.glob("cache*")] == ["cache-Fit-A-plane1.pkl"]
+
+
 def test_a_killed_worker_loses_only_what_it_computed(tmp_path):
     """The report says how many are left; the next call goes on."""
     grid = {"animal": "A", "plane": range(8)}

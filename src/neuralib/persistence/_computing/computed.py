@@ -8,6 +8,7 @@ from neuralib.persistence._classes.losses import check_before_saving
 from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
 from neuralib.persistence._classes.unknown import forget
 from neuralib.persistence._errors import NothingComputedError
+from neuralib.persistence._keeping.identity import other_key
 from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
@@ -40,6 +41,20 @@ def computed(options: Computes[T], template: T) -> T:
         raise NothingComputedError(info.persistence_cls.__qualname__, fields, owner)
     forget(result)  # where the template was loaded: what is computed replaces all that was there
     return result
+
+
+def refuse_other_keys(options: object, info: PersistentClass[Any], result: Any, wanted: dict[str, Any]) -> None:
+    """Raise an error where *result*, which could not be saved since there is one of its keys, has other keys than *wanted*.
+
+    :raises ValueError: it has
+    """
+    autoinc = info.layout.autoinc
+    key = other_key(info, result, {name: value for name, value in wanted.items() if name != autoinc})
+    if key is not None:
+        raise ValueError(
+            f"{type(options).__qualname__}.compute_cache returned a result with {key}={shown(getattr(result, key, None))} in "
+            f"place of {shown(wanted[key])}, of which there is one already: it must keep the keys; nothing was saved"
+        )
 
 
 def has_no_data(info: PersistentClass[Any], result: object) -> bool:

@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence import _core
 from neuralib.persistence._computing.chunks import Chunk, OptionsSending, Pace, Unit
 from neuralib.persistence._computing.limits import CannotStopError
 from neuralib.persistence._computing.parcels import Answer, Parcel, pickler_for, run_parcel
@@ -231,7 +232,7 @@ class Driver:
         """Save the result in *outcome*, and end what :meth:`_begins` began."""
         try:
             if isinstance(outcome, Computed):
-                outcome = self._work.finish(unit.template, outcome.result)
+                outcome = self._work.finish(unit.template, outcome.result, _core.as_dict(unit.template))
             self._work.end(unit.template)
         except Exception as error:
             return failure_of(unit.template, error)

@@ -6,8 +6,9 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+from neuralib.persistence import _core
 from neuralib.persistence._computing.claims import Claims
-from neuralib.persistence._computing.computed import computed
+from neuralib.persistence._computing.computed import computed, refuse_other_keys
 from neuralib.persistence._computing.limits import CannotStopError, at_most
 from neuralib.persistence._computing.report import Failure, failure_of
 from neuralib.persistence._finding.todo import is_there
@@ -96,7 +97,8 @@ class Work:
             if obstacle is not None:
                 return obstacle
             try:
-                return self.finish(template, self._compute(template))
+                wanted = _core.as_dict(template)  # before compute_cache may change it
+                return self.finish(template, self._compute(template), wanted)
             finally:
                 self._leave(template)
         except CannotStopError:
@@ -126,14 +128,19 @@ class Work:
         self.end(template)
         return THERE
 
-    def finish(self, template: Any, result: Any) -> str:
-        """Save *result*, which was computed for *template*, unless others saved it meanwhile: theirs stays."""
+    def finish(self, template: Any, result: Any, wanted: dict[str, Any]) -> str:
+        """Save *result*, which was computed for *template*, unless others saved it meanwhile: theirs stays.
+
+        :param wanted: the keys that *template* had before
+        :raises ValueError: it has other keys, of which there is a result already
+        """
         handler = self.handler()
         autoinc = handler._keeper.info.layout.autoinc
         if autoinc is not None and getattr(result, autoinc, None) is None:  # compute_cache made a result of its own
             setattr(result, autoinc, getattr(template, autoinc))
         if handler._save_if_new(result):
             return SAVED
+        refuse_other_keys(self._options, handler.persistence_info, result, wanted)
         self.end(template)
         return LATE
 
