@@ -305,11 +305,11 @@ def browser():
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_notebook_shows_it_readably(tmp_path, theme, request):
     """In a browser, by pixels: text differs from its background in both themes, and no script from a field has run."""
-    pytest.importorskip("nbconvert")
-    matplotlib = pytest.importorskip("matplotlib.image")
-    command = browser()
     if theme == "light" and not request.config.getoption("--long"):
         pytest.skip("the light theme, which a page has by itself, with --long")
+    command = browser()
+    pytest.importorskip("nbconvert")
+    matplotlib = pytest.importorskip("matplotlib.image")
     result = filled(EVIL, np.random.default_rng(0).normal(size=(20, 40)), {"trace": np.arange(50) % 7, EVIL: EVIL})
     shown = [result._repr_html_().replace("<details>", "<details open>")]
     done = subprocess.run(
