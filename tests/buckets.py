@@ -95,7 +95,7 @@ def bucket(**options):
 def probed_bucket(**options):
     """Return a store whose server was tried already, and its client."""
     store, client = bucket(**options)
-    store._require("create")
-    store._require("replace")
+    store._bucket.require("create")
+    store._bucket.require("replace")
     client.asked()
     return store, client

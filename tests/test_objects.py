@@ -41,7 +41,7 @@ from buckets import RETRY_AT_ONCE, S3Store, bucket, lost_answer, probed_bucket  
 from google_server import Google  # noqa: E402
 from obstore import exceptions  # noqa: E402
 
-from neuralib.persistence._stores import objects  # noqa: E402
+from neuralib.persistence._stores import bucket as bucket_module, objects  # noqa: E402
 from neuralib.persistence._stores.attempts import as_os_error  # noqa: E402
 from neuralib.persistence._stores.object_source import PART_BYTES, ObjectSource  # noqa: E402
 from neuralib.persistence.stores import ObjectStore  # noqa: E402
@@ -83,7 +83,7 @@ def test_an_object_store_keeps_the_contract_of_stores():
 @pytest.mark.parametrize("save", ["save_persistence", "save_all"])
 def test_a_result_too_large_for_one_request_is_refused(monkeypatch, size, save):
     """By the limit of the server, before anything is sent, however the result is saved."""
-    monkeypatch.setitem(objects._MOST_PUT_BYTES, "S3Store", 4_000)
+    monkeypatch.setitem(bucket_module._MOST_PUT_BYTES, "S3Store", 4_000)
     client = S3Store()
     handler = PickleHandler(Map, ObjectStore(client))
     handler.save_persistence(result_of(Map, "A", 1))
@@ -291,7 +291,7 @@ def test_replacing_reads_again_what_others_replaced_meanwhile():
     def look(there):
         seen.append(there.read())
         if len(seen) < 3:
-            store._client.inner.put("a", b"theirs %d" % len(seen))
+            client.inner.put("a", b"theirs %d" % len(seen))
 
     store.put("a", b"mine", replace=look)
     assert seen == [b"first", b"theirs 1", b"theirs 2"]
@@ -674,9 +674,9 @@ def test_replacing_ends_where_the_server_cannot_tell_what_it_has():
 
 def test_a_number_of_thousands_of_digits_is_no_number():
     """Python refuses to read it."""
-    store, _ = probed_bucket()
+    store, client = probed_bucket()
     for number in ("7", "9" * 19, "9" * 5000):
-        store._client.inner.put(f"a{number}.pkl", b"")
+        client.inner.put(f"a{number}.pkl", b"")
     assert store.highest("a", ".pkl") == 10**19 - 1
 
 
@@ -812,7 +812,7 @@ def test_a_pickled_store_holds_its_options_and_nothing_from_the_environment(monk
     assert b"SECRET" not in data
     copied = pickle.loads(data).store
     assert (copied.url, copied.in_flight) == ("s3://bucket/p", 5)
-    assert copied._client.config["region"] == "eu-central-1"
+    assert copied._bucket.client.config["region"] == "eu-central-1"
 
 
 def test_a_url_gives_one_store_for_each_environment(monkeypatch):
@@ -848,10 +848,10 @@ def test_large_uploads_get_a_longer_timeout(monkeypatch):
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     made = []
     store = ObjectStore("s3://bucket/p", region="eu-central-1", access_key_id="ID", secret_access_key="SECRET")
-    store._make = lambda **options: made.append(options)
+    store._bucket._make = lambda **options: made.append(options)
     for size in (0, 1_000, 1 << 30, 1 << 30):
-        store._clients.clear()
-        store._client_for(size)
+        store._bucket._clients.clear()
+        store._bucket.client_for(size)
     assert [options.get("client_options") for options in made[:2]] == [None, None]
     assert made[2]["client_options"] == {"timeout": "7680s", "allow_http": "true"}
     assert all(options["retry_config"]["max_retries"] == 0 for options in made)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralib.persistence._errors import UnconditionalStoreError
-from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores.attempts import (
     Attempts,
     as_os_error,
     is_range_refusal,
     is_refusal,
-    is_unsupported,
     may_pass,
-    problem_of,
 )
 from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, is_deleted
+from neuralib.persistence._stores.bucket import Bucket
 from neuralib.persistence._stores.object_source import MOST_AHEAD, ObjectSource
 from neuralib.persistence._tasks import read_ahead
 
@@ -35,36 +31,11 @@ R = TypeVar("R")
 _FIRST_READ_BYTES = 1 << 17  # a smaller object is read by one request; of a larger one, its end
 _PAGE_NAMES = 1000
 _WRITER = "writer"  # the name of the metadata, which Azure admits no hyphens in
-_PROBE = ".neuralib-persistence-check"
-_PROBE_TEXT = (
-    b"neuralib-persistence tests with this object whether the server keeps conditions of puts. It may be deleted.\n"
-)
-_NO_VERSION: dict[str, Any] = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}  # Google's are times
-_CLIENT_OPTIONS = {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "timeout", "user_agent"}
-_SLOWEST_BYTES_PER_S = 1 << 18  # of an upload, for the time that it may take
-_SHORTEST_TIMEOUT_S = 30
-_MOST_PUT_BYTES = {"S3Store": 5 << 30, "AzureStore": 5000 << 20}
 _LARGE_BYTES = 1 << 20  # from here on, the size counts for how many are read at a time
 _MOST_LARGE = 1 << 20  # names whose size is remembered
 _MOST_LISTED_BYTES = 1 << 30  # of names in one listing, which are kept: some ten million names
 _LONGEST_NAME = 1 << 12  # characters: four times what servers take, and what still fits into a request
 _NAME_BYTES = 64  # that a name takes beside its characters
-_SORTED = {"S3Store", "GCSStore", "MemoryStore"}  # which list names in their order, from any name on
-_SECRET = re.compile(r"secret|token|sas|password|key|credential|header|proxy_url")
-_HARMLESS = re.compile(
-    r".*(_id|_file|_path|_uri|_enabled|_type|bucket_key)|application_credentials|credential_provider"
-)
-
-_used = _forked = False
-
-
-def _note_fork() -> None:
-    global _forked  # noqa: PLW0603 - of the process
-    _forked = _used
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
 
 
 class ObjectStore(Store):
@@ -91,59 +62,22 @@ class ObjectStore(Store):
     def __init__(self, place: Any, *, in_flight: int = 32, **options: Any) -> None:
         if type(in_flight) is not int or in_flight < 1:
             raise ValueError(f"ObjectStore: in_flight must be an int of at least 1, not {in_flight!r}")
-        self._open(place, in_flight, options)
+        self._set_up(Bucket(place, options), in_flight)
 
-    def _open(self, place: Any, in_flight: int, options: dict[str, Any]) -> None:
-        from_url = import_extra("obstore.store", "cloud", "an object store").from_url
-        self._place, self._options, self.in_flight = place, options, in_flight
-        self._retry_config: dict[str, Any] = dict(options.get("retry_config") or {})
-        self._make: Callable[..., Any] | None = None
-        if isinstance(place, str):
-            self.url = _checked_url(place)
-            self._make = lambda **more: from_url(self.url, **{**options, **more})
-            # For listings, with obstore's own retries: one that stops can't go on from there.
-            self._client = self._made(self._make)
-        else:
-            others = sorted(options.keys() - {"retry_config"})
-            if others:
-                raise ValueError(f"ObjectStore: give the options {', '.join(others)} to the store of obstore itself")
-            self._client, self.url = place, _url_of(place)
-        kind = type(self._client).__name__
-        self._is_sorted = kind in _SORTED and not _is_true(_config_of(self._client).get("s3_express"))
-        self._has_suffixes = kind != "AzureStore"
-        self._tells_deleted = kind in {"AzureStore", "GCSStore"}
-        self._most_bytes = _MOST_PUT_BYTES.get(kind, 5 << 40)
-        self._clients: dict[int, Any] = {}  # by the longest time that a request may take, in seconds
-        self._lock, self._probing = threading.Lock(), threading.Lock()
-        self._kept: dict[str, str] = {}  # by condition: why it is not kept, or nothing where it is
+    def _set_up(self, bucket: Bucket, in_flight: int) -> None:
+        self._bucket, self.url, self.in_flight = bucket, bucket.url, in_flight
         self._large: dict[str, int] = {}  # by name: the size of what was large when the names were listed last
-
-    def _made(self, make: Callable[..., Any]) -> Any:
-        try:
-            return make()
-        except BaseException as error:
-            # obstore panics at some wrong options.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            problem = problem_of(error)
-        raise ValueError(f"{self.url}: {problem}: the options are those of obstore.store.from_url") from None
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"
 
     def __getstate__(self) -> tuple[Any, int, dict[str, Any]]:
-        given = {**_config_of(self._place), **self._options, **(self._options.get("config") or {})}
-        given |= self._options.get("client_options") or {}
-        secret = sorted(name for name in given if _SECRET.search(name.lower()) and not _HARMLESS.match(name.lower()))
-        if secret:
-            raise TypeError(
-                f"{self.url}: a store with {', '.join(secret)} among its options is not pickled, since credentials would be "
-                f"pickled with it: leave them to the environment or a file, or give a credential_provider, a function"
-            )
-        return self._place, self.in_flight, self._options
+        place, options = self._bucket.to_pickle()
+        return place, self.in_flight, options
 
     def __setstate__(self, state: tuple[Any, int, dict[str, Any]]) -> None:
-        self._open(*state)
+        place, in_flight, options = state
+        self._set_up(Bucket(place, options), in_flight)
 
     def __copy__(self) -> Self:
         return self
@@ -151,47 +85,9 @@ class ObjectStore(Store):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    # ------------------------------------------------------------------------------------------ requests
-
     def _request(self, doing: str, name: str, request: Callable[[], R]) -> R:
         """Return what *request* returns, which may be sent twice."""
-        self._refuse_fork()
-        attempts = Attempts(self._retry_config)
-        try:
-            return attempts.call(request)
-        except Exception as error:
-            problem = self._explained(error, doing, name, attempts)
-        raise problem from None  # which may quote what is secret
-
-    def _explained(self, error: Exception, doing: str, name: str, attempts: Attempts) -> Exception:
-        return as_os_error(error, doing, self.location(name), attempts.told())
-
-    def _refuse_fork(self) -> None:
-        global _used  # noqa: PLW0603 - of the process
-        if _forked:
-            raise RuntimeError(
-                f"{self.url}: this process was forked from one that used an object store, and can't use it: its threads are "
-                f"not there. Start processes anew: ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
-            )
-        _used = True
-
-    def _client_for(self, size: int) -> Any:
-        """Return a client that makes one attempt at a request with *size* bytes, which may take as long as those need."""
-        if self._make is None:
-            return self._client
-        timeout_s = _SHORTEST_TIMEOUT_S
-        while timeout_s * _SLOWEST_BYTES_PER_S < size:
-            timeout_s *= 2
-        with self._lock:
-            found = self._clients.get(timeout_s)
-            if found is None:
-                more: dict[str, Any] = {"retry_config": {**self._retry_config, "max_retries": 0}}
-                if timeout_s > _SHORTEST_TIMEOUT_S:
-                    given = self._options.get("client_options") or {}
-                    # Where there are options, obstore does not look for others in the environment.
-                    more["client_options"] = {"timeout": f"{timeout_s}s", **(given or _client_options_of_environment())}
-                found = self._clients[timeout_s] = self._make(**more)
-            return found
+        return self._bucket.request(doing, self.location(name), request)
 
     # ------------------------------------------------------------------------------------------ writing
 
@@ -204,13 +100,13 @@ class ObjectStore(Store):
         """
         data = content if isinstance(content, bytes) else content.content()
         self._refuse_large(self.location(name), len(data))
-        if "\\" in name and not self._has_suffixes:
+        if "\\" in name and self._bucket.is_azure:
             raise OSError(errno.EINVAL, "Azure makes a slash of a backslash in a name", self.location(name))
         if replace is True:
-            client = self._client_for(len(data))
+            client = self._bucket.client_for(len(data))
             self._request("saving", name, lambda: client.put(name, data))
         else:
-            self._require("create")
+            self._bucket.require("create")
             self._put_unless_taken(name, data, replace)
 
     def draft(self) -> LimitedDraft:
@@ -219,16 +115,16 @@ class ObjectStore(Store):
 
     def _refuse_large(self, place: str, size_bytes: int) -> None:
         """Raise an error where one request can't have so many bytes: of several, no server tells who was first."""
-        if size_bytes > self._most_bytes:
+        if size_bytes > self._bucket.most_bytes:
             problem = (
-                f"the result has {size_bytes:,} bytes, and this server takes {self._most_bytes:,} in one request: "
+                f"the result has {size_bytes:,} bytes, and this server takes {self._bucket.most_bytes:,} in one request: "
                 f"keep it in a folder, or split it into several results"
             )
             raise OSError(errno.EFBIG, problem, place)
 
     def _put_unless_taken(self, name: str, data: bytes, replace: Replace) -> None:
-        client = self._client_for(len(data))
-        attempts = Attempts(self._retry_config)
+        client = self._bucket.client_for(len(data))
+        attempts = self._bucket.attempts()
         writer = {_WRITER: os.urandom(12).hex()}
         version: dict[str, str] | None = None  # of what is to be replaced
         looks = 0  # at what was to be replaced
@@ -240,25 +136,28 @@ class ObjectStore(Store):
             except Exception as error:
                 problem = error
             if not may_pass(problem):
-                raise self._explained(problem, "saving", name, attempts) from None
+                raise self._explained(problem, name, attempts) from None
             # What is there tells who has won: an answer can be lost, or be that to the same request sent a second time.
             there = self._found(name, whole=bool(replace))
             if there is not None and there.writer == writer[_WRITER]:
                 return
             if (there is None or not is_refusal(problem)) and not attempts.pause(problem):
-                raise self._explained(problem, "saving", name, attempts) from None
+                raise self._explained(problem, name, attempts) from None
             version = None
             if there is not None:
                 if not callable(replace):
                     raise FileExistsError(errno.EEXIST, "there is a result already", self.location(name))
                 if looks and not attempts.pause(problem):  # a server may refuse for ever
-                    raise self._explained(problem, "saving", name, attempts) from None
+                    raise self._explained(problem, name, attempts) from None
                 looks += 1
                 version = self._admitted(there, replace)
 
+    def _explained(self, error: Exception, name: str, attempts: Attempts) -> Exception:
+        return as_os_error(error, "saving", self.location(name), attempts.told())
+
     def _admitted(self, there: ObjectSource, replace: Callable[[Source], object]) -> dict[str, str] | None:
         """Return the version of *there*, which *replace* admits; None where it was replaced while it was looked at."""
-        self._require("replace")
+        self._bucket.require("replace")
         if there.version is None:
             raise UnconditionalStoreError(self.url, "it gives no ETag, by which a put names what it replaces")
         try:
@@ -274,29 +173,12 @@ class ObjectStore(Store):
         try:
             if whole:
                 return self.open(name)
-            client = self._client_for(0)
+            client = self._bucket.client_for(0)
             found = self._request("saving", name, lambda: client.get(name, options={"head": True}))
         except FileNotFoundError:
             return None
         meta = found.meta
         return ObjectSource(meta["size"], b"", 0, _no_fetch, _version_of(meta), found.attributes.get(_WRITER))
-
-    def _require(self, condition: str) -> None:
-        """Raise an error where the server does not keep *condition*, which is tried once.
-
-        :param condition: ``'create'`` or ``'replace'``
-        :raises UnconditionalStoreError: it does not
-        """
-        problem = self._kept.get(condition)
-        if problem is None:
-            with self._probing:
-                problem = self._kept.get(condition)
-                if problem is None:
-                    client, doing = self._client_for(0), "testing whether the server keeps conditions"
-                    problem = self._request(doing, _PROBE, lambda: _probed(client, condition))
-                    self._kept[condition] = problem
-        if problem:
-            raise UnconditionalStoreError(self.url, problem)
 
     def put_many(
         self, puts: Sequence[Put], outcomes: list[Exception | None] | None = None, /, *, durable: bool = False
@@ -327,9 +209,9 @@ class ObjectStore(Store):
 
     def delete(self, name: str, /) -> None:
         """Remove *name*. Of several that do so at once, more than one may succeed."""
-        if not self._tells_deleted:  # S3 says yes to a name that is not there
+        if not self._bucket.tells_deleted:  # S3 says yes to a name that is not there
             self.stat(name)
-        client = self._client_for(0)
+        client = self._bucket.client_for(0)
         self._request("deleting", name, lambda: client.delete(name))
 
     def delete_many(self, versions: Mapping[str, object], /) -> list[str]:
@@ -341,8 +223,8 @@ class ObjectStore(Store):
 
     def open(self, name: str, /) -> ObjectSource:
         """Return the content of *name*: read by one request where it is small; of what is large, the end."""
-        client = self._client_for(0)
-        wanted = {"suffix": _FIRST_READ_BYTES} if self._has_suffixes else (0, _FIRST_READ_BYTES)
+        client = self._bucket.client_for(0)
+        wanted = (0, _FIRST_READ_BYTES) if self._bucket.is_azure else {"suffix": _FIRST_READ_BYTES}
 
         def first() -> tuple[Any, bytes]:
             try:
@@ -391,8 +273,8 @@ class ObjectStore(Store):
         pages_seen: set[tuple[str, str]] = set()  # the first and last name of each
         names_seen: set[str] = set()
         # The server can tell names from a place on, but knows no prefixes that end within a part of a path.
-        start = prefix[:-1] if self._is_sorted and prefix.isprintable() else ""
-        pages = self._client.list(offset=start or None, chunk_size=_PAGE_NAMES)
+        start = prefix[:-1] if self._bucket.is_sorted and prefix.isprintable() else ""
+        pages = self._bucket.client.list(offset=start or None, chunk_size=_PAGE_NAMES)
         large: dict[str, int] = {}
         while True:
             page = self._next_page(pages, seen)
@@ -419,12 +301,12 @@ class ObjectStore(Store):
                     if meta["size"] >= _LARGE_BYTES and len(large) < _MOST_LARGE:
                         large[name] = meta["size"]
                     yield name, _stat_of(meta)
-            if self._is_sorted and last > prefix and not last.startswith(prefix):
+            if self._bucket.is_sorted and last > prefix and not last.startswith(prefix):
                 break
         self._large = large
 
     def _next_page(self, pages: Any, seen: int) -> Any:
-        self._refuse_fork()
+        self._bucket.refuse_fork()
         try:
             return next(pages, None)
         except Exception as error:  # obstore has tried it several times; the next page would be told to be the end
@@ -448,7 +330,7 @@ class ObjectStore(Store):
 
     def stat(self, name: str, /) -> Stat:
         """Return the size, time and ETag of *name*."""
-        client = self._client_for(0)
+        client = self._bucket.client_for(0)
         return _stat_of(self._request("looking at a result", name, lambda: client.head(name)))
 
 
@@ -483,68 +365,6 @@ def _body(found: Any, most: int) -> bytes:
             break
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     return data if most >= 0 else data[:most]
-
-
-def _checked_url(text: str) -> str:
-    """Return the URL *text* without a slash at its end.
-
-    :raises ValueError: it is none of an object store, or has credentials in it
-    """
-    scheme, _, rest = text.partition("://")
-    if not rest:
-        raise ValueError(
-            "ObjectStore: expected a URL such as 's3://bucket/prefix', 'gs://bucket/prefix' or 'az://container'"
-        )
-    if "?" in rest or "#" in rest or ":" in rest.partition("@")[0] * ("@" in rest):
-        raise ValueError(
-            f"ObjectStore: the {scheme}:// URL contains a '?', a '#' or a password: give a bucket and a prefix, and "
-            f"everything else as options"
-        )
-    return text.rstrip("/")
-
-
-def _config_of(client: Any) -> dict[str, Any]:
-    return dict(getattr(client, "config", None) or {})
-
-
-def _url_of(client: Any) -> str:
-    """Return a URL for messages."""
-    config = _config_of(client)
-    place = config.get("bucket") or config.get("container_name") or ""
-    scheme = {"S3Store": "s3", "GCSStore": "gs", "AzureStore": "az"}.get(type(client).__name__)
-    name = type(client).__name__.removesuffix("Store").lower() if scheme is None else scheme
-    return f"{name}://{place}/{getattr(client, 'prefix', None) or ''}".rstrip("/") or name
-
-
-def _client_options_of_environment() -> dict[str, str]:
-    """Return what the environment says of connections, such as ``AWS_ALLOW_HTTP``."""
-    found = {}
-    for variable, value in os.environ.items():
-        prefix, _, name = variable.partition("_")
-        if prefix in {"AWS", "AZURE", "GOOGLE"} and name.lower() in _CLIENT_OPTIONS:
-            found[name.lower()] = value
-    return found
-
-
-def _is_true(value: object) -> bool:
-    return str(value).lower() in {"1", "true", "on", "yes", "y"}
-
-
-def _probed(client: Any, condition: str) -> str:
-    """Return why the server of *client* does not keep *condition*; nothing where it does."""
-    mode: Any = "create" if condition == "create" else _NO_VERSION
-    for _ in range(2 if condition == "create" else 1):  # the first may make the object
-        try:
-            client.put(_PROBE, _PROBE_TEXT, mode=mode, use_multipart=False)
-        except Exception as error:
-            if is_refusal(error):
-                return ""
-            if is_unsupported(error):
-                return "it has no puts with a condition"
-            raise
-    if condition == "create":
-        return "a put that was to make a new object replaced one (If-None-Match)"
-    return "a put that was to replace a certain version replaced another (If-Match)"
 
 
 def _no_fetch(_begin: int, _end: int) -> bytes:
