@@ -101,7 +101,8 @@ class ObjectStore(Store):
         data = content if isinstance(content, bytes) else content.content()
         self._refuse_large(self.location(name), len(data))
         if "\\" in name and self._bucket.is_azure:
-            raise OSError(errno.EINVAL, "Azure makes a slash of a backslash in a name", self.location(name))
+            problem = "Azure makes a slash of a backslash in a name: @persistence_class(portable=True) encodes it"
+            raise OSError(errno.EINVAL, problem, self.location(name))
         if replace is True:
             client = self._bucket.client_for(len(data))
             self._request("saving", name, lambda: client.put(name, data))
