@@ -135,6 +135,8 @@ CASES = [
     Case("save among a million in an archive", "numbered", "not numbered", 1.1, 10, turns=20),
     Case("load_all of 100000 in an archive", "archive", "folder", 0.4, 6, on_disk=True, pairs=2),
     Case("table of 100000 in an archive", "archive", "folder", 0.4, 6, on_disk=True, pairs=2),
+    Case("load_all of 20000 from the disk in an archive", "archive", "folder", 0.4, 6, on_disk=True, waits=True),
+    Case("table of 20000 from the disk in an archive", "archive", "folder", 0.4, 6, on_disk=True, waits=True),
     Case("find 100000 in an archive", "archive", "folder", 0.5, 10, on_disk=True, pairs=2),
     Case("todo of 100000 in an archive", "archive", "folder", 0.5, 10, on_disk=True, pairs=2),
     Case("find one of 100000 100 times in an archive", "archive", "folder", None, 10, on_disk=True, pairs=2),

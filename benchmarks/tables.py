@@ -97,6 +97,8 @@ CASES = {
     "save among a million in an archive": "a save with an auto-increment key into an archive of a million",
     "load_all of 100000 in an archive": "`load_all` of 100,000 in an archive",
     "table of 100000 in an archive": "table of 100,000 in an archive with a score from each",
+    "load_all of 20000 from the disk in an archive": "`load_all` of 20,000 from an archive on the disk, none of it in memory",
+    "table of 20000 from the disk in an archive": "table of 20,000 with a score from an archive on the disk, none of it in memory",
     "find 100000 in an archive": "`find` of 100,000 in an archive",
     "todo of 100000 in an archive": "`todo` of 100,000 in an archive",
     "find one of 100000 100 times in an archive": "`find` of one of 100,000 in an archive",

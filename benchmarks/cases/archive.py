@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import sqlite3
 import struct
@@ -11,6 +12,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cases.checking import forget
 from cases.common import PART, made, save_each, scaled, side, small_class
 from cases.series import results_in_turn
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANY = 100_000
+FROM_DISK = 20_000
 GROUP = 2_000  # results of a transaction, as those of an archive
 PROCESSES = 4
 _TABLE = "CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)"
@@ -181,12 +184,24 @@ side("save among a million in an archive", "numbered")(partial(among_a_million, 
 side("save among a million in an archive", "not numbered")(partial(among_a_million, numbered=False))
 
 
-def reading(folder: Path, read: Callable[[Any], object], *, place: str) -> Any:
+def reading(folder: Path, read: Callable[[Any], object], *, place: str, from_disk: bool = False) -> Any:
     cls = small_class(numbered=False)
-    count = scaled(MANY, at_least=PART)
-    handler_at(cls, folder / place).save_all(made(cls, number) for number in range(count))
+    count = scaled(FROM_DISK if from_disk else MANY, at_least=PART)
+    handler = handler_at(cls, folder / place)
+    handler.save_all(made(cls, number) for number in range(count))
+    if place.endswith(".sqlar"):
+        handler.store.close()
     while True:
+        if from_disk:
+            forget_all(folder / place)
         yield partial(_read, read, cls, folder / place, count)
+
+
+def forget_all(place: Path) -> None:
+    """Drop the content of a file, or of each file of a folder, from the system's cache, which keeps where they are."""
+    os.sync()  # in one step for all
+    for path in [place] if place.is_file() else list(place.iterdir()):
+        forget(path)
 
 
 def _read(read: Any, cls: Any, place: Path, count: int) -> int:
@@ -236,6 +251,13 @@ for title, read in (
 ):
     side(title, "archive")(partial(reading, read=read, place="results.sqlar"))
     side(title, "folder")(partial(reading, read=read, place="results"))
+
+for title, read in (
+    (f"load_all of {FROM_DISK} from the disk in an archive", load_all),
+    (f"table of {FROM_DISK} from the disk in an archive", table),
+):
+    side(title, "archive")(partial(reading, read=read, place="results.sqlar", from_disk=True))
+    side(title, "folder")(partial(reading, read=read, place="results", from_disk=True))
 
 
 def processes(folder: Path, count: int) -> Any:
