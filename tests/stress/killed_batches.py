@@ -150,9 +150,10 @@ def check_results(batch):
     assert [hit.keys["run"] for hit in draws.find()] == list(range(REPETITIONS))
     assert all(found.problem is None for handler in (fits, draws) for found in handler.verify())
     begun = list(batch.tally.iterdir())
-    assert 0 <= len(begun) - len(WANTED) - REPETITIONS <= WORKERS * batch.killed, (
-        "only tasks in flight are computed again"
-    )
+    repeated = len(begun) - len(WANTED) - REPETITIONS
+    assert repeated >= 0
+    if batch.engine != "parsl":  # it gives up workers whose heartbeats are late, as on a busy machine
+        assert repeated <= WORKERS * batch.killed, "only tasks in flight are computed again"
     saved_ns = {f"{hit.keys['animal']}-{hit.keys['plane']}": hit.path.stat().st_mtime_ns for hit in fits.find()}
     saved_ns |= {f"{hit.keys['animal']}-run{hit.keys['run']}": hit.path.stat().st_mtime_ns for hit in draws.find()}
     for path in begun:

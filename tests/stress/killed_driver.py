@@ -96,6 +96,8 @@ def parsl(folder):
         max_workers_per_node=2,
         cores_per_worker=0.1,
         address="127.0.0.1",
+        heartbeat_period=1,
+        heartbeat_threshold=5,
         provider=LocalProvider(max_blocks=1),
     )
     run_dir = str(folder / f"parsl-{os.getpid()}")
