@@ -141,6 +141,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {"Content-Length": str(len(sent)), **headers}.items():
             self.send_header(name, value)
+        if self.close_connection:  # else a client would use it again
+            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(sent)
