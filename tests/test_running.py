@@ -175,6 +175,19 @@ def test_an_executor_that_can_not_be_made_is_named(monkeypatch, lab, capsys):
     assert capsys.readouterr().err == f"neuralib-persistence: {expected}"
 
 
+@pytest.mark.parametrize("engine", ["dask://host:8786", "ray", "slurm:jobs=1"])
+def test_an_engine_that_is_not_installed_is_named_with_what_to_install(monkeypatch, lab, capsys, engine):
+    """Whether it is an extra of this package or a package of its own."""
+    package, install = {
+        "dask": ("distributed", "dask[distributed]"),
+        "ray": ("ray", "neuralib-persistence[ray]"),
+        "slurm": ("submitit", "neuralib-persistence[submitit]"),
+    }[engine.partition(":")[0]]
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run("lab_of_run:other", "--executor", engine) == 2
+    assert f'pip install "{install}"' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -629,4 +629,12 @@ def test_a_compressed_file_says_what_to_install_to_read_it(tmp_path, monkeypatch
     for words in (["verify", tmp_path], ["convert", tmp_path, "--to", "plain", "--all"]):
         assert main([str(word) for word in words]) == 1
         assert advice in "".join(capsys.readouterr())
+    status, out = run(capsys, "verify", tmp_path)
+    assert status == 1
+    assert "0 intact, 0 damaged, 1 not checked" in out
+    report = json.loads(run(capsys, "verify", tmp_path, "--json")[1])
+    assert [report["damaged"], [file["path"] for file in report["not_checked"]]] == [
+        [],
+        [str(handler.filepath(Fitted("A")))],
+    ]
     assert changes(tmp_path) == before

@@ -10,7 +10,7 @@ from neuralib.persistence._commands.content import check
 from neuralib.persistence._commands.entries import hits_in, holds_results, paths_in
 from neuralib.persistence._commands.naming import compare, suffix_of
 from neuralib.persistence._commands.screen import progress
-from neuralib.persistence._errors import KeyMismatchError, PersistenceError
+from neuralib.persistence._errors import KeyMismatchError, PersistenceError, UnloadableResultError
 from neuralib.persistence._finding.checking import check_name
 from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
@@ -37,6 +37,8 @@ class Checked(NamedTuple):
     """Whole files of which it is not known whether the name is that of the keys."""
     not_loadable: list[tuple[str, list[str]]]
     """Whole files with objects of packages that are not installed here, each with these packages."""
+    unread: list[tuple[str, Exception]]
+    """Files in a compression that can't be read here."""
 
 
 def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | None) -> Checked:
@@ -51,6 +53,7 @@ def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | N
     plain: list[str] = []
     not_compared: list[str] = []
     not_loadable: list[tuple[str, list[str]]] = []
+    unread: list[tuple[str, Exception]] = []
     size = 0
     for path in progress(files, "checking file"):
         try:
@@ -64,9 +67,11 @@ def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | N
                 not_compared.append(path)
         except KeyMismatchError as error:
             misnamed.append((path, error))
+        except UnloadableResultError as error:
+            unread.append((path, error))
         except (PersistenceError, OSError) as error:
             damaged.append((path, error))
-    return Checked(len(files), size, damaged, misnamed, plain, not_compared, not_loadable)
+    return Checked(len(files), size, damaged, misnamed, plain, not_compared, not_loadable, unread)
 
 
 def _files_at(path: str, *, recursive: bool, info: PersistentClass[Any] | None) -> Iterator[str]:

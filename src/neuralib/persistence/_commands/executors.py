@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +64,11 @@ def _dask(rest: str, asked: str) -> Callable[[], Executor]:
         raise UsageError(f"{asked}: expected the address of a scheduler, as in dask://host:8786")
 
     def make() -> Executor:
-        client: Any = importlib.import_module("distributed").Client
-        return client(f"tcp:{rest}").get_executor()  # type: ignore[no-any-return]
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise ImportError(f'{asked} needs dask: pip install "dask[distributed]" ({error})') from error
+        return Client(f"tcp:{rest}").get_executor()  # type: ignore[no-any-return,no-untyped-call]
 
     return make
 

@@ -36,11 +36,12 @@ def verify(options: argparse.Namespace, screen: Screen) -> int:
         raise UsageError(f"verify accepts files and folders, not {next(iter(wanted))}=")
     info = class_asked_for(options)
     found = checked(paths, recursive=options.recursive, info=info)
-    status = 1 if found.damaged or found.misnamed else 0
+    failed = [*found.damaged, *found.misnamed, *found.unread]
+    status = 1 if failed else 0
     if options.output == "json":
         write_json(screen, _report(found))
         return status
-    for path, problem in [*found.damaged, *found.misnamed]:
+    for path, problem in failed:
         text = str(problem)
         screen.line(text if path in text else f"{path}: {text}", "red")
     if not options.quiet:
@@ -50,11 +51,16 @@ def verify(options: argparse.Namespace, screen: Screen) -> int:
 
 def _report(found: Checked) -> dict[str, Any]:
     """Return the report as a dict for ``--json``."""
+
+    def problems(failed: list[tuple[str, Exception]]) -> list[dict[str, str]]:
+        return [{"path": path, "problem": str(problem)} for path, problem in failed]
+
     return {
         "files": found.files,
         "size_bytes": found.size_bytes,
-        "damaged": [{"path": path, "problem": str(problem)} for path, problem in found.damaged],
-        "misnamed": [{"path": path, "problem": str(problem)} for path, problem in found.misnamed],
+        "damaged": problems(found.damaged),
+        "misnamed": problems(found.misnamed),
+        "not_checked": problems(found.unread),
         "without_checksum": found.plain,
         "names_not_compared": found.not_compared,
         "not_loadable_here": [{"path": path, "missing": missing} for path, missing in found.not_loadable],
@@ -62,12 +68,14 @@ def _report(found: Checked) -> dict[str, Any]:
 
 
 def _write_summary(found: Checked, screen: Screen, *, has_class: bool) -> None:
-    n_damaged = len(found.damaged)
+    n_damaged, n_unread = len(found.damaged), len(found.unread)
     line = f"{count_text(found.files, 'file')}, {size_text(found.size_bytes)}: "
-    line += f"{found.files - n_damaged:,} intact, {n_damaged:,} damaged"
+    line += f"{found.files - n_damaged - n_unread:,} intact, {n_damaged:,} damaged"
     if found.misnamed:
         line += f", {len(found.misnamed):,} misnamed"
-    screen.line(line, "red" if n_damaged or found.misnamed else "green")
+    if n_unread:
+        line += f", {n_unread:,} not checked"
+    screen.line(line, "red" if n_damaged or found.misnamed or n_unread else "green")
     if found.plain:
         files = count_text(len(found.plain), "file")
         screen.line(f"no checksum in {files} of another program: complete, but changed values can't be detected", "dim")
