@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from batches import Draw, DrawOptions, Fit, FitOptions
 
@@ -243,6 +244,21 @@ def test_a_wrong_argument_is_named_before_anything_is_computed(tmp_path, problem
     with pytest.raises(TypeError, match="5: expected values for each key"):
         FitOptions(tmp_path).compute_missing(5, dest=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    """As arguments that count, and as a time."""
+    whole, half = (0, 1), (np.int64(1), np.uint8(2))
+    for share, saved in ((whole, 3), (half, 0), (None, 3)):
+        report = DrawOptions().compute_missing(
+            {"animal": "A"},
+            repeat=np.int64(3 if share else 6),
+            share=share,
+            retries=np.int8(1),
+            timeout_s=np.float32(60),
+            dest=tmp_path,
+        )
+        assert (report.saved, len(report)) == (saved, 0)
 
 
 @pytest.mark.parametrize("progress", [True, False])

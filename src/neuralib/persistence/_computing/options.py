@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import errno
+import numbers
 import os
 import time
 import typing
@@ -21,6 +22,7 @@ from neuralib.persistence._computing.limits import LONGEST_S
 from neuralib.persistence._computing.loading import is_valid, load_valid, refuse_irreplaceable
 from neuralib.persistence._computing.missing import Plan, compute
 from neuralib.persistence._errors import AutoIncFieldNotResolvedError, NameTakenError
+from neuralib.persistence._finding.shares import whole_number
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._log import log
 from neuralib.persistence._stores.paths import is_url
@@ -214,10 +216,13 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         :raises ValueError: *timeout_s* is given, and nothing can stop what *executor* computes; or the store is in this
             process's memory, and other processes are to save there
         """
-        if not isinstance(retries, int) or retries < 0:
-            raise ValueError(f"retries={retries!r}: expected a whole number from 0")
-        if timeout_s is not None and not (isinstance(timeout_s, (int, float)) and 0 < timeout_s <= LONGEST_S):
-            raise ValueError(f"timeout_s={timeout_s!r}: expected seconds, more than 0; None for as long as it takes")
+        retries = whole_number("retries", retries)
+        if timeout_s is not None:
+            if not isinstance(timeout_s, numbers.Real) or not 0 < timeout_s <= LONGEST_S:
+                raise ValueError(
+                    f"timeout_s={timeout_s!r}: expected seconds, more than 0; None for as long as it takes"
+                )
+            timeout_s = float(timeout_s)  # timers take no number of numpy
         if not isinstance(progress, bool) and not callable(progress):
             raise TypeError(
                 f"progress={progress!r}: expected True, False, or a function to call with the report so far"

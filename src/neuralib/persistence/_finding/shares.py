@@ -1,9 +1,10 @@
-"""The share of one task in a job array: which of all results that are wanted are its own, whatever is there already."""
+"""The share of one task in a job array: which of all results that are wanted are its own, whatever is there already. And counts."""
 
 from __future__ import annotations
 
+import operator
 import os
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Share: TypeAlias = "tuple[int, int] | str"
 """Number *i*, from 0, of *n* tasks; or the scheduler whose environment variables say so."""
@@ -49,9 +50,27 @@ def share_of(share: Share | None) -> tuple[int, int]:
         return WHOLE
     if isinstance(share, str):
         return _from_environment(share)
-    if not isinstance(share, tuple) or [type(part) for part in share] != [int, int] or not 0 <= share[0] < share[1]:
+    try:
+        place, count = (whole_number("share", part) for part in share)
+    except (TypeError, ValueError):
+        place = count = 0
+    if not 0 <= place < count:
         raise ValueError(f"share={share!r}: expected (i, n) with i from 0 to n - 1, as in share=(0, 4) to share=(3, 4)")
-    return share
+    return place, count
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return the argument *value*, which is called *name* and counts something.
+
+    :raises ValueError: it is no whole number from 0
+    """
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ValueError(f"{name}={value!r}: expected a whole number from 0")
+    return number
 
 
 def _from_environment(share: str) -> tuple[int, int]:

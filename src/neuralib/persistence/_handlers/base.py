@@ -17,7 +17,7 @@ from neuralib.persistence._errors import AutoIncFieldNotResolvedError, Persisten
 from neuralib.persistence._finding import checking, former, listing, todo
 from neuralib.persistence._finding.found import Found
 from neuralib.persistence._finding.query import of_keys, of_template
-from neuralib.persistence._finding.shares import share_of
+from neuralib.persistence._finding.shares import share_of, whole_number
 from neuralib.persistence._handlers.hooks import HookKeeper, HookRecords, refuse_open_number
 from neuralib.persistence._keeping import batches
 from neuralib.persistence._stores.folder import STALE_AFTER_S
@@ -395,8 +395,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
 
         :param numbered: give repetitions their numbers even where one task does all
         """
-        if not isinstance(repeat, int) or repeat < 0:
-            raise ValueError(f"repeat={repeat!r}: expected a whole number from 0")
+        repeat = whole_number("repeat", repeat)
         if not hasattr(grid, "__iter__"):
             raise TypeError(f'{grid!r}: expected values for each key, as in {{"animal": ["A", "B"]}}, or templates')
         keeper = self._keeper
