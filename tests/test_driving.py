@@ -168,7 +168,9 @@ def test_each_template_is_accounted_for_when_the_executor_breaks(tmp_path, tally
     )
     assert report.saved == len(PickleHandler(Fit, tmp_path).find()) > 0
     assert report.saved + len(report) + report.not_tried == 60
-    assert report.not_tried > 0
+    assert report.saved <= 24
+    if given == "executor":
+        assert report.not_tried > 0
 
 
 # ---------------------------------------------------------------------------------------------- the report
