@@ -24,10 +24,10 @@ GRID = {"animal": ["A", "B"], "plane": [0, 1, 2, 100]}
 COMPUTED = {(animal, plane) for animal in "AB" for plane in range(3)}
 
 
-def process_pool(method):
+def process_pool(method, workers=2):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system can't {method}")
-    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method))
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method))
 
 
 EXECUTORS = {
@@ -119,8 +119,6 @@ def test_a_computation_that_returns_no_result_fails(tmp_path):
     assert "must return the result" in report[0].message
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class OneForAll(FitOptions):
     """Takes every animal for A."""
 
@@ -137,10 +135,13 @@ class OneForAll(FitOptions):
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("save", ["worker", "driver"])
 def test_a_computed_result_with_the_keys_of_another_is_a_failure(tmp_path, in_place, save):
-    """It is not saved over the other one. Without an error it would count as saved by others, and be lost."""
+    """It is not saved over the other one. Without an error it would count as saved by others, and be lost.
+
+    One worker, so that the right one is first.
+    """
     options = OneForAll()
     options.in_place = in_place
-    with contextlib.nullcontext(None) if save == "worker" else process_pool("fork") as executor:
+    with contextlib.nullcontext(None) if save == "worker" else process_pool("fork", 1) as executor:
         report = options.compute_missing({"animal": ["A", "B", "C"], "plane": 1}, executor, dest=tmp_path, save=save)
     assert report.saved == 1
     assert {failure.error for failure in report} == {"ValueError"}
@@ -150,6 +151,8 @@ def test_a_computed_result_with_the_keys_of_another_is_a_failure(tmp_path, in_pl
     assert [path.name for path in tmp_path.glob("cache*")] == ["cache-Fit-A-plane1.pkl"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_killed_worker_loses_only_what_it_computed(tmp_path):
     """The report says how many are left; the next call goes on."""
     grid = {"animal": "A", "plane": range(8)}
