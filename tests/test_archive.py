@@ -35,7 +35,7 @@ from neuralib.persistence import (
     results_equal,
 )
 from neuralib.persistence._commands.entry import main
-from neuralib.persistence._stores import archive_writing, database, mounts
+from neuralib.persistence._stores import archive_writing, database, mounts, rows
 from neuralib.persistence.cli_persistence import PersistenceOptions
 from neuralib.persistence.stores import ArchiveStore, FolderStore, Put
 
@@ -938,6 +938,30 @@ def test_a_table_that_refuses_new_rows_is_an_error(tmp_path, kind):
         for name in "xy":
             store.put(name, b"of one content and size")
     assert caught.value.filename == store.url
+
+
+def test_a_name_that_others_remove_at_that_moment_is_saved(file):
+    """Claims of batches come and go. It must not be taken for a table that refuses rows."""
+    with ArchiveStore(file) as store:
+        store.put("a", b"theirs")
+        database = store._file.opened()
+        execute = database.execute
+
+        def remove_first(statement, *values):
+            if statement == rows.HAS:
+                other = sqlite3.connect(file)
+                with other:
+                    other.execute("DELETE FROM sqlar WHERE name='a'")
+                other.close()
+                database.execute = execute
+            return execute(statement, *values)
+
+        database.execute = remove_first
+        store.put("a", b"ours")
+        assert database.execute is execute
+        assert store.open("a").read() == b"ours"
+        with pytest.raises(FileExistsError):
+            store.put("a", b"later")
 
 
 def test_names_that_no_file_can_have_are_left_out(tmp_path):

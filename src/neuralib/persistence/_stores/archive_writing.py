@@ -67,11 +67,11 @@ class Writer:
         with database.lock:
             database.wait_for_disk(durable)
             try:
-                return self._insert(database, name, data)
+                return self._insert(database, name, data, durable=durable)
             except Exception as error:
                 raise explained(error, "saving a result", self._path) from error
 
-    def _insert(self, database: Database, name: str, data: bytes) -> bool:
+    def _insert(self, database: Database, name: str, data: bytes, *, durable: bool) -> bool:
         while True:
             row = self._new_row()
             if database.execute(rows.INSERT, (row, name, row // rows.NS, len(data), data)).rowcount == 1:
@@ -79,8 +79,15 @@ class Writer:
                 return True
             if database.execute(rows.HAS, (name,)).fetchone() is not None:
                 return False
-            if database.execute(rows.HAS_ROW, (row,)).fetchone() is None:
+            if database.execute(rows.HAS_ROW, (row,)).fetchone() is not None:
+                continue
+            if database.connection.in_transaction:
                 raise OSError(errno.EINVAL, "its table refuses new rows, so it is no archive of results", self._path)
+            # Somebody may have removed the name since it was refused. In a transaction, nobody can.
+            with database.transaction("saving a result", durable=durable) as keep:
+                is_stored = self._insert(database, name, data, durable=durable)
+                keep()
+            return is_stored
 
     def replaced(self, database: Database, name: str, data: bytes, former: int, *, durable: bool) -> bool:
         """Store *data* in place of the row *former*; False where that is no longer what is under *name*."""
@@ -120,7 +127,7 @@ class Writer:
             before = self.seen(database)
             if expected is not None and not expected.is_unchanged(before):
                 return CHANGED
-            is_stored = self._insert(database, name, data)
+            is_stored = self._insert(database, name, data, durable=durable)
             execute("COMMIT")
         finally:
             if database.connection.in_transaction:
