@@ -44,7 +44,8 @@ class BatchReport(tables.Rows[Failure]):
         one counts it whose file is there. Only on engines of clusters, and without claims, may both count it: a result that
         is found there might be of an attempt that was lost."""
         self.found = 0
-        """The number of results that others saved before it was their turn here."""
+        """The number of results that were there when it was their turn here: others saved them meanwhile, or the grid has the same
+        keys twice."""
         self.passed_over = 0
         """The number of templates that another batch was computing (``claims=True``)."""
         self.not_tried: int | None = 0
