@@ -940,6 +940,19 @@ def test_a_table_that_refuses_new_rows_is_an_error(tmp_path, kind):
     assert caught.value.filename == store.url
 
 
+def test_archives_in_a_circle_of_references_are_closed(tmp_path):
+    """As of an error that is kept with the frames that it came through. Python 3.13 warns of connections that nobody closes."""
+    for number in range(20):
+        circle = [ArchiveStore(tmp_path / f"{number}.sqlar")]
+        circle.append(circle)
+        circle[0].put("a", b"1")
+        if number % 2:
+            gc.collect(0)  # so that they are of several generations, which Python takes in another order
+    del circle
+    gc.collect()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{number}.sqlar" for number in range(20))
+
+
 def test_a_name_that_others_remove_at_that_moment_is_saved(file):
     """Claims of batches come and go. It must not be taken for a table that refuses rows."""
     with ArchiveStore(file) as store:

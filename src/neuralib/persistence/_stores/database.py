@@ -43,7 +43,7 @@ class Database:
     """
 
     __slots__ = (
-        "__weakref__", "_is_closed", "_least", "_log", "_synchronous", "connection", "device", "execute", "inode", "is_read_only", "lacks_space", "lock", "path", "pid",
+        "__weakref__", "_closing", "_least", "_log", "_synchronous", "connection", "device", "execute", "inode", "is_read_only", "lacks_space", "lock", "path", "pid",
     )  # fmt: skip
 
     def __init__(self, path: str, found: os.stat_result, *, locks: bool) -> None:
@@ -55,9 +55,21 @@ class Database:
         self.lock = threading.RLock()
         self.is_read_only = False
         self.lacks_space = False  # so that it can only be read
-        self._is_closed = False
+        try:
+            self._open(f"{real}-journal", locks=locks)
+        except BaseException:
+            if hasattr(self, "connection"):
+                self.connection.close()
+            raise
+        self.execute = self.connection.execute
+        # Not in __del__: of objects that refer to each other, Python may take the connection before this one, and warn of it.
+        self._closing = weakref.finalize(self, self.connection.close)
+        self._closing.atexit = False  # later functions that run at exit may save something
+        _live.add(self)
+
+    def _open(self, journal: str, *, locks: bool) -> None:
         if locks:
-            _refuse_journal_of_others(f"{real}-journal", path)
+            _refuse_journal_of_others(journal, self.path)
             self.connection = self._connected("mode=rw")
             try:
                 self._begin()
@@ -70,15 +82,13 @@ class Database:
                     problem = (
                         f"its last changes are in {os.path.basename(self._log)}: copy both files to a place that can be"
                     )
-                    raise OSError(error.errno, f"{problem} written, and open it there", path) from error
+                    raise OSError(error.errno, f"{problem} written, and open it there", self.path) from error
                 self._begin_unlocked()
         elif self._is_whole():
             self._begin_unlocked()
         else:
             problem = "a program has it open, or was killed: open it where it was written, on a local disk"
-            raise OSError(errno.EBUSY, problem, path)
-        self.execute = self.connection.execute
-        _live.add(self)
+            raise OSError(errno.EBUSY, problem, self.path)
 
     def _connected(self, mode: str) -> sqlite3.Connection:
         import sqlite3
@@ -125,11 +135,7 @@ class Database:
         """Read the file as it is: SQLite can't make what readers share in a folder that can't be written."""
         self.connection = self._connected("immutable=1")
         self.is_read_only = True
-        try:
-            self._begin()
-        except BaseException:
-            self.connection.close()
-            raise
+        self._begin()
 
     def is_current(self) -> bool:
         """Return whether the path is that of this file, and this process has it open."""
@@ -166,14 +172,9 @@ class Database:
     def close(self) -> None:
         """Bring all into the one file, and close it."""
         with self.lock:
-            if not self._is_closed:
-                self._is_closed = True
+            if self._closing.detach() is not None:
                 with explaining("closing the archive", self.path):
                     self.connection.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "connection"):  # else it could not be opened
-            self.close()
 
     def abandon(self) -> None:
         """Never close the connection: the file is another by now, or it is the parent process's.
@@ -182,8 +183,7 @@ class Database:
         """
         import ctypes
 
-        if not self._is_closed:
-            self._is_closed = True
+        if self._closing.detach() is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
 
 
