@@ -21,7 +21,8 @@ from neuralib.persistence._finding.shares import share_of, whole_number
 from neuralib.persistence._handlers.hooks import HookKeeper, HookRecords, refuse_open_number
 from neuralib.persistence._keeping import batches
 from neuralib.persistence._stores.folder import STALE_AFTER_S
-from neuralib.persistence._stores.paths import PATHS, home_expanded, store_at
+from neuralib.persistence._stores.paths import PATHS, store_at
+from neuralib.persistence._stores.system import home_expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping

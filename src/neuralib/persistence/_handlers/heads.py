@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence._keeping.reading import FAILURES, raise_explained
 from neuralib.persistence._showing.previews import MAX_REPR_CHARS, value_text
-from neuralib.persistence._stores.paths import PATHS, home_expanded
+from neuralib.persistence._stores.paths import PATHS
+from neuralib.persistence._stores.system import home_expanded
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -42,8 +42,7 @@ class FolderStore(Store):
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        given = os.fspath(root) or os.curdir
-        self.root = os.path.abspath(os.path.expanduser(given) if given.startswith("~") else given)
+        self.root = os.path.abspath(system.home_expanded(root) or os.curdir)
         self.url = self.root
         self._folder = Path(self.root)
         self.prefix = system.joined(self.root, "")  # of the path of every name

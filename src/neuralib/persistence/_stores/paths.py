@@ -70,12 +70,6 @@ def _refuse_url_as_path(path: str) -> None:
         raise ValueError(f"{path!r} looks like a URL that was made a path: give the URL as text, with two slashes")
 
 
-def home_expanded(path: str | os.PathLike[str]) -> str:
-    """Return *path* as text, with the home folder in place of ``~``."""
-    text = os.fspath(path)
-    return os.path.expanduser(text) if text.startswith("~") else text
-
-
 def _object_store_at(url: str) -> Store:
     """Return the object store at *url*: the same one while the environment is the same, so that connections are kept.
 

@@ -36,6 +36,12 @@ _UNNAMED_LACK = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS}
 _SYNCFS_TELLS_SINCE = (5, 8)  # of Linux: before, syncfs(2) succeeded even where writing had failed
 
 
+def home_expanded(path: str | os.PathLike[str]) -> str:
+    """Return *path* as text, with the home folder in place of ``~``."""
+    text = os.fspath(path)
+    return os.path.expanduser(text) if text.startswith("~") else text
+
+
 def joined(folder: str, name: str) -> str:
     """Return the path of *name* in *folder*."""
     return f"{folder}{name}" if folder.endswith(("/", os.sep)) else f"{folder}/{name}"
