@@ -12,6 +12,7 @@ from neuralib.persistence._errors import (
     UnloadableResultError,
 )
 from neuralib.persistence._keeping.batches import bar
+from neuralib.persistence._keeping.records import SMALL_BYTES
 from neuralib.persistence._log import log
 from neuralib.persistence._packages import missing_here
 from neuralib.persistence._stores.base import stat_of
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._finding.listing import Listing
     from neuralib.persistence._stores.base import Stat, Store
-
-
-_READ_WHOLE = 1 << 16  # bytes of a file that is read whole for its keys
 
 
 def delete(listing: Listing, rows: list[int], *, dry_run: bool, damaged: bool, progress: bool) -> list[PurePath]:
@@ -78,7 +76,7 @@ def _not_to_delete(listing: Listing, row: int, found: Stat, *, damaged: bool) ->
         return None if damaged else f"{error.problem}; damaged=True deletes such files too"
     except (NewerVersionError, NotAResultError, OtherClassError, UnloadableResultError) as error:
         return str(error)
-    if mismatch is None and found.size_bytes > _READ_WHOLE:
+    if mismatch is None and found.size_bytes >= SMALL_BYTES:
         return _missing_packages(listing, row)
     return None if mismatch is None else str(mismatch)
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SMALL_BYTES = 1 << 16
+SMALL_BYTES = 1 << 16
+"""A smaller content is loaded whole for a few of its fields; of others, the head is read."""
 
 
 class Records(Protocol[T]):
@@ -193,7 +194,7 @@ class CodecRecords(Generic[T]):
             source = store.open(name) if self._mmap_mode is None else store.open_to_map(name)
             try:
                 told = None
-                if names is not None and source.size >= _SMALL_BYTES:
+                if names is not None and source.size >= SMALL_BYTES:
                     told = self._told_by_head(source, names)
                 root, card = told or self.codec.load(source, self._trust, self._mmap_mode)
             finally:
