@@ -124,7 +124,7 @@ class FileHandler(PersistenceHandler[T]):
 
     # ------------------------------------------------------------------------------------------ what a subclass overrides
 
-    _has_write = _has_read = _loads_itself = _needs_files = False
+    _has_write = _has_read = _loads_itself = _needs_files = _chooses_names = False
     _finds_other_formats = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -137,9 +137,8 @@ class FileHandler(PersistenceHandler[T]):
         cls._has_write, cls._has_read = overrides("_write"), overrides("_read")
         saves, loads = overrides("_save_persistence"), overrides("_load_persistence")
         cls._loads_itself = loads or cls._has_read
-        chooses_place = overrides("filename", "filepath", "save_root", "persistence_class")
+        cls._chooses_names = overrides("filename", "filepath", "save_root", "persistence_class")
         cls._needs_files = saves or loads or overrides("filepath", "save_root")
-        cls._keeper_of = FileHandler._hook_keeper if chooses_place else FileHandler._class_keeper
         kind: Any = {
             (False, False): CodecRecords,
             (True, False): SavedByHookRecords,
@@ -149,28 +148,20 @@ class FileHandler(PersistenceHandler[T]):
         cls._records_of = staticmethod(kind)
 
     def _compose(self) -> Keeper[T]:
-        keeper: Keeper[T] = self._keeper_of(self._records())
-        return keeper
+        records, store = self._records(), self._store
+        if self._chooses_names and store.local_folder() is not None:
+            return HookKeeper(self, records, durable=self.durable, threads=self.threads)
+        names = HookNames(self) if self._chooses_names else self._class_names
+        return Keeper(self.persistence_info, names, records, store, durable=self.durable, threads=self.threads)
 
-    def _class_keeper(self, records: Any) -> Keeper[T]:
-        return Keeper(self._info, self._class_names, records, self._store, durable=self.durable, threads=self.threads)
-
-    def _hook_keeper(self, records: Any) -> Keeper[T]:
-        store = self._store
-        if store.local_folder() is None:  # then filename may be overridden, but no path
-            info, names = self.persistence_info, HookNames(self)
-            return Keeper(info, names, records, store, durable=self.durable, threads=self.threads)
-        return HookKeeper(self, records, durable=self.durable, threads=self.threads)
-
-    _keeper_of: Any = _class_keeper
     _records_of: Any = staticmethod(CodecRecords)
 
     def _records(self) -> Any:
         if self._records_of is HookRecords:
             return HookRecords(self)
         codec = self._codec
-        if codec is None or self._has_write or self._has_read:
-            codec = StreamCodec(self, codec, writes=self._has_write, reads=self._has_read)
+        if self._has_write or self._has_read:
+            codec = StreamCodec(self, None if self._has_read else codec)
         records = self._records_of(self.persistence_info, codec, self._trust, self._mmap_mode, self.persistence_class)
         if self._records_of is not CodecRecords:
             records.handler = self
@@ -251,7 +242,7 @@ class FileHandler(PersistenceHandler[T]):
         store.put(name, draft, replace=True, durable=self.durable)
 
     def _load_persistence(self, path: Path) -> T:
-        codec = StreamCodec(self, self._codec, writes=True, reads=True) if self._has_read else self._codec
+        codec = StreamCodec(self, None) if self._has_read else self._codec
         assert codec is not None, "a handler without a codec has a _read of its own"
         records = CodecRecords(self.persistence_info, codec, self._trust, self._mmap_mode, self.persistence_class)
         return records.load(PATHS, os.fspath(path))

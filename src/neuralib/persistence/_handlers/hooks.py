@@ -221,31 +221,22 @@ def local_folder(store: Store, why: str, advice: str = "use a folder, or a codec
 
 
 class StreamCodec(Codec):
-    """A codec of a handler's own ``_write`` and ``_read``; what it does not override is done by another codec."""
+    """A codec of a handler's own ``_write`` and ``_read``.
 
-    def __init__(self, handler: Any, codec: Codec | None, *, writes: bool, reads: bool) -> None:
-        self._handler, self._codec = handler, codec
-        self._writes, self._reads = writes, reads
+    :param decoder: what reads in place of ``_read``, where the handler overrides ``_write`` alone
+    """
 
-    def for_class(self, card: Any) -> StreamCodec:
-        """Return this codec with the card for the codec that it uses."""
-        codec = None if self._codec is None else self._codec.for_class(card)
-        return StreamCodec(self._handler, codec, writes=self._writes, reads=self._reads)
+    def __init__(self, handler: Any, decoder: Codec | None) -> None:
+        self._handler, self._decoder = handler, decoder
 
     def encode(self, fields: Mapping[str, Any], target: Sink, /) -> None:
         """Write *fields* by ``_write``."""
         self._handler._write(dict(fields), target)
 
-    def content(self, fields: dict[str, Any], new_draft: Any) -> Any:
-        """Return *fields* as a draft."""
-        if self._writes or self._codec is None:
-            return super().content(fields, new_draft)
-        return self._codec.content(fields, new_draft)
-
     def decode(self, source: Source, /, *, trust: Unpickle | None = None, mmap_mode: str | None = None) -> Any:
         """Return the fields by ``_read``."""
-        if not self._reads and self._codec is not None:
-            return self._codec.decode(source, trust=trust, mmap_mode=mmap_mode)
+        if self._decoder is not None:
+            return self._decoder.decode(source, trust=trust, mmap_mode=mmap_mode)
         with source.file() as file:
             return self._handler._read(file)
 
