@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._classes.name_texts import START
 from neuralib.persistence._commands.content import check
-from neuralib.persistence._commands.entries import hits_in, holds_results, paths_in
+from neuralib.persistence._commands.entries import files_in, hits_in, holds_results
 from neuralib.persistence._commands.naming import compare, suffix_of
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import KeyMismatchError, PersistenceError, UnloadableResultError
@@ -78,7 +78,7 @@ def _files_at(path: str, *, recursive: bool, info: PersistentClass[Any] | None) 
     if not holds_results(path):
         yield path
     elif info is None:
-        yield from paths_in(path, recursive=recursive)
+        yield from (file for file, _ in files_in(path, recursive=recursive))
     else:
         yield from (file for file, _ in hits_in(path, info, recursive=recursive))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -19,6 +20,10 @@ from neuralib.persistence._commands.naming import (
 )
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import PersistenceError
+from neuralib.persistence._finding.former import tell_of_former_names
+from neuralib.persistence._finding.found import Hit
+from neuralib.persistence._finding.listing import Listing
+from neuralib.persistence._finding.query import NOTHING_ASKED
 from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._naming.order import natural
@@ -34,7 +39,6 @@ if TYPE_CHECKING:
 
     from neuralib.persistence._classes.schema import PersistentClass
     from neuralib.persistence._codecs.card import Card
-    from neuralib.persistence._finding.found import Hit
 
 _MANY = 50  # files whose names begin alike: of fewer, each is opened
 _SAMPLE = 25  # of these that are opened for their cards
@@ -51,9 +55,6 @@ class UsageError(Exception):
 
 _cards: dict[bytes, Card] = {}
 """By what stands in files: many have the same card."""
-
-_listed: dict[str, Stat] = {}
-"""By path: what was just listed with its size and time, which needs no request of its own."""
 
 
 class Entry:
@@ -148,7 +149,7 @@ def _stat_of(path: str) -> Stat:
     :raises OSError: it is no file
     """
     if _is_store(os.path.dirname(path)):
-        return _listed.pop(path, None) or PATHS.stat(path)
+        return PATHS.stat(path)
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         os.scandir(path).close()
@@ -220,54 +221,68 @@ def _parsed_keys(words: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def paths_in(folder: str, *, recursive: bool) -> Iterator[str]:
-    """Yield the paths of the results in *folder*, archive or bucket, in the order of their names, numbers by size (2 before 10).
+def path_in(folder: str, name: str) -> str:
+    """Return the path of *name* in *folder*, as it is to be shown."""
+    return name if folder == os.curdir else joined(folder, name)
 
-    Links to nothing, pipes, and folders inside that can't be read are among them: whoever looks finds what is wrong. Links to
-    folders and archives are not followed.
 
-    :raises OSError: there is no such folder
-    """
-    below: list[str] = []
-    found: list[str] = []
-    if _is_store(folder):
-        yield from _names_in_store(folder)
+def places_in(top: str, *, recursive: bool) -> Iterator[str]:
+    """Yield *top*; with *recursive*, also the folders and archives in it. Links to them, and hidden folders, are left out."""
+    yield top
+    if not recursive or _is_store(top):
         return
-    with os.scandir(folder) as entries:
+    below: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(top) as entries:  # whoever lists it finds what is wrong
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                if recursive and not entry.name.startswith("."):
-                    below.append(entry.name)
-            elif recursive and is_archive(entry.path) and not entry.is_symlink():
+                below += [] if entry.name.startswith(".") else [entry.name]
+            elif is_archive(entry.path) and not entry.is_symlink():
                 below.append(entry.name)
-            elif (
-                entry.name.endswith(SUFFIXES)
-                and not entry.name.startswith(LEFTOVER_PREFIX)
-                and not os.path.isdir(entry.path)
-            ):
-                found.append(entry.name)
-    prefix = "" if folder == os.curdir else joined(folder, "")
-    for name in sorted(found, key=natural):
-        yield prefix + name
     for name in sorted(below, key=natural):
+        yield from places_in(path_in(top, name), recursive=True)
+
+
+def files_in(top: str, *, recursive: bool) -> Iterator[tuple[str, Stat | None]]:
+    """Yield the paths of the results in a folder, archive or bucket, in the order of their names, numbers by size (2 before 10).
+
+    Links to nothing, pipes, and folders inside that can't be read are among them: whoever looks finds what is wrong.
+
+    :return: with what an archive or a bucket tells of each in its list
+    :raises OSError: there is no such folder
+    """
+    for place in places_in(top, recursive=recursive):
         try:
-            yield from paths_in(prefix + name, recursive=True)
+            found = dict(_listed(place))
         except OSError:
-            yield prefix + name
+            if place == top:
+                raise
+            yield place, None
+        else:
+            yield from ((path_in(place, name), found[name]) for name in sorted(found, key=natural))
 
 
-def _names_in_store(place: str) -> Iterator[str]:
-    found = {name: known for name, known in store_at(place).stats() if name.endswith(SUFFIXES)}
-    for name in sorted(found, key=natural):
-        path = joined(place, name)
-        _listed[path] = found[name]
-        yield path
-        _listed.pop(path, None)
+def _listed(place: str) -> Iterator[tuple[str, Stat | None]]:
+    """Yield the names of the results in one folder, archive or bucket, in any order."""
+    if _is_store(place):
+        yield from ((name, known) for name, known in store_at(place).stats() if name.endswith(SUFFIXES))
+        return
+    with os.scandir(place) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.endswith(SUFFIXES) and not name.startswith(LEFTOVER_PREFIX) and not _is_folder(entry):
+                yield name, None
 
 
-def _existing(paths: Iterable[str], stats: Iterable[Stat | None] = itertools.repeat(None)) -> list[Entry]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _existing(files: Iterable[tuple[str, Stat | None]]) -> list[Entry]:
     found = []
-    for path, known in zip(paths, stats, strict=False):
+    for path, known in files:
         try:
             found.append(Entry(path, known))
         except FileNotFoundError:  # removed just now
@@ -294,7 +309,7 @@ def entries_in(
     """
     if info is not None:
         return [entry for entry in _of_class(folder, info, wanted, recursive=recursive) if entry.matches(wanted)]
-    found = _existing(paths_in(folder, recursive=recursive))
+    found = _existing(files_in(folder, recursive=recursive))
     readers = store_at(folder).in_flight if is_url(folder) else 1
     matching = matching_among(found, wanted, by, heads=heads, readers=readers)
     if alone and not matching:
@@ -323,24 +338,17 @@ def many_in(folder: str) -> Iterator[list[Entry]] | None:
 
     :raises OSError: there is no such folder
     """
-    found: Iterator[tuple[str, Stat | None]]
-    prefix = "" if folder == os.curdir else joined(folder, "")
-    if is_archive(folder):
-        found = ((name, known) for name, known in store_at(folder).stats() if name.endswith(SUFFIXES))
-        first = list(itertools.islice(found, _VERY_MANY))
-        found = itertools.chain(first, found)
-        return None if len(first) < _VERY_MANY else _in_parts(found, prefix)
-    names = [name for name in os.listdir(folder) if name.endswith(SUFFIXES) and not name.startswith(LEFTOVER_PREFIX)]
-    if len(names) < _VERY_MANY:
-        return None
-    names.sort()
-    return _in_parts(zip(names, itertools.repeat(None), strict=False), prefix)
+    found = _listed(folder)
+    if not is_archive(folder):  # which is read in this order
+        found = iter(sorted(found))
+    first = list(itertools.islice(found, _VERY_MANY))
+    return None if len(first) < _VERY_MANY else _in_parts(itertools.chain(first, found), folder)
 
 
-def _in_parts(found: Iterator[tuple[str, Stat | None]], prefix: str) -> Iterator[list[Entry]]:
+def _in_parts(found: Iterator[tuple[str, Stat | None]], folder: str) -> Iterator[list[Entry]]:
     size = _FIRST_PART
     while part := list(itertools.islice(found, size)):
-        yield _existing([prefix + name for name, _ in part], [known for _, known in part])
+        yield _existing((path_in(folder, name), known) for name, known in part)
         size = _PART
 
 
@@ -407,28 +415,16 @@ def _undetermined(readers: Collection[NameReader], entries: list[Entry]) -> list
     return left
 
 
-class _OneFormat(PickleHandler[Any]):
-    """Finds the files of one ending, and no others."""
-
-    _finds_other_formats = False
-
-
 def hits_in(folder: str, info: PersistentClass[Any], *, recursive: bool) -> Iterator[tuple[str, Hit[Any]]]:
     """Yield the files in *folder* of the class *info*, with their paths; no file is opened whose name says enough."""
-    for place in _places_in(folder) if recursive else [folder]:
-        for suffix in SUFFIXES:
-            handler = _OneFormat(info.persistence_cls, place, ext=suffix, trusted=False)
-            for hit in progress(handler.find(), "looking at file"):
-                yield hit.name if place == os.curdir else joined(place, hit.name), hit
-
-
-def _places_in(top: str) -> list[str]:
-    """Return *top*, and all folders and archives in it."""
-    found = []
-    for folder, _, files in os.walk(top):
-        found.append(folder)
-        found += [path for path in (joined(folder, name) for name in files) if is_archive(path)]
-    return found or [top]
+    for place in places_in(folder, recursive=recursive):
+        keeper = PickleHandler(info.persistence_cls, place, trusted=False)._keeper
+        listing = Listing(keeper, NOTHING_ASKED, every=True)
+        rows = listing.candidates(NOTHING_ASKED)
+        if not rows:
+            tell_of_former_names(keeper)
+        for row in progress(rows, "looking at file"):
+            yield path_in(place, listing.name(row)), Hit(listing, keeper, row)
 
 
 def _of_class(
@@ -437,7 +433,7 @@ def _of_class(
     """Yield the entries for them."""
     hits = dict(hits_in(folder, info, recursive=recursive))
     named = {field.field_name for field in info.named_fields}
-    for entry in _existing(hits):
+    for entry in _existing((path, None) for path in hits):
         if not named.issuperset(wanted):
             entry.look(wanted)
         entry.card = card = card_of(info)
@@ -473,7 +469,7 @@ def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | 
         if holds_results(path):
             found += entries_in(path, recursive=recursive, info=info, wanted=wanted, heads=True, alone=len(paths) == 1)
         else:
-            for entry in _existing([path]):
+            for entry in _existing([(path, None)]):
                 entry.look(wanted)
                 found += [entry] if entry.matches(wanted) else []
     return found

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.confirming import confirmed
-from neuralib.persistence._commands.entries import UsageError, targets
+from neuralib.persistence._commands.entries import UsageError, holds_results, places_in, targets
 from neuralib.persistence._commands.naming import SUFFIXES, suffix_of
 from neuralib.persistence._commands.screen import write_json
 from neuralib.persistence._finding import migrating
 from neuralib.persistence._handlers.pickles import GzipHandler, PickleHandler, ZstdHandler
 from neuralib.persistence._showing.previews import count_text
+from neuralib.persistence._stores.base import listed
+from neuralib.persistence._stores.paths import is_url, store_at
 
 if TYPE_CHECKING:
     import argparse
@@ -34,9 +35,9 @@ def migrate(options: argparse.Namespace, screen: Screen) -> int:
         raise UsageError("migrate needs the class of the results: pass --class module:Class or --class file.py:Class")
     folders, wanted = targets(options.paths)
     for path in (*folders, *wanted):
-        if not os.path.isdir(path):
-            raise UsageError(f"migrate accepts folders, not {path}")
-    places = [place for folder in folders for place in _places(folder, recursive=options.recursive)]
+        if not holds_results(path) or is_url(path):
+            raise UsageError(f"migrate accepts folders and archives, not {path}")
+    places = [place for folder in folders for place in places_in(folder, recursive=options.recursive)]
     planned = [move for place in places for move in _migrated(place, info.persistence_cls, options, dry_run=True)]
     if options.dry_run or not _changes(planned):
         return _report(planned, options, screen, dry_run=True)
@@ -48,18 +49,9 @@ def migrate(options: argparse.Namespace, screen: Screen) -> int:
     return _report(done, options, screen, dry_run=False)
 
 
-def _places(folder: str, *, recursive: bool) -> Iterator[str]:
-    if not recursive:
-        yield folder
-        return
-    for place, below, _ in os.walk(folder):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        yield place
-
-
 def _migrated(place: str, cls: type, options: argparse.Namespace, *, dry_run: bool) -> Iterator[Move]:
     """Yield what becomes of the files in the folder *place*; each keeps its format where no other one was asked for."""
-    names = os.listdir(place)
+    names = listed(store_at(place))
     for suffix in SUFFIXES if options.to is None else [_SUFFIX_OF[options.to]]:
         only = [name for name in names if options.to is not None or suffix_of(name) == suffix]
         if only:

@@ -117,7 +117,7 @@ class FileHandler(PersistenceHandler[T]):
     def _names(self) -> ClassNames:
         """Return the names of the class, also those under which other formats that can be read have their files."""
         known: tuple[str, ...] = ()
-        if self._codec is not None and self._finds_other_formats and not self._loads_itself:
+        if self._codec is not None and not self._loads_itself:
             known = self._codec.read_suffixes
         others = tuple(suffix for suffix in known if suffix != self._ext) if self._ext in known else ()
         return ClassNames(self._info, self._ext, others)
@@ -125,7 +125,6 @@ class FileHandler(PersistenceHandler[T]):
     # ------------------------------------------------------------------------------------------ what a subclass overrides
 
     _has_write = _has_read = _loads_itself = _needs_files = _chooses_names = False
-    _finds_other_formats = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Choose the adapters for what the subclass overrides."""
