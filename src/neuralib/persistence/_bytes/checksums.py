@@ -24,8 +24,6 @@ _LARGE = 1 << 16  # bytes that zlib-ng is imported for at once
 _A_CALL = 1 << 12  # the bytes that zlib adds up while it is called
 _PIECE = 1 << 20  # bytes that are read and added up together, while they are in the processor's cache
 _MOST_READERS = 4  # more don't make the memory quicker
-_POLYNOMIAL = 0xEDB88320  # of CRC-32, the coefficient of x**0 in the highest bit, as in all that follows
-_ONE, _X_TO_8 = 1 << 31, 1 << 23
 _ALL = 0xFFFFFFFF
 
 
@@ -56,34 +54,15 @@ _until_import = 1 << 23  # bytes: 2 ms
 
 def combined(first: int, second: int, size: int) -> int:
     """Return the CRC-32 of two parts, given that of each and the *size* of the second in bytes."""
-    return _times(_x_to_bytes(size), first) ^ second
+    from zlib_ng import zlib_ng
+
+    return zlib_ng.crc32_combine(first, second, size)
 
 
 def with_zeros(start: int, count: int) -> int:
     """Return the CRC-32 of *count* zeros, going on from *start*, in no time: as for a hole in a file."""
-    return _times(_x_to_bytes(count), start ^ _ALL) ^ _ALL
-
-
-def _x_to_bytes(size: int) -> int:
-    """Return by what *size* bytes after a part multiply its checksum: x**8 each, over GF(2) modulo the polynomial of CRC-32."""
-    power, factor = _ONE, _X_TO_8
-    while size:
-        if size & 1:
-            power = _times(power, factor)
-        factor = _times(factor, factor)
-        size >>= 1
-    return power
-
-
-def _times(a: int, b: int) -> int:
-    """Return the product of two polynomials over GF(2) modulo that of CRC-32."""
-    product = 0
-    while a:
-        if a & _ONE:
-            product ^= b
-        a = (a << 1) & 0xFFFFFFFF
-        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
-    return product
+    # A checksum begins and ends inverted. Between these, zeros only shift it.
+    return combined(start ^ _ALL, _ALL, count)
 
 
 class BackgroundCrc:
