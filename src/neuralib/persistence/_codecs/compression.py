@@ -28,10 +28,10 @@ _MOST_TAIL = 1 << 24  # bytes that the last part may make
 _SMALL_BYTES = 4096
 
 
-class Decompressor(abc.ABC):
+class Decompressor:
     """Decompresses one part of a file.
 
-    :param reader: of the library; it tells where the part ended, and what followed it
+    :param reader: as zlib makes it, which gives back what it did not take; or as the later modules, which keep it
     :param error: what the library raises where the data is damaged
     """
 
@@ -48,22 +48,24 @@ class Decompressor(abc.ABC):
         """What followed it in the data that was fed."""
         return self._reader.unused_data  # type: ignore[no-any-return]
 
+    @property
+    def wants_input(self) -> bool:
+        """Whether more content needs more data."""
+        return bool(getattr(self._reader, "needs_input", not self._given_back))
+
+    @property
+    def _given_back(self) -> bytes:
+        return getattr(self._reader, "unconsumed_tail", b"")
+
     def feed(self, data: bytes, most: int) -> bytes:
         """Return at most *most* bytes more of the content.
 
         :raises ValueError: it is damaged
         """
         try:
-            return self._more(data, most)
+            return self._reader.decompress(self._given_back + data, most)  # type: ignore[no-any-return]
         except self._error as error:
             raise ValueError(str(error)) from error
-
-    @abc.abstractmethod
-    def _more(self, data: bytes, most: int) -> bytes: ...
-
-    @abc.abstractmethod
-    def wants_input(self) -> bool:
-        """Return whether more content needs more data."""
 
 
 class Compression(abc.ABC):
@@ -161,7 +163,7 @@ def content_parts(compression: Compression, pieces: Iterable[bytes], most: int |
                 if reader.eof:
                     rest, reader = reader.unused_data, None
                     break
-                if not found and reader.wants_input():
+                if not found and reader.wants_input:
                     break
                 given = b""
     if reader is not None:

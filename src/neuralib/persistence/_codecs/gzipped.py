@@ -34,21 +34,7 @@ class Gzip(Compression):
         """Return a decompressor."""
         from zlib_ng import zlib_ng
 
-        return _GzipPart(zlib_ng.decompressobj(self._WBITS), zlib_ng.error)
-
-
-class _GzipPart(Decompressor):
-    """Decompresses one member of a gzip file."""
-
-    _pending = b""
-
-    def _more(self, data: bytes, most: int) -> bytes:
-        found: bytes = self._reader.decompress(self._pending + data if self._pending else data, most)
-        self._pending = self._reader.unconsumed_tail
-        return found
-
-    def wants_input(self) -> bool:
-        return not self._pending
+        return Decompressor(zlib_ng.decompressobj(self._WBITS), zlib_ng.error)
 
 
 GZIP = Gzip()

@@ -45,17 +45,7 @@ class Zstd(Compression):
         zstd = _library()
         # A window of more than 128 MiB would take that much memory for a few bytes of a file.
         reader = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
-        return _ZstdPart(reader, zstd.ZstdError)
-
-
-class _ZstdPart(Decompressor):
-    """Decompresses one frame."""
-
-    def _more(self, data: bytes, most: int) -> bytes:
-        return self._reader.decompress(data, most)  # type: ignore[no-any-return]
-
-    def wants_input(self) -> bool:
-        return bool(self._reader.needs_input)
+        return Decompressor(reader, zstd.ZstdError)
 
 
 ZSTD = Zstd()
