@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 _LARGEST_PREVIEW = 4096  # bytes of an array that are kept, to show its values
 _NUMBER_CODE = re.compile(r"([<>|=])([biufc])(\d{1,2})")
 _NUMBER_KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
-_DTYPE_NAME = re.compile(r"(bool|int|uint|float|complex|datetime|timedelta)(\d*)(\[\w+\])?")
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
 class ArrayHead:
     """What is known of an array in a file without reading it."""
 
-    __slots__ = ("data", "dtype", "order", "shape", "size_bytes")
+    __slots__ = ("_code", "data", "dtype", "order", "shape", "size_bytes")
     _compared_parts = ("shape", "dtype", "_values")
 
-    def __init__(self, shape: tuple[int, ...], dtype: str, size_bytes: int, order: str = "C", data: Any = None) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], dtype: str, size_bytes: int, order: str, data: bytes | None, code: str
+    ) -> None:
+        self._code = code  # the dtype as it stands in files: ``<f8``
         self.shape = shape
         self.dtype = dtype
         """As numpy prints it: ``float64``, ``>i4``, ``<U3``, ``[('a', '<i4'), ('b', '<f8')]``, ``object``."""
@@ -35,7 +37,7 @@ class ArrayHead:
         """In memory."""
         self.order = order
         """``'C'`` or ``'F'``: which index varies slowest in the file."""
-        self.data: bytes | None = data
+        self.data = data
         """Its memory, where that is small and the dtype is one of numbers, texts or dates; else None."""
 
     def __repr__(self) -> str:
@@ -46,24 +48,13 @@ class ArrayHead:
         if self.data is None:
             return None
         make = plain_data.TABLE["numpy.ndarray"]
-        return make(Allowance(0), self.shape, self.dtype_code, bytearray(self.data), 0, None, self.order)
+        return make(Allowance(0), self.shape, self._code, bytearray(self.data), 0, None, self.order)
 
     @property
     def _values(self) -> Any:
         """The array, or this itself, which is equal to no other one, where the values were not read."""
         found = self.to_array()
         return self if found is None else found
-
-    @property
-    def dtype_code(self) -> str:
-        """The dtype as numpy's array protocol spells it, ``<f8``, where it is one of numbers, texts or dates."""
-        found = _DTYPE_NAME.fullmatch(self.dtype)
-        if found is None:
-            return self.dtype
-        kind, bits, unit = found.groups()
-        letter = {"datetime": "M", "timedelta": "m", "bool": "b"}.get(kind, kind[0])
-        size = int(bits or 8) // 8
-        return f"{'|' if size == 1 else _NATIVE}{letter}{size}{unit or ''}"
 
 
 class ObjectHead:
@@ -113,7 +104,7 @@ def _array(
     sign, kind, size = found[1], found[2], int(found[3])
     native = sign in {_NATIVE, "|"}
     name = f"{_NUMBER_KINDS[kind]}{8 * size if kind != 'b' else ''}" if native else code
-    return _head(account, shape, name, size, data, order)
+    return _head(account, shape, name, code, size, data, order)
 
 
 def _told(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any, *, moved: bool = False) -> ArrayHead:
@@ -122,15 +113,16 @@ def _told(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any, *, 
     :param moved: whether its axes are in an order of their own, so that *data* is no memory to show
     """
     if isinstance(dtype, ObjectHead):
-        return _head(account, shape, "a dtype with objects in it", 0, None, order)
+        return _head(account, shape, "a dtype with objects in it", "", 0, None, order)
     dtype = plain_arrays.settled(dtype)
     need(not dtype.hasobject or (type(data) is list and len(data) == plain_arrays.count_of(shape)), "an array")
     plain = dtype.names is None and dtype.subdtype is None and dtype.kind != "V" and not moved
-    return _head(account, shape, str(dtype), dtype.itemsize, None if dtype.hasobject else data, order, keep=plain)
+    content = None if dtype.hasobject else data
+    return _head(account, shape, str(dtype), dtype.str, dtype.itemsize, content, order, keep=plain)
 
 
 def _head(
-    account: Allowance, shape: Any, name: str, item_size: int, data: Any, order: Any, *, keep: bool = True
+    account: Allowance, shape: Any, name: str, code: str, item_size: int, data: Any, order: Any, *, keep: bool = True
 ) -> ArrayHead:
     size = plain_arrays.count_of(shape) * item_size
     if isinstance(data, (bytes, bytearray)):
@@ -141,7 +133,7 @@ def _head(
         need(data is None, "an array")
     kept = bytes(data) if keep and isinstance(data, (bytes, bytearray)) and size <= _LARGEST_PREVIEW else None
     account.spend(len(name) + (size if kept is not None else 0))
-    return ArrayHead(shape, name, size, "F" if order == "F" else "C", kept)
+    return ArrayHead(shape, name, size, "F" if order == "F" else "C", kept, code)
 
 
 def _size_of_text(encoded: ObjectHead) -> int:
