@@ -14,8 +14,6 @@ from neuralib.persistence._log import is_first, log
 from neuralib.persistence._messages import is_brief, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from neuralib.persistence._classes.field import PersistentField
 
 START = "cache"
@@ -193,28 +191,3 @@ def _problem_on_windows(name: str) -> str | None:
     if name.endswith((".", " ")):
         return f"Windows leaves out the {name[-1]!r} at its end"
     return None
-
-
-def check_name(
-    fields: Collection[PersistentField[Any]], owner: type, name: str, data: object, overrides: dict[str, Any]
-) -> None:
-    """Raise an error if *name*, made of the keys of *data* and *overrides*, can't be a file name.
-
-    :raises UnsafeNameError: it names the key whose text is the cause; for a name that is too long, the key of the longest text
-    """
-    problem = problem_of_whole(name)
-    if problem is None:
-        return
-    keys = {declared.field_name: declared for declared in fields if declared.filename}
-    values = {key: overrides.get(key, getattr(data, key, missing)) for key in keys}
-    texts = {key: text_of(keys[key], value) or "" for key, value in values.items()}
-    # The "*" of a wildcard stands in no file name, and is never the cause.
-    problems = {key: problem_of_whole(text) for key, text in texts.items() if values[key] is not missing}
-    causes = [key for key, found in problems.items() if found is not None]
-    if not causes and any(value is missing for value in values.values()):
-        problem = problem_of_whole(name.replace("*", "_"))
-        if problem is None:
-            return
-    same = [key for key in causes if problems[key] == problem] or causes
-    cause = same[-1] if same else max(texts, key=lambda key: len(texts[key]), default="")
-    raise UnsafeNameError(owner.__qualname__, cause, shown(values.get(cause, name)), problem)

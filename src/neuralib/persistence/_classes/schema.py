@@ -9,13 +9,15 @@ import typing
 from typing import Any, Generic, TypeVar, overload
 
 from neuralib.persistence import _core
-from neuralib.persistence._classes import checks, hints, name_texts
+from neuralib.persistence._classes import checks, hints
 from neuralib.persistence._classes.field import PersistentField, missing
+from neuralib.persistence._classes.name_texts import problem_of_whole, refuse_fixed_text, text_of
 from neuralib.persistence._errors import (
     DataNotSetError,
     FieldDefinitionError,
     KeyMismatchError,
     NotPersistenceClassError,
+    UnsafeNameError,
 )
 from neuralib.persistence._messages import shown
 
@@ -91,7 +93,7 @@ class PersistentClass(Generic[T]):
         """The version of the fields; files of older versions go through the classmethod ``upgrade``."""
         _check_options(self)
         for what, text in (("name=", self.cls_name), ("filename_field_splitter=", filename_field_splitter)):
-            name_texts.refuse_fixed_text(persistence_cls, what, text, portable=self.portable)
+            refuse_fixed_text(persistence_cls, what, text, portable=self.portable)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Engines of clusters send a notebook's class with every task. This object must stay the one that was made when the
@@ -187,9 +189,24 @@ class PersistentClass(Generic[T]):
     def check_name(self, name: str, data: T | None, overrides: dict[str, Any]) -> None:
         """Raise an error if *name*, made of the keys of *data* and *overrides*, can't be a file name.
 
-        :raises UnsafeNameError: it says which key is the cause
+        :raises UnsafeNameError: it names the key whose text is the cause; of a name that is too long, the key of the longest
         """
-        name_texts.check_name(self._fields, self.persistence_cls, name, data, overrides)
+        problem = problem_of_whole(name)
+        if problem is None:
+            return
+        keys = {declared.field_name: declared for declared in self.named_fields}
+        values = {key: overrides.get(key, getattr(data, key, missing)) for key in keys}
+        texts = {key: text_of(keys[key], value) or "" for key, value in values.items()}
+        # The "*" of a wildcard stands in no file name, and is never the cause.
+        problems = {key: problem_of_whole(text) for key, text in texts.items() if values[key] is not missing}
+        causes = [key for key, found in problems.items() if found is not None]
+        if not causes and any(value is missing for value in values.values()):
+            problem = problem_of_whole(name.replace("*", "_"))
+            if problem is None:
+                return
+        same = [key for key in causes if problems[key] == problem] or causes
+        cause = same[-1] if same else max(texts, key=lambda key: len(texts[key]), default="")
+        raise UnsafeNameError(self.persistence_cls.__qualname__, cause, shown(values.get(cause, name)), problem)
 
 
 @overload
@@ -228,7 +245,7 @@ def read_class(info: PersistentClass[T]) -> None:
     for declared in found.values():
         declared.owner, declared.portable = cls, info.portable
         what = f"{declared.field_name}: filename_prefix="
-        name_texts.refuse_fixed_text(cls, what, declared.filename_prefix, portable=info.portable)
+        refuse_fixed_text(cls, what, declared.filename_prefix, portable=info.portable)
     info._own_fields = tuple(own.values())
     info._fields = tuple(found.values())
     info.named_fields = tuple(declared for declared in info._fields if declared.filename)

@@ -13,7 +13,7 @@ import re
 import sys
 import weakref
 from collections.abc import Mapping, MappingView, Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from neuralib.persistence._messages import is_brief
 
@@ -75,20 +75,18 @@ def _is_fixed(kind: type) -> bool:
 
 def composed(text: str) -> str:
     """Return *text* in the composed form of Unicode (NFC): 'é' as one character."""
-    if text.isascii():
-        return text
-    import unicodedata  # not needed by most
-
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else _normalized("NFC", text)
 
 
 def decomposed(text: str) -> str:
     """Return *text* with accents as characters of their own (Unicode's NFD), as some systems write them."""
-    if text.isascii():
-        return text
-    import unicodedata
+    return text if text.isascii() else _normalized("NFD", text)
 
-    return unicodedata.normalize("NFD", text)
+
+def _normalized(form: Literal["NFC", "NFD"], text: str) -> str:
+    import unicodedata  # not needed by most
+
+    return unicodedata.normalize(form, text)
 
 
 def former_texts(value: Any) -> set[str]:
