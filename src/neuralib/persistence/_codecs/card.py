@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import operator
 import typing
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,9 +113,10 @@ _PACKAGES = b',"packages":'
 _LONGEST_REMEMBERED = 1 << 12
 
 
-def with_packages(card: bytes, packages: dict[str, str]) -> bytes:
+@functools.lru_cache(64)
+def with_packages(card: bytes, packages: tuple[tuple[str, str], ...]) -> bytes:
     """Return the bytes of a *card* with the versions of *packages* added."""
-    return b"%b%b%b}" % (card[:-1], _PACKAGES, _as_text(packages).encode("ascii"))
+    return b"%b%b%b}" % (card[:-1], _PACKAGES, _as_text(dict(packages)).encode("ascii"))
 
 
 def adds_packages_only(card: Any, own: bytes) -> bool:
@@ -240,17 +240,11 @@ def _made(info: PersistentClass[Any]) -> Card:
         {field.field_name: annotation_text(field.annotation) for field in declared},
         tuple(field.field_name for field in info.key_fields()),
         getattr(info, "version", 0),
-        _noted(declared, "unit"),
-        _noted(declared, "description"),
+        {field.field_name: unit for field in declared if (unit := unit_of(field))},
+        {field.field_name: field.description for field in declared if field.description},
         info.layout.autoinc,
         tuple(field.field_name for field in info.named_fields if callable(field.filename)),
     )
-
-
-def _noted(declared: list[Any], what: str) -> dict[str, str]:
-    make = unit_of if what == "unit" else operator.attrgetter(what)
-    found = {field.field_name: make(field) for field in declared}
-    return {name: text for name, text in found.items() if text}
 
 
 def annotation_text(annotation: Any) -> str:

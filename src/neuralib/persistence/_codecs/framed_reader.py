@@ -6,6 +6,7 @@ Files without a card, written by others, are read as any pickle is.
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -162,24 +163,14 @@ def packages_of(data: Buffer) -> dict[str, str]:
     return _parsed(bytes(view[pickle_bytes:-END_BYTES]), pickle_bytes).packages if magic == MAGIC else {}
 
 
+_LONGEST_REMEMBERED = 1 << 12
 # Files of one class with arrays of the same shapes have the same card: parsing it takes longer than loading many a file.
-# Threads share it without a lock: a lost entry only costs another parsing.
-_recent_cards: dict[tuple[int, bytes], Card] = {}
-_MOST_RECENT, _LONGEST_RECENT = 64, 1 << 12
+_parsed_before = functools.lru_cache(64)(parse_card)
 
 
 def _parsed(data: bytes, pickle_bytes: int) -> Card:
     """Return the card that *data* is: see :func:`parse_card`."""
-    key = (pickle_bytes, data)
-    try:
-        return _recent_cards[key]  # not dict.get, which may wait for itself: see Numbering
-    except KeyError:
-        found = parse_card(data, pickle_bytes)
-    if len(data) <= _LONGEST_RECENT:
-        if len(_recent_cards) >= _MOST_RECENT:
-            _recent_cards.clear()
-        _recent_cards[key] = found
-    return found
+    return (_parsed_before if len(data) <= _LONGEST_REMEMBERED else parse_card)(data, pickle_bytes)
 
 
 # ---------------------------------------------------------------------------------------------- what is somewhere else

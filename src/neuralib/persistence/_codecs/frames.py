@@ -54,18 +54,18 @@ class PickleWriter:
     """What a pickler writes to: aligns large arrays, notes where they are, and adds up the checksums.
 
     :param target: gets the bytes of the file
-    :param card: the class's card
+    :param card: the class's card, which may be changed up to the end
     :param before_card: called between pickle and card
     """
 
-    __slots__ = ("_arrays", "_before_card", "_card", "_checksum", "_held", "_length", "_structure", "_target", "draft")
+    __slots__ = ("_arrays", "_before_card", "_checksum", "_held", "_length", "_structure", "_target", "card", "draft")
 
     draft: Any
     """What becomes the content of the file, where there is a draft of it."""
 
     def __init__(self, target: Sink, card: bytes, before_card: Callable[[], object] | None = None) -> None:
         self._target = target
-        self._card = card
+        self.card = card
         self._before_card = before_card
         self._held: bytes | None = None  # the last chunk: its end may be the header of an array
         self._length = 0
@@ -100,17 +100,13 @@ class PickleWriter:
         self._arrays.append(place)
         self._put(memory, array=True)
 
-    def use_card(self, card: bytes) -> None:
-        """Write *card* in the place of the class's."""
-        self._card = card
-
     def finish(self) -> None:
         """Write what is left, the card, and the end."""
         held, self._held = self._held, None
         if held is not None:
             self._put(held)
         length = self._length
-        card = with_arrays(self._card, self._arrays) if self._arrays else self._card
+        card = with_arrays(self.card, self._arrays) if self._arrays else self.card
         if self._before_card is not None:
             self._before_card()
         tail = card + _MARK.pack(MAGIC, length, len(card))

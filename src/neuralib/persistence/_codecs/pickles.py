@@ -42,7 +42,6 @@ _NO_CARD = framed_reader.OwnCard.of(Card("", "", "", "-", (), {}))
 _SHORTEST = 64  # bytes, of any file with a card
 _FRAME, _FRAME_END = b"\x95", 11  # protocol, and a frame with its length, begin a pickle
 _LAST_ITEM = b"\x8c\x00\x94Nu."  # "" and None, as the last item of a dict
-_MOST_NOTED = 64  # cards with versions of packages that are remembered
 _SMALL_BYTES = 1 << 20  # a smaller content is read at once
 _MOST_AT_ONCE = 1 << 19  # bytes of a compressed content that are looked at as a whole
 _COMPRESSIONS: tuple[Compression, ...] = (GZIP, ZSTD)
@@ -66,7 +65,6 @@ class PickleCodec(Codec):
 
     def __init__(self) -> None:
         self._own = _NO_CARD
-        self._noted: dict[tuple[tuple[str, str], ...], bytes] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -75,7 +73,6 @@ class PickleCodec(Codec):
         """Return a copy that writes *card* into each file."""
         twin = copy.copy(self)
         twin._own = framed_reader.OwnCard.of(card)
-        twin._noted = {}
         return twin
 
     # ------------------------------------------------------------------------------------------ writing
@@ -124,19 +121,11 @@ class PickleCodec(Codec):
 
     def _note_packages(self, target: _pickling.FirstChunk) -> None:
         if target.packages:
-            target.rest.use_card(self._card_with(target.packages))
+            target.rest.card = self._card_with(target.packages)
 
     def _card_with(self, packages: dict[str, str] | None) -> bytes:
         """Return the card with the versions of *packages*."""
-        key = tuple(sorted((packages or {}).items()))
-        try:
-            return self._noted[key]  # not dict.get, which may wait for itself: see Numbering
-        except KeyError:
-            pass
-        if len(self._noted) >= _MOST_NOTED:
-            self._noted.clear()
-        found = self._noted[key] = with_packages(self._own.data, dict(key))
-        return found
+        return with_packages(self._own.data, tuple(sorted((packages or {}).items())))
 
     # ------------------------------------------------------------------------------------------ reading
 

@@ -24,8 +24,6 @@ Place = Union[str, os.PathLike[str], Store, Sequence[Union[str, os.PathLike[str]
 
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"})
 _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # how names of environment variables begin that obstore reads
-_MOST_KEPT = 64
-_object_stores: dict[tuple[str, int], Store] = {}
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _URL_AS_PATH = re.compile(
     rf"({'|'.join(_OBJECT_STORES)}|https?|file):/", re.IGNORECASE
@@ -81,16 +79,15 @@ def _object_store_at(url: str) -> Store:
             f"{url!r}: there is no store for {scheme}:// URLs; give a folder, a URL of an object store (s3://, gs://, az://), "
             f"or a store object"
         )
+    settings = sorted(each for each in os.environ.items() if each[0].startswith(_SETTINGS))
+    return _known_object_store(url, hash(tuple(settings)))
+
+
+@functools.lru_cache(64)
+def _known_object_store(url: str, _environment: int) -> Store:
     from neuralib.persistence._stores.objects import ObjectStore  # with obstore, which takes 60 ms to import
 
-    settings = sorted(each for each in os.environ.items() if each[0].startswith(_SETTINGS))
-    key = (url, hash(tuple(settings)))
-    found = _object_stores.get(key)
-    if found is None:
-        if len(_object_stores) >= _MOST_KEPT:
-            _object_stores.clear()
-        found = _object_stores[key] = ObjectStore(url)
-    return found
+    return ObjectStore(url)
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
