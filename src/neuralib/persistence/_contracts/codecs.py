@@ -76,8 +76,9 @@ def _any_fields() -> dict[str, object]:
 def _encoded(codec: Codec, subject: Subject, fields: Mapping[str, object]) -> bytes:
     draft = MemoryDraft()
     before = dict(fields)
-    found = subject.call("encode", f"{_short(fields)} to be written", lambda: codec.encode(fields, draft))
-    subject.expect(found is None, "encode", "None: the bytes are written to the target", found)
+    subject.gives(
+        None, "encode", f"None: {_short(fields)} are written to the target", lambda: codec.encode(fields, draft)
+    )
     subject.expect(fields.keys() == before.keys(), "encode", "fields that are left as they are", _short(fields))
     return draft.content()
 
@@ -102,10 +103,9 @@ def _check_fields(codec: Codec, subject: Subject, fields: dict[str, object]) -> 
     with subject.stage("content", "what decode can read"):
         _expect_fields(subject, "content", codec.decode(BytesSource(written)), fields)
     _check_head(codec, subject, data, fields)
-    checked = subject.call("check", "no error for whole content", lambda: codec.check(BytesSource(data)))
-    subject.expect(isinstance(checked, bool), "check", "True or False", checked)
-    quick = subject.call("begins_with", "no error", lambda: codec.begins_with(BytesSource(data), {"animal": "another"}))
-    subject.expect(quick is False, "begins_with", "False for other keys", quick)
+    subject.made(bool, "check", "True or False for whole content", lambda: codec.check(BytesSource(data)))
+    other = {"animal": "another"}
+    subject.gives(False, "begins_with", "False for other keys", lambda: codec.begins_with(BytesSource(data), other))
 
 
 def _expect_fields(subject: Subject, verb: str, found: Any, wanted: Mapping[str, object]) -> None:
@@ -118,8 +118,7 @@ def _expect_fields(subject: Subject, verb: str, found: Any, wanted: Mapping[str,
 
 def _check_head(codec: Codec, subject: Subject, data: bytes, fields: dict[str, object]) -> None:
     for names in (None, list(fields), ["animal"], ["animal", "no such field"], []):
-        found = subject.call("head", f"the fields {names}", lambda: codec.head(BytesSource(data), names))  # noqa: B023
-        subject.expect(isinstance(found, Head), "head", "a Head", found)
+        found = subject.made(Head, "head", f"a Head of {names}", lambda: codec.head(BytesSource(data), names))  # noqa: B023
         wanted = {name for name in fields if names is None or name in names}
         subject.expect(found.fields.keys() <= fields.keys(), "head", "no other fields than there are", found)
         subject.expect(wanted <= found.fields.keys() or not found.complete, "head", f"the fields {wanted}", found)
@@ -160,8 +159,7 @@ def _is_same(codec: Codec, data: bytes, fields: dict[str, object]) -> bool:
 def _check_codec_in_handlers(codec: Codec, subject: Subject, values: list[object]) -> None:
     """Do all that a handler does, in memory and in a folder."""
     card = card_of(ensure_persistence_class(Pair))
-    own = subject.call("for_class", "a codec for a class", lambda: codec.for_class(card))
-    subject.expect(isinstance(own, Codec), "for_class", "a Codec", own)
+    subject.made(Codec, "for_class", "a Codec", lambda: codec.for_class(card))
     with tempfile.TemporaryDirectory() as folder:
         for store in (MemoryStore(), FolderStore(folder)):
             with subject.stage("(in a handler)", "a handler to save, find, load, verify and delete results"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._contracts.subject import Subject
@@ -13,25 +13,24 @@ if TYPE_CHECKING:
 
 def content(subject: Subject, store: Store, name: str) -> bytes:
     """Return the content of *name*, read in every way that a source has."""
-    source: Any = subject.call("open", f"the content of {name!r}", lambda: store.open(name))
-    subject.expect(isinstance(source, Source), "open", "a Source", source)
+    source = subject.made(Source, "open", "a Source", lambda: store.open(name))
     reader = Subject(source)
     with source:
         size = subject.call("open", "a Source with a size", lambda: source.size)
-        data = reader.call("read", "the whole content", source.read)
-        reader.expect(isinstance(data, bytes), "read", "bytes", data)
+        data = reader.made(bytes, "read", "the whole content, as bytes", source.read)
         reader.expect(size == len(data), "size", f"the number of bytes, {len(data)}", size)
         reader.expect(bytes(source.view()) == data, "view", "the whole content", source.view())
-        middle = reader.call("read_at", "the bytes from a place on", lambda: source.read_at(3, 1))
-        reader.expect(middle == data[1:4], "read_at", f"{data[1:4]!r} for read_at(3, 1)", middle)
-        beyond = reader.call("read_at", "no error beyond the end", lambda: source.read_at(8, max(len(data) - 2, 0)))
-        reader.expect(beyond == data[-2:], "read_at", "the bytes up to the end where there are fewer", beyond)
+        reader.gives(data[1:4], "read_at", f"{data[1:4]!r} for read_at(3, 1)", lambda: source.read_at(3, 1))
+        end = max(len(data) - 2, 0)
+        reader.gives(
+            data[-2:], "read_at", "the bytes up to the end, if there are fewer", lambda: source.read_at(8, end)
+        )
         target = bytearray(len(data))
         reader.call("read_into", "a filled target", lambda: source.read_into([memoryview(target)], 0))
         reader.expect(bytes(target) == data, "read_into", "the content in the target", bytes(target))
         with reader.call("file", "the content as an open file", source.file) as file:
             reader.expect(file.read() == data, "file", "a file of the whole content", "other bytes")
-    return data  # type: ignore[no-any-return]
+    return data
 
 
 def listed(subject: Subject, store: Store, prefix: str = "") -> list[str]:

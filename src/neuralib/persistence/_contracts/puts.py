@@ -23,8 +23,7 @@ _CLOCKS_DIFFER_S = 3600.0  # those of a server and of this machine
 def check_put(store: Store, subject: Subject) -> None:
     """Store new names, each once."""
     for name, data in (("small", b"content"), ("empty", b""), ("zeros", bytes(1000)), ("long", b"0123456789" * 30_000)):
-        found = subject.call("put", f"{len(data)} bytes to be stored", lambda: store.put(name, data))  # noqa: B023
-        subject.expect(found is None, "put", "None", found)
+        subject.gives(None, "put", f"{len(data)} bytes to be stored", lambda: store.put(name, data))  # noqa: B023
         expect_content(subject, store, name, data, "put")
         subject.raises(
             FileExistsError,
@@ -33,13 +32,11 @@ def check_put(store: Store, subject: Subject) -> None:
             lambda: store.put(name, b"second"),  # noqa: B023
         )
         expect_content(subject, store, name, data, "put")
-        stat = subject.call("stat", "a Stat", lambda: store.stat(name))  # noqa: B023
-        subject.expect(isinstance(stat, Stat), "stat", "a Stat", stat)
+        stat = subject.made(Stat, "stat", "a Stat", lambda: store.stat(name))  # noqa: B023
         subject.expect(stat.size_bytes == len(data), "stat", f"size_bytes {len(data)}", stat)
         subject.expect(isinstance(stat.time_modified_s, (int, float)), "stat", "time_modified_s in seconds", stat)
         subject.expect(stat.regular is True, "stat", "regular=True for what was put", stat)
-        has = subject.call("has", "True", lambda: store.has(name))  # noqa: B023
-        subject.expect(has is True, "has", "True for a name that is there", has)
+        subject.gives(True, "has", "True for a name that is there", lambda: store.has(name))  # noqa: B023
     subject.call("put", "durable=True to store the content", lambda: store.put("durable", b"kept", durable=True))
     expect_content(subject, store, "durable", b"kept", "put")
     subject.call("sync", "None", lambda: store.sync(["small", "durable"]))
@@ -89,8 +86,8 @@ def check_hidden(store: Store, subject: Subject) -> None:
     store.delete(name)
     subject.expect(not store.has(name), "delete", "a hidden name to be removed", name)
     store.put(name, b"of a dead batch")
-    swept = subject.call("sweep", "a list of names", lambda: store.sweep(-_CLOCKS_DIFFER_S))
-    subject.expect(swept == [name] and not store.has(name), "sweep", f"{name!r} to be removed", swept)
+    subject.gives([name], "sweep", f"{name!r} to be removed", lambda: store.sweep(-_CLOCKS_DIFFER_S))
+    subject.gives(False, "sweep", f"{name!r} to be removed", lambda: store.has(name))
 
 
 def check_drafts(store: Store, subject: Subject) -> None:
@@ -104,8 +101,7 @@ def check_drafts(store: Store, subject: Subject) -> None:
         for part in parts:
             subject.call("draft", "a draft with write(data)", lambda: draft.write(part))  # noqa: B023
         data = b"".join(bytes(part) for part in parts)
-        size = subject.call("draft", "a draft with a size", lambda: draft.size)  # noqa: B023
-        subject.expect(size == len(data), "draft", f"a draft whose size is {len(data)}", size)
+        subject.gives(len(data), "draft", f"a draft whose size is {len(data)}", lambda: draft.size)  # noqa: B023
         subject.expect(name not in listed(subject, store), "draft", "no name before the draft is put", name)
         subject.call("put", "a draft to be stored", lambda: store.put(name, draft))  # noqa: B023
         draft.discard()
@@ -138,18 +134,12 @@ def check_put_many(store: Store, subject: Subject) -> None:
         puts = [Put("a" + end, b"1"), Put("b", b"2"), Put("c" + end, draft), Put("b", b"3" + end.encode(), True)]
         subject.call("hold", "None", store.hold)
         given: list[Exception | None] = []
-        found = subject.call(
-            "put_many",
-            "a list of outcomes",
-            lambda: store.put_many(puts, given, durable=durable),  # noqa: B023
-        )
+        outcome = "an outcome for each put, FileExistsError for a taken name and None for the others"
+        found = subject.made(list, "put_many", outcome, lambda: store.put_many(puts, given, durable=durable))  # noqa: B023
         subject.call("release", "None", store.release)
-        subject.expect(isinstance(found, list) and len(found) == 4, "put_many", "an outcome for each put", found)
+        told = [each if each is None else isinstance(each, FileExistsError) for each in found]
+        subject.expect(told == [None, True, None, None], "put_many", outcome, found)
         subject.expect(given == found, "put_many", "the list outcomes to be filled", given)
-        subject.expect(
-            [found[place] for place in (0, 2, 3)] == [None] * 3, "put_many", "None for each that was stored", found
-        )
-        subject.expect(isinstance(found[1], FileExistsError), "put_many", "FileExistsError for a taken name", found[1])
         for name, data in (("a" + end, b"1"), ("b", b"3" + end.encode()), ("c" + end, b"draft")):
             expect_content(subject, store, name, data, "put_many")
     size = subject.call("group_size", "an int", store.group_size)
@@ -165,8 +155,7 @@ def check_state(store: Store, subject: Subject) -> None:
     state = subject.call("state", "None or a state", store.state)
     if state is None:
         return
-    unchanged = subject.call("state", "a state with is_unchanged", lambda: state.is_unchanged(store.state()))
-    subject.expect(unchanged is True, "state", "an unchanged state while nothing changes", unchanged)
+    subject.gives(True, "state", "an unchanged state while nothing changes", lambda: state.is_unchanged(store.state()))
     after = subject.call("put_if", "content to be stored in the expected state", lambda: store.put_if("b", b"2", state))
     subject.expect(after is not CHANGED, "put_if", "content to be stored in the expected state", after)
     expect_content(subject, store, "b", b"2", "put_if")
@@ -176,8 +165,7 @@ def check_state(store: Store, subject: Subject) -> None:
     if again is not None and store.state() is not None:
         changed = not again.is_unchanged(store.state())
         subject.expect(changed, "state", "a changed state after others have saved", again)
-        refused = subject.call("put_if", "CHANGED", lambda: store.put_if("d", b"5", again))
-        subject.expect(refused is CHANGED, "put_if", "CHANGED where others have saved", refused)
+        subject.gives(CHANGED, "put_if", "CHANGED where others have saved", lambda: store.put_if("d", b"5", again))
         subject.expect("d" not in listed(subject, store), "put_if", "nothing to be stored where CHANGED", "it is there")
 
 

@@ -72,18 +72,14 @@ def _check_empty(store: Store, subject: Subject) -> None:
     subject.raises(FileNotFoundError, "open", "for a name that is not there", lambda: store.open("none"))
     subject.raises(FileNotFoundError, "stat", "for a name that is not there", lambda: store.stat("none"))
     subject.raises(FileNotFoundError, "delete", "for a name that is not there", lambda: store.delete("none"))
-    has = subject.call("has", "False in an empty store", lambda: store.has("none"))
-    subject.expect(has is False, "has", "False for a name that is not there", has)
-    which = subject.call("which", "a list of names", lambda: store.which(["none"]))
-    subject.expect(which == [], "which", "no names in an empty store", which)
-    highest = subject.call("highest", "-1 in an empty store", lambda: store.highest("a-", ".x"))
-    subject.expect(highest == -1, "highest", "-1 where there is no number", highest)
-    location = subject.call("location", "a text", lambda: store.location("none"))
-    subject.expect(isinstance(location, str) and "none" in location, "location", "a text with the name", location)
+    subject.gives(False, "has", "False for a name that is not there", lambda: store.has("none"))
+    subject.gives([], "which", "no names in an empty store", lambda: store.which(["none"]))
+    subject.gives(-1, "highest", "-1 where there is no number", lambda: store.highest("a-", ".x"))
+    location = subject.made(str, "location", "a text with the name", lambda: store.location("none"))
+    subject.expect("none" in location, "location", "a text with the name", location)
     path = subject.call("path", "a path", lambda: store.path("none"))
     subject.expect(getattr(path, "name", None) == "none", "path", "a path whose last part is the name", path)
-    swept = subject.call("sweep", "a list of names", lambda: store.sweep(0.0))
-    subject.expect(isinstance(swept, list), "sweep", "a list of names", swept)
+    subject.made(list, "sweep", "a list of names", lambda: store.sweep(0.0))
 
 
 def _check_names(store: Store, subject: Subject) -> None:
@@ -96,8 +92,8 @@ def _check_names(store: Store, subject: Subject) -> None:
     for number, name in enumerate(_NAMES):
         expect_content(subject, store, name, b"%d" % number, "put")
     asked = [_NAMES[1], "none", _NAMES[0]]
-    which = subject.call("which", "a list of names", lambda: store.which(asked))
-    subject.expect(which == [_NAMES[1], _NAMES[0]], "which", "those of the names that are there, in their order", which)
+    those = "those of the names that are there, in their order"
+    subject.gives([_NAMES[1], _NAMES[0]], "which", those, lambda: store.which(asked))
     for prefix in ("cache-", "ü", "percent%2F", "[", "nothing-", _NAMES[0]):
         wanted = sorted(name for name in _NAMES if name.startswith(prefix))
         found = sorted(listed(subject, store, prefix))
@@ -122,14 +118,9 @@ def _check_delete_many(store: Store, subject: Subject) -> None:
     store.put("b", b"another", replace=True)
     is_told = store.stat("b").version != versions["b"]
     store.delete("c")
-    gone = subject.call("delete_many", "the names to be removed", lambda: store.delete_many(versions))
+    gone = subject.made(list, "delete_many", "the names that were removed", lambda: store.delete_many(versions))
     wanted = ["a", "d"] if is_told else ["a", "b", "d"]
-    subject.expect(
-        type(gone) is list and sorted(gone) == wanted,
-        "delete_many",
-        f"{wanted}: not what was replaced or is gone",
-        gone,
-    )
+    subject.expect(sorted(gone) == wanted, "delete_many", f"{wanted}: not what was replaced or is gone", gone)
     left = listed(subject, store)
     subject.expect(left == (["b"] if is_told else []), "delete_many", "what was replaced to stay, and no other", left)
 
@@ -137,12 +128,8 @@ def _check_delete_many(store: Store, subject: Subject) -> None:
 def _check_highest(store: Store, subject: Subject) -> None:
     for name in ("a-#0.x", "a-#9.x", "a-#10.x", "a-#11.y", "b-#12.x", "a-#.x", "a-#013.x", "a-#1e3.x", "a-#-14.x"):
         store.put(name, b"")
-    highest = subject.call("highest", "an int", lambda: store.highest("a-#", ".x"))
-    subject.expect(
-        type(highest) is int and highest == 10, "highest", "10: by size, of names with that head and tail", highest
-    )
-    other = store.highest("c-#", ".x")
-    subject.expect(other == -1, "highest", "-1 where no name has that head", other)
+    subject.gives(10, "highest", "10: by size, of names with that head and tail", lambda: store.highest("a-#", ".x"))
+    subject.gives(-1, "highest", "-1 where no name has that head", lambda: store.highest("c-#", ".x"))
 
 
 def _check_handler(store: Store, subject: Subject) -> None:

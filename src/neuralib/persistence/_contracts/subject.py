@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralib.persistence._errors import ContractError
 from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+T = TypeVar("T")
 
 
 class Subject:
@@ -34,6 +36,17 @@ class Subject:
         """Return what *act* returns; it is not expected to raise an error."""
         with self.stage(verb, expected):
             return act()
+
+    def gives(self, wanted: Any, verb: str, expected: str, act: Callable[[], Any]) -> None:
+        """Raise an error unless *act* returns *wanted*: an equal value of the same type."""
+        found = self.call(verb, expected, act)
+        self.expect(type(found) is type(wanted) and found == wanted, verb, expected, found)
+
+    def made(self, kind: type, verb: str, expected: str, act: Callable[[], T]) -> T:
+        """Return what *act* returns, which has to be of the class *kind*."""
+        found: T = self.call(verb, expected, act)
+        self.expect(isinstance(found, kind), verb, expected, found)
+        return found
 
     def raises(self, kind: type[Exception], verb: str, case: str, act: Callable[[], Any]) -> None:
         """Raise an error unless *act* raises *kind*."""
