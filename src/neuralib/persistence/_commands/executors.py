@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands.entries import UsageError
@@ -21,12 +22,21 @@ def executor_of(text: str | None) -> Callable[[], Executor] | None:
     """
     if text is None:
         return None
-    kind, _, rest = text.partition(":")
-    make = {"processes": _processes, "threads": _threads, "dask": _dask, "ray": _ray, "slurm": _slurm}.get(kind)
-    if make is None:
-        raise UsageError(f"--executor {text}: expected {_KNOWN}")
     asked = f"--executor {text}"
-    made = make(rest, asked)
+    kind, _, rest = text.partition(":")
+    made: Callable[[], Executor]
+    if kind in {"processes", "threads"}:
+        made = partial(_pool, kind, _workers(rest, asked))
+    elif kind == "dask":
+        if not rest.startswith("//"):
+            raise UsageError(f"{asked}: expected the address of a scheduler, as in dask://host:8786")
+        made = partial(_dask, rest, asked)
+    elif kind == "ray":
+        made = partial(_ray, f"ray:{rest}" if rest.startswith("//") else rest or None)
+    elif kind == "slurm":
+        made = partial(_slurm, _parameters(rest, asked))
+    else:
+        raise UsageError(f"{asked}: expected {_KNOWN}")
 
     def make_executor() -> Executor:
         try:
@@ -39,18 +49,10 @@ def executor_of(text: str | None) -> Callable[[], Executor] | None:
     return make_executor
 
 
-def _processes(rest: str, asked: str) -> Callable[[], Executor]:
-    from concurrent.futures import ProcessPoolExecutor
+def _pool(kind: str, workers: int | None) -> Executor:
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
-    workers = _workers(rest, asked)
-    return lambda: ProcessPoolExecutor(workers)
-
-
-def _threads(rest: str, asked: str) -> Callable[[], Executor]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    workers = _workers(rest, asked)
-    return lambda: ThreadPoolExecutor(workers)
+    return (ProcessPoolExecutor if kind == "processes" else ThreadPoolExecutor)(workers)
 
 
 def _workers(text: str, asked: str) -> int | None:
@@ -59,46 +61,37 @@ def _workers(text: str, asked: str) -> int | None:
     return int(text) if text else None
 
 
-def _dask(rest: str, asked: str) -> Callable[[], Executor]:
-    if not rest.startswith("//"):
-        raise UsageError(f"{asked}: expected the address of a scheduler, as in dask://host:8786")
-
-    def make() -> Executor:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise ImportError(f'{asked} needs dask: pip install "dask[distributed]" ({error})') from error
-        return Client(f"tcp:{rest}").get_executor()  # type: ignore[no-any-return,no-untyped-call]
-
-    return make
+def _dask(address: str, asked: str) -> Executor:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError(f'{asked} needs dask: pip install "dask[distributed]" ({error})') from error
+    return Client(f"tcp:{address}").get_executor()  # type: ignore[no-any-return,no-untyped-call]
 
 
-def _ray(rest: str, _: str) -> Callable[[], Executor]:
-    def make() -> Executor:
-        from neuralib.persistence._computing.engines import ray_executor
+def _ray(address: str | None) -> Executor:
+    from neuralib.persistence._computing.engines import ray_executor
 
-        return ray_executor(address=f"ray:{rest}" if rest.startswith("//") else rest or None)
-
-    return make
+    return ray_executor(address=address)
 
 
-def _slurm(rest: str, asked: str) -> Callable[[], Executor]:
-    parameters: dict[str, Any] = {"cluster": "slurm"}
-    for part in filter(None, rest.split(",")):
+def _slurm(parameters: dict[str, Any]) -> Executor:
+    from neuralib.persistence._computing.engines import submitit_executor
+
+    defaults: dict[str, Any] = {"folder": os.path.join(os.curdir, "slurm-jobs"), "cluster": "slurm"}
+    return submitit_executor(**{**defaults, **parameters})
+
+
+def _parameters(text: str, asked: str) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
         name, sign, value = part.partition("=")
         if not sign:
             raise UsageError(
                 f"{asked}: {part!r} is not a parameter; expected name=value, as in slurm:timeout_min=60,jobs=100"
             )
         parameters[name] = _number(value)
-    folder = parameters.pop("folder", os.path.join(os.curdir, "slurm-jobs"))
-
-    def make() -> Executor:
-        from neuralib.persistence._computing.engines import submitit_executor
-
-        return submitit_executor(folder, **parameters)
-
-    return make
+    return parameters
 
 
 def _number(text: str) -> int | float | str:
