@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.name_texts import START
 from neuralib.persistence._commands.content import check
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from neuralib.persistence._classes.schema import PersistentClass
 
 
-class Checked(NamedTuple):
-    """What became of all files."""
+class Checked:
+    """What became of files."""
 
-    files: int
-    size_bytes: int
-    damaged: list[tuple[str, Exception]]
-    misnamed: list[tuple[str, Exception]]
-    """Whole files whose keys belong under another name."""
-    plain: list[str]
-    """Whole files without a checksum."""
-    not_compared: list[str]
-    """Whole files of which it is not known whether the name is that of the keys."""
-    not_loadable: list[tuple[str, list[str]]]
-    """Whole files with objects of packages that are not installed here, each with these packages."""
-    unread: list[tuple[str, Exception]]
-    """Files in a compression that can't be read here."""
+    def __init__(self) -> None:
+        self.files = self.size_bytes = 0
+        self.damaged: list[tuple[str, Exception]] = []
+        self.misnamed: list[tuple[str, Exception]] = []
+        """Whole files whose keys belong under another name."""
+        self.plain: list[str] = []
+        """Whole files without a checksum."""
+        self.not_compared: list[str] = []
+        """Whole files of which it is not known whether the name is that of the keys."""
+        self.not_loadable: list[tuple[str, list[str]]] = []
+        """Whole files with objects of packages that are not installed here, each with these packages."""
+        self.unread: list[tuple[str, Exception]] = []
+        """Files in a compression that can't be read here."""
 
 
 def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | None) -> Checked:
@@ -48,30 +48,25 @@ def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | N
     :raises OSError: there is no such folder
     """
     files = [file for path in paths for file in _files_at(path, recursive=recursive, info=info)]
-    damaged: list[tuple[str, Exception]] = []
-    misnamed: list[tuple[str, Exception]] = []
-    plain: list[str] = []
-    not_compared: list[str] = []
-    not_loadable: list[tuple[str, list[str]]] = []
-    unread: list[tuple[str, Exception]] = []
-    size = 0
+    found = Checked()
+    found.files = len(files)
     for path in progress(files, "checking file"):
         try:
             has_checksum, file_bytes, missing = check(path)
-            size += file_bytes
+            found.size_bytes += file_bytes
             if missing:
-                not_loadable.append((path, missing))
+                found.not_loadable.append((path, missing))
             if not has_checksum:
-                plain.append(path)
+                found.plain.append(path)
             if not (_is_named_by_card(path) if info is None else _is_named_by(info, path)):
-                not_compared.append(path)
+                found.not_compared.append(path)
         except KeyMismatchError as error:
-            misnamed.append((path, error))
+            found.misnamed.append((path, error))
         except UnloadableResultError as error:
-            unread.append((path, error))
+            found.unread.append((path, error))
         except (PersistenceError, OSError) as error:
-            damaged.append((path, error))
-    return Checked(len(files), size, damaged, misnamed, plain, not_compared, not_loadable, unread)
+            found.damaged.append((path, error))
+    return found
 
 
 def _files_at(path: str, *, recursive: bool, info: PersistentClass[Any] | None) -> Iterator[str]:
@@ -99,13 +94,13 @@ def _is_named_by_card(path: str) -> bool:
     """
     name = os.path.basename(path)
     try:
-        _, fields, _, _, _, _, card = read_head(path)
+        head = read_head(path)
     except PersistenceError:  # a pickle of something else
         return True
-    if card is None:
+    if head.card is None:
         return not name.startswith(START)
-    verdict, _ = compare(name, card, fields)
+    verdict, _ = compare(name, head.card, head.fields)
     if verdict is False:
-        keys = ", ".join(f"{key}={shown(fields[key])}" for key, _ in card.keys if key in fields)
-        raise KeyMismatchError(card.qualname, "", name, keys, path)
+        keys = ", ".join(f"{key}={shown(head.fields[key])}" for key, _ in head.card.keys if key in head.fields)
+        raise KeyMismatchError(head.card.qualname, "", name, keys, path)
     return verdict is True
