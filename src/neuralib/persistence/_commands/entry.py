@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from neuralib.persistence._commands.entries import UsageError
-    from neuralib.persistence._commands.screen import Screen, reason
+    from neuralib.persistence._commands.screen import Screen, failure
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -215,14 +215,8 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         raise
-    except (UsageError, PersistenceError, ImportError) as error:  # an extra is not installed
-        return _failed(str(error))
-    except OSError as error:
-        return _failed(reason(error))
+    except (UsageError, PersistenceError, ImportError, OSError) as error:  # ImportError: an extra is not installed
+        sys.stdout.flush()
+        failure(error)
+        return 2
     return status
-
-
-def _failed(message: str) -> int:
-    sys.stdout.flush()
-    sys.stderr.write(f"{PROGRAM}: {printable(message)}\n")
-    return 2

@@ -14,7 +14,7 @@ from neuralib.persistence._commands.classes import imported
 from neuralib.persistence._commands.entries import UsageError
 from neuralib.persistence._commands.executors import executor_of
 from neuralib.persistence._commands.plain import as_json
-from neuralib.persistence._commands.screen import Column, Screen, write_csv, write_json
+from neuralib.persistence._commands.screen import Column, Screen, StatusLine, write_csv, write_json
 from neuralib.persistence._computing.report import BatchInterrupted
 from neuralib.persistence._finding.shares import SCHEDULERS, share_of
 from neuralib.persistence._naming.typed import UNDECIDED, reader_of
@@ -175,37 +175,20 @@ def _share(text: str | None) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------------ what is shown
 
 
-class _Progress:
-    """Shows on standard error how far the batch came: a line that changes in a terminal, else a line now and then."""
+class _Progress(StatusLine):
+    """Shows how far the batch came."""
 
     def __init__(self) -> None:
-        self._out = sys.stderr
-        self._terminal = self._out.isatty()
-        self._start_s = self._due_s = time.monotonic()
-        self._shown = False
-        if not self._terminal:
-            self._due_s += _LOG_EVERY_S
+        super().__init__(0.0, _TERMINAL_EVERY_S, _LOG_EVERY_S)
+        self._start_s = time.monotonic()
 
     def __call__(self, report: BatchReport, total: int | None) -> None:
-        now_s = time.monotonic()
-        if now_s < self._due_s:
-            return
-        line = progress_text(report, total, now_s - self._start_s)
-        self._out.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
-        self._out.flush()
-        self._shown = True
-        self._due_s = now_s + (_TERMINAL_EVERY_S if self._terminal else _LOG_EVERY_S)
-
-    def end(self) -> None:
-        """Remove the line from the terminal."""
-        if self._shown and self._terminal:
-            self._out.write("\r\x1b[K")
-            self._out.flush()
+        self.show(lambda: progress_text(report, total, time.monotonic() - self._start_s))
 
 
 def progress_text(report: BatchReport, total: int | None, seconds: float) -> str:
     """Return how far a batch came in *seconds*: done, failed, rate, time left."""
-    done = report.saved + report.found + report.passed_over + len(report)
+    done = report._done()
     parts = [f"{done:,} done" if total is None else f"{done:,} of {total:,} done"]
     if report:
         parts.append(f"{len(report):,} failed")
@@ -258,15 +241,7 @@ def _show_report(options: argparse.Namespace, screen: Screen, report: BatchRepor
 
 
 def _summary(report: BatchReport) -> str:
-    parts = [f"{report.saved:,} saved, {len(report):,} failed"]
-    if report.found:
-        parts.append(f"{report.found:,} saved by others meanwhile")
-    if report.passed_over:
-        parts.append(f"{report.passed_over:,} being computed by others")
-    if report.not_tried != 0:
-        left = "the rest" if report.not_tried is None else f"{report.not_tried:,}"
-        parts.append(f"{left} not tried; run it again to go on")
-    return ", ".join(parts)
+    return report._summary() + ("; run it again to go on" if report.not_tried != 0 else "")
 
 
 def _text(value: Any) -> str:

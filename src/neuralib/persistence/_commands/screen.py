@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import os
 import shutil
 import sys
@@ -11,10 +12,11 @@ import time
 import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._messages import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO, TypeVar
 
     T = TypeVar("T")
@@ -176,25 +178,47 @@ def _cut(text: str, width: int) -> str:
     return f"{start}…{end}"
 
 
+class StatusLine:
+    """Shows on standard error how far something came: a line that changes in a terminal, elsewhere a line now and then.
+
+    :param after_s: from when on it is shown in a terminal
+    :param every_s: how often it changes there
+    :param log_every_s: how often a line is written where there is no terminal; never by default
+    """
+
+    def __init__(self, after_s: float, every_s: float, log_every_s: float = math.inf) -> None:
+        self._out = sys.stderr
+        self._terminal = self._out.isatty()
+        self._every_s = every_s if self._terminal else log_every_s
+        self._due_s = time.monotonic() + (after_s if self._terminal else log_every_s)
+        self._shown = False
+
+    def show(self, text: Callable[[], str]) -> None:
+        """Show what *text* returns, if it is time to."""
+        now_s = time.monotonic()
+        if now_s >= self._due_s:
+            self._write(f"\r\x1b[K{text()}" if self._terminal else f"{text()}\n")
+            self._shown, self._due_s = True, now_s + self._every_s
+
+    def end(self) -> None:
+        """Remove the line from the terminal."""
+        if self._shown and self._terminal:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
 def progress(items: Sequence[T], doing: str) -> Iterator[T]:
     """Yield *items*. After half a second, show in the terminal how many are done, as in "*doing* 12 of 100"."""
-    out, doing = sys.stderr, _cell(doing)
-    if not out.isatty():
-        yield from items
-        return
-    due_s = time.monotonic() + 0.5
-    shown = False
+    status, doing = StatusLine(0.5, 0.1), _cell(doing)
     try:
         for done, item in enumerate(items):
-            if time.monotonic() > due_s:
-                out.write(f"\r\x1b[K{doing} {done:,} of {len(items):,}")
-                out.flush()
-                shown, due_s = True, time.monotonic() + 0.1
+            status.show(lambda: f"{doing} {done:,} of {len(items):,}")  # noqa: B023 - called at once
             yield item
     finally:
-        if shown:
-            out.write("\r\x1b[K")
-            out.flush()
+        status.end()
 
 
 def failure(error: Exception) -> None:
@@ -204,7 +228,7 @@ def failure(error: Exception) -> None:
 
 def reason(error: Exception) -> str:
     """Return what *error* says; of an error of the system, the file and the problem, without its number."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
+    if isinstance(error, OSError) and not isinstance(error, PersistenceError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 

@@ -96,7 +96,7 @@ def compute(
     except KeyboardInterrupt as error:
         if finite and total is None:
             total = next(taken) + sum(1 for _ in rest)
-        report.not_tried = None if total is None else _unanswered(report, total)
+        report.not_tried = None if total is None else total - report._done()
         raise BatchInterrupted(report) from error
     except BaseException as error:
         error.add_note(f"the batch ended early: {report!r}; the next call goes on from here")
@@ -152,10 +152,6 @@ def _note(report: BatchReport, outcome: Outcome) -> None:
         report.passed_over += 1
     else:
         report.found += 1
-
-
-def _unanswered(report: BatchReport, total: int) -> int:
-    return total - report.saved - report.found - report.passed_over - len(report)
 
 
 def _tell(progress: bool | Watch, report: BatchReport, total: int | None) -> None:

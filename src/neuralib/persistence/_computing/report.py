@@ -53,16 +53,23 @@ class BatchReport(tables.Rows[Failure]):
         come, from a generator."""
 
     def __repr__(self) -> str:
-        parts = [f"{self.saved} saved, {len(self)} failed"]
-        if self:
-            parts[0] += f", the first: {shown(self[0].error, str)}: {shown(self[0].message, str, _MAX_MESSAGE)}"
+        first = f", the first: {shown(self[0].error, str)}: {shown(self[0].message, str, _MAX_MESSAGE)}" if self else ""
+        return f"<BatchReport: {self._summary(first)}>"
+
+    def _summary(self, first: str = "") -> str:
+        """Return the counts in words, after those of failures what is said of the *first* one."""
+        parts = [f"{self.saved:,} saved, {len(self):,} failed{first}"]
         if self.found:
-            parts.append(f"{self.found} saved by others meanwhile")
+            parts.append(f"{self.found:,} saved by others meanwhile")
         if self.passed_over:
-            parts.append(f"{self.passed_over} being computed by others")
+            parts.append(f"{self.passed_over:,} being computed by others")
         if self.not_tried != 0:
-            parts.append(f"{'the rest' if self.not_tried is None else self.not_tried} not tried")
-        return f"<BatchReport: {', '.join(parts)}>"
+            parts.append(f"{'the rest' if self.not_tried is None else f'{self.not_tried:,}'} not tried")
+        return ", ".join(parts)
+
+    def _done(self) -> int:
+        """Return the number of templates of which it is known what became of them."""
+        return self.saved + self.found + self.passed_over + len(self)
 
     def add(self, failure: Failure) -> None:
         """Add *failure*."""
