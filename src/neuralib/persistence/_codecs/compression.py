@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import io
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._bytes.sources import ReadableFile
@@ -105,12 +106,14 @@ class CompressingSink:
     """Compresses what is written to it on its way to *target*."""
 
     def __init__(self, compression: Compression, level: int, target: Sink) -> None:
-        self._new: Callable[[], Any] = lambda: compression.compressor(level)
-        self._part: Any = self._new()
+        self._new_part = partial(compression.compressor, level)
+        self._part: Any = None
         self._target = target
 
     def write(self, data: Buffer, /) -> None:
         """Compress *data*."""
+        if self._part is None:
+            self._part = self._new_part()
         # Picklers pass large arrays uncopied: their memory as it lies there, in whatever order.
         compressed = self._part.compress(data.raw() if isinstance(data, pickle.PickleBuffer) else data)
         if compressed:
@@ -119,14 +122,11 @@ class CompressingSink:
     def reserve(self, size_bytes: int, /) -> None:
         """How much the compressed bytes will take is not known."""
 
-    def cut(self) -> None:
-        """Begin a new part."""
-        self.finish()
-        self._part = self._new()
-
     def finish(self) -> None:
-        """Write what is left of the part."""
+        """End the part. What is written next begins a new one."""
+        self.write(b"")
         self._target.write(self._part.flush())
+        self._part = None
 
 
 # ---------------------------------------------------------------------------------------------- reading

@@ -55,18 +55,18 @@ class PickleWriter:
 
     :param target: gets the bytes of the file
     :param card: the class's card, which may be changed up to the end
-    :param before_card: called between pickle and card
+    :param end_part: called between pickle and card, and at the end
     """
 
-    __slots__ = ("_arrays", "_before_card", "_checksum", "_held", "_length", "_structure", "_target", "card", "draft")
+    __slots__ = ("_arrays", "_checksum", "_end_part", "_held", "_length", "_structure", "_target", "card", "draft")
 
     draft: Any
     """What becomes the content of the file, where there is a draft of it."""
 
-    def __init__(self, target: Sink, card: bytes, before_card: Callable[[], object] | None = None) -> None:
+    def __init__(self, target: Sink, card: bytes, end_part: Callable[[], object] = lambda: None) -> None:
         self._target = target
         self.card = card
-        self._before_card = before_card
+        self._end_part = end_part
         self._held: bytes | None = None  # the last chunk: its end may be the header of an array
         self._length = 0
         self._checksum = 0
@@ -107,12 +107,12 @@ class PickleWriter:
             self._put(held)
         length = self._length
         card = with_arrays(self.card, self._arrays) if self._arrays else self.card
-        if self._before_card is not None:
-            self._before_card()
+        self._end_part()
         tail = card + _MARK.pack(MAGIC, length, len(card))
         whole = checksum(tail, self._checksum)
         structure = whole if self._structure is None else checksum(tail, self._structure)
         self._target.write(tail + _SUMS.pack(whole, structure))
+        self._end_part()
 
     def _put(self, data: Buffer, *, array: bool = False) -> None:
         view = memoryview(data)

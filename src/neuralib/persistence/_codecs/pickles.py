@@ -102,18 +102,14 @@ class PickleCodec(Codec):
             raise
         return target.rest.draft
 
-    def _begun(self, new_draft: Callable[[], Any]) -> _Writer:
+    def _begun(self, new_draft: Callable[[], Any]) -> frames.PickleWriter:
         """Return what writes to a new draft, which is its attribute."""
         draft = new_draft()
-        try:
-            writer = self._writer(draft)
-        except BaseException:
-            draft.discard()
-            raise
+        writer = self._writer(draft)
         writer.draft = draft
         return writer
 
-    def _writer(self, target: Sink) -> _Writer:
+    def _writer(self, target: Sink) -> frames.PickleWriter:
         return frames.PickleWriter(target, self._own.data)
 
     def _small_file(self, pickled: bytes, card: bytes) -> bytes:
@@ -282,10 +278,10 @@ class CompressedCodec(PickleCodec):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(compression={self.level!r})"
 
-    def _writer(self, target: Sink) -> _Writer:
+    def _writer(self, target: Sink) -> frames.PickleWriter:
         level = self._compression.level if self.level is None else self.level
         sink = CompressingSink(self._compression, level, target)
-        return _CompressedWriter(sink, self._own.data)
+        return frames.PickleWriter(sink, self._own.data, sink.finish)  # card and end are a part of their own
 
     def _small_file(self, pickled: bytes, card: bytes) -> bytes:
         return self._compression.compress_small(frames.small_file(pickled, card), self.level)
@@ -315,23 +311,6 @@ class ZstdCodec(CompressedCodec):
 
     def __init__(self, compression: int | None = None) -> None:
         super().__init__(ZSTD, compression, range(1, 23))
-
-
-class _CompressedWriter(frames.PickleWriter):
-    """A writer whose card and end are a part of their own."""
-
-    __slots__ = ("_sink",)
-
-    def __init__(self, sink: CompressingSink, card: bytes) -> None:
-        super().__init__(sink, card, sink.cut)
-        self._sink = sink
-
-    def finish(self) -> None:
-        super().finish()
-        self._sink.finish()
-
-
-_Writer = frames.PickleWriter
 
 
 def _dump(fields: Mapping[str, Any], target: _pickling.FirstChunk) -> None:
