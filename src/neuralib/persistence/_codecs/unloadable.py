@@ -123,6 +123,22 @@ def _full_name(made: Any) -> str:
     return f"{getattr(made, '__module__', '')}.{getattr(made, '__qualname__', type(made).__qualname__)}"
 
 
+_CALLS = {pickle.NEWOBJ: -2, pickle.NEWOBJ_EX: -3, pickle.REDUCE: -2}
+"""The instructions that call something, each with the place of that on the stack."""
+
+
+def _watched(opcode: bytes, place: int) -> Callable[[_Tracer], None]:
+    """Return what follows *opcode*, and notes what it calls until that returns."""
+    follow: Any = pickle._Unpickler.dispatch[opcode[0]]
+
+    def watched(tracer: _Tracer) -> None:
+        tracer._wanted = _full_name(tracer._levels()[-1][place])
+        follow(tracer)
+        tracer._wanted = ""
+
+    return watched
+
+
 class _Tracer(pickle._Unpickler):
     """An unpickler that tells where it failed."""
 
@@ -135,27 +151,9 @@ class _Tracer(pickle._Unpickler):
         self._wanted = ""
         return found
 
-    def _load_newobj(self) -> None:
-        self._watch(pickle.NEWOBJ, -2)
-
-    def _load_newobj_ex(self) -> None:
-        self._watch(pickle.NEWOBJ_EX, -3)
-
-    def _load_reduce(self) -> None:
-        self._watch(pickle.REDUCE, -2)
-
-    def _watch(self, opcode: bytes, place: int) -> None:
-        """Follow *opcode*, which calls what has this *place* on the stack."""
-        self._wanted = _full_name(self._levels()[-1][place])
-        follow: Any = pickle._Unpickler.dispatch[opcode[0]]
-        follow(self)
-        self._wanted = ""
-
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
-        pickle.NEWOBJ[0]: _load_newobj,
-        pickle.NEWOBJ_EX[0]: _load_newobj_ex,
-        pickle.REDUCE[0]: _load_reduce,
+        **{opcode[0]: _watched(opcode, place) for opcode, place in _CALLS.items()},
     }
 
     def _levels(self) -> list[list[Any]]:
