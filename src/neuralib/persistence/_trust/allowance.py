@@ -98,7 +98,22 @@ class Allowance:
 
     def spend_on_call(self, arguments: tuple[Any, ...]) -> None:
         """Take what a call that gets *arguments*, or an object that gets this state, may copy of them."""
-        self.spend(_weight(arguments, self.left))
+        cost = 0
+        todo: list[Any] = [arguments]
+        while todo and cost <= self.left:  # tuples that hold the same tuple many times have no end
+            value = todo.pop()
+            kind = type(value)
+            if kind in _COPIED:
+                cost += sys.getsizeof(value)
+            elif kind is tuple or kind is dict:
+                cost += sys.getsizeof(value) if kind is dict else _ITEM * (1 + len(value))
+                if len(value) <= _LARGEST_DTYPE:
+                    todo.extend(value if kind is tuple else value.values())
+            elif kind in {list, set, frozenset}:  # what these hold is not copied
+                cost += _ITEM * len(value)
+            elif getattr(value, "names", None) is not None:
+                cost += _DTYPE * fields_within(value)
+        self.spend(cost)
 
     def timed(self, act: Callable[..., T], *given: Any) -> T:
         """Return what *act* makes of *given*, and take the time that it needs."""
@@ -180,29 +195,6 @@ def _hashed_parts(value: object) -> Iterator[object]:
         for name in (names,) if isinstance(names, str) else names:
             if hasattr(value, name):
                 yield getattr(value, name)
-
-
-def _weight(arguments: tuple[Any, ...], limit: int) -> int:
-    """Return an estimate of the bytes that a copy of *arguments* takes; what lists hold is not copied.
-
-    :param limit: where to stop: tuples that hold the same tuple many times have no end
-    """
-    total = 0
-    todo: list[Any] = [arguments]
-    while todo and total <= limit:
-        value = todo.pop()
-        kind = type(value)
-        if kind in _COPIED:
-            total += sys.getsizeof(value)
-        elif kind is tuple or kind is dict:
-            total += sys.getsizeof(value) if kind is dict else _ITEM * (1 + len(value))
-            if len(value) <= _LARGEST_DTYPE:
-                todo.extend(value if kind is tuple else value.values())
-        elif kind in {list, set, frozenset}:
-            total += _ITEM * len(value)
-        elif getattr(value, "names", None) is not None:
-            total += _DTYPE * fields_within(value)
-    return total
 
 
 def fields_within(dtype: Any) -> int:

@@ -96,11 +96,6 @@ def plain_dtype(code: Any) -> Any:
     return _checked_size(np.dtype(code))
 
 
-def dtype_of(code: Any) -> Any:
-    """Return the dtype that this package writes: a text, or for records the dtype itself."""
-    return plain_dtype(code) if type(code) is str else settled(code)
-
-
 def _checked_size(dtype: Any) -> Any:
     if dtype.itemsize > _LARGEST_ITEM:
         raise ValueError(f"it has an array of items of {dtype.itemsize} bytes")
@@ -241,7 +236,8 @@ def _array(
 ) -> Any:
     """Return an array as this package writes it: ``numpy.ndarray(shape, dtype string, buffer)``."""
     need(type(offset) is int and not offset and strides is None, "an array")
-    return _of_memory(account, shape, dtype_of(code), data, order)
+    dtype = plain_dtype(code) if type(code) is str else settled(code)  # of records
+    return _of_memory(account, shape, dtype, data, order)
 
 
 def _from_buffer(account: Allowance, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Any:
