@@ -56,7 +56,6 @@ class PersistentClass(Generic[T]):
         "filename_field_splitter",
         "former_names",
         "named_fields",
-        "numbered",
         "persistence_cls",
         "portable",
         "strict",
@@ -80,8 +79,6 @@ class PersistentClass(Generic[T]):
         self._layout: _core.Layout | None = None
         self.named_fields: tuple[PersistentField[Any], ...] = ()
         """The key fields that show in the file name."""
-        self.numbered = False
-        """Whether it has an auto-increment field."""
         self.former_names: dict[str, str] = {}
         """Today's name of each field that was renamed, by its former names."""
         base: PersistentClass[Any] | None = getattr(persistence_cls, INFO, None)
@@ -251,7 +248,6 @@ def read_class(info: PersistentClass[T]) -> None:
     info.named_fields = tuple(declared for declared in info._fields if declared.filename)
     info.former_names = _former_names(cls, info._fields)
     _refuse_second_autoinc(cls, info)
-    info.numbered = info.autoinc_field() is not None
     for declared in own.values():
         _set_class_default(cls, declared)
 

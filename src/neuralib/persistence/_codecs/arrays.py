@@ -10,21 +10,13 @@ from __future__ import annotations
 import copyreg
 import pickle
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _pickling
 from neuralib.persistence._packages import package_of
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from typing_extensions import Buffer
-
-    class Writable(Protocol):
-        """What a pickler writes to."""
-
-        def write(self, data: Buffer, /) -> object:
-            """Take *data*."""
+    from _typeshed import SupportsWrite
 
 
 PROTOCOL = 5
@@ -36,7 +28,7 @@ _NATIVE_NUMBERS = "?bhilqBHILQefdFD"  # numpy's one-letter codes
 reducers = _pickling.Reducers(copyreg.dispatch_table, package_of)
 
 
-def pickler(file: Writable) -> pickle.Pickler:
+def pickler(file: SupportsWrite[Any]) -> pickle.Pickler:
     """Return a pickler that writes to *file*: frames of about 64 KiB, and larger buffers without copying them."""
     made = pickle.Pickler(file, PROTOCOL)
     if len(reducers) or numpy_is_known():

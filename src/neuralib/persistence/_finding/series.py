@@ -31,7 +31,7 @@ class KeyIndex:
 
     def latest(self, rows: list[int]) -> list[int]:
         """Return, of each series in *rows*, the row with the highest number. Without an auto-increment key, return *rows*."""
-        if not self._listing.keeper.info.numbered:
+        if self._listing.keeper.info.layout.autoinc is None:
             return rows
         highest: dict[Series, tuple[int, int]] = {}
         for place, (series, number) in enumerate(self.series(rows)):
