@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralib.persistence._classes.convert import results_equal
 from neuralib.persistence._classes.decorator import persistence_class
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from neuralib.persistence._contracts.subject import Subject
     from neuralib.persistence._handlers.base import PersistenceHandler
     from neuralib.persistence._stores.base import Store
+
+T = TypeVar("T")
 
 WRITERS = 8  # threads
 
@@ -41,13 +45,10 @@ _new_run: Any = Run  # type checkers take the data for an argument
 _new_pair: Any = Pair
 
 
-def run_threads(work: Callable[[int], None]) -> None:
-    """Call *work* in :data:`WRITERS` threads, each with its number."""
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(WRITERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def run_threads(work: Callable[[int], T]) -> list[T]:
+    """Return what *work* returns in :data:`WRITERS` threads, each with its number."""
+    with ThreadPoolExecutor(WRITERS) as threads:
+        return list(threads.map(work, range(WRITERS)))
 
 
 def _expect_equal(subject: Subject, what: str, found: object, wanted: object) -> None:
@@ -104,20 +105,15 @@ def check_pairs(handler: PersistenceHandler[Any], subject: Subject, values: Iter
 
 def check_numbers(store: Store, subject: Subject) -> None:
     """Let threads save numbered results, each with a handler of its own: no two get one number."""
-    numbers: list[int] = []
-    errors: list[BaseException] = []
+    barrier = threading.Barrier(WRITERS)
 
-    def save(writer: int) -> None:
-        try:
-            handler = PickleHandler(Run, store)
-            numbers.extend(handler.save_persistence(_filled(_new_run("race"), writer)).number for _ in range(10))
-        except BaseException as error:
-            errors.append(error)
+    def save(writer: int) -> list[int]:
+        barrier.wait()
+        handler = PickleHandler(Run, store)
+        return [handler.save_persistence(_filled(_new_run("race"), writer)).number for _ in range(10)]
 
-    run_threads(save)
-    if errors:
-        raise errors[0]
-    _expect_equal(subject, "numbered saves of 8 threads", sorted(numbers), list(range(10 * WRITERS)))
+    numbers = sorted(itertools.chain(*run_threads(save)))
+    _expect_equal(subject, "numbered saves of 8 threads", numbers, list(range(10 * WRITERS)))
 
 
 def _filled(result: Any, value: object) -> Any:

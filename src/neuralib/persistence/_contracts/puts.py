@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._bytes.sources import Source
@@ -173,21 +174,18 @@ def check_race(store: Store, subject: Subject) -> None:
     """Of threads that put the same new name, exactly one wins; readers see whole content only."""
     for each in range(_ROUNDS):
         name = f"race-{each}"
-        barrier = threading.Barrier(WRITERS)
-        won: list[int] = []
-        lost: list[BaseException] = []
-
-        def put(writer: int, name: str = name, barrier: threading.Barrier = barrier) -> None:
-            barrier.wait()
-            try:
-                store.put(name, b"%d" % writer * 1000)
-            except BaseException as error:
-                lost.append(error)  # noqa: B023 - the threads end before the next round
-            else:
-                won.append(writer)  # noqa: B023
-
-        run_threads(put)
+        lost = run_threads(partial(_error_of_put, store, name, threading.Barrier(WRITERS)))
+        won = [writer for writer, error in enumerate(lost) if error is None]
         subject.expect(len(won) == 1, "put", f"one of {WRITERS} threads to win a new name", f"{len(won)} winners")
-        others = [error for error in lost if not isinstance(error, FileExistsError)]
+        others = [error for error in lost if not isinstance(error, (FileExistsError, type(None)))]
         subject.expect(not others, "put", "FileExistsError for the threads that lose a race", others[:1])
         expect_content(subject, store, name, b"%d" % won[0] * 1000, "put")
+
+
+def _error_of_put(store: Store, name: str, barrier: threading.Barrier, writer: int) -> Exception | None:
+    barrier.wait()
+    try:
+        store.put(name, b"%d" % writer * 1000)
+    except Exception as error:
+        return error
+    return None
