@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,15 +27,12 @@ class Unit:
         """Whether it was in flight when a worker was killed."""
 
 
-class Chunk:
+class Chunk(NamedTuple):
     """What is submitted at once."""
 
-    __slots__ = ("units", "whole")
-
-    def __init__(self, units: list[Unit], *, whole: bool) -> None:
-        self.units = units
-        self.whole = whole
-        """Whether the options go along."""
+    units: list[Unit]
+    whole: bool
+    """Whether the options go along."""
 
 
 class Pace:

@@ -12,18 +12,22 @@ from neuralib.persistence._keeping.identity import other_key
 from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from neuralib.persistence._classes.schema import PersistentClass
+    from neuralib.persistence._handlers.base import PersistenceHandler
 
 T = TypeVar("T")
 
 
-class Computes(Protocol[T]):
-    """What this needs of the options."""
+class Computing(Protocol[T]):
+    """What a batch needs of the options."""
 
+    def persistence_handler(self, dest: Path | None = None) -> PersistenceHandler[T]: ...
     def compute_cache(self, result: T) -> T: ...
 
 
-def computed(options: Computes[T], template: T) -> T:
+def computed(options: Computing[T], template: T) -> T:
     """Return the result that *options* compute for *template*.
 
     :raises TypeError: ``compute_cache`` did not return a result

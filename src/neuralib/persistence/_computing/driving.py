@@ -50,23 +50,23 @@ class Driver:
     :param given: the executor, or a function that makes one
     :param work: what is done with each template
     :param retries: how often a template that failed is tried again
-    :param saves: whether this process saves the results
     """
 
-    def __init__(self, given: Executor | Callable[[], Executor], work: Work, *, retries: int, saves: bool) -> None:
+    def __init__(self, given: Executor | Callable[[], Executor], work: Work, *, retries: int) -> None:
         is_executor = hasattr(given, "submit") and not isinstance(given, type)
         if not is_executor and not callable(given):
             raise TypeError(f"executor={given!r}: expected an executor, or a function that makes one")
         self._make: Callable[[], Executor] | None = None if is_executor else partial(_made_by, given)
         executor: Any = given if self._make is None else self._make()
         self._executor = executor
-        self._work, self._retries, self._saves = work, retries, saves
+        self._work, self._retries = work, retries
+        self._saves = not work.saves
         self.in_threads = isinstance(executor, ThreadPoolExecutor)
         """Whether the executor computes in this process."""
         self.forks = isinstance(executor, ProcessPoolExecutor) and _start_method(executor) == "fork"
         """Whether its processes are copies of this one."""
         # Engines of clusters compute again what they lost with a worker, its saved result included.
-        repeats = not saves and not isinstance(executor, (ThreadPoolExecutor, ProcessPoolExecutor))
+        repeats = work.saves and not isinstance(executor, (ThreadPoolExecutor, ProcessPoolExecutor))
         self._guesses_lost = repeats and not work.with_claims
         self._releases = work.leaves_claims = repeats and work.with_claims
         self._parcel = None if self.in_threads else Parcel(work, pickler_for(executor))

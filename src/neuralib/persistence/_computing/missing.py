@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._computing.chunks import Unit
 from neuralib.persistence._computing.driving import Driver
 from neuralib.persistence._computing.report import BatchInterrupted, BatchReport, Failure
-from neuralib.persistence._computing.work import CLAIMED, SAVED, Computing, Outcome, Work
+from neuralib.persistence._computing.work import CLAIMED, SAVED, Outcome, Work
 from neuralib.persistence._keeping import batches
 from neuralib.persistence._log import log
 
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
 
 Watch = Callable[[BatchReport, "int | None"], object]
 """What is called with the report so far, and the number of templates where it is known."""
-
-
-class Plan(NamedTuple):
-    """How a batch is computed: see ``PersistenceOptions.compute_missing``."""
-
-    executor: Executor | Callable[[], Executor] | None = None
-    claims: bool = False
-    retries: int = 0
-    timeout_s: float | None = None
-    saves_here: bool = False
 
 
 class _Here:
@@ -57,10 +46,10 @@ class _Here:
 
 
 def compute(
-    options: Computing[Any],
+    work: Work,
     templates: Iterable[Any],
-    dest: Any,
-    plan: Plan,
+    executor: Executor | Callable[[], Executor] | None,
+    retries: int,
     *,
     progress: bool | Watch,
     finite: bool,
@@ -70,21 +59,13 @@ def compute(
     :param finite: whether *templates* are known to end, so that the rest can be counted
     """
     report = BatchReport(0, [])
-    work = Work(
-        options,
-        dest,
-        os.urandom(8).hex(),
-        claims=plan.claims,
-        timeout_s=plan.timeout_s,
-        saves=not plan.saves_here or plan.executor is None,
-    )
     bar = progress is True and importlib.util.find_spec("tqdm") is not None
     if finite and (bar or callable(progress)):
         templates = list(templates)  # so that it is known how many
     total = len(templates) if isinstance(templates, Sequence) else None
     taken = itertools.count()
     rest = (template for template, _ in zip(templates, taken))  # noqa: B905  # of which one has no end
-    engine = _Here(work, plan.retries) if plan.executor is None else _driver(plan, work)
+    engine = _Here(work, retries) if executor is None else _driver(work, executor, retries)
     completed = False
     try:
         _tell(progress, report, total)
@@ -110,17 +91,16 @@ def compute(
     return report
 
 
-def _driver(plan: Plan, work: Work) -> Driver:
-    assert plan.executor is not None, "what has none computes here"
-    if plan.timeout_s is not None and isinstance(plan.executor, ThreadPoolExecutor):
+def _driver(work: Work, executor: Executor | Callable[[], Executor], retries: int) -> Driver:
+    if work.timeout_s is not None and isinstance(executor, ThreadPoolExecutor):
         raise ValueError("timeout_s: nothing can stop a thread; use an executor of processes")
-    driver = Driver(plan.executor, work, retries=plan.retries, saves=plan.saves_here)
+    driver = Driver(executor, work, retries=retries)
     store = work.handler()._keeper.store
-    if store.process_local and not driver.in_threads and not plan.saves_here:
+    if store.process_local and not driver.in_threads and work.saves:
         raise ValueError(
             f'{store.url} is in the memory of this process, where its workers can\'t save: use save="driver"'
         )
-    if driver.forks and not store.survives_fork and not plan.saves_here:
+    if driver.forks and not store.survives_fork and work.saves:
         raise ValueError(
             f"{store.url} can't be used by forked processes: use ProcessPoolExecutor("
             f"mp_context=multiprocessing.get_context('spawn'))"

@@ -20,7 +20,8 @@ from neuralib.persistence._computing.computed import computed
 from neuralib.persistence._computing.generics import argument_of
 from neuralib.persistence._computing.limits import LONGEST_S
 from neuralib.persistence._computing.loading import is_valid, load_valid, refuse_irreplaceable
-from neuralib.persistence._computing.missing import Plan, compute
+from neuralib.persistence._computing.missing import compute
+from neuralib.persistence._computing.work import Work
 from neuralib.persistence._errors import AutoIncFieldNotResolvedError, NameTakenError
 from neuralib.persistence._finding.shares import whole_number
 from neuralib.persistence._handlers.pickles import PickleHandler
@@ -232,8 +233,9 @@ class PersistenceOptions(Generic[T], metaclass=abc.ABCMeta):
         folder = _place(dest)
         finite = isinstance(templates, (Mapping, Sequence))
         missing = self._handler(folder)._todo(templates, repeat, share, numbered=True)
-        plan = Plan(executor, claims, retries, timeout_s, save == "driver")
-        return compute(self, missing, folder, plan, progress=progress, finite=finite)
+        saves = save == "worker" or executor is None
+        work = Work(self, folder, claims=claims, timeout_s=timeout_s, saves=saves)
+        return compute(work, missing, executor, retries, progress=progress, finite=finite)
 
     def _handler(self, dest: str | os.PathLike[str] | None) -> PersistenceHandler[T]:
         return self.persistence_handler(_place(dest))

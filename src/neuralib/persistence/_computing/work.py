@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence import _core
 from neuralib.persistence._computing.claims import Claims
@@ -15,11 +15,8 @@ from neuralib.persistence._finding.todo import is_there
 from neuralib.persistence._stores.folder import STALE_AFTER_S
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from neuralib.persistence._computing.computed import Computing
     from neuralib.persistence._handlers.base import PersistenceHandler
-
-T = TypeVar("T")
 
 SAVED, THERE, LATE, CLAIMED = "saved", "there", "late", "claimed"
 """What may become of a template, besides a failure: it was computed and saved; its result was there before it was computed;
@@ -35,19 +32,11 @@ class Computed(NamedTuple):
 Outcome = str | Failure | Computed
 
 
-class Computing(Protocol[T]):
-    """What this needs of the options."""
-
-    def persistence_handler(self, dest: Path | None = None) -> PersistenceHandler[T]: ...
-    def compute_cache(self, result: T) -> T: ...
-
-
 class Work:
     """Computes templates and saves their results.
 
     :param options: how results are computed, and which handler keeps them
     :param dest: where, as the options' ``persistence_handler`` takes it
-    :param batch: a text that no other batch has
     :param claims: whether to pass over what another batch is computing
     :param timeout_s: how long each may take
     :param saves: whether results are saved where they are computed
@@ -58,10 +47,12 @@ class Work:
     there shows that the result was saved by this batch."""
 
     def __init__(
-        self, options: Computing[Any], dest: Any, batch: str, *, claims: bool, timeout_s: float | None, saves: bool
+        self, options: Computing[Any], dest: Any, *, claims: bool, timeout_s: float | None, saves: bool
     ) -> None:
-        self._options, self._dest, self.batch = options, dest, batch
-        self.with_claims, self._timeout_s, self._saves = claims, timeout_s, saves
+        self._options, self._dest = options, dest
+        self.batch = os.urandom(8).hex()
+        """What no other batch has."""
+        self.with_claims, self.timeout_s, self.saves = claims, timeout_s, saves
         self._driver_pid = os.getpid()
         self._handler: PersistenceHandler[Any] | None = None
         self._lock = threading.Lock()
@@ -69,7 +60,7 @@ class Work:
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers that save nothing need not see where results are.
-        dest = self._dest if self._saves else None
+        dest = self._dest if self.saves else None
         return {**vars(self), "_dest": dest, "_handler": None, "_lock": None, "_claims": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -91,7 +82,7 @@ class Work:
         :raises CannotStopError: nothing could end the computation in time here
         """
         try:
-            if not self._saves:
+            if not self.saves:
                 return Computed(self._compute(template))
             obstacle = self.begin(template)
             if obstacle is not None:
@@ -107,9 +98,9 @@ class Work:
             return failure_of(template, error)
 
     def _compute(self, template: Any) -> Any:
-        if self._timeout_s is None:
+        if self.timeout_s is None:
             return computed(self._options, template)
-        with at_most(self._timeout_s, self._driver_pid):
+        with at_most(self.timeout_s, self._driver_pid):
             return computed(self._options, template)
 
     def begin(self, template: Any) -> str | None:
