@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from neuralib.persistence._errors import (
     CorruptResultError,
+    KeyMismatchError,
     NewerVersionError,
     NotAResultError,
     OtherClassError,
@@ -71,14 +72,12 @@ def _not_to_delete(listing: Listing, row: int, found: Stat, *, damaged: bool) ->
     if not found.regular:
         return "it is a link or a folder, not a file"
     try:
-        mismatch = listing.name_mismatch(row, listing.read_anew(row))
+        listing.refuse_name_mismatch(row, listing.read_anew(row))
     except CorruptResultError as error:
         return None if damaged else f"{error.problem}; damaged=True deletes such files too"
-    except (NewerVersionError, NotAResultError, OtherClassError, UnloadableResultError) as error:
+    except (KeyMismatchError, NewerVersionError, NotAResultError, OtherClassError, UnloadableResultError) as error:
         return str(error)
-    if mismatch is None and found.size_bytes >= SMALL_BYTES:
-        return _missing_packages(listing, row)
-    return None if mismatch is None else str(mismatch)
+    return _missing_packages(listing, row) if found.size_bytes >= SMALL_BYTES else None
 
 
 def _missing_packages(listing: Listing, row: int) -> str | None:

@@ -81,9 +81,7 @@ class Hit(Generic[T]):
         """
         result = self._keeper.load(self._listing.store, self.name)
         if not self._keeper.is_named(result, self.name):
-            error = self._listing.name_mismatch(self._row, as_dict(result))
-            if error is not None:
-                raise error
+            self._listing.refuse_name_mismatch(self._row, as_dict(result))
         return result
 
     def fields(self, *names: str) -> dict[str, Any]:
@@ -356,14 +354,7 @@ class Found(Sequence[Hit[T]]):
         """
         self._refuse_unknown(fields)
         listing, rows = self._state
-        threads = self._keeper.readers
-        return stacks.without_strangers(
-            listing,
-            rows,
-            lambda kept: stacks.dataset(
-                listing, kept, fields, dims, field_dims or {}, fill_value, threads, progress=progress
-            ),
-        )
+        return stacks.dataset(listing, rows, fields, dims, field_dims or {}, fill_value, progress=progress)
 
     def stack(self, field: str, /, *, out: Any = None, progress: bool = False) -> Any:
         """Return the array of shape ``(n_results, *shape of the field)``, in the order of this set.
@@ -377,10 +368,7 @@ class Found(Sequence[Hit[T]]):
         """
         self._refuse_unknown([field])
         listing, rows = self._state
-        threads = self._keeper.readers
-        return stacks.without_strangers(
-            listing, rows, lambda kept: stacks.stacked(listing, kept, field, out, threads, progress=progress)
-        )
+        return stacks.stacked(listing, rows, field, out, progress=progress)
 
     @property
     def _declared(self) -> dict[str, Any]:

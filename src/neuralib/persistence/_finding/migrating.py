@@ -14,7 +14,7 @@ from neuralib.persistence._finding.former import has_class_in_name, is_of_class,
 from neuralib.persistence._finding.listing import take_default
 from neuralib.persistence._keeping import batches
 from neuralib.persistence._messages import shown
-from neuralib.persistence._stores.base import Put, Stat, listed, stat_of
+from neuralib.persistence._stores.base import Put, Stat, is_deleted, listed, stat_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -253,10 +253,7 @@ class _Group:
         try:
             if outcome == "moved":
                 keeper.records.check(planned.store, planned.target)  # before the only other copy goes
-                if stat_of(keeper.store, planned.name).version == before.version:
-                    keeper.store.delete(planned.name)
-        except FileNotFoundError:
-            pass
+                is_deleted(keeper.store, planned.name, before.version)
         except (PersistenceError, OSError) as error:
             self._moves.append(_failed(keeper, planned.name, error, target))
             return

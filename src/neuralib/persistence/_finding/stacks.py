@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 class _Fields:
     """Reads some fields of results, one result after the other."""
 
-    def __init__(
-        self, listing: Listing, rows: list[int], names: Sequence[str], threads: int, *, progress: bool
-    ) -> None:
+    def __init__(self, listing: Listing, rows: list[int], names: Sequence[str], *, progress: bool) -> None:
         self._listing, self._rows, self._names = listing, rows, names
-        self._threads, self._progress = threads, progress
+        self._threads, self._progress = listing.keeper.readers, progress
         self._store = listing.store
         self._as_array = importlib.import_module("numpy").asarray
         if not rows:
@@ -91,22 +90,28 @@ class _Target:
         array[index] = field
 
 
-def without_strangers(listing: Listing, rows: list[int], make: Callable[[list[int]], Any]) -> Any:
-    """Return ``make(rows)``. If that fails, leave out files that are no results of their names, with a warning."""
-    try:
-        return make(rows)
-    except (PersistenceError, OSError, ValueError):  # a ValueError: such a file's array does not fit the others
-        kept = listing.own_rows(rows)
-        if len(kept) == len(rows):
-            raise
-        return make(kept)
+def _without_strangers(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Leave out files that are no results of their names, with a warning, where *make* fails for all rows of a listing."""
+
+    @functools.wraps(make)
+    def made(listing: Listing, rows: list[int], *given: Any, progress: bool) -> Any:
+        try:
+            return make(listing, rows, *given, progress=progress)
+        except (PersistenceError, OSError, ValueError):  # a ValueError: such a file's array does not fit the others
+            kept = listing.own_rows(rows)
+            if len(kept) == len(rows):
+                raise
+            return make(listing, kept, *given, progress=progress)
+
+    return made
 
 
-def stacked(listing: Listing, rows: list[int], name: str, out: Any, threads: int, *, progress: bool) -> Any:
+@_without_strangers
+def stacked(listing: Listing, rows: list[int], name: str, out: Any, *, progress: bool) -> Any:
     """Return the array of shape ``(n_results, *shape of the field)``: see :meth:`Found.stack`."""
     import numpy as np
 
-    fields = _Fields(listing, rows, [name], threads, progress=progress)
+    fields = _Fields(listing, rows, [name], progress=progress)
     target = None
     for place, found in fields:
         if target is None:
@@ -121,6 +126,7 @@ def stacked(listing: Listing, rows: list[int], name: str, out: Any, threads: int
     return out
 
 
+@_without_strangers
 def dataset(
     listing: Listing,
     rows: list[int],
@@ -128,14 +134,13 @@ def dataset(
     dims: Sequence[str] | None,
     field_dims: Mapping[str, Sequence[str]],
     fill_value: Any,
-    threads: int,
     *,
     progress: bool,
 ) -> Any:
     """Return an ``xarray.Dataset``: see :meth:`Found.to_xarray`."""
     xarray = import_extra("xarray", "xarray", "to_xarray()")
     keys, rows = columns_of(listing, rows, (), path=False, progress=False)
-    fields = _Fields(listing, rows, names, threads, progress=progress)
+    fields = _Fields(listing, rows, names, progress=progress)
     axes = _axes(listing, keys, dims)
     places = _places(axes, listing, keys, fields)
     sizes = tuple(len(values) for values in axes.values())
