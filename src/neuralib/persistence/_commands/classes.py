@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import operator
 import os
 import sys
 import traceback
@@ -49,12 +50,9 @@ def imported(name: str, asked: str, hint: str = "") -> Any:
     if not sign or not module_name or not attributes:
         raise UsageError(f"{asked}: expected module:Class, such as lab.results:Shuffle, or file.py:Class")
     try:
-        found: Any = _module(module_name)
-        for attribute in attributes.split("."):
-            found = getattr(found, attribute)
+        return operator.attrgetter(attributes)(_module(module_name))
     except Exception as error:
         raise UsageError(f"{asked}: {type(error).__name__}: {error}{_place_in_module(error)}{hint}") from error
-    return found
 
 
 def _place_in_module(error: Exception) -> str:

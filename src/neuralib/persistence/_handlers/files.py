@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._classes.name_texts import problem_of
-from neuralib.persistence._classes.schema import PersistentClass, ensure_persistence_class
+from neuralib.persistence._classes.schema import ensure_persistence_class
 from neuralib.persistence._classes.unknown import fields_to_save
 from neuralib.persistence._codecs.card import card_of, with_fields
 from neuralib.persistence._errors import FieldDefinitionError
@@ -176,11 +176,6 @@ class FileHandler(PersistenceHandler[T]):
     def persistence_class(self) -> type[T]:
         """The class whose results this handler keeps."""
         return self._data_cls
-
-    @property
-    def persistence_info(self) -> PersistentClass[T]:
-        """What is known of that class."""
-        return ensure_persistence_class(self.persistence_class)
 
     @property
     def store(self) -> Store:
