@@ -109,7 +109,7 @@ def text_of(layout: Any, name: str, value: Any, as_text: Callable[..., str | Non
 def format_name(layout: Any, data: Any, overrides: dict[str, Any] | None) -> str:
     for name in overrides or {}:
         if name not in layout.names:
-            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names)
+            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names, layout.former_names.get(name))
     pieces = [layout.head]
     for name, lead, as_text in layout.parts:
         text = text_of(layout, name, value_of(layout, data, overrides, name), as_text)
@@ -167,7 +167,7 @@ def filename(result: Any, /, **overrides: Any) -> str:
     layout, data = (layout_of(result), None) if isinstance(result, type) else (layout_of(type(result)), result)
     for name in overrides:
         if name not in layout.names:
-            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names)
+            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names, layout.former_names.get(name))
     if not is_numbered(layout, data, overrides):
         raise AutoIncFieldNotResolvedError(result, layout.autoinc)
     name = format_name(layout, data, overrides)

@@ -24,7 +24,7 @@ FACTS = {
     _errors.WildcardKeyError: ("C", "f"),
     _errors.DataNotSetError: ("C", ("a", "b")),
     _errors.UndeclaredAttributeError: ("C", "scroe", "score"),
-    _errors.UnknownFieldError: ("C", "f", ("a",)),
+    _errors.UnknownFieldError: ("C", "f", ("a",), "a"),
     _errors.UnsafeNameError: ("C", "f", "v", "p"),
     _errors.MissingFieldError: ("C", "f", "/x"),
     _errors.WrongResultClassError: ("C", "D"),

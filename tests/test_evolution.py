@@ -10,7 +10,9 @@ from neuralib.persistence import (
     KeyMismatchError,
     NewerVersionError,
     PickleHandler,
+    UnknownFieldError,
     field,
+    filename,
     persistence_class,
 )
 
@@ -50,6 +52,24 @@ def saved(handler, size, **data):
     for name, value in data.items():
         setattr(result, name, value)
     return handler.save_persistence(result)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda handler: handler.find(animal="A00"),
+        lambda handler: handler.find(Renamed("A00"), animal="A01"),
+        lambda handler: handler.find().to_columns("animal"),
+        lambda handler: handler.todo({"animal": ["A00"]}),
+        lambda handler: handler.filename(Renamed("A00"), animal="A01"),
+        lambda handler: filename(Renamed, animal="A01"),
+    ],
+)
+def test_asking_by_a_former_name_says_the_name_of_today(tmp_path, ask):
+    """Scripts that were written before the field was renamed are easy to mend."""
+    with pytest.raises(UnknownFieldError, match="Renamed has no field 'animal': it was renamed to 'subject'") as caught:
+        ask(PickleHandler(Renamed, tmp_path))
+    assert caught.value.renamed == "subject"
 
 
 @pytest.mark.parametrize("size", [3, 200_000])

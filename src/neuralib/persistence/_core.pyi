@@ -18,6 +18,7 @@ class Layout:
     check: Callable[[str, Any, dict[str, Any]], None]
     make_text: Callable[[str, Any], str]
     fixed_kinds: set[type]
+    former_names: dict[str, str]
     def __init__(
         self,
         owner: type,
@@ -34,6 +35,7 @@ class Layout:
         check: Callable[[str, Any, dict[str, Any]], None],
         make_text: Callable[[str, Any], str],
         fixed_kinds: set[type],
+        former_names: dict[str, str],
     ) -> None: ...
 
 def as_dict(data: object) -> dict[str, Any]: ...

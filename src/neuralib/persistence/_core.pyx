@@ -136,6 +136,7 @@ cdef class Layout:
     cdef unsigned int init_version
     cdef readonly object make_text
     cdef readonly set fixed_kinds
+    cdef readonly dict former_names
 
     def __init__(
         self,
@@ -153,6 +154,7 @@ cdef class Layout:
         object check,
         object make_text not None,
         set fixed_kinds not None,
+        dict former_names not None,
     ):
         for part in parts:
             if type(part) is not tuple or len(<tuple> part) != 3:
@@ -172,6 +174,7 @@ cdef class Layout:
         self.check = check
         self.make_text = make_text
         self.fixed_kinds = fixed_kinds
+        self.former_names = former_names
 
     def __reduce__(self):
         # Engines of clusters send a class along that is defined in a notebook, and its layout with it.
@@ -190,6 +193,7 @@ cdef class Layout:
             self.check,
             self.make_text,
             self.fixed_kinds,
+            self.former_names,
         )
 
 
@@ -729,7 +733,7 @@ cdef str _ascii_name(Layout layout, object data):
 cdef int _refuse_unknown(Layout layout, dict overrides) except -1:
     for name in overrides:
         if name not in layout.names:
-            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names)
+            raise UnknownFieldError(layout.owner.__qualname__, name, layout.names, layout.former_names.get(name))
     return 0
 
 

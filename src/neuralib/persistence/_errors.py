@@ -160,13 +160,18 @@ class UndeclaredAttributeError(PersistenceError, AttributeError):
 
 
 class UnknownFieldError(PersistenceError, TypeError):
-    """A keyword argument is not the name of a field of the class."""
+    """A keyword argument is not the name of a field of the class.
 
-    def __init__(self, owner: str, field: str, known: tuple[str, ...]) -> None:
-        super().__init__(owner, field, known)
-        self.owner, self.field, self.known = owner, field, known
+    If it was the name of a field before the field was renamed, *renamed* is its name of today.
+    """
+
+    def __init__(self, owner: str, field: str, known: tuple[str, ...], renamed: str | None = None) -> None:
+        super().__init__(owner, field, known, renamed)
+        self.owner, self.field, self.known, self.renamed = owner, field, known, renamed
 
     def _message(self) -> str:
+        if self.renamed is not None:
+            return f"{self.owner} has no field {self.field!r}: it was renamed to {self.renamed!r}"
         return f"{self.owner} has no field {self.field!r}: its fields are {', '.join(self.known) or 'none'}"
 
 

@@ -171,6 +171,7 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
         if info.portable
         else functools.partial(_made_text, {declared.field_name: declared for declared in fields}),
         fixed_kinds=FIXED_KINDS,
+        former_names=info.former_names,
     )
 
 

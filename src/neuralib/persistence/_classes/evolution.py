@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._errors import NewerVersionError
+from neuralib.persistence._errors import NewerVersionError, UnknownFieldError
 from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from neuralib.persistence._classes.schema import PersistentClass
 
@@ -18,6 +18,17 @@ def names_then(info: PersistentClass[Any], names: Collection[str]) -> list[str]:
     """Return *names* and all former names of these fields."""
     former = [old for old, new in info.former_names.items() if new in names]
     return [*names, *former]
+
+
+def refuse_unknown(info: PersistentClass[Any], names: Iterable[str], known: Collection[str]) -> None:
+    """Raise an error if one of *names* is not among the fields *known*.
+
+    :raises UnknownFieldError: it gives today's name where a field was renamed
+    """
+    for name in names:
+        if name not in known:
+            owner = info.persistence_cls.__qualname__
+            raise UnknownFieldError(owner, name, tuple(known), info.former_names.get(name))
 
 
 def _renamed(fields: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

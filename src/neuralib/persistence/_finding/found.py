@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from neuralib.persistence._classes.convert import as_dict
+from neuralib.persistence._classes.evolution import refuse_unknown
 from neuralib.persistence._classes.field import unit_of
-from neuralib.persistence._errors import NothingFoundError, PersistenceError, UnknownFieldError
+from neuralib.persistence._errors import NothingFoundError, PersistenceError
 from neuralib.persistence._finding import checking, deleting, stacks, tables
 from neuralib.persistence._finding.former import tell_of_former_names
 from neuralib.persistence._finding.listing import Listing
@@ -375,10 +376,7 @@ class Found(Sequence[Hit[T]]):
         return {declared.field_name: declared for declared in self._keeper.info.fields}
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
-        known = self._declared
-        for name in names:
-            if name not in known:
-                raise UnknownFieldError(self._keeper.info.persistence_cls.__qualname__, name, tuple(known))
+        refuse_unknown(self._keeper.info, names, self._declared)
 
     # ------------------------------------------------------------------------------------------ keeping house
 

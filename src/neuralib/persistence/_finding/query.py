@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence._classes.evolution import refuse_unknown
 from neuralib.persistence._classes.field import missing, same_key
-from neuralib.persistence._errors import KeyNotSetError, UnknownFieldError
+from neuralib.persistence._errors import KeyNotSetError
 from neuralib.persistence._messages import shown
 from neuralib.persistence._naming.typed import admits, texts_matching
 
@@ -47,7 +48,7 @@ def of_template(info: PersistentClass[Any], template: Any, overrides: dict[str, 
     :raises KeyNotSetError: a key of the name has no value, not even ``missing``
     :raises UnknownFieldError: *overrides* names no field
     """
-    _refuse_unknown(info, overrides)
+    refuse_unknown(info, overrides, info.fields_name())
     texts: dict[str, frozenset[str | None]] = {}
     about = []
     for declared in info.named_fields:
@@ -70,7 +71,7 @@ def of_keys(info: PersistentClass[Any], asked: dict[str, Any]) -> Conditions:
 
     :raises UnknownFieldError: there is no such field
     """
-    _refuse_unknown(info, asked)
+    refuse_unknown(info, asked, info.fields_name())
     texts: dict[str, frozenset[str | None]] = {}
     tests: dict[str, Test] = {}
     about = []
@@ -125,10 +126,3 @@ def _explained(test: Test, name: str) -> Test:
 
 def _both(first: Test, second: Test) -> Test:
     return lambda value: first(value) and second(value)
-
-
-def _refuse_unknown(info: PersistentClass[Any], names: Iterable[str]) -> None:
-    known = info.fields_name()
-    for name in names:
-        if name not in known:
-            raise UnknownFieldError(info.persistence_cls.__qualname__, name, tuple(known))

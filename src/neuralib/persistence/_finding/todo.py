@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict, from_dict, replaced
+from neuralib.persistence._classes.evolution import refuse_unknown
 from neuralib.persistence._classes.schema import GENERATED
-from neuralib.persistence._errors import UnknownFieldError
 from neuralib.persistence._finding.former import tell_of_former_names
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import NOTHING_ASKED
@@ -32,10 +32,7 @@ def templates_of(info: PersistentClass[T], grid: Mapping[str, Any] | Iterable[T]
     if not isinstance(grid, Mapping):
         return iter(grid)
     values = cast("Mapping[str, Any]", grid)
-    keys = tuple(declared.field_name for declared in info.key_fields())
-    for name in values:
-        if name not in keys:
-            raise UnknownFieldError(info.persistence_cls.__qualname__, name, keys)
+    refuse_unknown(info, values, [declared.field_name for declared in info.key_fields()])
     cls = info.persistence_cls
     own_init = not hasattr(cls.__init__, GENERATED)
     choices = [
