@@ -81,9 +81,6 @@ class Card(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the card as it stands in files, without the large arrays, which differ from file to file."""
-        return _as_text(self._as_json()).encode("ascii")
-
-    def _as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "class": [self.module, self.qualname],
             "name": self.name,
@@ -100,7 +97,8 @@ class Card(NamedTuple):
             "function_keys": self.function_keys,
             "packages": self.packages,
         }
-        return found | {name: value for name, value in optional.items() if value}
+        found |= {name: value for name, value in optional.items() if value}
+        return _as_text(found).encode("ascii")
 
 
 def with_arrays(card: bytes, arrays: list[ArrayPlace]) -> bytes:

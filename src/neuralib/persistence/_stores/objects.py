@@ -62,10 +62,8 @@ class ObjectStore(Store):
     def __init__(self, place: Any, *, in_flight: int = 32, **options: Any) -> None:
         if type(in_flight) is not int or in_flight < 1:
             raise ValueError(f"ObjectStore: in_flight must be an int of at least 1, not {in_flight!r}")
-        self._set_up(Bucket(place, options), in_flight)
-
-    def _set_up(self, bucket: Bucket, in_flight: int) -> None:
-        self._bucket, self.url, self.in_flight = bucket, bucket.url, in_flight
+        self._bucket = Bucket(place, options)
+        self.url, self.in_flight = self._bucket.url, in_flight
         self._large: dict[str, int] = {}  # by name: the size of what was large when the names were listed last
 
     def __repr__(self) -> str:
@@ -77,7 +75,7 @@ class ObjectStore(Store):
 
     def __setstate__(self, state: tuple[Any, int, dict[str, Any]]) -> None:
         place, in_flight, options = state
-        self._set_up(Bucket(place, options), in_flight)
+        ObjectStore.__init__(self, place, in_flight=in_flight, **options)
 
     def __copy__(self) -> Self:
         return self
