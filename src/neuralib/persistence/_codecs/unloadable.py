@@ -11,9 +11,10 @@ import pickle
 import struct
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._errors import UnloadableResultError, UntrustedTypeError
 from neuralib.persistence._packages import missing_here, versions_here
-from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions, Memory
+from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -86,7 +87,7 @@ def refuse_unused(n_arrays: int, structure: Any) -> None:
 
     :raises ValueError: it does not, or it is no pickle
     """
-    steps = Instructions(Memory(memoryview(structure)), LONGEST_KEPT)
+    steps = Instructions(BytesSource(structure).file(), LONGEST_KEPT)
     if sum(opcode == _NEXT_BUFFER for opcode, _ in steps) != n_arrays:
         raise ValueError(ARRAY_IN_VALUE)
 

@@ -3,28 +3,16 @@
 It takes them as they stand, straight through, and refuses what other readers could take for another program: a value
 that crosses the end of its frame, and frames that overlap. It takes no more memory than there are bytes.
 """
-# pyright: reportReturnType=false
-# (a method of a protocol has a docstring for a body)
 
 from __future__ import annotations
 
 import codecs
 import io
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Protocol
-
-    class Tape(Protocol):
-        """What a pickle is read from."""
-
-        def read(self, size: int, /) -> bytes:
-            """Return the next *size* bytes, or what is left."""
-
-        def seek(self, offset: int, whence: int, /) -> int:
-            """Step over *offset* bytes."""
 
 
 LONGEST_KEPT = (1 << 16) - 1
@@ -45,55 +33,20 @@ class Left(NamedTuple):
     size_bytes: int
 
 
-class Memory:
-    """A pickle in memory, as a tape that copies no more than is asked for."""
-
-    def __init__(self, view: memoryview) -> None:
-        self._view = view
-        self._at = 0
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next *size* bytes, or what is left."""
-        found = bytes(self._view[self._at : self._at + size])
-        self._at += len(found)
-        return found
-
-    def seek(self, offset: int, _whence: int, /) -> int:
-        """Step over *offset* bytes, or back."""
-        self._at += offset
-        return self._at
-
-    def left(self) -> int:
-        """Return how many bytes follow."""
-        return len(self._view) - self._at
-
-
-class Opened:
-    """An open file, as a tape that knows how much of it is left, and of which others read what follows the pickle."""
-
-    def __init__(self, file: io.BufferedReader, size: int) -> None:
-        self.read, self.seek, self._tell = file.read, file.seek, file.tell
-        self._size = size
-
-    def left(self) -> int:
-        """Return how many bytes follow."""
-        return self._size - self._tell()
-
-
 class Instructions:
     """The opcode and the argument of each instruction of a pickle, up to STOP.
 
-    :param source: its bytes, or a tape
+    :param source: its bytes, or a file that is open at its start. That may be read beyond the pickle's end
     :param longest: bytes: what is larger is stepped over, and :class:`Left` in its place. With more than
-        :data:`LONGEST_KEPT`, the tape is a :class:`Memory` or :class:`Opened`
+        :data:`LONGEST_KEPT`, a file must be one that can be read in any order
     :raises ValueError: while iterating: it is no pickle, or one that has two meanings
     :raises EOFError: while iterating: it ends too early
     """
 
-    def __init__(self, source: bytes | Tape, longest: int = _NO_LIMIT) -> None:
+    def __init__(self, source: bytes | BinaryIO, longest: int = _NO_LIMIT) -> None:
         # The window: bytes of the pickle, of which those up to _end are within the frame.
         self._data = source if isinstance(source, bytes) else b""
-        self._tape: Any = Memory(memoryview(b"")) if isinstance(source, bytes) else source
+        self._file = io.BytesIO() if isinstance(source, bytes) else source  # of what follows the window
         self._at, self._end = 0, len(self._data)
         self._start = 0  # of the window, in the pickle
         self._frame_end = _NO_LIMIT
@@ -155,7 +108,7 @@ class Instructions:
             parts = [self._data[at:]]
             have = len(parts[0])
             while have < need:
-                parts.append(self._tape.read(max(_WINDOW, have)))
+                parts.append(self._file.read(max(_WINDOW, have)))
                 if not parts[-1]:
                     raise EOFError("it ends too early")
                 have += len(parts[-1])
@@ -172,7 +125,7 @@ class Instructions:
     def _skip(self, at: int) -> int:
         """Go to the place *at*, and return what that is in the window."""
         if at > len(self._data):
-            self._tape.seek(at - len(self._data), io.SEEK_CUR)
+            self._file.seek(at - len(self._data), io.SEEK_CUR)
             self._start += at
             self._data = b""
             at = 0
@@ -190,11 +143,12 @@ class Instructions:
             at = self._more(at, size)
             self._at = at + size
             return convert(self._data[at : self._at])
-        begun, tape = len(self._data) - at, self._tape
-        if size - begun > tape.left():  # a length is not believed before the bytes are there
+        file = self._file
+        begin = file.tell() - (len(self._data) - at)
+        if begin + size > file.seek(0, io.SEEK_END):  # a length is not believed before the bytes are there
             raise EOFError("it ends too early")
-        tape.seek(-begun, io.SEEK_CUR)
-        raw: Any = tape.read(size)
+        file.seek(begin)
+        raw: Any = file.read(size)
         if len(raw) != size:  # the file was cut meanwhile
             raise EOFError("it ends too early")
         self._start += at + size
@@ -235,8 +189,6 @@ class Instructions:
         self.size_bytes = self._start + at
         if self._frame_end not in {_NO_LIMIT, self.size_bytes}:
             raise ValueError("it ends before the end of its frame")
-        if isinstance(self._tape, Opened):  # whoever reads on begins after the pickle
-            self._tape.seek(at - len(self._data), io.SEEK_CUR)
 
 
 # ------------------------------------------------------------------------------------------ the table of instructions

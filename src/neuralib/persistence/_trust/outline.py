@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from neuralib.persistence._trust.allowance import Allowance, AllowanceError
 from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions, Left
@@ -11,8 +11,6 @@ from neuralib.persistence._trust.stand_ins import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from neuralib.persistence._trust.instructions import Tape
 
 _LOOK_EVERY = 4096  # instructions: how often is looked whether the names that are asked for are there
 
@@ -28,8 +26,8 @@ class Outline(NamedTuple):
     """Whether the pickle was followed to its end."""
 
 
-def outline(source: bytes | Tape, sizes: Iterable[int] = (), wanted: frozenset[str] | None = None) -> Outline:
-    """Return what is in the pickle *source*: its bytes, or a tape of which no more is read than is needed.
+def outline(source: bytes | BinaryIO, sizes: Iterable[int] = (), wanted: frozenset[str] | None = None) -> Outline:
+    """Return what is in the pickle *source*: its bytes, or a file of which no more is read than is needed.
 
     :param sizes: of the large arrays that are left out of it, in bytes
     :param wanted: the fields that are needed: reading ends when they are there; None for all

@@ -15,9 +15,10 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._classes.schema import INFO
 from neuralib.persistence._trust.allowance import Allowance
-from neuralib.persistence._trust.instructions import Instructions, Memory, Opened
+from neuralib.persistence._trust.instructions import Instructions
 from neuralib.persistence._trust.machine import Machine
 from neuralib.persistence._trust.plain_data import TABLE
 
@@ -52,17 +53,20 @@ class Reader:
         :raises ValueError: it is damaged, or takes more memory or time than a file of its size should
         :raises EOFError: it ends too early
         """
+        start, source = 0, data
         if isinstance(data, io.BufferedReader):
-            at = data.tell()
+            start = data.tell()
             size = data.seek(0, io.SEEK_END)  # what a store opened need not be a file
-            data.seek(at)
-            source: Any = Opened(data, size)
+            data.seek(start)
         else:
             size = len(data)
-            source = data if type(data) is bytes else bytes(data) if size <= _FEW else Memory(memoryview(data))
+            view: Any = memoryview(data)
+            source = bytes(data) if type(data) is bytes or size <= _FEW else BytesSource(view).file()
         account = Allowance(compressed_bytes, size) if compressed_bytes else Allowance(size)
-        machine = Machine(TABLE, self.admitted, buffers, account)
-        machine.run(Instructions(source))
+        machine, steps = Machine(TABLE, self.admitted, buffers, account), Instructions(source)
+        machine.run(steps)
+        if isinstance(data, io.BufferedReader):  # a file: whoever reads on begins after the pickle
+            data.seek(start + steps.size_bytes)
         return machine.result()
 
 
