@@ -10,7 +10,7 @@ import abc
 import io
 import pickle
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralib.persistence._bytes.sources import ReadableFile
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from neuralib.persistence._bytes.sources import Sink, Source
+
+T = TypeVar("T")
 
 _PIECE = 1 << 19  # bytes that are read, and made, at a time: a head needs two of them
 _FED = 1 << 14  # bytes that are given to a decompressor at a time: what is left of them is copied for each part
@@ -195,10 +197,10 @@ def decompressed(compression: Compression, source: Source, most: int | None = No
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def last_part(compression: Compression, source: Source, is_whole: Callable[[bytes], bool]) -> bytes | None:
-    """Return the content of the last part of a compressed file; None where it can't be told from the file's end.
+def last_part(compression: Compression, source: Source, read: Callable[[bytes], T]) -> T | None:
+    """Return what *read* makes of the last part of a compressed file; None where it can't be told from the file's end.
 
-    :param is_whole: returns whether some content is that of a last part
+    :param read: raises a ValueError where some content is not that of a last part
     """
     data = source.read_at(min(_TAIL, source.size), max(0, source.size - _TAIL))
     at = len(data)
@@ -207,11 +209,9 @@ def last_part(compression: Compression, source: Source, is_whole: Callable[[byte
         if at < 0:
             return None
         try:
-            found = b"".join(content_parts(compression, [data[at:]], _MOST_TAIL))
+            return read(b"".join(content_parts(compression, [data[at:]], _MOST_TAIL)))
         except (ValueError, EOFError):
             continue  # bytes that look like the beginning of a part
-        if is_whole(found):
-            return found
     return None
 
 

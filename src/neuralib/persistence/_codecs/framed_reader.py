@@ -17,7 +17,7 @@ from neuralib.persistence._bytes.checksums import checksum, read_by_parts
 from neuralib.persistence._bytes.sources import Source
 from neuralib.persistence._codecs.base import Decoded
 from neuralib.persistence._codecs.card import LARGEST_CARD, Card, adds_packages_only, parse_card
-from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, End, end_of, is_announced, quick_end
+from neuralib.persistence._codecs.frames import END_BYTES, MAGIC, end_of, is_announced, lengths_of
 from neuralib.persistence._codecs.unloadable import ARRAY_IN_VALUE, raise_not_unpickled, refuse_unused
 from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 
@@ -48,7 +48,11 @@ def unpickled(data: Any, buffers: Iterable[Any]) -> Any:
 class Tail(NamedTuple):
     """What stands after a pickle."""
 
-    end: End
+    pickle_bytes: int
+    whole: int
+    """The checksum of all that stands before it."""
+    structure: int
+    """The same without the memory of large arrays."""
     card: Card
     data: bytes
     """The card and the end, without the checksums."""
@@ -104,8 +108,9 @@ def load_bytes(data: Buffer, own: OwnCard, unpickle: Unpickle | None, *, whole: 
             return pickle.loads(data), card
         return unpickle(bytes(data), ()), card
     except BaseException as error:
-        vouched = whole or card is not None
-        raise_not_unpickled(error, data, packages=packages_of(data), trusted=unpickle is None, whole=vouched)
+        found = None if card is None else checked_card(data)  # with the versions of packages
+        packages = {} if found is None else found.packages
+        raise_not_unpickled(error, data, packages=packages, trusted=unpickle is None, whole=whole or card is not None)
 
 
 def _with_arrays(view: memoryview, card: Card, unpickle: Unpickle) -> Any:
@@ -115,7 +120,7 @@ def _with_arrays(view: memoryview, card: Card, unpickle: Unpickle) -> Any:
     """
     arrays = card.arrays
     _refuse_unannounced(arrays, [view[place.begin : place.start] for place in arrays])
-    parts = _between(arrays, quick_end(view, len(view))[1])
+    parts = _between(arrays, lengths_of(view)[0])
     structure = b"".join([piece for begin, end, opcodes, _ in parts for piece in (view[begin:end], opcodes)])
     return _unpickled_with(unpickle, structure, [bytearray(view[place.start : place.end]) for place in arrays], card)
 
@@ -130,37 +135,16 @@ def checked_card(data: Any, own: OwnCard | None = None) -> Card | None:
     size = len(data)
     if not size:
         raise EOFError("it is empty")
-    if size < END_BYTES:
+    end = end_of(data, size)
+    if end is None:
         return None
-    magic, pickle_bytes, card_bytes, whole, _ = quick_end(data, size)
-    if magic != MAGIC or pickle_bytes + card_bytes + END_BYTES != size:
-        end_of(data, size)  # which raises an error where that is damage
-        return None
+    pickle_bytes, _, whole, _ = end
     if checksum(memoryview(data)[: size - 8]) != whole:
         raise ValueError(_MISMATCH)
     card = data[pickle_bytes : size - END_BYTES]
     if own is not None and adds_packages_only(card, own.data):
         return own.card
     return _parsed(bytes(card), pickle_bytes)
-
-
-def has_card(data: Buffer, card: bytes) -> bool:
-    """Return whether the whole content *data* has *card*, perhaps with versions of packages."""
-    view: Any = memoryview(data)
-    if view[-len(card) - END_BYTES : -END_BYTES] == card:
-        return True
-    magic, pickle_bytes, card_bytes, _, _ = quick_end(view, len(view))
-    found = view[pickle_bytes : len(view) - END_BYTES]
-    return magic == MAGIC and len(found) == card_bytes and adds_packages_only(found, card)
-
-
-def packages_of(data: Buffer) -> dict[str, str]:
-    """Return the versions of packages in the card of the whole content *data*, which was checked; none where it has none."""
-    view = memoryview(data)
-    if len(view) < END_BYTES:
-        return {}
-    magic, pickle_bytes, _, _, _ = quick_end(view, len(view))
-    return _parsed(bytes(view[pickle_bytes:-END_BYTES]), pickle_bytes).packages if magic == MAGIC else {}
 
 
 _LONGEST_REMEMBERED = 1 << 12
@@ -186,20 +170,21 @@ def read_tail(source: Source) -> Tail | None:
     end = end_of(last, size)
     if end is None:
         return None
-    wanted = end.card_bytes + END_BYTES
+    pickle_bytes, card_bytes, whole, structure = end
+    wanted = card_bytes + END_BYTES
     if wanted > len(last):
         most = max(LARGEST_CARD, size >> 8)  # very many large arrays make a long card
-        if end.card_bytes > most:
-            raise ValueError(f"its card has {end.card_bytes} bytes, and may have {most}")
+        if card_bytes > most:
+            raise ValueError(f"its card has {card_bytes} bytes, and may have {most}")
         last = source.read_at(wanted, size - wanted)
     data = last[len(last) - wanted : len(last) - 8]
-    card = _parsed(data[: end.card_bytes], end.pickle_bytes)
+    card = _parsed(data[:card_bytes], pickle_bytes)
     if size > MOST_IN_HOLES:
-        parts = _between(card.arrays, end.pickle_bytes)
+        parts = _between(card.arrays, pickle_bytes)
         holes = sum(_holes_in(source, begin, stop) for begin, stop, _, _ in parts)
         if holes > MOST_IN_HOLES:  # beside its arrays: nobody writes such
             raise ValueError(f"its pickle has {holes:,} bytes in holes of the file, where nothing was written")
-    return Tail(end, card, data)
+    return Tail(pickle_bytes, whole, structure, card, data)
 
 
 def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
@@ -214,8 +199,8 @@ def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
             if buffered.read(len(MAGIC)) == MAGIC:  # it is: a network file system told the size of another file
                 raise ValueError("something else follows its end")
             return found, None
-    structure, memory, targets, announced = _memory_for(tail.card.arrays, tail.end.pickle_bytes)
-    if checksum(tail.data, _fill(source, targets)) != tail.end.whole:
+    structure, memory, targets, announced = _memory_for(tail.card.arrays, tail.pickle_bytes)
+    if checksum(tail.data, _fill(source, targets)) != tail.whole:
         raise ValueError(_MISMATCH)
     _refuse_unannounced(tail.card.arrays, announced)
     del targets, announced  # so that whoever unpickles may give the structure's memory back
@@ -268,7 +253,7 @@ def check_source(source: Source) -> bool:
         return _check_pickle(source)
     whole = structure = at = 0
     announced = []
-    for begin, end, _, announcing in _between(tail.card.arrays, tail.end.pickle_bytes):
+    for begin, end, _, announcing in _between(tail.card.arrays, tail.pickle_bytes):
         for piece in _pieces(source, at, begin):  # an array
             whole = _summed(piece, whole)
         at = end + announcing
@@ -277,7 +262,7 @@ def check_source(source: Source) -> bool:
         if announcing:
             announced.append(source.read_at(announcing, end))
     sums = (checksum(tail.data, whole), checksum(tail.data, structure))
-    if sums != (tail.end.whole, tail.end.structure):
+    if sums != (tail.whole, tail.structure):
         raise ValueError(_MISMATCH)
     _refuse_unannounced(tail.card.arrays, announced)
     if tail.card.arrays:
@@ -341,13 +326,13 @@ def _structure(source: Source, tail: Tail) -> bytes:
     parts: list[bytes] = []
     announced: list[bytes] = []
     found = 0
-    for begin, end, opcodes, announcing in _between(tail.card.arrays, tail.end.pickle_bytes):
+    for begin, end, opcodes, announcing in _between(tail.card.arrays, tail.pickle_bytes):
         data = _read_exactly(source, end + announcing - begin, begin)
         found = checksum(data, found)
         parts += [data[: end - begin], opcodes]
         if announcing:
             announced.append(data[end - begin :])
-    if checksum(tail.data, found) != tail.end.structure:
+    if checksum(tail.data, found) != tail.structure:
         raise ValueError(_MISMATCH)
     _refuse_unannounced(tail.card.arrays, announced)
     return b"".join(parts)

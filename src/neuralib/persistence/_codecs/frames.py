@@ -13,7 +13,7 @@ import pickle
 import struct
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._bytes import checksums
 from neuralib.persistence._bytes.checksums import BackgroundCrc, checksum
@@ -41,9 +41,7 @@ END_BYTES = _END.size
 
 WRITABLE, READ_ONLY = (0x96,), (0x8E, 0x42)
 """The opcodes that announce the memory of arrays: bytearray8; binbytes8 and binbytes."""
-_HEADER_SIZES = {0x96: 9, 0x8E: 9, 0x42: 5}
-_U64 = struct.Struct("<Q")
-_U32 = struct.Struct("<I")
+_BINBYTES = 0x42  # whose length has four bytes
 
 _ALIKE = 5  # bytes of a magic number that is meant to be ours
 _PIECE = 1 << 20  # bytes that go through checksum and system call together, while they are in the processor's cache
@@ -163,51 +161,36 @@ def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
 
 def _header(opcode: int, size: int) -> bytes:
     """Return the instruction that announces *size* bytes; nothing where they are too many for it."""
-    if _HEADER_SIZES[opcode] == 9:
-        return bytes([opcode]) + _U64.pack(size)
-    return bytes([opcode]) + _U32.pack(size) if size < 1 << 32 else b""
+    if opcode != _BINBYTES:
+        return struct.pack("<BQ", opcode, size)
+    return struct.pack("<BI", opcode, size) if size < 1 << 32 else b""
 
 
 # ------------------------------------------------------------------------------------------ what a reader looks for
 
 
-class End(NamedTuple):
-    """What the end of a file says."""
+def end_of(last: Any, size: int) -> tuple[int, int, int, int] | None:
+    """Return what the end of a file of *size* bytes says, or None where it has none.
 
-    pickle_bytes: int
-    card_bytes: int
-    whole: int
-    """The checksum of all that stands before it."""
-    structure: int
-    """The same without the memory of large arrays."""
-
-
-def end_of(last: Buffer, size: int) -> End | None:
-    """Return the end that a file of *size* bytes has, or None where it has none.
+    That is the lengths of pickle and card, the checksum of all that stands before it, and the same without the memory of
+    large arrays.
 
     :param last: its last bytes, :data:`END_BYTES` of them where there are so many
     :raises ValueError: it is damaged
     """
-    if len(memoryview(last)) < END_BYTES:
+    at = len(last) - END_BYTES
+    if at < 0:
         return None
-    at = len(memoryview(last)) - END_BYTES
-    magic, pickle_bytes, card_bytes = _MARK.unpack_from(last, at)
-    if magic != MAGIC:
-        # Most of it alike is no accident: damage to it must not hide damage to the rest.
-        if pickle_bytes + card_bytes + END_BYTES == size or sum(map(operator.eq, magic, MAGIC)) >= _ALIKE:
-            raise ValueError("the end of it that says what was saved is damaged")
-        return None
-    if pickle_bytes + card_bytes + END_BYTES != size:
-        raise ValueError(f"it has {size} bytes, but says of itself that it has {pickle_bytes + card_bytes + END_BYTES}")
-    return End(pickle_bytes, card_bytes, *_SUMS.unpack_from(last, at + _MARK.size))
-
-
-def quick_end(data: Buffer, size: int) -> tuple[bytes, int, int, int, int]:
-    """Return what stands in the last bytes of the content *data*, which has at least :data:`END_BYTES`: see :class:`End`.
-
-    Before the numbers stands the magic number, which the caller compares.
-    """
-    return _END.unpack_from(data, size - END_BYTES)
+    magic, pickle_bytes, card_bytes, whole, structure = _END.unpack_from(last, at)
+    said = pickle_bytes + card_bytes + END_BYTES
+    if magic == MAGIC:
+        if said != size:
+            raise ValueError(f"it has {size} bytes, but says of itself that it has {said}")
+        return pickle_bytes, card_bytes, whole, structure
+    # Most of it alike is no accident: damage to it must not hide damage to the rest.
+    if said == size or sum(map(operator.eq, magic, MAGIC)) >= _ALIKE:
+        raise ValueError("the end of it that says what was saved is damaged")
+    return None
 
 
 def is_announced(place: ArrayPlace, data: bytes) -> bool:
@@ -235,7 +218,7 @@ def _announcement(filling: int, header: bytes) -> bytes:
     return b"C%c%b0%b" % (filling, bytes(filling), header)
 
 
-def lengths_of(last: bytes) -> tuple[int, int]:
+def lengths_of(last: Any) -> tuple[int, int]:
     """Return the lengths of pickle and card that the end *last* of a file says.
 
     :raises ValueError: it is no end

@@ -23,7 +23,7 @@ from neuralib.persistence._codecs.compression import (
     pieces_of,
 )
 from neuralib.persistence._codecs.gzipped import GZIP
-from neuralib.persistence._codecs.unloadable import ARRAY_IN_VALUE, DAMAGE, raise_not_unpickled, refuse_missing
+from neuralib.persistence._codecs.unloadable import ARRAY_IN_VALUE, DAMAGE, refuse_missing
 from neuralib.persistence._codecs.zstd import ZSTD
 from neuralib.persistence._trust.allowance import largest_content
 from neuralib.persistence._trust.outline import outline
@@ -150,18 +150,12 @@ class PickleCodec(Codec):
         return framed_reader.read_source(source, unpickle)
 
     def _load_compressed(self, compression: Compression, source: Source, trust: Unpickle | None) -> Decoded:
-        if trust is None:
-            content = decompressed(compression, source)
-            whole = compression is GZIP and content[:1] == b"\x80" and content[-1:] == b"."  # it has a checksum itself
-            return framed_reader.load_bytes(content, self._own, None, whole=whole)
         size = source.size
-        content = decompressed(compression, source, largest_content(size))
-        card = framed_reader.checked_card(content, self._own)
-        try:
-            return trust(content, (), size), card
-        except BaseException as error:
-            packages = framed_reader.packages_of(content)
-            raise_not_unpickled(error, content, packages=packages, trusted=False, whole=card is not None)
+        content = decompressed(compression, source, None if trust is None else largest_content(size))
+        # A pickle in gzip without a card has a checksum too.
+        whole = trust is None and compression is GZIP and content[:1] == b"\x80" and content[-1:] == b"."
+        unpickle = None if trust is None else partial(trust, compressed_bytes=size)
+        return framed_reader.load_bytes(content, self._own, unpickle, whole=whole)
 
     def begins_with(self, source: Source, keys: dict[str, Any]) -> bool:
         """Return whether *source*, a small file, is of this codec's class and holds exactly *keys*.
@@ -172,13 +166,13 @@ class PickleCodec(Codec):
         if not _SHORTEST < source.size < frames.AT_ONCE:
             return False
         data = source.read()
-        if (compression := compression_of(data[:4])) is not None:
-            try:
+        try:
+            if (compression := compression_of(data[:4])) is not None:
                 data = decompressed(compression, source, frames.AT_ONCE)
-            except (ValueError, EOFError):
-                return False  # it is damaged or large: whoever looks at its head says so
-        if not framed_reader.has_card(data, self._own.data):
-            return False
+            if framed_reader.checked_card(data, self._own) is not self._own.card:
+                return False
+        except (ValueError, EOFError):
+            return False  # it is damaged or large: whoever looks at its head says so
         target = _pickling.FirstChunk(frames.AT_ONCE, _Nowhere)
         try:
             pickler(target).dump({**keys, "": None})
@@ -188,12 +182,7 @@ class PickleCodec(Codec):
         if wanted is None or not wanted.endswith(_LAST_ITEM) or wanted[2:3] != _FRAME:
             return False
         start = wanted[_FRAME_END : -len(_LAST_ITEM)]
-        return (
-            data[:2] == wanted[:2]
-            and data[2:3] == _FRAME
-            and data.startswith(start, _FRAME_END)
-            and bool(framed_reader.checked_card(data, self._own))
-        )
+        return data[:2] == wanted[:2] and data[2:3] == _FRAME and data.startswith(start, _FRAME_END)
 
     def check(self, source: Source, /) -> bool:
         """Read *source* to its end; return whether a checksum says that it is what was saved."""
@@ -347,7 +336,7 @@ def _compressed_head(compression: Compression, source: Source, wanted: frozenset
             content = b"".join(begun)
             return _head_of(content, (), wanted, framed_reader.checked_card(content))._replace(compressed=True)
         parts = itertools.chain(begun, parts)  # it is much larger than its file
-    card = _card_of_last_part(compression, source)
+    card = last_part(compression, source, _card_alone)
     with io.BufferedReader(ContentFile(parts)) as file:
         return _head_of(file, (), wanted, card)._replace(compressed=True)
 
@@ -359,19 +348,15 @@ def _first(parts: Iterator[bytes], size: int) -> Iterator[bytes]:
         yield part
 
 
-def _card_of_last_part(compression: Compression, source: Source) -> Card | None:
-    """Return the card in the last part of a large compressed file, or None."""
-    cards: list[Card] = []
+def _card_alone(content: bytes) -> Card:
+    """Return the card that *content*, the last part of a large compressed file, is together with the end.
 
-    def is_card(content: bytes) -> bool:
-        try:
-            size, card_size = frames.lengths_of(content)
-            cards.append(parse_card(content[:card_size], size))
-        except ValueError:
-            return False
-        return card_size + frames.END_BYTES == len(content)
-
-    return cards[-1] if last_part(compression, source, is_card) is not None else None
+    :raises ValueError: it is something else
+    """
+    pickle_bytes, card_bytes = frames.lengths_of(content)
+    if card_bytes + frames.END_BYTES != len(content):
+        raise ValueError("it is no card alone")
+    return parse_card(content[:card_bytes], pickle_bytes)
 
 
 def _head_of(tape: Any, sizes: Iterable[int], wanted: frozenset[str] | None, card: Card | None) -> Head:
