@@ -451,6 +451,16 @@ def stamp_of(info: os.stat_result) -> Stamp:
     return Stamp(info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size)
 
 
+def leads_to(path: str, device: int, inode: int) -> bool:
+    if "\0" in path:
+        raise ValueError(path)
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (device, inode)
+
+
 # ---------------------------------------------------------------------------------------------- _pickling
 
 ARRAY_CODES: dict[Any, tuple[Any, str]] = {}

@@ -88,6 +88,23 @@ UNNAMED = pytest.mark.skipif(not system.TMPFILE, reason="this system has no file
 
 
 @BOTH
+def test_a_path_leads_to_the_file_that_was_looked_at(disk, tmp_path):
+    """No longer where another file has the name, or none."""
+    path = tmp_path / "ümläut"
+    path.touch()
+    found = os.stat(path)
+    numbers = found.st_dev, found.st_ino
+    assert disk.leads_to(str(path), *numbers)
+    assert not disk.leads_to(str(path), found.st_dev + 1, found.st_ino)
+    path.rename(tmp_path / "elsewhere")
+    assert not disk.leads_to(str(path), *numbers)
+    path.touch()
+    assert not disk.leads_to(str(path), *numbers)
+    with pytest.raises(ValueError, match="null|\0"):
+        disk.leads_to("a\0b", *numbers)
+
+
+@BOTH
 def test_an_open_file_is_closed_once(disk, tmp_path):
     """By its method, or with the last reference to it."""
     file = disk.OpenFile(str(tmp_path / "file"), os.O_CREAT | os.O_RDWR, 0o600)

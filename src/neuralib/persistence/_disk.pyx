@@ -56,6 +56,7 @@ cdef extern from "_port.h":
     int NLP_CHANGED
     int np_folder_stamp(const char* path, np_stamp* stamp) nogil
     int np_folder_stamp_wide(const wchar_t* path, np_stamp* stamp) nogil
+    int np_leads_to(const char* path, long long device, unsigned long long inode) nogil
     object nlp_raise_os_error "NLP_RAISE_OS_ERROR"(int error, object path)
 
 
@@ -350,3 +351,23 @@ def folder_stamp(str folder not None):
         with nogil:
             error = np_folder_stamp(c_path, &stamp.told)
     return None if error else stamp
+
+
+def leads_to(str path not None, device, inode):
+    """Return whether *path* leads to the file with the numbers *device* and *inode*, as :func:`os.stat` gave them."""
+    cdef list keep = []
+    cdef const char* c_path
+    cdef long long c_device
+    cdef unsigned long long c_inode
+    cdef bint found
+    if PLATFORM_IS_WINDOWS:
+        try:
+            now = os.stat(path)
+        except OSError:
+            return False
+        return bool(now.st_ino == inode and now.st_dev == device)
+    c_path = _path_bytes(path, keep)
+    c_device, c_inode = device, inode
+    with nogil:
+        found = np_leads_to(c_path, c_device, c_inode)
+    return found

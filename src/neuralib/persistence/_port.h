@@ -110,6 +110,13 @@ static int np_folder_stamp(const char *path, np_stamp *stamp)
     return 0;
 }
 
+/* Whether `path` leads to the file with these numbers. */
+static int np_leads_to(const char *path, long long device, unsigned long long inode)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && (unsigned long long)info.st_ino == inode && (long long)info.st_dev == device;
+}
+
 /* Open a regular file of less than `limit` bytes. Returns 0 with its descriptor and size, an error number, or -1 where
  * it is something else or larger. */
 static int np_open_small(const char *path, long long limit, int *fd, long long *size)
@@ -474,6 +481,7 @@ static int np_rename_exclusively(const char *from, const char *to)
 #define np_open_small(path, limit, fd, size) ((void)(path), (void)(limit), (void)(fd), (void)(size), -1)
 #define np_read_and_close(fd, target, size) ((void)(fd), (void)(target), (void)(size), -1)
 #define np_folder_stamp(path, stamp) ((void)(path), (void)(stamp), ERROR_NOT_SUPPORTED)
+#define np_leads_to(path, device, inode) ((void)(path), (void)(device), (void)(inode), 0)
 #else
 #define np_folder_stamp_wide(path, stamp) ((void)(path), (void)(stamp), ENOSYS)
 #endif

@@ -58,7 +58,7 @@ class ArchiveFile:
             database = self.opened()
             if database is None:
                 raise FileNotFoundError(errno.ENOENT, "the new archive was removed at once", self.path)
-        return self.writable(database)
+        return self.writable(database) if database.is_read_only else database
 
     def writable(self, database: Database) -> Database:
         """Return *database*; where its disk had no space and it could only be read, opened again.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1 << 29
 """The largest result. SQLite takes up to 10**9 bytes, and needs several times the memory of what it writes."""
+_FEW_BYTES = 1 << 13
+"""Of fewer, a ``bytearray`` is bound: ``sqlite3`` looks for an adapter of ``bytes``, which takes longer than to copy few."""
 _LATEST_NS = 1 << 62  # in the year 2116: a time after it, or before 1970, is not one of a result
 
 
@@ -30,7 +32,7 @@ class Changes(State):
         self.database, self.others, self.own = database, others, own
 
     def is_unchanged(self, now: Changes, /) -> bool:
-        return self.is_after(now, 0)
+        return self.own == now.own and self.others == now.others and self.database is now.database
 
     def is_after(self, before: Changes, new_names: int, /) -> bool:
         return self.own == before.own + new_names and self.others == before.others and self.database is before.database
@@ -60,7 +62,8 @@ class Writer:
 
     def seen(self, database: Database) -> Changes:
         """Return the state of *database*, whose lock is held."""
-        return Changes(database, database.execute("PRAGMA data_version").fetchone()[0], self._own_changes)
+        [(others,)] = database.cursor.execute("PRAGMA data_version").fetchall()
+        return Changes(database, others, self._own_changes)
 
     def inserted(self, database: Database, name: str, data: bytes, *, durable: bool) -> bool:
         """Store *data* under the new name *name*; False where the name is taken."""
@@ -72,9 +75,13 @@ class Writer:
                 raise explained(error, "saving a result", self._path) from error
 
     def _insert(self, database: Database, name: str, data: bytes, *, durable: bool) -> bool:
+        cursor = database.cursor
         while True:
             row = self._new_row()
-            if database.execute(rows.INSERT, (row, name, row // rows.NS, len(data), data)).rowcount == 1:
+            cursor.execute(
+                rows.INSERT, (row, name, row // rows.NS, len(data), bytearray(data) if len(data) < _FEW_BYTES else data)
+            )
+            if cursor.rowcount == 1:
                 self._own_changes += 1
                 return True
             if database.execute(rows.HAS, (name,)).fetchone() is not None:
@@ -121,7 +128,7 @@ class Writer:
 
     def _put_if(self, database: Database, name: str, data: bytes, expected: Changes | None, *, durable: bool) -> Any:
         database.wait_for_disk(durable)
-        execute, own_changes = database.execute, self._own_changes
+        execute, own_changes = database.cursor.execute, self._own_changes
         execute("BEGIN IMMEDIATE")
         try:
             before = self.seen(database)
@@ -133,8 +140,8 @@ class Writer:
             if database.connection.in_transaction:
                 self._own_changes = own_changes
                 execute("ROLLBACK")
-        # What others change from the commit on shows in the next look.
-        return Changes(database, before.others, self._own_changes) if is_stored else None
+        before.own = self._own_changes  # what others change from the commit on shows in the next look
+        return before if is_stored else None
 
     def put_new(self, database: Database, puts: Sequence[Put], *, durable: bool) -> bool:
         """Store all of *puts*, if none of their names is taken; return whether that was so."""
@@ -142,7 +149,7 @@ class Writer:
         if max(map(len, contents)) > MOST_BYTES:
             return False  # which is said when it is its turn
         values = [
-            (row, put.name, row // rows.NS, len(data), data)
+            (row, put.name, row // rows.NS, len(data), bytearray(data) if len(data) < _FEW_BYTES else data)
             for row, put, data in zip(self._rows_of(database, puts), puts, contents, strict=True)
         ]
         with database.transaction("saving results", durable=durable) as keep:

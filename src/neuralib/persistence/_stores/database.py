@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence import _disk
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Generator
@@ -43,18 +45,18 @@ class Database:
     """
 
     __slots__ = (
-        "__weakref__", "_closing", "_least", "_log", "_synchronous", "connection", "device", "execute", "inode", "is_read_only", "lacks_space", "lock", "path", "pid",
+        "__weakref__", "_closing", "_device", "_inode", "_is_abandoned", "_least", "_log", "_synchronous", "connection", "cursor", "execute", "is_read_only", "lacks_space", "lock", "path",
     )  # fmt: skip
 
     def __init__(self, path: str, found: os.stat_result, *, locks: bool) -> None:
         self.path = path
-        self.device, self.inode = found.st_dev, found.st_ino
+        self._device, self._inode = found.st_dev, found.st_ino
         real = os.path.realpath(path)  # beside which SQLite has its files, where the path is a link
         self._log = f"{real}-wal"
-        self.pid = os.getpid()
         self.lock = threading.RLock()
         self.is_read_only = False
         self.lacks_space = False  # so that it can only be read
+        self._is_abandoned = False
         try:
             self._open(f"{real}-journal", locks=locks)
         except BaseException:
@@ -62,6 +64,7 @@ class Database:
                 self.connection.close()
             raise
         self.execute = self.connection.execute
+        self.cursor = self.connection.cursor()  # made once, for what is run for each result
         # Not in __del__: of objects that refer to each other, Python may take the connection before this one, and warn of it.
         self._closing = weakref.finalize(self, self.connection.close)
         self._closing.atexit = False  # later functions that run at exit may save something
@@ -139,11 +142,7 @@ class Database:
 
     def is_current(self) -> bool:
         """Return whether the path is that of this file, and this process has it open."""
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            return False
-        return self.inode == found.st_ino and self.device == found.st_dev and self.pid == os.getpid()
+        return not self._is_abandoned and _disk.leads_to(self.path, self._device, self._inode)
 
     def wait_for_disk(self, wait: bool, /) -> None:
         """Let what is written from now on survive a loss of power when a transaction ends, or not."""
@@ -179,12 +178,14 @@ class Database:
     def abandon(self) -> None:
         """Never close the connection: the file is another by now, or it is the parent process's.
 
-        Closing removes the log of the file that has the name now, and gives up the locks of the other process.
+        Closing removes the log of the file that has the name now, and gives up the locks of the other process. The cursor
+        keeps the connection, and is not freed either: it would wait for a thread that used it and is not in this process.
         """
         import ctypes
 
+        self._is_abandoned = True
         if self._closing.detach() is not None:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.connection))
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.cursor))
 
 
 def _refuse_schema(_action: int, _first: str | None, _second: str | None, _database: str | None, by: str | None) -> int:
