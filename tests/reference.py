@@ -71,18 +71,18 @@ def as_dict(data: Any) -> dict[str, Any]:
     return {name: getattr(data, name) for name in layout.names if hasattr(data, name)}
 
 
-def new_from_dict(cls: type, values: dict[str, Any]) -> Any:
-    layout = layout_of(cls)
-    if not hasattr(getattr(cls, "__init__", None), "_persistence_generated_"):
-        return None
-    result = cls.__new__(cls)
+def from_dict(data_cls: type, d: dict[str, Any]) -> Any:
+    layout = layout_of(data_cls)
+    if not hasattr(getattr(data_cls, "__init__", None), "_persistence_generated_"):
+        return layout.make_by_init(data_cls, d)
+    result = data_cls.__new__(data_cls)
     for name in layout.names:
-        if name in values:
-            setattr(result, name, values[name])
+        if name in d:
+            setattr(result, name, d[name])
         elif name in layout.fallbacks:
             setattr(result, name, layout.fallbacks[name]())
         elif name in layout.required:
-            raise MissingFieldError(cls.__qualname__, name)
+            raise MissingFieldError(data_cls.__qualname__, name)
     return result
 
 

@@ -1,5 +1,7 @@
-from collections.abc import Callable
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, final
+
+_T = TypeVar("_T")
 
 @final
 class Layout:
@@ -19,6 +21,7 @@ class Layout:
     make_text: Callable[[str, Any], str]
     fixed_kinds: set[type]
     former_names: dict[str, str]
+    make_by_init: Callable[[type, dict[str, Any]], Any]
     def __init__(
         self,
         owner: type,
@@ -36,10 +39,11 @@ class Layout:
         make_text: Callable[[str, Any], str],
         fixed_kinds: set[type],
         former_names: dict[str, str],
+        make_by_init: Callable[[type, dict[str, Any]], Any],
     ) -> None: ...
 
 def as_dict(data: object) -> dict[str, Any]: ...
-def new_from_dict(cls: type, values: dict[str, Any]) -> Any: ...
+def from_dict(data_cls: type[_T], d: Mapping[str, Any]) -> _T: ...
 def format_name(layout: Layout, data: object, overrides: dict[str, Any] | None) -> str: ...
 def plain_name(layout: Layout, data: object, suffix: str) -> str | None: ...
 def is_plainly_named(layout: Layout, suffix: str, data: object, name: str) -> bool: ...

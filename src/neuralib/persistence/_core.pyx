@@ -51,11 +51,6 @@ cdef extern from "_platform.h":
 
 cdef extern from *:
     """
-    #ifdef Py_GIL_DISABLED
-        #define NLP_FREE_THREADED 1
-    #else
-        #define NLP_FREE_THREADED 0
-    #endif
     /* Two looks into a class that do not call its metaclass. nlp_type_attribute returns a new reference from the
      * class's own cache, or NULL. nlp_type_version returns a number that no other class has, and that the class loses
      * as soon as it or one of its bases changes; 0 where it has none. Where NLP_SEES_TYPES is 0, neither is available.
@@ -76,16 +71,14 @@ cdef extern from *:
         #define nlp_type_attribute(cls, name) ((void)(cls), (void)(name), (PyObject *)NULL)
     #endif
     /* Memos of several threads, and an order of what is read; without free threads the GIL sees to both. */
-    #if NLP_FREE_THREADED
+    #ifdef Py_GIL_DISABLED
         #define nlp_get(memo) _Py_atomic_load_uint_relaxed(&(memo))
         #define nlp_set(memo, version) _Py_atomic_store_uint_relaxed(&(memo), (version))
         #define nlp_fence() _Py_atomic_fence_seq_cst()
-        #define nlp_dict_item(d, key, found) PyDict_GetItemRef((d), (key), (found))
     #else
         #define nlp_get(memo) (memo)
         #define nlp_set(memo, version) ((memo) = (version))
         #define nlp_fence() ((void)0)
-        #define nlp_dict_item(d, key, found) ((void)(d), (void)(key), *(found) = NULL, 0) /* not called */
     #endif
     #if NLP_SEES_TYPES
         #define nlp_type_version(cls) nlp_get(((PyTypeObject *)(cls))->tp_version_tag)
@@ -94,14 +87,12 @@ cdef extern from *:
     #endif
     #define nlp_is_data_descriptor(value) (Py_TYPE(value)->tp_descr_set != NULL)
     """
-    bint NLP_FREE_THREADED
     bint NLP_SEES_TYPES
     PyObject* nlp_type_attribute(object cls, object name) noexcept
     unsigned int nlp_type_version(object cls) noexcept
     unsigned int nlp_get(unsigned int memo) noexcept
     void nlp_set(unsigned int memo, unsigned int version) noexcept
     void nlp_fence() noexcept
-    int nlp_dict_item(dict d, object key, PyObject** found) except -1
     bint nlp_is_data_descriptor(PyObject* value) noexcept
     void Py_XDECREF(PyObject* value) noexcept
 
@@ -137,6 +128,7 @@ cdef class Layout:
     cdef readonly object make_text
     cdef readonly set fixed_kinds
     cdef readonly dict former_names
+    cdef readonly object make_by_init
 
     def __init__(
         self,
@@ -155,6 +147,7 @@ cdef class Layout:
         object make_text not None,
         set fixed_kinds not None,
         dict former_names not None,
+        object make_by_init not None,
     ):
         for part in parts:
             if type(part) is not tuple or len(<tuple> part) != 3:
@@ -175,6 +168,7 @@ cdef class Layout:
         self.make_text = make_text
         self.fixed_kinds = fixed_kinds
         self.former_names = former_names
+        self.make_by_init = make_by_init
 
     def __reduce__(self):
         # Engines of clusters send a class along that is defined in a notebook, and its layout with it.
@@ -194,6 +188,7 @@ cdef class Layout:
             self.make_text,
             self.fixed_kinds,
             self.former_names,
+            self.make_by_init,
         )
 
 
@@ -447,46 +442,56 @@ cdef inline bint _is_text(PyObject* key, str name) noexcept:
     )
 
 
-def new_from_dict(cls, dict values not None):
-    """Return a new instance of *cls* with the fields of *values*, without calling ``__init__``.
+def from_dict(data_cls, d):
+    """Return a result of *data_cls* with the values of *d*.
 
-    Return None where *cls* has an ``__init__`` of its own, which must be called. What *values* has beyond the fields is
-    ignored.
+    Keys need a value in *d* or a default; data fields that *d* lacks stay absent; what *d* has beyond the fields is
+    ignored. Where the class has an ``__init__`` of its own that does not take the keys, its classmethod ``from_dict``
+    makes the result.
 
-    :raises MissingFieldError: a key without a default is not in *values*
+    :raises MissingFieldError: a key without default is not in *d* (a :class:`KeyError`)
+    :raises NoInitFitsError: the class's own ``__init__`` does not take the keys, and it has no ``from_dict``
     """
-    cdef Layout layout = layout_of(cls)
-    cdef str name
+    cdef dict values = <dict> d if type(d) is dict else dict(d)
+    cdef Layout layout = layout_of(data_cls)
+    if not _has_generated_init(layout, data_cls):
+        return layout.make_by_init(data_cls, values)
+    cdef bint plain = isinstance(data_cls, type) and _creates_plainly(layout, data_cls)
+    if plain or (layout.plain_creation and data_cls is layout.owner and isinstance(data_cls, type)):
+        result = (<PyTypeObject*> data_cls).tp_new(<PyTypeObject*> data_cls, <PyObject*> NO_ARGUMENTS, NULL)
+    else:
+        result = data_cls.__new__(data_cls)
+    with cython.critical_section(values):  # another thread may change the caller's
+        _set_fields(layout, data_cls, result, values, plain)
+    return result
+
+
+cdef inline int _set_fields(Layout layout, object cls, object result, dict values, bint plain) except -1:
+    """Set the fields of *result* to *values*, or to their defaults; *plain*: as ``object`` sets them."""
+    cdef PyObject* name  # borrowed from the layout, which never changes
     cdef object given
     cdef PyObject* key = NULL
     cdef PyObject* value = NULL
-    cdef Py_ssize_t pos = 0, before
-    if not _has_generated_init(layout, cls):
-        return None
-    cdef bint plain = isinstance(cls, type) and _creates_plainly(layout, cls)
-    if NLP_FREE_THREADED:
-        values = PyDict_Copy(values)  # another thread may change the caller's
-    if plain or (layout.plain_creation and cls is layout.owner and isinstance(cls, type)):
-        result = (<PyTypeObject*> cls).tp_new(<PyTypeObject*> cls, <PyObject*> NO_ARGUMENTS, NULL)
-    else:
-        result = cls.__new__(cls)
-    for name in layout.names:
+    cdef Py_ssize_t pos = 0, before, i
+    cdef tuple names = layout.names
+    for i in range(len(names)):
+        name = PyTuple_GET_ITEM(names, i)
         # Most dicts have the fields in order: look at the next one before searching.
         before = pos
-        if not (plain and PyDict_Next(values, &pos, &key, &value) and _is_text(key, name)):
+        if not (plain and PyDict_Next(values, &pos, &key, &value) and _is_text(key, <str> name)):
             pos = before
-            value = PyDict_GetItemWithError(values, name)
+            value = PyDict_GetItemWithError(values, <object> name)
         if value is not NULL:
             given = <object> value  # setting may run code that takes it out of the dict
             if plain:
-                PyObject_GenericSetAttr(result, name, given)
+                PyObject_GenericSetAttr(result, <object> name, given)
             else:
-                PyObject_SetAttr(result, name, given)
-        elif name in layout.fallbacks:
-            PyObject_SetAttr(result, name, layout.fallbacks[name]())
-        elif name in layout.required:
-            raise MissingFieldError(cls.__qualname__, name)
-    return result
+                PyObject_SetAttr(result, <object> name, given)
+        elif <object> name in layout.fallbacks:
+            PyObject_SetAttr(result, <object> name, layout.fallbacks[<object> name]())
+        elif <object> name in layout.required:
+            raise MissingFieldError(cls.__qualname__, <object> name)
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------- names
@@ -629,9 +634,6 @@ cdef enum:
     BRIEF_NAME  # the same as ASCII_NAME, of keys that are texts, numbers, True, False or None, and no function's
 
 
-@cython.boundscheck(False)  # Layout.__init__ makes sure that each part has three items
-@cython.wraparound(False)
-@cython.nonecheck(False)
 cdef inline list _write_name(Layout layout, object data, dict overrides, int wanted, NameBuffer* name):
     """Write the file name into *name*.
 
@@ -639,12 +641,28 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
         *name* does not count then
     :raises KeyNotSetError: a key of the name has no value
     """
-    cdef Py_ssize_t used, more, i
-    cdef tuple part, parts = layout.parts
-    cdef str key
-    cdef object value, as_text
-    cdef str text
     cdef dict attributes = None
+    cdef object held = layout if data is None else data
+    if overrides is None and data is not None and _reads_own_dict(layout, type(data)):
+        attributes = <dict> PyObject_GenericGetDict(data, NULL)
+        held = attributes  # so that no other thread changes the dict while values are taken out of it
+    with cython.critical_section(held):
+        return _write_keys(layout, data, overrides, attributes, wanted, name)
+
+
+@cython.boundscheck(False)  # Layout.__init__ makes sure that each part has three items
+@cython.wraparound(False)
+@cython.nonecheck(False)
+cdef inline list _write_keys(Layout layout, object data, dict overrides, dict attributes, int wanted, NameBuffer* name):
+    """Write the same, by *attributes*, the ``__dict__`` of *data*, where that is not None."""
+    cdef Py_ssize_t used, more, i
+    cdef tuple parts = layout.parts
+    cdef PyObject* part  # this and its items are borrowed from the layout, which never changes
+    cdef PyObject* key
+    cdef PyObject* lead
+    cdef PyObject* as_text
+    cdef object value
+    cdef str text
     cdef list texts = None
     cdef PyObject* found
     # Most instances have the keys in order: look at the next attributes, and search only after so many of no use.
@@ -652,63 +670,58 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
     cdef PyObject* next_key = NULL
     name.number_at = -1
     name.number_open = False
-    if overrides is None and data is not None and _reads_own_dict(layout, type(data)):
-        attributes = <dict> PyObject_GenericGetDict(data, NULL)
     used = name.used = _put(layout.head, name, 0)
     if used < 0:
         if wanted != ANY_NAME:
             return None
         texts = [layout.head]
     for i in range(len(parts)):
-        part = <tuple> parts[i]
-        key, as_text = <str> part[0], part[2]
-        if wanted == AROUND_NUMBER and key is layout.autoinc:
-            used = _put(part[1], name, used) if as_text is None else -1
+        part = PyTuple_GET_ITEM(parts, i)
+        key, lead = PyTuple_GET_ITEM(<object> part, 0), PyTuple_GET_ITEM(<object> part, 1)
+        as_text = PyTuple_GET_ITEM(<object> part, 2)
+        if wanted == AROUND_NUMBER and key is <PyObject*> layout.autoinc:
+            used = _put(<object> lead, name, used) if as_text is <PyObject*> None else -1
             if used < 0:
                 name.used = -1
                 return None
             name.number_at = used
             continue
         found = NULL
-        if attributes is not None and NLP_FREE_THREADED:
-            nlp_dict_item(attributes, key, &found)
-            value = <object> found if found is not NULL else _key_value(layout, data, overrides, key)
-            Py_XDECREF(found)
-        elif attributes is not None:
-            while skips > 0 and PyDict_Next(attributes, &at, &next_key, &found) and next_key is not <PyObject*> key:
+        if attributes is not None:
+            while skips > 0 and PyDict_Next(attributes, &at, &next_key, &found) and next_key is not key:
                 found = NULL
                 skips -= 1
             if found is NULL:
                 skips = 0
-                found = PyDict_GetItemWithError(attributes, key)
-            # It is borrowed for a moment, which is safe as long as no other thread can run.
-            value = <object> found if found is not NULL else _key_value(layout, data, overrides, key)
+                found = PyDict_GetItemWithError(attributes, <object> key)
+            # It is borrowed for a moment, which is safe as long as no other thread can change the dict.
+            value = <object> found if found is not NULL else _key_value(layout, data, overrides, <str> key)
         else:
-            value = _key_value(layout, data, overrides, key)
-        if as_text is None and texts is None:
+            value = _key_value(layout, data, overrides, <str> key)
+        if as_text is <PyObject*> None and texts is None:
             more = -1
             if PyUnicode_CheckExact(value):
-                more = _put(part[1], name, used)
+                more = _put(<object> lead, name, used)
                 more = _put(value, name, more) if more >= 0 else -1
             elif PyLong_CheckExact(value):
-                more = _put(part[1], name, used)
+                more = _put(<object> lead, name, used)
                 more = _put_number(value, name, more) if more >= 0 else -1
             if more >= 0:
                 used = more
                 continue
-        if wanted == BRIEF_NAME and (as_text is not None or not _is_brief(value)):
+        if wanted == BRIEF_NAME and (as_text is not <PyObject*> None or not _is_brief(value)):
             name.used = -1
             return None
-        if value is None and key is layout.autoinc:
+        if value is None and key is <PyObject*> layout.autoinc:
             name.number_open = True
         if wanted != ANY_NAME and (name.number_open or value is layout.wildcard or type(value) is layout.any_text):
             name.used = -1
             return None
-        text = _text_of(layout, key, value, as_text)
+        text = _text_of(layout, <str> key, value, <object> as_text)
         if text is None:  # the class's own function leaves the key out
             continue
         if texts is None:
-            more = _put(part[1], name, used)
+            more = _put(<object> lead, name, used)
             more = _put(text, name, more) if more >= 0 else -1
             if more >= 0:
                 used = more
@@ -717,7 +730,7 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
                 name.used = -1
                 return None
             texts = [_text_in(name, used)]
-        texts.append(part[1])
+        texts.append(<object> lead)
         texts.append(text)
     name.used = used
     return texts

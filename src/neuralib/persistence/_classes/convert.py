@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.schema import ensure_persistence_class
@@ -12,31 +12,13 @@ from neuralib.persistence._classes.unknown import keep_same
 from neuralib.persistence._equality import same_value
 from neuralib.persistence._errors import MissingFieldError, NoInitFitsError, WrongResultClassError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 T = TypeVar("T")
 
-# Looked up once: an attribute of a module takes a seventh of the time of from_dict where there is no interpreter lock.
-as_dict, new_from_dict = _core.as_dict, _core.new_from_dict
+as_dict, from_dict = _core.as_dict, _core.from_dict
 
 
-def from_dict(data_cls: type[T], d: Mapping[str, Any]) -> T:
-    """Return a result of *data_cls* with the values of *d*.
-
-    Keys need a value in *d* or a default; data fields that *d* lacks stay absent; what *d* has beyond the fields is
-    ignored. Where the class has an ``__init__`` of its own that does not take the keys, its classmethod ``from_dict``
-    makes the result.
-
-    :raises MissingFieldError: a key without default is not in *d* (a :class:`KeyError`)
-    :raises NoInitFitsError: the class's own ``__init__`` does not take the keys, and it has no ``from_dict``
-    """
-    values = d if type(d) is dict else dict(d)
-    made: T | None = new_from_dict(data_cls, values)
-    return _from_dict_by_own_init(data_cls, values) if made is None else made
-
-
-def _from_dict_by_own_init(data_cls: type[T], values: dict[str, Any]) -> T:
+def made_by_init(data_cls: type[T], values: dict[str, Any]) -> T:
+    """Return the same as :func:`from_dict` for a class with an ``__init__`` of its own, which must be called."""
     info = ensure_persistence_class(data_cls)
     layout = info.layout
     for name in layout.names:

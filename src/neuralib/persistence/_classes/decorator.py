@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes import checks, codegen
+from neuralib.persistence._classes.convert import made_by_init
 from neuralib.persistence._classes.field import PersistentField, autoinc_field, field, missing
 from neuralib.persistence._classes.name_texts import START, AnyText, made_text, text_of
 from neuralib.persistence._classes.schema import GENERATED, INFO, LAYOUT, PersistentClass, default_maker, read_class
@@ -172,6 +173,7 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
         else functools.partial(_made_text, {declared.field_name: declared for declared in fields}),
         fixed_kinds=FIXED_KINDS,
         former_names=info.former_names,
+        make_by_init=made_by_init,
     )
 
 

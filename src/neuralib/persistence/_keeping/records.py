@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from neuralib.persistence._bytes.sources import Source
-from neuralib.persistence._classes.convert import as_dict, from_dict, new_from_dict
+from neuralib.persistence._classes.convert import as_dict, from_dict
 from neuralib.persistence._classes.evolution import brought_up, names_then
 from neuralib.persistence._classes.losses import check_before_saving
 from neuralib.persistence._classes.unknown import all_fields, keep, kept_with
@@ -142,8 +142,7 @@ class CodecRecords(Generic[T]):
         try:
             if card is not self._card or type(root) is not dict:
                 return self._result_of_changed(root, card, store, name)
-            result: T | None = new_from_dict(self._cls, root)
-            return from_dict(self._cls, root) if result is None else result
+            return from_dict(self._cls, root)
         except MissingFieldError as error:
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
         except Exception as error:
