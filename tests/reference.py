@@ -193,10 +193,18 @@ class NameTable:
     def __init__(self, rows: list[ReadName], width: int, last_pattern: int = -1) -> None:
         self.rows = rows
         self.last_pattern = last_pattern
-        self.names = [name for name, _, _ in rows]
         self.any_doubtful = any(doubtful for _, _, doubtful in rows)
         by_column = [[texts[column] for _, texts, _ in rows] for column in range(width)]
         self.texts = tuple(list(dict.fromkeys(text for text in texts if text is not None)) for texts in by_column)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name(self, row: int) -> str:
+        return self.rows[checked(row, self.rows)][0]
+
+    def all_names(self) -> list[str]:
+        return [name for name, _, _ in self.rows]
 
     def doubtful(self, row: int) -> bool:
         return self.rows[checked(row, self.rows)][2]
@@ -240,14 +248,14 @@ def checked(index: int, items: Sequence[object]) -> int:
 
 
 def read_names(
-    names: list[str],
+    names: list[str] | list[bytes],
     patterns: Sequence[tuple[tuple[str, ...], tuple[int, ...]]],
     wanted: tuple[frozenset[str | None] | None, ...],
 ) -> NameTable:
     """Every way to read a name is tried."""
     rows: list[ReadName] = []
     matched = [-1]
-    for name in names:
+    for name in each_name(names):
         ways = [(columns, texts) for literals, columns in patterns for texts in every_way(name, literals)]
         if not ways:
             continue
@@ -259,6 +267,12 @@ def read_names(
             rows.append((name, found, doubtful))
             matched.append(next(place for place, (literals, _) in enumerate(patterns) if every_way(name, literals)))
     return NameTable(rows, len(wanted), max(matched))
+
+
+def each_name(names: list[str] | list[bytes]) -> list[str]:
+    """Bytes have many names with NUL characters between; no name has one."""
+    split = [part.decode("utf-8", "surrogatepass").split("\0") if isinstance(part, bytes) else [part] for part in names]
+    return [name for part in split for name in part if "\0" not in name]
 
 
 def every_way(name: str, literals: tuple[str, ...]) -> list[tuple[str, ...]]:

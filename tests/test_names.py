@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given, strategies as st
 from neuralib.persistence import _names
 
 # Few characters, so that texts contain literals; and wide ones, which Python stores differently.
-TEXT = st.text(alphabet="ab-é中\U0001f600", max_size=4)
-NAME = st.text(alphabet="ab-é中\U0001f600", max_size=9)
+TEXT = st.text(alphabet="ab-é中\U0001f600\udcff", max_size=4)
+NAME = st.text(alphabet="ab-é中\U0001f600\udcff", max_size=9)
 NUMBER = st.one_of(
     st.integers(0, 10**19).map(str), st.sampled_from(["007", "-1", "٣", "²", "", " 1", "9" * 18, "9" * 19, "1.0"])
 )
@@ -33,7 +34,14 @@ def folders(draw):
     for literals, _ in made:  # names that match
         texts = draw(st.lists(TEXT, min_size=len(literals) - 1, max_size=len(literals) - 1))
         names.append(literals[0] + "".join(text + literal for text, literal in zip(texts, literals[1:], strict=True)))
+    if draw(st.booleans()):
+        names = [pack(names[:4]), pack(names[4:])]
     return names, made, width
+
+
+def pack(names):
+    """Return *names* as a store has them that has many in one piece."""
+    return "\0".join(names).encode("utf-8", "surrogatepass")
 
 
 @given(folders(), st.data())
@@ -43,8 +51,11 @@ def test_read_names_agrees_with_the_reference(folder, data):
     texts = st.none() | st.frozensets(st.none() | TEXT, max_size=3)
     wanted = tuple(data.draw(st.lists(texts, min_size=width, max_size=width)))
     table, twin = _names.read_names(names, made, wanted), reference.read_names(names, made, wanted)
-    rows = range(len(twin.names))
-    assert table.names == twin.names
+    rows = range(len(twin))
+    assert len(table) == len(twin)
+    assert (
+        table.all_names() == twin.all_names() == [table.name(row) for row in rows] == [twin.name(row) for row in rows]
+    )
     assert table.any_doubtful == twin.any_doubtful
     assert table.last_pattern == twin.last_pattern
     assert [table.doubtful(row) for row in rows] == [twin.doubtful(row) for row in rows]
@@ -54,6 +65,34 @@ def test_read_names_agrees_with_the_reference(folder, data):
         assert sorted(texts) == sorted(twin.texts[column]), "equal texts are kept once"
         assert table.column(column, list(rows)) == [table.codes_of(row)[column] for row in rows]
         assert twin.column(column, list(rows)) == [twin.codes_of(row)[column] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [("", "-", "")],
+        [("a", "-", "-", "")],
+        [("", "-", "a")],
+        [("", "-", "a", "")],
+        [("", "--", "", "-a")],
+        [("-", "a-", "-")],
+        [("", "-", "-"), ("a", "-", "a")],
+        [("", "-", "", "a"), ("", "a", "")],
+    ],
+    ids=repr,
+)
+def test_names_in_one_piece_are_read_like_each_alone(made):
+    """Of a name that begins as the one before, only the rest is read: all short names, in two orders."""
+    names = ["".join(letters) for size in range(7) for letters in itertools.product("a-", repeat=size)]
+    patterns = [(literals, tuple(range(len(literals) - 1))) for literals in made]
+    for order in (names, sorted(names)):
+        table = _names.read_names([pack(order)], patterns, (None,) * 3)
+        expected = {}
+        for name in order:
+            alone = _names.read_names([name], patterns, (None,) * 3)
+            if len(alone):
+                expected[name] = texts_of(alone, 0), alone.doubtful(0)
+        assert {table.name(row): (texts_of(table, row), table.doubtful(row)) for row in range(len(table))} == expected
 
 
 def texts_of(table, row):
@@ -163,11 +202,11 @@ def test_arguments_of_wrong_sizes_are_refused():
     with pytest.raises(ValueError, match="no column -1"):
         _names.read_names(["a"], [(("a", "b"), (-1,))], (None,))
     with pytest.raises(TypeError):
-        _names.read_names([b"a"], [(("a",), ())], ())
+        _names.read_names([bytearray(b"a")], [(("a",), ())], ())
     with pytest.raises(TypeError):
         _names.read_names(["a"], [((b"a",), ())], ())
     table = _names.read_names(["ax", "ay"], [(("a", ""), (0,))], (None,))
-    for call in (table.doubtful, table.codes_of, lambda row: table.column(0, [row])):
+    for call in (table.name, table.doubtful, table.codes_of, lambda row: table.column(0, [row])):
         for row in (-1, 2, 2**40):
             with pytest.raises(IndexError):
                 call(row)

@@ -9,9 +9,10 @@ plain Python, to read, and to compare with.
 
 cimport cython
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
-from libc.string cimport memchr, memcmp, memset
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from libc.string cimport memchr, memcpy, memset, strlen
 
 cdef extern from "Python.h":
     PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
@@ -20,42 +21,59 @@ cdef extern from "Python.h":
     void* PyUnicode_DATA(object text) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
     int PyUnicode_1BYTE_KIND
+    bint PyUnicode_IS_ASCII(object text) noexcept
     unsigned int PyUnicode_READ(int kind, const void* text, Py_ssize_t at) noexcept nogil
     str PyUnicode_Substring(str text, Py_ssize_t start, Py_ssize_t end)
     Py_ssize_t PY_SSIZE_T_MAX
 
-# The most digits that always fit a long long; and how many times as large as their count numbers may be that are
-# sorted by a table of places.
+# The most digits that always fit a long long; how many times as large as their count numbers may be that are sorted by
+# a table of places; and below which number there is such a table for the texts of a key.
 cdef enum:
     MAX_DIGITS = 18
     MOST_GAPS = 8
+    SMALL_NUMBERS = 1 << 20
 
 
-cdef Py_ssize_t _find(
+cdef inline Py_ssize_t _common(const char* a, const char* b, Py_ssize_t size) noexcept nogil:
+    """Return with how many same bytes two texts of *size* bytes begin."""
+    cdef unsigned long long first, second
+    cdef Py_ssize_t at = 0
+    while at + 8 <= size:
+        memcpy(&first, a + at, 8)
+        memcpy(&second, b + at, 8)
+        if first != second:
+            break
+        at += 8
+    while at < size and a[at] == b[at]:
+        at += 1
+    return at
+
+
+cdef inline bint _same(const char* a, const char* b, Py_ssize_t size) noexcept nogil:
+    """Return whether two texts of *size* bytes are the same. For short ones, to call ``memcmp`` takes longer."""
+    return _common(a, b, size) == size
+
+
+cdef inline Py_ssize_t _find(
     const char* text, Py_ssize_t at, Py_ssize_t end, const char* literal, Py_ssize_t size
 ) noexcept nogil:
     """Where *literal* begins first in ``text[at:end]``, or -1."""
-    cdef const char* found
     if size == 0:
         return at if at <= end else -1
     while at + size <= end:
-        found = <const char*> memchr(text + at, literal[0], end - size + 1 - at)
-        if found is NULL:
-            return -1
-        at = found - text
-        if memcmp(found, literal, size) == 0:
+        if text[at] == literal[0] and _same(text + at, literal, size):
             return at
         at += 1
     return -1
 
 
-cdef Py_ssize_t _find_last(
+cdef inline Py_ssize_t _find_last(
     const char* text, Py_ssize_t at, Py_ssize_t end, const char* literal, Py_ssize_t size
 ) noexcept nogil:
     """Where *literal* begins last in ``text[at:end]``, or -1."""
     cdef Py_ssize_t i = end - size
     while i >= at:
-        if size == 0 or (text[i] == literal[0] and memcmp(text + i, literal, size) == 0):
+        if size == 0 or (text[i] == literal[0] and _same(text + i, literal, size)):
             return i
         i -= 1
     return -1
@@ -67,7 +85,6 @@ cdef class _Pattern:
 
     cdef tuple literals
     cdef int n
-    cdef bint narrow
     cdef const char** data
     cdef Py_ssize_t* sizes
     cdef int* columns
@@ -76,19 +93,16 @@ cdef class _Pattern:
         cdef int i
         if not literals or len(columns) != len(literals) - 1:
             raise ValueError("a pattern has one column for each text between its literals")
-        self.literals = literals
+        self.literals = tuple([_encoded(literal) for literal in literals])
         self.n = len(literals)
-        self.narrow = True
         self.data = <const char**> PyMem_Malloc(self.n * sizeof(char*))
         self.sizes = <Py_ssize_t*> PyMem_Malloc(self.n * sizeof(Py_ssize_t))
         self.columns = <int*> PyMem_Malloc(self.n * sizeof(int))
         if self.data is NULL or self.sizes is NULL or self.columns is NULL:
             raise MemoryError
         for i in range(self.n):
-            literal = <str?> literals[i]
-            self.narrow = self.narrow and PyUnicode_KIND(literal) == PyUnicode_1BYTE_KIND
-            self.data[i] = <const char*> PyUnicode_DATA(literal)
-            self.sizes[i] = PyUnicode_GET_LENGTH(literal)
+            self.data[i] = <bytes> self.literals[i]
+            self.sizes[i] = len(<bytes> self.literals[i])
         for i in range(self.n - 1):
             self.columns[i] = columns[i]
             if not 0 <= self.columns[i] < n_columns:
@@ -99,32 +113,31 @@ cdef class _Pattern:
         PyMem_Free(self.sizes)
         PyMem_Free(self.columns)
 
-    cdef int ways(self, str name, Py_ssize_t* starts, Py_ssize_t* stops) except -1:
+    cdef int ways(
+        self, const char* name, Py_ssize_t size, Py_ssize_t* starts, Py_ssize_t* stops, Py_ssize_t known
+    ) noexcept nogil:
         """Return in how many ways *name* matches: 0, 1, or 2 for more than one.
 
         The first way, in which each text is as short as it can be, is written to *starts* and *stops*.
+
+        :param known: so many bytes are those of the name before, whose only way *starts* and *stops* have; 0 for none
         """
-        cdef Py_ssize_t size = PyUnicode_GET_LENGTH(name), at = self.sizes[0], end = size - self.sizes[self.n - 1]
-        cdef Py_ssize_t found, bound
-        cdef const char* text = NULL
-        cdef bint narrow = self.narrow and PyUnicode_KIND(name) == PyUnicode_1BYTE_KIND
-        cdef int i, last = self.n - 1
-        if end < at:
-            return 1 if last == 0 and name == <str> self.literals[0] else 0
-        if narrow:
-            text = <const char*> PyUnicode_DATA(name)
-            if memcmp(text, self.data[0], at) or memcmp(text + end, self.data[last], size - end):
-                return 0
-        elif not (name.startswith(<str> self.literals[0]) and name.endswith(<str> self.literals[last])):
+        cdef Py_ssize_t at = self.sizes[0], end = size - self.sizes[self.n - 1], found, bound
+        cdef int i, first = 1, last = self.n - 1
+        if (
+            end < (0 if last == 0 else at)
+            or (known < at and not _same(name, self.data[0], at))
+            or not _same(name + end, self.data[last], size - end)
+        ):
             return 0
         if last == 0:
-            return 1 if size == at else 0
-        for i in range(1, last):
+            return 1 if end == 0 else 0
+        while known and first < last and stops[first - 1] + self.sizes[first] <= min(known, end):
+            at = stops[first - 1] + self.sizes[first]
+            first += 1
+        for i in range(first, last):
             starts[i - 1] = at
-            if narrow:
-                found = _find(text, at, end, self.data[i], self.sizes[i])
-            else:
-                found = name.find(<str> self.literals[i], at, end)
+            found = _find(name, at, end, self.data[i], self.sizes[i])
             if found < 0:
                 return 0
             stops[i - 1] = found
@@ -132,54 +145,145 @@ cdef class _Pattern:
         starts[last - 1] = at
         stops[last - 1] = bound = end
         # Another way to read it puts at least one literal further to the right.
-        for i in range(last - 1, 0, -1):
-            if narrow:
-                found = _find_last(text, stops[i - 1], bound, self.data[i], self.sizes[i])
-            else:
-                found = name.rfind(<str> self.literals[i], stops[i - 1], bound)
+        for i in range(last - 1, max(first - 2, 0), -1):
+            found = _find_last(name, stops[i - 1], bound, self.data[i], self.sizes[i])
             if found != stops[i - 1]:
                 return 2
             bound = found
         return 1
 
 
+cdef bytes _encoded(str text):
+    """Return *text* in UTF-8. What is no character, as in names of files in another encoding, stays what it is."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+cdef str _decoded(const char* text, Py_ssize_t size):
+    """Return the text whose UTF-8 is *text*."""
+    return PyUnicode_DecodeUTF8(text, size, "surrogatepass")
+
+
+@cython.final
+cdef class _Column:
+    """The texts of one key, each of which has a code: its place among them."""
+
+    cdef list texts
+    cdef dict codes
+    cdef const char* latest  # the text of the name before: names of one series often follow each other
+    cdef Py_ssize_t latest_size
+    cdef int latest_code
+    cdef int* numbers  # the codes of small numbers, each plus one: to find them takes less time than in a dict
+
+    def __cinit__(self, list texts not None):
+        self.texts = texts
+        self.codes = {}
+        self.latest_size = -1
+
+    def __dealloc__(self):
+        PyMem_Free(self.numbers)
+
+    cdef int code_of(self, const char* text, Py_ssize_t size) except -1:
+        """Return the code of *text*, which must stay in memory; a new one where it is new."""
+        cdef int number
+        if size == self.latest_size and _same(text, self.latest, size):
+            return self.latest_code
+        number = _small_number(text, size)
+        self.latest_code = self._of_number(text, size, number) if number >= 0 else self._of_text(text, size)
+        self.latest, self.latest_size = text, size
+        return self.latest_code
+
+    cdef int _of_number(self, const char* text, Py_ssize_t size, int number) except -1:
+        if self.numbers is NULL:
+            self.numbers = <int*> PyMem_Calloc(SMALL_NUMBERS, sizeof(int))
+            if self.numbers is NULL:
+                raise MemoryError
+        if self.numbers[number] == 0:
+            self.texts.append(_decoded(text, size))
+            self.numbers[number] = <int> len(self.texts)
+        return self.numbers[number] - 1
+
+    cdef int _of_text(self, const char* text, Py_ssize_t size) except -1:
+        cdef str found = _decoded(text, size)
+        cdef PyObject* known = PyDict_GetItemWithError(self.codes, found)
+        if known is not NULL:
+            return <int> <object> known
+        self.codes[found] = len(self.texts)
+        self.texts.append(found)
+        return <int> len(self.texts) - 1
+
+
+cdef int _small_number(const char* text, Py_ssize_t size) noexcept nogil:
+    """Return the number below :data:`SMALL_NUMBERS` of which *text* is the ``str``, or -1 where there is none."""
+    cdef int number = 0
+    cdef Py_ssize_t i
+    if not 0 < size <= 7 or (text[0] == 48 and size > 1):
+        return -1
+    for i in range(size):
+        if not 48 <= text[i] <= 57:
+            return -1
+        number = number * 10 + (text[i] - 48)
+    return number if number < SMALL_NUMBERS else -1
+
+
 @cython.final
 cdef class NameTable:
     """Names, and the texts of their keys. Filled once by :func:`read_names`, never changed, so it needs no lock."""
 
-    cdef readonly list names
     cdef readonly tuple texts
     cdef readonly bint any_doubtful
     cdef readonly int last_pattern
+    cdef list parts  # in which the names are
+    cdef Py_ssize_t rows, room
     cdef int width
+    cdef const char** names  # in UTF-8, each with a NUL character after it
     cdef int* codes
     cdef char* doubts
 
-    def __cinit__(self, Py_ssize_t room, int width):
-        self.names = []
+    def __cinit__(self, int width):
+        self.parts = []
         self.last_pattern = -1
         self.texts = tuple([[] for _ in range(width)])
         self.width = width
-        self.codes = <int*> PyMem_Malloc(max(room * width, 1) * sizeof(int))
-        self.doubts = <char*> PyMem_Malloc(max(room, 1))
-        if self.codes is NULL or self.doubts is NULL:
-            raise MemoryError
+        self.resize(0)
 
     def __dealloc__(self):
+        PyMem_Free(self.names)
         PyMem_Free(self.codes)
         PyMem_Free(self.doubts)
 
-    cdef int _shrink(self, Py_ssize_t rows) except -1:
-        """Free the memory that was meant for names that did not match."""
-        cdef int* codes = <int*> PyMem_Realloc(self.codes, max(rows * self.width, 1) * sizeof(int))
-        if codes is not NULL:
-            self.codes = codes
+    def __len__(self):
+        return self.rows
+
+    cdef int resize(self, Py_ssize_t room) except -1:
+        """Have memory for so many rows, of which those that there are stay."""
+        cdef void* names = PyMem_Realloc(self.names, max(room, 1) * sizeof(char*))
+        if names is NULL:
+            raise MemoryError
+        self.names = <const char**> names
+        cdef void* codes = PyMem_Realloc(self.codes, max(room * self.width, 1) * sizeof(int))
+        if codes is NULL:
+            raise MemoryError
+        self.codes = <int*> codes
+        cdef void* doubts = PyMem_Realloc(self.doubts, max(room, 1))
+        if doubts is NULL:
+            raise MemoryError
+        self.doubts = <char*> doubts
+        self.room = room
         return 0
 
     cdef Py_ssize_t _row(self, Py_ssize_t row) except -1:
-        if not 0 <= row < len(self.names):
+        if not 0 <= row < self.rows:
             raise IndexError("there is no such row")
         return row
+
+    def name(self, Py_ssize_t row):
+        """Return the name of the row."""
+        cdef const char* name = self.names[self._row(row)]
+        return _decoded(name, strlen(name))
+
+    def all_names(self):
+        """Return the names of all rows."""
+        return [self.name(row) for row in range(self.rows)]
 
     cdef int _column(self, Py_ssize_t column) except -1:
         if not 0 <= column < self.width:
@@ -234,7 +338,7 @@ cdef class NameTable:
         :param ranks: for each column a list with the rank of each of its texts, from 0 on; the first column counts
             most. None: the column does not count. Names that lack a text come before those that have it
         """
-        cdef Py_ssize_t n = len(self.names), row, used = 0
+        cdef Py_ssize_t n = self.rows, row, used = 0
         cdef int i
         cdef const char** wanted = NULL
         cdef Py_ssize_t* rows = NULL
@@ -267,8 +371,7 @@ cdef class NameTable:
                     rows[used] = row
                     used += 1
             for i in range(self.width - 1, -1, -1):
-                if ranks[i] is not None:
-                    self._sort(i, <list?> ranks[i], rows, other, used)
+                if ranks[i] is not None and self._sort(i, <list?> ranks[i], rows, other, used):
                     rows, other = other, rows
             return [rows[row] for row in range(used)]
         finally:
@@ -276,10 +379,11 @@ cdef class NameTable:
             PyMem_Free(rows)
             PyMem_Free(other)
 
-    cdef int _sort(self, int column, list ranks, Py_ssize_t* rows, Py_ssize_t* target, Py_ssize_t n) except -1:
-        """Counting sort by one column, which keeps the order of what is equal."""
-        cdef Py_ssize_t kinds = len(ranks), i, place, at
+    cdef bint _sort(self, int column, list ranks, Py_ssize_t* rows, Py_ssize_t* target, Py_ssize_t n) except -1:
+        """Sort *rows* into *target* by one column, and keep the order of what is equal; False where they are sorted."""
+        cdef Py_ssize_t kinds = len(ranks), i, place, at, last = 0
         cdef int code
+        cdef bint is_sorted = True
         cdef Py_ssize_t* starts = <Py_ssize_t*> PyMem_Malloc((kinds + 2) * sizeof(Py_ssize_t))
         cdef int* rank_of = <int*> PyMem_Malloc((kinds + 1) * sizeof(int))
         try:
@@ -295,7 +399,12 @@ cdef class NameTable:
             memset(starts, 0, (kinds + 2) * sizeof(Py_ssize_t))
             for i in range(n):
                 code = self.codes[rows[i] * self.width + column]
-                starts[rank_of[code + 1] + 1] += 1
+                place = rank_of[code + 1]
+                starts[place + 1] += 1
+                is_sorted = is_sorted and last <= place
+                last = place
+            if is_sorted:
+                return False
             for i in range(1, kinds + 2):
                 starts[i] += starts[i - 1]
             for i in range(n):
@@ -307,7 +416,7 @@ cdef class NameTable:
         finally:
             PyMem_Free(starts)
             PyMem_Free(rank_of)
-        return 0
+        return True
 
 
 def read_names(list names not None, patterns not None, tuple wanted not None):
@@ -315,59 +424,123 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
 
     A name that matches in more than one way, or more than one pattern, is doubtful.
 
+    :param names: each a name; or as bytes, many names in UTF-8 with NUL characters between, for which no objects are
+        made. Names that contain a NUL character are left out
     :param patterns: each a tuple of the literals of a name, and a tuple of the columns of the texts between them
     :param wanted: for each column the texts that are wanted, among them None where names without one are; None for all.
         Names with another text are left out, but not doubtful ones
     :return: the table; its ``last_pattern`` is the place of the last of *patterns* that a name matched first, or -1
     """
-    cdef int width = len(wanted), i
-    cdef NameTable table = NameTable(len(names), width)
-    cdef list read = [_Pattern(literals, columns, width) for literals, columns in patterns]
-    cdef list codes_by_text = [{} for _ in range(width)]
-    cdef _Pattern pattern, first
-    cdef str name
-    cdef int ways, found, number, matched = -1
-    cdef Py_ssize_t used = 0, longest = max([len(literals) for literals, _ in patterns], default=1)
-    cdef Py_ssize_t* places = <Py_ssize_t*> PyMem_Malloc(4 * longest * sizeof(Py_ssize_t))
-    cdef int* latest = <int*> PyMem_Malloc(max(width, 1) * sizeof(int))
-    try:
-        if places is NULL or latest is NULL:
-            raise MemoryError
-        for i in range(width):
-            latest[i] = -1
-        for name in names:
-            ways = 0
-            first = None
-            number = -1
-            for pattern in read:
-                number += 1
-                if first is None:
-                    found = pattern.ways(name, places, places + longest)
-                    if found:
-                        first = pattern
-                        matched = number
-                else:
-                    found = pattern.ways(name, places + 2 * longest, places + 3 * longest)
-                ways += found
-            if first is None:
-                continue
-            if ways == 1 and not _is_wanted(name, first, places, places + longest, wanted):
-                continue
-            _note(table, used, name, first, places, places + longest, codes_by_text, latest)
-            table.names.append(name)
-            table.doubts[used] = ways > 1
-            table.any_doubtful = table.any_doubtful or ways > 1
-            table.last_pattern = max(table.last_pattern, matched)
-            used += 1
-    finally:
-        PyMem_Free(places)
-        PyMem_Free(latest)
-    table._shrink(used)
+    cdef _Reader reader = _Reader(patterns, wanted)
+    cdef NameTable table = reader.table
+    cdef const char* name
+    cdef const char* end
+    cdef const char* stop
+    cdef Py_ssize_t rows, size = 0
+    cdef bint is_one
+    for part in names:
+        is_one = type(part) is str
+        if is_one and not PyUnicode_IS_ASCII(part):
+            part = _encoded(part)
+        name = _utf8_of(part, &size)
+        end = name + size
+        rows = table.rows
+        reader.former_pattern = -1
+        while name <= end:
+            stop = <const char*> memchr(name, 0, end - name)
+            if stop is NULL:
+                stop = end
+            elif is_one:
+                break
+            reader.read(name, stop - name)
+            name = stop + 1
+        if table.rows > rows:
+            table.parts.append(part)
+    table.resize(table.rows)
     return table
 
 
+cdef const char* _utf8_of(object part, Py_ssize_t* size) except NULL:
+    """Return where *part* is, bytes or a text in ASCII, with a NUL character after it."""
+    if type(part) is str:
+        return PyUnicode_AsUTF8AndSize(part, size)
+    size[0] = len(<bytes?> part)
+    return <bytes> part
+
+
+@cython.final
+cdef class _Reader:
+    """Fills a table with names."""
+
+    cdef NameTable table
+    cdef list patterns
+    cdef list columns
+    cdef tuple wanted
+    cdef Py_ssize_t most  # texts in a name
+    cdef Py_ssize_t* places  # the starts and stops of the texts in a name; then those of another way to read it
+    cdef const char* former  # the name before
+    cdef Py_ssize_t former_size
+    cdef int former_pattern  # which alone it matched, and that in one way; or -1
+
+    def __cinit__(self, patterns, tuple wanted):
+        cdef int width = <int> len(wanted)
+        self.table = NameTable(width)
+        self.patterns = [_Pattern(literals, columns, width) for literals, columns in patterns]
+        self.columns = [_Column(texts) for texts in self.table.texts]
+        self.wanted = None if wanted == (None,) * width else wanted
+        self.most = max([len(literals) for literals, _ in patterns], default=1)
+        self.places = <Py_ssize_t*> PyMem_Malloc(4 * self.most * sizeof(Py_ssize_t))
+        if self.places is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self.places)
+
+    cdef int read(self, const char* name, Py_ssize_t size) except -1:
+        """Add *name* to the table if it matches and is wanted."""
+        cdef NameTable table = self.table
+        cdef _Pattern pattern, first = None
+        cdef _Column column
+        cdef int* codes
+        cdef Py_ssize_t* starts = self.places
+        cdef Py_ssize_t* stops = starts + self.most
+        cdef Py_ssize_t known = 0
+        cdef int i, found, ways = 0, number = -1, matched = -1
+        if self.former_pattern >= 0:
+            known = _common(name, self.former, min(size, self.former_size))
+        for pattern in self.patterns:
+            number += 1
+            if first is not None:
+                found = pattern.ways(name, size, stops + self.most, stops + 2 * self.most, 0)
+            else:
+                found = pattern.ways(name, size, starts, stops, known if number == self.former_pattern else 0)
+                if found:
+                    first, matched = pattern, number
+            ways += found
+        self.former, self.former_size = name, size
+        self.former_pattern = matched if ways == 1 else -1
+        if first is None or (
+            ways == 1 and self.wanted is not None and not _is_wanted(name, first, starts, stops, self.wanted)
+        ):
+            return 0
+        if table.rows == table.room:
+            table.resize(2 * table.room + 8)
+        codes = table.codes + table.rows * table.width
+        for i in range(table.width):
+            codes[i] = -1
+        for i in range(first.n - 1):
+            column = self.columns[first.columns[i]]
+            codes[first.columns[i]] = column.code_of(name + starts[i], stops[i] - starts[i])
+        table.names[table.rows] = name
+        table.doubts[table.rows] = ways > 1
+        table.any_doubtful = table.any_doubtful or ways > 1
+        table.last_pattern = max(table.last_pattern, matched)
+        table.rows += 1
+        return 0
+
+
 cdef bint _is_wanted(
-    str name, _Pattern pattern, const Py_ssize_t* starts, const Py_ssize_t* stops, tuple wanted
+    const char* name, _Pattern pattern, const Py_ssize_t* starts, const Py_ssize_t* stops, tuple wanted
 ) except -1:
     cdef int i, column
     for column in range(len(wanted)):
@@ -376,50 +549,10 @@ cdef bint _is_wanted(
         text = None
         for i in range(pattern.n - 1):
             if pattern.columns[i] == column:
-                text = name[starts[i]:stops[i]]
+                text = _decoded(name + starts[i], stops[i] - starts[i])
         if text not in <frozenset?> wanted[column]:
             return False
     return True
-
-
-cdef int _note(
-    NameTable table, Py_ssize_t row, str name, _Pattern pattern, const Py_ssize_t* starts, const Py_ssize_t* stops,
-    list codes_by_text, int* latest
-) except -1:
-    """Put the codes of the texts of *name* into its row."""
-    cdef int* codes = table.codes + row * table.width
-    cdef int i, column, code
-    cdef str text
-    cdef list texts
-    cdef PyObject* known
-    for i in range(table.width):
-        codes[i] = -1
-    for i in range(pattern.n - 1):
-        column = pattern.columns[i]
-        texts = <list> table.texts[column]
-        if latest[column] >= 0 and _is_text(name, starts[i], stops[i], <str> texts[latest[column]]):
-            codes[column] = latest[column]  # names of one series often follow each other
-            continue
-        text = name[starts[i]:stops[i]]
-        known = PyDict_GetItemWithError(<dict> codes_by_text[column], text)
-        if known is NULL:
-            code = <int> len(texts)
-            texts.append(text)
-            (<dict> codes_by_text[column])[text] = code
-        else:
-            code = <int> <object> known
-        codes[column] = latest[column] = code
-    return 0
-
-
-cdef bint _is_text(str name, Py_ssize_t start, Py_ssize_t stop, str text) noexcept:
-    """Return whether ``name[start:stop]`` is surely *text*."""
-    return (
-        PyUnicode_GET_LENGTH(text) == stop - start
-        and PyUnicode_KIND(text) == PyUnicode_1BYTE_KIND
-        and PyUnicode_KIND(name) == PyUnicode_1BYTE_KIND
-        and memcmp(<const char*> PyUnicode_DATA(name) + start, PyUnicode_DATA(text), stop - start) == 0
-    )
 
 
 cdef str _text_of_plain(object value):

@@ -70,7 +70,7 @@ def pattern_of(card: Card, suffix: str, known: Texts, *, loose: bool = False) ->
 def read_names(names: Iterable[str], card: Card, pattern: Pattern) -> Iterator[tuple[str, Texts, bool]]:
     """Yield the names that fit *pattern*, the texts of its keys, and whether that is the only way to read the name."""
     table = _names.read_names(list(names), [pattern], (None,) * len(card.keys))
-    for row, name in enumerate(table.names):
+    for row, name in enumerate(table.all_names()):
         codes = table.codes_of(row)
         texts = {card.keys[column][0]: table.texts[column][codes[column]] for column in pattern.columns}
         yield name, texts, not table.doubtful(row)

@@ -6,8 +6,6 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from neuralib.persistence._stores.base import listed
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
 _FEW = 64  # names that are looked at one by one
 
 
-def candidate_names(store: Store, patterns: Sequence[Pattern], wanted: Wanted) -> list[str]:
-    """Return the names in *store* that may fit.
+def candidate_names(store: Store, patterns: Sequence[Pattern], wanted: Wanted) -> list[str] | list[bytes]:
+    """Return the names in *store* that may fit, as :meth:`Store.packed_names` does.
 
     Few names are looked at one by one. Otherwise the names are listed from the text on with which all that fit begin.
 
@@ -28,9 +26,9 @@ def candidate_names(store: Store, patterns: Sequence[Pattern], wanted: Wanted) -
     :param wanted: the texts that each column may have; None for any. A text None means that the name leaves the key out
     """
     names = _few_names(store, patterns, wanted)
-    if names is None:
-        names = listed(store, _common_start([_known_start(pattern, wanted) for pattern in patterns]))
-    return names
+    if names is not None:
+        return names
+    return store.packed_names(_common_start([_known_start(pattern, wanted) for pattern in patterns]))
 
 
 def _few_names(store: Store, patterns: Sequence[Pattern], wanted: Wanted) -> list[str] | None:

@@ -186,10 +186,10 @@ def load_matching(
     listing = Listing(keeper, conditions, template)
     store, table = listing.store, listing.table
     rows = listing.candidates(conditions)
-    names = [table.names[row] for row in rows]
+    names = list(map(listing.name, rows))
     if not names:
         tell_of_former_names(keeper)
-    doubtful = {table.names[row] for row in rows if table.doubtful(row)} if table.any_doubtful else frozenset[str]()
+    doubtful = {listing.name(row) for row in rows if table.doubtful(row)} if table.any_doubtful else frozenset[str]()
 
     read = partial(keeper.load, store.reading(names))
     with batches.bar(names, progress, "results") as shown_names:

@@ -95,7 +95,7 @@ def tell_of_former_names(keeper: Keeper[Any]) -> None:
         return
     names = may_be_former(keeper, listed(keeper.store))
     table = _names.read_names(names, patterns_of(keeper.names, keeper.info), (None,) * len(keeper.info.named_fields))
-    readable = sorted(table.names)  # also former ones, where a key was removed from the name or moved in it
+    readable = sorted(table.all_names())  # also former ones, where a key was removed from the name or moved in it
     known = frozenset(readable)
     others = [name for name in names if name not in known]
     if any(_has_other_name(keeper, name, names) for name in _some(readable, _FEW_LOOKS)):

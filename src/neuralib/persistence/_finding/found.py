@@ -54,7 +54,7 @@ class Hit(Generic[T]):
     @property
     def name(self) -> str:
         """The name of the file."""
-        return self._listing.table.names[self._row]
+        return self._listing.name(self._row)
 
     @property
     def path(self) -> Path:
@@ -232,7 +232,7 @@ class Found(Sequence[Hit[T]]):
     @property
     def _names(self) -> set[str]:
         listing, rows = self._state
-        return {listing.table.names[row] for row in rows}
+        return set(map(listing.name, rows))
 
     def first(self) -> Hit[T]:
         """Return the first.

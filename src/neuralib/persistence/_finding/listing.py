@@ -62,9 +62,9 @@ class Listing:
     def _leave_out_superseded(self) -> None:
         """Leave out files of other formats beside which there is one of the same keys in the handler's own."""
         table, suffix = self.table, self.keeper.names.suffix
-        own = {name for name in table.names if name.endswith(suffix)}
+        own = {name for name in table.all_names() if name.endswith(suffix)}
         left_out = set()
-        for row, name in enumerate(table.names):
+        for row, name in enumerate(table.all_names()):
             other = next((other for other in self.keeper.names.others if name.endswith(other)), None)
             if other is not None and name.removesuffix(other) + suffix in own and not table.doubtful(row):
                 left_out.add(name)
@@ -78,21 +78,21 @@ class Listing:
                     self.store.url,
                     suffix,
                 )
-            names = [name for name in table.names if name not in left_out]
+            names = [name for name in table.all_names() if name not in left_out]
             self.table = _names.read_names(names, self.patterns, self._wanted)
 
     def __len__(self) -> int:
-        return len(self.table.names)
+        return len(self.table)
 
     def name(self, row: int) -> str:
         """Return the name of the result."""
-        return self.table.names[row]
+        return self.table.name(row)
 
     @contextmanager
     def reading(self, rows: Iterable[int]) -> Generator[Store]:
         """Read the files of *rows*, which are asked for in this order, with less work: give the store to read them from."""
         before = self._source
-        self._source = self.store.reading(self.table.names[row] for row in rows)
+        self._source = self.store.reading(self.table.name(row) for row in rows)
         try:
             yield self._source
         finally:
@@ -100,7 +100,7 @@ class Listing:
 
     def location(self, row: int) -> str:
         """Return where the result is, for messages."""
-        return self.store.location(self.table.names[row])
+        return self.store.location(self.table.name(row))
 
     # ------------------------------------------------------------------------------------------ which rows
 
@@ -181,7 +181,7 @@ class Listing:
         if not self.table.doubtful(row):
             return self._reading_belongs(self._texts_of(row), conditions)
         answers = set()
-        for number, texts in enumerate(readings(self.table.names[row], self.patterns)):
+        for number, texts in enumerate(readings(self.table.name(row), self.patterns)):
             answers.add(self._reading_belongs(texts, conditions))
             if len(answers) == 2 or None in answers or number == MOST_READINGS:
                 return None
@@ -285,7 +285,7 @@ class Listing:
         """
         found = self._stored.get(row)
         if found is None or not all(map(found.__contains__, more)):
-            read = self.keeper.readable_fields(self.table.names[row], (*self._names, *more), self._source)
+            read = self.keeper.readable_fields(self.table.name(row), (*self._names, *more), self._source)
             if self._agrees(row, read) and all(map(read.__contains__, more)):
                 return read  # nothing needs to be kept of it
             found = self._stored[row] = {**(found or {}), **self._completed(read, more)}
@@ -332,7 +332,7 @@ class Listing:
 
     def name_mismatch(self, row: int, fields: dict[str, Any]) -> KeyMismatchError | None:
         """Return the error to raise where a result with the keys in *fields* does not belong under the name of the row."""
-        name = self.table.names[row]
+        name = self.table.name(row)
         keys = {name: fields.get(name) for name in self.columns}
         owner = self.keeper.info.persistence_cls.__qualname__
         unprintable_keys = [

@@ -85,7 +85,7 @@ class KeyIndex:
         found = [row for codes in itertools.product(*choices) for row in self._rows.get(codes, ())]
         if not found and table.any_doubtful:  # by a name that can be read in more than one way
             names = equal_names(listing.keeper.names, listing.keeper.info, template)
-            found = [row for row, name in enumerate(table.names) if name in names]
+            found = [row for row, name in enumerate(table.all_names()) if name in names]
         return found
 
     def _equal_codes(self, template: Any, *, numbered: bool) -> list[list[int]]:

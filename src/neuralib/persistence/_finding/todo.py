@@ -82,13 +82,14 @@ class _There:
         self._keeper = keeper
         self._listing = Listing(keeper, NOTHING_ASKED)
         self._index = KeyIndex(self._listing)
-        table = self._listing.table
-        self._rows = {name: row for row, name in enumerate(table.names)}
+        self._rows: dict[str, int] | None = None  # by name
         self._numbers: dict[Any, set[int]] | None = None
         self._has_told = False
 
     def has(self, template: Any) -> bool:
         """Return whether there is a result with the keys in the name of *template*, and its validated keys."""
+        if self._rows is None:
+            self._rows = {name: row for row, name in enumerate(self._listing.table.all_names())}
         row = self._rows.get(self._keeper.names.name(template))
         rows = self._index.rows_of(template) if row is None else [row]
         found = any(self._is_of(row, template) for row in rows)

@@ -428,7 +428,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
             kwargs = {field.field_name: missing for field in keeper.info.named_fields} | kwargs
         conditions = self._like(result, kwargs)
         found = listing.Listing(keeper, conditions, result, every=True)
-        names = [found.table.names[row] for row in found.candidates(conditions)]
+        names = [found.name(row) for row in found.candidates(conditions)]
         return checking.checked(keeper, keeper.store, names, progress=progress, named=True)
 
     def migrate(

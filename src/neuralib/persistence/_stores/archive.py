@@ -267,6 +267,16 @@ class ArchiveStore(Store):
             for part in rows.names_in(database, prefix):
                 yield from part
 
+    def packed_names(self, prefix: str = "", /) -> list[str] | list[bytes]:
+        """Return the names that begin with *prefix*: many in one piece."""
+        database = self._file.opened()
+        if database is None:
+            return []
+        ranges: list[tuple[str, str | bytes]] = [(prefix, rows.after(prefix))]
+        if not prefix:
+            ranges = [("", "."), ("/", b"")]  # the names before and after hidden ones
+        return [part for start, end in ranges for part in rows.packed_names_in(database, start, end)]
+
     def stat(self, name: str, /) -> Stat:
         """Return what is known of *name*."""
         found = self._look(rows.STAT, name)

@@ -306,6 +306,13 @@ class Store(abc.ABC):
         names = listed(self, head)
         return max(highest_in(names, head, tail) for tail in tails)
 
+    def packed_names(self, prefix: str = "", /) -> list[str] | list[bytes]:
+        """Return the names that begin with *prefix*, hidden ones excluded.
+
+        A store that has many names in one piece returns such pieces: UTF-8 with NUL characters between the names.
+        """
+        return listed(self, prefix)
+
     def stats(self, prefix: str = "", /) -> Iterable[tuple[str, Stat]]:
         """Return the names that begin with *prefix*, each with what is known of it without reading it."""
         for name in listed(self, prefix):
