@@ -224,6 +224,14 @@ class NameTable:
         checked(column, self.texts)
         return [self.codes_of(row)[column] for row in rows]
 
+    def groups(self, column: int) -> dict[tuple[int, ...], list[int]]:
+        found: dict[tuple[int, ...], list[int]] = {}
+        for row in range(len(self.rows)):
+            codes = list(self.codes_of(row))
+            code = codes.pop(checked(column, self.texts))
+            found.setdefault(tuple(codes), []).append(code)
+        return found
+
     def select(self, admitted: tuple[bytes | None, ...], ranks: tuple[list[int] | None, ...]) -> list[int]:
         """Which rows are admitted, in the order of their ranks; a missing text comes first."""
         codes = [self.codes_of(row) for row in range(len(self.rows))]

@@ -113,6 +113,17 @@ def test_select_agrees_with_the_reference(folder, data):
     assert table.select(admitted, ranks) == twin.select(admitted, ranks)
 
 
+@given(folders())
+def test_groups_agree_with_the_reference(folder):
+    """The codes of one column by those of the others, in the order of the names."""
+    names, made, width = folder
+    table = _names.read_names(names, made, (None,) * width)
+    twin = reference.read_names(names, made, (None,) * width)
+    twin.texts = table.texts
+    for column in range(width):
+        assert table.groups(column) == twin.groups(column)
+
+
 VALUE = st.one_of(
     TEXT,
     st.integers(-3, 3),
@@ -213,6 +224,8 @@ def test_arguments_of_wrong_sizes_are_refused():
     for column in (-1, 1):
         with pytest.raises(IndexError):
             table.column(column, [])
+        with pytest.raises(IndexError):
+            table.groups(column)
     with pytest.raises(ValueError, match="byte for each text"):
         table.select((b"ab",), ([0, 1],))
     for ranks in ([0], [0, 2], [0, -1]):

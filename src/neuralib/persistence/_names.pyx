@@ -12,7 +12,7 @@ cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcpy, memset, strlen
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 cdef extern from "Python.h":
     PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
@@ -330,6 +330,25 @@ cdef class NameTable:
             found.append(self.codes[self._row(row) * self.width + i])
         return found
 
+    def groups(self, Py_ssize_t column):
+        """Return the codes of one column by those of all others: lists by tuples."""
+        cdef int kept = self._column(column), i
+        cdef Py_ssize_t row
+        cdef int* codes = NULL
+        cdef int* former = NULL
+        cdef dict found = {}
+        cdef list group = None
+        for row in range(self.rows):
+            codes = self.codes + row * self.width
+            # Names of one group often follow each other.
+            if former is NULL or memcmp(codes, former, kept * sizeof(int)) or memcmp(
+                codes + kept + 1, former + kept + 1, (self.width - kept - 1) * sizeof(int)
+            ):
+                group = found.setdefault(tuple([codes[i] for i in range(self.width) if i != kept]), [])
+            group.append(codes[kept])
+            former = codes
+        return found
+
     def select(self, tuple admitted not None, tuple ranks not None):
         """Return the rows that are admitted, in order.
 
@@ -438,6 +457,7 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
     cdef const char* stop
     cdef Py_ssize_t rows, size = 0
     cdef bint is_one
+    table.resize(len(names))  # which grows where there are many in one piece
     for part in names:
         is_one = type(part) is str
         if is_one and not PyUnicode_IS_ASCII(part):

@@ -40,11 +40,28 @@ class KeyIndex:
                 highest[series] = number, place
         return [rows[place] for place in sorted(place for _, place in highest.values())]
 
+    def numbers(self) -> dict[Series, set[int]]:
+        """Return the numbers of each series."""
+        listing = self._listing
+        numbered = self._numbered()
+        numbers = [listing.value(numbered, code) for code in range(len(listing.table.texts[numbered]))]
+        if not listing.table.any_doubtful and UNDECIDED not in numbers:
+            groups = listing.table.groups(numbered)
+            return {series: {numbers[code] for code in codes} for series, codes in groups.items()}
+        found: dict[Series, set[int]] = {}
+        for series, number in self.series(list(range(len(listing)))):
+            found.setdefault(series, set()).add(number)
+        return found
+
+    def _numbered(self) -> int:
+        """Return the column of the auto-increment key."""
+        return next(column for column, declared in enumerate(self._listing.fields) if declared.autoinc)
+
     def series(self, rows: list[int]) -> Iterator[tuple[Series, int]]:
         """Yield the series and the number of each of *rows*."""
         listing = self._listing
         table = listing.table
-        numbered = next(column for column, declared in enumerate(listing.fields) if declared.autoinc)
+        numbered = self._numbered()
         others = [column for column in range(len(listing.fields)) if column != numbered]
         codes = zip(*(table.column(column, rows) for column in others), strict=True) if others else itertools.repeat(())
         for row, series, code in zip(rows, codes, table.column(numbered, rows), strict=False):

@@ -121,9 +121,7 @@ class _There:
     def take_free_numbers(self, template: Any, repeat: int) -> list[int]:
         """Return the lowest free numbers that lack until there are *repeat* results like *template*; they count as taken."""
         if self._numbers is None:
-            self._numbers = {}
-            for series, number in self._index.series(list(range(len(self._listing)))):
-                self._numbers.setdefault(series, set()).add(number)
+            self._numbers = self._index.numbers()
         taken = self._numbers.setdefault(self._index.series_of(as_dict(template)), set())
         for series in self._index.equal_series(template):
             taken.update(self._numbers.get(series, ()))
