@@ -62,7 +62,7 @@ def contents_of(database: Database, names: list[str]) -> dict[str, Source]:
     """Return those of the contents of *names*, at most :data:`AT_ONCE`, that are small and were not compressed."""
     with database.lock:
         found = database.execute(_CONTENTS, (*names, *[None] * (AT_ONCE - len(names)))).fetchall()
-    return {name: BytesSource(data) for name, data in found if data is not None}
+    return {names[place]: BytesSource(data) for place, data in found if data is not None}
 
 
 def which(database: Database, names: list[str]) -> set[str]:
@@ -82,9 +82,10 @@ def free_row(database: Database, time_ns: int) -> int:
     return time_ns if found is None else int(found) + 1
 
 
-_CONTENTS = f"""SELECT name,
+# A table of the names takes less time than a list, which SQLite sorts first, and the place of a name less than the name.
+_CONTENTS = f"""SELECT column1,
         CASE WHEN typeof(data)='blob' AND length(data) <= {_SMALL_BYTES} AND length(data) = sz THEN data END
-    FROM sqlar WHERE name IN ({", ".join("?" * AT_ONCE)})"""  # noqa: S608
+    FROM (VALUES {", ".join(f"({place}, ?)" for place in range(AT_ONCE))}) CROSS JOIN sqlar ON name = column2"""  # noqa: S608
 
 
 class Row(NamedTuple):
