@@ -182,6 +182,30 @@ def test_validate_cache_can_refuse(tmp_path, answer):
     assert len(options.find_cache(Result(missing, 0, ""), tmp_path)) == 1
 
 
+def test_a_computed_result_with_other_keys_is_told(tmp_path, caplog):
+    """It lies under a name of its own, so that it would be computed again each time, without a word."""
+
+    class Changing(Options):
+        def compute_cache(self, result):
+            result = super().compute_cache(result)
+            result.animal = "B01"
+            return result
+
+    for _ in range(2):
+        caplog.clear()
+        Changing().load_cache(dest=tmp_path)
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert len(warnings) == 1
+        assert "Changing.compute_cache returned a result with animal=B01, not A:" in warnings[0]
+
+
+@pytest.mark.parametrize("make", [Options, NumberedOptions])
+def test_a_computed_result_with_its_keys_is_no_warning(tmp_path, caplog, make):
+    """The number is the result's own."""
+    make().load_cache(dest=tmp_path)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_compute_cache_that_returns_none_is_an_error(tmp_path):
     """Otherwise None would be saved as a result."""
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from neuralib.persistence._classes.losses import check_before_saving
 from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
 from neuralib.persistence._classes.unknown import forget
+from neuralib.persistence._core import as_dict
 from neuralib.persistence._errors import NothingComputedError
 from neuralib.persistence._keeping.identity import other_key
+from neuralib.persistence._log import log
 from neuralib.persistence._messages import shown
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ class Computing(Protocol[T]):
 
 
 def computed(options: Computing[T], template: T) -> T:
-    """Return the result that *options* compute for *template*.
+    """Return the result that *options* compute for *template*. Warn if it has other keys than *template* had.
 
     :raises TypeError: ``compute_cache`` did not return a result
     :raises UndeclaredAttributeError: the result has no data, and an attribute with nearly the name of a data field
     :raises NothingComputedError: the result has none of its data
     """
+    wanted = as_dict(template)
     result = options.compute_cache(template)
     owner = type(options).__qualname__
     if getattr(type(result), INFO, None) is None:
@@ -43,6 +46,16 @@ def computed(options: Computing[T], template: T) -> T:
         check_before_saving(result, info)  # which says more where a field is misspelt
         fields = tuple(declared.field_name for declared in info.fields if not declared.init)
         raise NothingComputedError(info.persistence_cls.__qualname__, fields, owner)
+    key = _other_key(info, result, wanted)
+    if key is not None:
+        log.warning(
+            "%s.compute_cache returned a result with %s=%s, not %s: it is saved under its own keys, so the keys that were asked "
+            "for are computed again each time; compute_cache must not change keys",
+            owner,
+            key,
+            getattr(result, key, None),
+            wanted[key],
+        )
     forget(result)  # where the template was loaded: what is computed replaces all that was there
     return result
 
@@ -52,13 +65,18 @@ def refuse_other_keys(options: object, info: PersistentClass[Any], result: Any, 
 
     :raises ValueError: it has
     """
-    autoinc = info.layout.autoinc
-    key = other_key(info, result, {name: value for name, value in wanted.items() if name != autoinc})
+    key = _other_key(info, result, wanted)
     if key is not None:
         raise ValueError(
             f"{type(options).__qualname__}.compute_cache returned a result with {key}={shown(getattr(result, key, None))} in "
             f"place of {shown(wanted[key])}, of which there is one already: it must keep the keys; nothing was saved"
         )
+
+
+def _other_key(info: PersistentClass[Any], result: object, wanted: dict[str, Any]) -> str | None:
+    """Return the name of the first key that *result* has with another value than *wanted*; its number is its own."""
+    autoinc = info.layout.autoinc
+    return other_key(info, result, {name: value for name, value in wanted.items() if name != autoinc})
 
 
 def has_no_data(info: PersistentClass[Any], result: object) -> bool:
