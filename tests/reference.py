@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pickle
+import pickletools
 import re
 import stat
 import struct
@@ -388,6 +389,15 @@ def read_small(path: str, limit: int, spare: list[bytearray] | None = None) -> b
     return memoryview(memory)[begin : begin + len(data)]
 
 
+def read_former(path: str, limit: int) -> tuple[bytes, int, int] | None:
+    try:
+        info = os.lstat(path)
+        data = read_small(path, limit) if stat.S_ISREG(info.st_mode) else None
+    except OSError:
+        return None
+    return (data, info.st_mode, info.st_uid) if isinstance(data, bytes) else None
+
+
 @dataclass
 class Stamp:
     """By what it is seen whether names in a folder came or went."""
@@ -442,6 +452,18 @@ def publish_unnamed(
         return after
     vars(expected).update(vars(after))
     return expected
+
+
+def replace_file(hidden: str, target: str, data: bytes, mode: int = -1, owner: int = 0) -> bool:
+    with open(hidden, "xb") as file:
+        file.write(data)
+    if mode >= 0 and owner == os.geteuid():
+        os.chmod(hidden, mode & 0o777)
+    try:
+        os.replace(hidden, target)
+    except OSError:
+        return False
+    return True
 
 
 def rename_exclusively(source: str, target: str) -> bool:
@@ -609,3 +631,42 @@ def is_sealed(data: Any, seal: bytes, checksum: Callable[[Any], int], /) -> bool
     if content[length:-8] != seal + lengths:
         return False
     return checksum(content[:-8]) == int.from_bytes(content[-8:-4], "little")
+
+
+def begins_alike(data: Any, content: bytes, items: int, checksum: Callable[[Any], int], /) -> bool:
+    """By the first items alone, each pickled in the memo of those before."""
+    if len(content) < 28:
+        return False
+    card_bytes = int.from_bytes(content[-12:-8], "little")
+    pickled = content[: max(0, len(content) - card_bytes - 28)]
+    if not pickled or not is_sealed(data, content[len(pickled) : -20], checksum):
+        return False
+    theirs = bytes(data)[: -card_bytes - 28]
+    ends = [_end_of_items(each, items) for each in (pickled, theirs)]
+    return ends[0] is not None and ends[0] == ends[1] and pickled[11 : ends[0]] == theirs[11 : ends[0]]
+
+
+def _end_of_items(pickled: bytes, items: int) -> int | None:
+    """By the stack of :mod:`pickletools`: the last place where an object comes onto the stack after so many items."""
+    if len(pickled) < 14 or pickled[:3] != b"\x80\x05\x95" or (pickled[11:12], pickled[13:14]) != (b"}", b"("):
+        return None
+    marks: list[int] = []
+    depth, found = 0, None
+    for opcode, _, at in pickletools.genops(pickled):
+        assert at is not None
+        if at < 14:
+            continue
+        if opcode.name == "MARK":
+            marks.append(depth)
+            continue
+        if pickletools.markobject in opcode.stack_before:
+            if not marks:
+                return at if depth == 2 * items else found
+            depth = marks.pop()
+            growth = opcode.name in ("TUPLE", "FROZENSET")
+        else:
+            growth = len(opcode.stack_after) - len(opcode.stack_before)
+        if depth == 2 * items and growth == 1:
+            found = at
+        depth += growth
+    return None

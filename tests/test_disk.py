@@ -159,6 +159,45 @@ def test_read_small_reads_regular_files_alone(disk, tmp_path):
         disk.read_small("a\0b", 100)
 
 
+@POSIX
+@BOTH
+def test_read_former_reads_small_regular_files_alone(disk, tmp_path):
+    """With their mode and owner; no links, folders, pipes, empty or missing files, which a closer look tells apart."""
+    path = tmp_path / "é"
+    path.write_bytes(b"content")
+    path.chmod(0o640)
+    data, mode, owner = disk.read_former(str(path), 100)
+    assert (data, mode & 0o777, owner) == (b"content", 0o640, os.geteuid())
+    assert disk.read_former(str(path), 8) is not None
+    assert disk.read_former(str(path), 7) is None
+    (tmp_path / "link").symlink_to(path)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    for name in ("link", "pipe", "empty", "nowhere", "."):
+        assert disk.read_former(str(tmp_path / name), 100) is None
+
+
+@UNNAMED
+@BOTH
+def test_a_file_is_replaced_in_one_step(disk, tmp_path):
+    """It keeps the permissions of the former one where they are given; where it can't be renamed, it is left."""
+    hidden, target = tmp_path / "hidden", tmp_path / "target"
+    target.write_bytes(b"former")
+    assert disk.replace_file(str(hidden), str(target), b"new")
+    assert target.read_bytes() == b"new"
+    default = target.stat().st_mode & 0o777
+    for mode, owner, wanted in ((0o100604, os.geteuid(), 0o604), (0o100604, os.geteuid() + 1, default)):
+        assert disk.replace_file(str(hidden), str(target), b"", mode, owner)
+        assert target.stat().st_mode & 0o777 == wanted
+    assert not hidden.exists()
+    (tmp_path / "folder").mkdir()
+    assert not disk.replace_file(str(hidden), str(tmp_path / "folder"), b"kept")
+    assert hidden.read_bytes() == b"kept"
+    with pytest.raises(FileExistsError):
+        disk.replace_file(str(hidden), str(target), b"other")
+    assert hidden.read_bytes() == b"kept"
+
+
 @UNNAMED
 @BOTH
 def test_a_file_is_published_whole_and_once(disk, tmp_path):

@@ -246,3 +246,73 @@ def test_what_is_no_memory_is_not_sealed(pickling):
 
 def _fail(data):
     raise RuntimeError("no checksum today")
+
+
+def whole(fields, card=CARD):
+    return small_file(pickle.dumps(fields, 5), card)
+
+
+@BOTH
+def test_contents_begin_alike_where_their_first_items_are_written_alike(pickling):
+    """Whatever follows; values that are parts of others, and names that are texts of the values before, are no end."""
+    text = "weights"
+    keys = {"animal": "A", "pair": (1, text, [2]), "plane": 3}
+    content = whole({**keys, text: b"xyz", "score": 0.5})
+    assert pickling.begins_alike(content, content, 3, zlib.crc32)
+    assert pickling.begins_alike(whole({**keys, text: [1.5, {"a": {2}}]}), content, 3, zlib.crc32)
+    for other in (
+        {**keys, "plane": 4},
+        {**keys, "pair": (1, text, [3])},
+        {**keys, "plane": (3, text)},
+        {"animal": "A"},
+    ):
+        assert not pickling.begins_alike(whole({**other, text: b"xyz", "score": 0.5}), content, 3, zlib.crc32)
+    twice = whole({"animal": text, "plane": 3, text: 1})
+    assert pickling.begins_alike(whole({"animal": text, "plane": 3, text: 2}), twice, 2, zlib.crc32)
+    assert not pickling.begins_alike(whole({"animal": text, "plane": 4, text: 1}), twice, 2, zlib.crc32)
+    alone = whole({"animal": "A", "plane": 3})
+    assert pickling.begins_alike(alone, alone, 2, zlib.crc32)
+    assert pickling.begins_alike(content, whole(keys), 3, zlib.crc32)
+    assert not pickling.begins_alike(content, whole(keys), 4, zlib.crc32)
+
+
+@BOTH
+def test_only_whole_contents_with_the_same_card_begin_alike(pickling):
+    """Each changed byte and each other length asks for a closer look."""
+    content = whole({"a": 1, "b": 2, "c": 3})
+    assert not pickling.begins_alike(whole({"a": 1, "b": 2, "c": 3}, CARD + b" "), content, 2, zlib.crc32)
+    for at in range(len(content) - 4):
+        damaged = content[:at] + bytes([content[at] ^ 64]) + content[at + 1 :]
+        assert not pickling.begins_alike(damaged, content, 2, zlib.crc32)
+    for size in range(len(content)):
+        assert not pickling.begins_alike(content[:size], content, 2, zlib.crc32)
+        assert not pickling.begins_alike(content, content[:size], 2, zlib.crc32)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["a", "b", "c"]) | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(inner, max_size=4).map(tuple) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(*[st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), VALUES, max_size=4)] * 2, st.integers(0, 5))
+def test_begins_alike_agrees_with_the_reference(fields, others, items):
+    """Whatever values there are, once equal and once different; where it says yes, the first items are equal."""
+    content = whole(fields)
+    for other in (others, {**fields, **others}, {**others, **fields}, fields):
+        data = whole(other)
+        found = _pickling.begins_alike(data, content, items, zlib.crc32)
+        assert found == reference.begins_alike(data, content, items, zlib.crc32)
+        if found:
+            assert repr(list(other.items())[:items]) == repr(list(fields.items())[:items])
+
+
+@given(st.binary(max_size=60), st.integers(0, 3))
+def test_begins_alike_takes_any_bytes(pickled, items):
+    """As a hostile file may have them, with a right checksum."""
+    start = b"\x80\x05\x95" + bytes(8) + b"}\x94("
+    data = small_file(start + pickled, CARD)
+    content = whole({"a": 1, "b": 2})
+    found = _pickling.begins_alike(data, content, items, zlib.crc32)
+    assert not found or (items < 3 and pickled.startswith(content[14 : 14 + 6 * items]))

@@ -200,7 +200,7 @@ BROKEN = [
     ("head", dict(head=lambda self, source, names=None, /: Head({name: 0 for name in self.decode(source)}))),
     ("check", dict(check=lambda self, source, /: None)),
     ("check", dict(check=lambda self, source, /: True)),
-    ("begins_with", dict(begins_with=lambda self, source, keys: True)),
+    ("has_same_keys", dict(has_same_keys=lambda self, source, content: True)),
     ("for_class", dict(for_class=lambda self, card: None)),
     ("decode", dict(maps_arrays=True, decode=lambda self, source, /, *, trust=None, mmap_mode=None: None if mmap_mode else ChecksummedCodec.decode(self, source))),
 ]  # fmt: skip

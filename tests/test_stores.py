@@ -122,6 +122,7 @@ def test_a_full_disk_leaves_the_former_result(publishing, tmp_path, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
         patch.setattr(_disk, "write_unnamed", write)
+        patch.setattr(_disk, "replace_file", lambda *_: write(0, b""))
         with pytest.raises(OSError, match="while writing a result into the folder") as caught:
             handler.save_persistence(filled(Pair(1, 2), data="new"))
     assert (caught.value.errno, caught.value.filename) == (code, str(tmp_path))

@@ -191,6 +191,16 @@ class Paths:
         Path(taken).touch()
         return failing(NotADirectoryError, lambda: _disk.publish_unnamed(taken, f"{taken}/x", b"data", False))
 
+    def path_replace(self):
+        hidden, target = str(self.root / "hidden"), str(self.root / "replaced")
+        Path(target).write_bytes(b"former")
+        return lambda: (_disk.read_former(target, 100), _disk.replace_file(hidden, target, b"data"))
+
+    def path_replace_what_is_no_file(self):
+        hidden, folder = str(self.root / "hidden"), str(self.root / "folder")
+        os.mkdir(folder)
+        return lambda: (_disk.read_former(folder, 100), _disk.replace_file(hidden, folder, b"data"), os.unlink(hidden))
+
     def path_write_unnamed(self):
         folder = str(self.root)
         return lambda: _disk.write_unnamed(folder, b"data")

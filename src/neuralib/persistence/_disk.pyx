@@ -36,7 +36,11 @@ cdef extern from "_port.h":
     int np_rename_exclusively(const char* source, const char* target) nogil
     int np_sync_file_system(int fd) nogil
     int np_reserve(int fd, long long start, long long size) nogil
-    int np_open_small(const char* path, long long limit, int* fd, long long* size) nogil
+    ctypedef struct np_status:
+        long long size
+        int mode
+        unsigned owner
+    int np_open_small(const char* path, bint is_link_refused, long long limit, int* fd, np_status* status) nogil
     int np_read_and_close(int fd, char* target, long long size) nogil
     void np_close(int fd) noexcept nogil
     int np_take(int* kept) noexcept nogil
@@ -52,6 +56,9 @@ cdef extern from "_port.h":
         bint is_expected, int held
     ) nogil
     np_stamp np_copy_stamp(const np_stamp* stamp) noexcept nogil
+    int np_replace(
+        const char* hidden, const char* target, const char* data, size_t size, int mode, unsigned owner
+    ) nogil
     void np_open_locks() noexcept nogil
     int NLP_CHANGED
     int np_folder_stamp(const char* path, np_stamp* stamp) nogil
@@ -138,7 +145,8 @@ def read_small(str path not None, long long limit, list spare=None):
     :raises OSError: it can't be opened
     """
     cdef int fd = -1, error
-    cdef long long size = 0
+    cdef np_status status
+    cdef long long size
     cdef long long most = limit if spare is None else max(limit, <long long> SPARE_BYTES + 1)
     cdef char* target
     cdef const char* c_path
@@ -149,11 +157,12 @@ def read_small(str path not None, long long limit, list spare=None):
     c_path = _path_bytes(path, keep)
     PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
     with nogil:
-        error = np_open_small(c_path, most, &fd, &size)
+        error = np_open_small(c_path, False, most, &fd, &status)
     if error > 0:
         nlp_raise_os_error(error, path)
     if error < 0:
         return None
+    size = status.size
     try:
         if size < limit:
             data = PyBytes_FromStringAndSize(NULL, size)
@@ -170,6 +179,36 @@ def read_small(str path not None, long long limit, list spare=None):
     with nogil:
         error = np_read_and_close(fd, target, size)
     return data if error == 0 and size > 0 else None
+
+
+def read_former(str path not None, long long limit):
+    """Return the content, the mode and the owner of the file *path*. Return None to ask for the slow path.
+
+    That is where it is not a regular file, or a link to one, has *limit* bytes or more, is empty or can't be read, and
+    on Windows.
+    """
+    cdef int fd = -1, error
+    cdef np_status status
+    cdef char* target
+    cdef const char* c_path
+    cdef list keep = []
+    if PLATFORM_IS_WINDOWS:
+        return None
+    c_path = _path_bytes(path, keep)
+    PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
+    with nogil:
+        error = np_open_small(c_path, True, limit, &fd, &status)
+    if error != 0:
+        return None
+    try:
+        data = PyBytes_FromStringAndSize(NULL, status.size)
+    except BaseException:
+        np_close(fd)
+        raise
+    target = PyBytes_AS_STRING(data)
+    with nogil:
+        error = np_read_and_close(fd, target, status.size)
+    return (data, status.mode, status.owner) if error == 0 and status.size > 0 else None
 
 
 cdef object _spare_memory(list spare):
@@ -289,6 +328,32 @@ def publish_unnamed(
     if error == NLP_CHANGED:
         return CHANGED
     return None if error < 0 else stamp
+
+
+def replace_file(
+    str hidden not None, str target not None, bytes data not None, int mode=-1, unsigned owner=0
+):
+    """Make the file *hidden* with the content *data*, and rename it to *target*, in place of the file with that name.
+
+    Only on Linux.
+
+    :param mode: the permissions that it gets if *owner* is this user; -1 for those of a new file
+    :return: False where it was written, and could not be renamed: it has the path *hidden* then
+    :raises OSError: it can't be written: no file is left
+    """
+    cdef int error
+    cdef list keep = []
+    cdef const char* c_hidden = _path_bytes(hidden, keep)
+    cdef const char* c_target = _path_bytes(target, keep)
+    cdef const char* c_data = data
+    cdef size_t size = len(data)
+    PySys_Audit("open", "OOi", <PyObject*> hidden, <PyObject*> None, 1)
+    PySys_Audit("os.rename", "OOii", <PyObject*> hidden, <PyObject*> target, -1, -1)
+    with nogil:
+        error = np_replace(c_hidden, c_target, c_data, size, mode, owner)
+    if error > 0:
+        nlp_raise_os_error(error, hidden)
+    return error == 0
 
 
 def rename_exclusively(str source not None, str target not None):

@@ -242,6 +242,24 @@ cdef inline unsigned long long _number(const unsigned char* data, int n_bytes) n
     return found
 
 
+cdef bint _has_seal(Py_buffer* view, const unsigned char* seal, Py_ssize_t size, checksum) except -1:
+    """Return whether *view* begins as a pickle and ends with *seal*, right lengths and a right checksum."""
+    cdef const unsigned char* start = <const unsigned char*> view.buf
+    cdef const unsigned char* lengths
+    cdef Py_ssize_t length = view.len - size - LENGTHS_BYTES - SUMS_BYTES  # of the pickle
+    if length < 1 or size < MAGIC_BYTES or start[0] != 0x80:
+        return False
+    lengths = start + length + size
+    if (
+        memcmp(start + length, seal, size) != 0
+        or _number(lengths, 8) != <unsigned long long> length
+        or _number(lengths + 8, 4) != <unsigned long long> (size - MAGIC_BYTES)
+    ):
+        return False
+    found = checksum(PyMemoryView_FromMemory(<char*> start, view.len - SUMS_BYTES, PyBUF_READ))
+    return found == _number(lengths + LENGTHS_BYTES, 4)
+
+
 def is_sealed(data, bytes seal not None, checksum not None, /):
     """Return whether *data* begins as a pickle and ends with *seal*, right lengths and a right checksum.
 
@@ -251,23 +269,134 @@ def is_sealed(data, bytes seal not None, checksum not None, /):
     :param checksum: computes the CRC-32 of a buffer
     """
     cdef Py_buffer view
-    cdef const unsigned char* start
-    cdef const unsigned char* lengths
-    cdef Py_ssize_t size = len(seal), length
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        start = <const unsigned char*> view.buf
-        length = view.len - size - LENGTHS_BYTES - SUMS_BYTES  # of the pickle
-        if length < 1 or size < MAGIC_BYTES or start[0] != 0x80:
+        return _has_seal(&view, <const unsigned char*> seal, len(seal), checksum)
+    finally:
+        PyBuffer_Release(&view)
+
+
+# ---------------------------------------------------------------------------------------------- the first items
+
+# By opcode: what follows it (0 to 8: so many bytes; -1, -4, -8: a length of so many bytes, and as much as that says), and
+# by how many objects the stack grows. What no pickler writes in protocol 5, and marks, are not in it.
+cdef enum:
+    DEEPEST = 64  # marks
+    UNKNOWN = 99
+    FIRST_OPCODE = 11  # after the protocol, and a frame with its length
+cdef signed char ARGUMENTS[256]
+cdef signed char GROWTH[256]
+
+
+cdef void _know(bytes opcodes, int arguments, int growth):
+    cdef unsigned char opcode
+    for opcode in opcodes:
+        ARGUMENTS[opcode] = arguments
+        GROWTH[opcode] = growth
+
+
+cdef void _know_opcodes():
+    cdef int i
+    for i in range(256):
+        ARGUMENTS[i] = 0
+        GROWTH[i] = UNKNOWN
+    _know(b"N\x88\x89}])\x8f", 0, 1)
+    _know(b"Kh\x82", 1, 1)
+    _know(b"M\x83", 2, 1)
+    _know(b"Jj\x84", 4, 1)
+    _know(b"G", 8, 1)
+    _know(b"\x8cC\x8a", -1, 1)
+    _know(b"XB\x8b", -4, 1)
+    _know(b"\x8d\x8e\x96", -8, 1)
+    _know(b"\x94\x85", 0, 0)
+    _know(b"\x86Rb\x81\x93a0", 0, -1)
+    _know(b"\x87s\x92", 0, -2)
+
+
+_know_opcodes()
+
+
+cdef Py_ssize_t _end_of_items(const unsigned char* data, Py_ssize_t size, Py_ssize_t items) noexcept nogil:
+    """Return where the first *items* items of the dict end that the pickle *data* holds.
+
+    :return: -1 where that is not plain to see
+    """
+    cdef Py_ssize_t at = FIRST_OPCODE + 3, start, depth = 0, found = -1, wanted = 2 * items
+    cdef unsigned long long length
+    cdef Py_ssize_t marks[DEEPEST]
+    cdef int n_marks = 0, arguments, growth
+    cdef unsigned char opcode
+    if size < at or data[0] != 0x80 or data[1] != 5 or data[2] != 0x95 or data[11] != c"}" or data[13] != c"(":
+        return -1
+    while at < size:
+        start = at
+        opcode = data[at]
+        at += 1
+        growth = GROWTH[opcode]
+        if growth == UNKNOWN:
+            if opcode == c"(":
+                if n_marks == DEEPEST:
+                    return -1
+                marks[n_marks] = depth
+                n_marks += 1
+                continue
+            if n_marks == 0:  # the end of all items
+                if opcode != c"u" or at + 1 != size or data[at] != c".":
+                    return -1
+                return start if depth == wanted else found
+            if opcode not in (c"t", 0x91, c"e", c"u", 0x90, c"1"):
+                return -1
+            n_marks -= 1
+            depth = marks[n_marks]
+            growth = opcode in (c"t", 0x91)
+        else:
+            arguments = ARGUMENTS[opcode]
+            if arguments < 0:
+                if size - at < -arguments:
+                    return -1
+                length = _number(data + at, -arguments)
+                at -= arguments
+                if length > <unsigned long long> (size - at):
+                    return -1
+                at += <Py_ssize_t> length
+            else:
+                at += arguments
+        if depth == wanted and growth == 1:
+            found = start  # the next item begins, or a part of the value before it
+        depth += growth
+        if depth < 0:
+            return -1
+    return -1
+
+
+def begins_alike(data, bytes content not None, Py_ssize_t items, checksum not None, /):
+    """Return whether *data* is whole, has the card of *content*, and holds the same first *items* items.
+
+    False asks for a closer look: equal values may be written in different ways.
+
+    :param content: the whole content of a small file: the pickle of a dict, a card, and the end
+    :param checksum: computes the CRC-32 of a buffer
+    """
+    cdef Py_buffer view
+    cdef const unsigned char* mine = <const unsigned char*> <const char*> content
+    cdef const unsigned char* theirs
+    cdef Py_ssize_t size = len(content), rest, end
+    if size < MAGIC_BYTES + LENGTHS_BYTES + SUMS_BYTES:
+        return False
+    rest = <Py_ssize_t> _number(mine + size - SUMS_BYTES - 4, 4) + MAGIC_BYTES  # card and magic number
+    size -= rest + LENGTHS_BYTES + SUMS_BYTES
+    if size < 1 or mine[0] != 0x80:
+        return False
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        if not _has_seal(&view, mine + size, rest, checksum):
             return False
-        lengths = start + length + size
-        if (
-            memcmp(start + length, <const char*> seal, size) != 0
-            or _number(lengths, 8) != <unsigned long long> length
-            or _number(lengths + 8, 4) != <unsigned long long> (size - MAGIC_BYTES)
-        ):
-            return False
-        found = checksum(PyMemoryView_FromMemory(<char*> start, view.len - SUMS_BYTES, PyBUF_READ))
-        return found == _number(lengths + LENGTHS_BYTES, 4)
+        theirs = <const unsigned char*> view.buf
+        end = _end_of_items(mine, size, items)
+        return (
+            end > 0
+            and end == _end_of_items(theirs, view.len - rest - LENGTHS_BYTES - SUMS_BYTES, items)
+            and memcmp(theirs + FIRST_OPCODE, mine + FIRST_OPCODE, end - FIRST_OPCODE) == 0
+        )
     finally:
         PyBuffer_Release(&view)

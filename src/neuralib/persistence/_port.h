@@ -24,6 +24,13 @@ typedef struct {
     int clock_agrees;           /* whether the file system takes its times from this machine's clock */
 } np_stamp;
 
+/* What is known of a file that was opened. */
+typedef struct {
+    long long size;
+    int mode;
+    unsigned owner;
+} np_status;
+
 static void np_forget_stamp(np_stamp *stamp)
 {
     memset(stamp, 0, sizeof *stamp);
@@ -117,13 +124,14 @@ static int np_leads_to(const char *path, long long device, unsigned long long in
     return stat(path, &info) == 0 && (unsigned long long)info.st_ino == inode && (long long)info.st_dev == device;
 }
 
-/* Open a regular file of less than `limit` bytes. Returns 0 with its descriptor and size, an error number, or -1 where
- * it is something else or larger. */
-static int np_open_small(const char *path, long long limit, int *fd, long long *size)
+/* Open a regular file of less than `limit` bytes; with `is_link_refused`, no link to one. Returns 0 with its descriptor and
+ * status, an error number, or -1 where it is something else or larger. */
+static int np_open_small(const char *path, int is_link_refused, long long limit, int *fd, np_status *status)
 {
     struct stat info;
+    memset(status, 0, sizeof *status);
     do {
-        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (is_link_refused ? O_NOFOLLOW : 0));
     } while (*fd < 0 && errno == EINTR);
     if (*fd < 0)
         return errno;
@@ -131,7 +139,9 @@ static int np_open_small(const char *path, long long limit, int *fd, long long *
         close(*fd);
         return -1;
     }
-    *size = (long long)info.st_size;
+    status->size = (long long)info.st_size;
+    status->mode = (int)info.st_mode;
+    status->owner = (unsigned)info.st_uid;
     return 0;
 }
 
@@ -462,6 +472,40 @@ static int np_publish(
     return error;
 }
 
+/* Make the new file `hidden`, write it, and rename it to `target`, in place of the file with that name. It gets the
+ * permissions `mode` if they are not negative and `owner` is this user.
+ *
+ * Returns 0, an error number, or -1 where it was written, but not renamed: with an error number, no file is left. */
+static int np_replace(
+    const char *hidden, const char *target, const char *data, size_t size, int mode, unsigned owner
+)
+{
+    struct stat mine, there;
+    int fd, error;
+    do {
+        fd = open(hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return errno;
+    error = np_write_all(fd, data, size);
+    if (error == 0 && fstat(fd, &mine) != 0)
+        error = errno;
+    if (error == 0 && mode >= 0 && ((unsigned)mode ^ mine.st_mode) & 0777 && owner == geteuid())
+        (void)!fchmod(fd, (mode_t)mode & 0777); /* there are file systems without permissions */
+    if (close(fd) != 0 && errno != EINTR && error == 0) /* network file systems report a full disk only now */
+        error = errno;
+    if (error != 0) {
+        unlink(hidden);
+        return error;
+    }
+    if (rename(hidden, target) == 0)
+        return 0;
+    /* Network file systems may lose the answer: look who is there. */
+    if (lstat(target, &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino)
+        return 0;
+    return -1;
+}
+
 /* ------------------------------------------------------------------------------------------------------------ macOS */
 #elif defined(__APPLE__)
 
@@ -478,7 +522,8 @@ static int np_rename_exclusively(const char *from, const char *to)
 /* ------------------------------------------------------------------------------------------- what each system lacks */
 /* In the place of a function that a system does not have stands its answer "this can't be done here". */
 #ifdef _WIN32
-#define np_open_small(path, limit, fd, size) ((void)(path), (void)(limit), (void)(fd), (void)(size), -1)
+#define np_open_small(path, is_link_refused, limit, fd, status) \
+    ((void)(path), (void)(is_link_refused), (void)(limit), (void)(fd), (void)(status), -1)
 #define np_read_and_close(fd, target, size) ((void)(fd), (void)(target), (void)(size), -1)
 #define np_folder_stamp(path, stamp) ((void)(path), (void)(stamp), ERROR_NOT_SUPPORTED)
 #define np_leads_to(path, device, inode) ((void)(path), (void)(device), (void)(inode), 0)
@@ -489,6 +534,8 @@ static int np_rename_exclusively(const char *from, const char *to)
 #define np_reserve(fd, start, size) ((void)(fd), (void)(start), (void)(size), 0)
 #define np_sync_file_system(fd) ((void)(fd), -1)
 #define np_write_unnamed(folder, data, size, fd) ((void)(folder), (void)(data), (void)(size), *(fd) = -1, -1)
+#define np_replace(hidden, target, data, size, mode, owner) \
+    ((void)(hidden), (void)(target), (void)(data), (void)(size), (void)(mode), (void)(owner), ENOSYS)
 #define np_publish(folder, target, data, size, named, stamp, is_expected, held) \
     ((void)(folder), (void)(target), (void)(data), (void)(size), (void)(stamp), (void)(is_expected), (void)(held), *(named) = 0, -1)
 #define np_copy_stamp(stamp) (*(stamp)) /* only np_publish changes one */

@@ -106,8 +106,8 @@ class Codec(abc.ABC):
             raise
         return draft
 
-    def begins_with(self, source: Source, keys: dict[str, Any]) -> bool:
-        """Return whether *source* surely is of this codec's class and holds exactly *keys*: a quick look, without trust."""
+    def has_same_keys(self, source: Source, content: bytes) -> bool:
+        """Return whether *source* surely has the class and the keys of *content*, made here: a quick look, without trust."""
         return False
 
     def load(self, source: Source, trust: Unpickle | None, mmap_mode: str | None) -> Decoded:

@@ -69,12 +69,16 @@ class OwnCard(NamedTuple):
     """The card as it stands in files."""
     seal: bytes
     """What stands between the pickle and the lengths of both."""
+    leading: int
+    """How many fields come first, up to the last key in the file name."""
 
     @classmethod
     def of(cls, card: Card) -> Self:
         """Return *card* as it is looked for in files."""
         data = card.to_bytes()
-        return cls(card, data, data + MAGIC)
+        named = {name for name, _ in card.keys}
+        leading = max((place for place, name in enumerate(card.fields, 1) if name in named), default=0)
+        return cls(card, data, data + MAGIC, leading)
 
 
 def load_sealed(data: Buffer, own: OwnCard) -> Decoded | None:

@@ -9,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from neuralib.persistence import _pickling
+from neuralib.persistence._bytes.checksums import checksum
+from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._codecs import framed_reader, frames
 from neuralib.persistence._codecs.arrays import numpy_is_known, pickler, reducers
 from neuralib.persistence._codecs.base import Codec, Decoded, Head
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
     from neuralib.persistence._codecs.base import Unpickle
 
 _NO_CARD = framed_reader.OwnCard.of(Card("", "", "", "-", (), {}))
-_SHORTEST = 64  # bytes, of any file with a card
-_FRAME, _FRAME_END = b"\x95", 11  # protocol, and a frame with its length, begin a pickle
-_LAST_ITEM = b"\x8c\x00\x94Nu."  # "" and None, as the last item of a dict
 _SMALL_BYTES = 1 << 20  # a smaller content is read at once
 _MOST_AT_ONCE = 1 << 19  # bytes of a compressed content that are looked at as a whole
 _COMPRESSIONS: tuple[Compression, ...] = (GZIP, ZSTD)
@@ -157,32 +156,19 @@ class PickleCodec(Codec):
         unpickle = None if trust is None else partial(trust, compressed_bytes=size)
         return framed_reader.load_bytes(content, self._own, unpickle, whole=whole)
 
-    def begins_with(self, source: Source, keys: dict[str, Any]) -> bool:
-        """Return whether *source*, a small file, is of this codec's class and holds exactly *keys*.
+    def has_same_keys(self, source: Source, content: bytes) -> bool:
+        """Return whether *source*, a small file, has the card of *content*, and holds the same up to the last key in the name.
 
-        Its card and the pickle's first bytes are compared with those that would be written. So nothing is unpickled, and
-        what looks different may still be the same: keys that come after a data field, or equal values of other types.
+        Their bytes are compared. So nothing is unpickled, and what looks different may still be the same: data fields before
+        a key, or equal values of other types.
         """
-        if not _SHORTEST < source.size < frames.AT_ONCE:
+        if source.size >= frames.AT_ONCE:
             return False
-        data = source.read()
         try:
-            if (compression := compression_of(data[:4])) is not None:
-                data = decompressed(compression, source, frames.AT_ONCE)
-            if framed_reader.checked_card(data, self._own) is not self._own.card:
-                return False
+            data, content = _decompressed_small(source.read()), _decompressed_small(content)
         except (ValueError, EOFError):
             return False  # it is damaged or large: whoever looks at its head says so
-        target = _pickling.FirstChunk(frames.AT_ONCE, _Nowhere)
-        try:
-            pickler(target).dump({**keys, "": None})
-        except Exception:
-            return False
-        wanted = target.first
-        if wanted is None or not wanted.endswith(_LAST_ITEM) or wanted[2:3] != _FRAME:
-            return False
-        start = wanted[_FRAME_END : -len(_LAST_ITEM)]
-        return data[:2] == wanted[:2] and data[2:3] == _FRAME and data.startswith(start, _FRAME_END)
+        return _pickling.begins_alike(data, content, self._own.leading, checksum)
 
     def check(self, source: Source, /) -> bool:
         """Read *source* to its end; return whether a checksum says that it is what was saved."""
@@ -326,6 +312,16 @@ class _Nowhere:
 
 
 # ---------------------------------------------------------------------------------------------- heads
+
+
+def _decompressed_small(data: bytes) -> bytes:
+    """Return the small content *data*, decompressed where it is compressed.
+
+    :raises ValueError: it is damaged or large, and so is :class:`EOFError`
+    """
+    if data[:1] not in _COMPRESSED_STARTS or (compression := compression_of(data[:4])) is None:
+        return data
+    return decompressed(compression, BytesSource(data), frames.AT_ONCE)
 
 
 def _compressed_head(compression: Compression, source: Source, wanted: frozenset[str] | None) -> Head:

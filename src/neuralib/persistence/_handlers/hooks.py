@@ -181,7 +181,7 @@ class LoadsByHook(Generic[T]):
             raise unloadable(error, store, name) from error
         return False
 
-    def refuse_other(self, result: T, there: Source, store: Store, name: str, /) -> None:
+    def refuse_other(self, result: T, there: Source, store: Store, name: str, content: Content = None, /) -> None:
         """Raise an error where the file holds a result of other keys in the name than *result*."""
         refuse_taken(self.handler.persistence_info, result, self.fields(store, name, None), store.location(name))
 

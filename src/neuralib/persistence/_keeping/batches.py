@@ -161,7 +161,7 @@ class SharedBatch(Batch[T]):
         if field is None or getattr(result, field, None) is not None:
             store, name = keeper.place_of(result)
             content = keeper.records.content(result, store, name, durable=False)
-            put = Put(name, content, keeper.replacing(result, store, name))
+            put = Put(name, content, keeper.replacing(result, store, name, content))
         else:
             numbering, series = keeper.series_of(result)
             store = numbering.store

@@ -112,7 +112,7 @@ class Keeper(Generic[T]):
         if "*" in name:  # as a wildcard shows in a name
             refuse_wildcards(result, self.info)
         content = self.records.content(result, store, name, durable=self.durable)
-        store.put(name, content, replace=self.replacing(result, store, name), durable=self.durable)
+        store.put(name, content, replace=self.replacing(result, store, name, content), durable=self.durable)
 
     def save_new(self, result: T) -> bool:
         """Save *result*, whose number is set, unless its name is taken; return whether it was saved."""
@@ -127,13 +127,16 @@ class Keeper(Generic[T]):
         self.note_number(result)
         return True
 
-    def replacing(self, result: T, store: Store, name: str) -> Callable[[Source], None]:
-        """Return what is given the content under *name*, and raises an error where *result* must not replace it."""
-        return partial(self._refuse_other, result, store, name)
+    def replacing(self, result: T, store: Store, name: str, content: Content = None) -> Callable[[Source], None]:
+        """Return what is given the content under *name*, and raises an error where *result* must not replace it.
 
-    def _refuse_other(self, result: T, store: Store, name: str, there: Source) -> None:
+        :param content: of *result*, if it is made already
+        """
+        return partial(self._refuse_other, result, store, name, content)
+
+    def _refuse_other(self, result: T, store: Store, name: str, content: Content, there: Source) -> None:
         try:
-            self.records.refuse_other(result, there, store, name)
+            self.records.refuse_other(result, there, store, name, content)
         except (NameTakenError, OtherClassError):
             raise
         except Exception as error:

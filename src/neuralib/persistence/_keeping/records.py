@@ -76,8 +76,11 @@ class Records(Protocol[T]):
         """Read the content under *name* to its end; return whether a checksum says that it is what was saved."""
         ...
 
-    def refuse_other(self, result: T, there: Source, store: Store, name: str, /) -> None:
-        """Raise an error where *there*, the content under *name*, must not be replaced by *result*."""
+    def refuse_other(self, result: T, there: Source, store: Store, name: str, content: Content = None, /) -> None:
+        """Raise an error where *there*, the content under *name*, must not be replaced by *result*.
+
+        :param content: of *result*, if it is made already
+        """
 
 
 class CodecRecords(Generic[T]):
@@ -254,14 +257,15 @@ class CodecRecords(Generic[T]):
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
 
-    def refuse_other(self, result: T, there: Source, store: Store, name: str, /) -> None:
+    def refuse_other(self, result: T, there: Source, store: Store, name: str, content: Content = None, /) -> None:
         """Raise an error where *there* is of another class, or of other keys in the name, than *result*.
 
         :raises NameTakenError: its keys are others
         :raises OtherClassError: its class is another
         """
         try:
-            refuse_other(self._info, self.codec, result, there, store.location(name))
+            if type(content) is not bytes or not self.codec.has_same_keys(there, content):
+                refuse_other(self._info, self.codec, result, there, store.location(name))
         except FAILURES as error:
             if isinstance(error, PersistenceError) and not isinstance(
                 error, (UnloadableResultError, UntrustedTypeError)

@@ -43,8 +43,6 @@ def refuse_other(info: PersistentClass[Any], codec: Codec, result: object, there
     :raises ValueError: it is damaged, and so are the other errors of :data:`DAMAGE`
     """
     keys = {field.field_name: getattr(result, field.field_name, None) for field in info.named_fields}
-    if codec.begins_with(there, _leading_keys(info, result)):
-        return
     try:
         head = head_of(codec, there, names_then(info, keys))
     except (*DAMAGE, AttributeError):
@@ -69,18 +67,6 @@ def refuse_other(info: PersistentClass[Any], codec: Codec, result: object, there
     if made is not None:
         stored = brought_up(info, made, version, place)
     refuse_taken(info, result, stored, place)
-
-
-def _leading_keys(info: PersistentClass[Any], result: object) -> dict[str, Any]:
-    """Return the keys of *result* up to the last one in the name: in files, they come in this order."""
-    found: dict[str, Any] = {}
-    named = len(info.named_fields)
-    for field in info.key_fields():
-        if not named:
-            break
-        found[field.field_name] = getattr(result, field.field_name, None)
-        named -= bool(field.filename)
-    return found
 
 
 def head_of(codec: Codec, source: Source, names: Collection[str] | None) -> Head:

@@ -322,29 +322,24 @@ def keep_mode(file: int | str, found: os.stat_result) -> None:
             pass  # a file system without modes
 
 
-def replace_whole(folder: str, target: str, data: bytes, found: os.stat_result | None) -> None:
+def replace_whole(folder: str, target: str, data: bytes, mode: int, owner: int) -> None:
     """Write the small content *data* to *target* in *folder*, and replace the file of that name in one step.
 
-    :param found: the status of the file that has the name
+    :param mode: the permissions that the new file gets if *owner*, that of the file that has the name, is this user; -1
+        for those of a new file
     :raises OSError: it can't be written; what is there is as it was
     """
     hidden = system.hidden_path(folder)
     try:
         try:
-            file = system.create(hidden)
-            try:
-                system.write_all(file.fd, data)
-                made = os.fstat(file.fd)
-                if found is not None and stat.S_ISREG(found.st_mode) and (found.st_mode ^ made.st_mode) & _PERMISSIONS:
-                    keep_mode(file.fd, found)
-            finally:
-                file.close()
+            is_renamed = _disk.replace_file(hidden, target, data, mode, owner)
         except OSError as error:
             raise explained(error, "writing a result into the folder", folder) from error
-        try:
-            exclusive.rename_over(hidden, target, made)
-        except OSError as error:
-            raise explained(error, "giving the result its name", target) from error
+        if not is_renamed:
+            try:
+                exclusive.rename_over(hidden, target)
+            except OSError as error:
+                raise explained(error, "giving the result its name", target) from error
     except BaseException:
         system.remove(hidden)
         raise

@@ -79,13 +79,9 @@ def rename_exclusively(hidden: str, target: str) -> None:
     _rename_under_claim(hidden, target, mine)
 
 
-def rename_over(hidden: str, target: str, mine: os.stat_result | None = None) -> None:
-    """Rename *hidden* to *target*, and replace the file that has this name, if any.
-
-    :param mine: the status of *hidden*, where it is known
-    """
-    if mine is None:
-        mine = os.lstat(hidden)
+def rename_over(hidden: str, target: str) -> None:
+    """Rename *hidden* to *target*, and replace the file that has this name, if any."""
+    mine = os.lstat(hidden)
     for tries in range(_MAX_TRIES):
         try:
             os.replace(hidden, target)

@@ -29,6 +29,7 @@ SMALL_BYTES = 1 << 16
 _GROUP_RESULTS = 500  # drafts that wait for the disk together: each is an open file until it is put
 _ROOM = 8  # open files that are left for others
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_FILE = (-1, 0)  # mode and owner of what is no file, such as a link
 _NO_MORE_FILES = {errno.EMFILE, errno.ENFILE}
 
 _buffer_pool: list[bytearray] = []
@@ -67,11 +68,11 @@ class FolderStore(Store):
     def _put_small(self, name: str, content: bytes, replace: Replace) -> bool:
         """Store the small *content* in few system calls; return False where the system can't, and nothing was changed."""
         path = self.prefix + name
-        found = None
+        there = None
         if self._replaces and replace:
-            found = self._allow_replacing(name, replace)
-            self._replaces = found is not None
-        if found is None:
+            there = self._allow_replacing(name, replace)
+            self._replaces = there is not None
+        if there is None:
             try:
                 if system.publish_whole(self.root, path, content) is not None:
                     return True
@@ -81,9 +82,9 @@ class FolderStore(Store):
             except FileExistsError:
                 if not replace:
                     raise
-            found = self._allow_replacing(name, replace)
+            there = self._allow_replacing(name, replace) or _NO_FILE
             self._replaces = True
-        replace_whole(self.root, path, content, found)
+        replace_whole(self.root, path, content, *there)
         return True
 
     def _is_made(self) -> bool:
@@ -145,13 +146,20 @@ class FolderStore(Store):
         finally:
             draft.discard()
 
-    def _allow_replacing(self, name: str, replace: Replace) -> os.stat_result | None:
+    def _allow_replacing(self, name: str, replace: Replace) -> tuple[int, int] | None:
         """Raise an error where *name* is no file, or where *replace*, given what is there, raises one.
 
-        :return: what is there; None where there is nothing
+        :return: the mode and the owner of what is there; None where there is nothing
         """
-        found = system.refuse_special(self.prefix + name)
-        if found is not None and callable(replace):
+        path = self.prefix + name
+        if callable(replace) and (small := _disk.read_former(path, SMALL_BYTES)) is not None:
+            data, mode, owner = small
+            replace(BytesSource(data))
+            return mode, owner
+        found = system.refuse_special(path)
+        if found is None:
+            return None
+        if callable(replace):
             there = self._former(name)
             if there is not None:
                 try:
@@ -159,7 +167,7 @@ class FolderStore(Store):
                 finally:
                     with suppress(OSError):  # where closing fails, nothing is lost: all that was asked for was read
                         there.close()
-        return found
+        return (found.st_mode, found.st_uid) if stat.S_ISREG(found.st_mode) else _NO_FILE
 
     def _former(self, name: str) -> Source | None:
         """Return the content of the file *name*; None where there is none by now, or a link to none."""
