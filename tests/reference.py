@@ -437,10 +437,13 @@ def publish_unnamed(
     stamped: bool,
     expected: Stamp | None = None,
     held: OpenFile | None = None,
+    makes_folder: bool = False,
 ) -> Stamp | None:
     now = folder_stamp(folder) if held is None else stamp_of(os.fstat(held.fd))
     if stamped and expected is not None and (now is None or not expected.is_unchanged(now)):
         return CHANGED
+    if makes_folder and os.path.isdir(os.path.dirname(folder)):
+        os.makedirs(folder, exist_ok=True)
     made = write_unnamed(folder, data)
     if made is None:
         return None

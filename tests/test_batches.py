@@ -142,7 +142,7 @@ def test_a_durable_batch_waits_for_the_disk_a_few_times(tmp_path, monkeypatch):
     events = []
     sync_all = system._disk.sync_file_system
     monkeypatch.setattr(os, "fsync", lambda fd: events.append("fsync"))
-    monkeypatch.setattr(system, "publish_whole", lambda *_: pytest.fail("published before it is on the disk"))
+    monkeypatch.setattr(system, "publish_whole", lambda *_, **__: pytest.fail("published before it is on the disk"))
     handler = PickleHandler(Run, tmp_path, durable=True)
     handler.save_all(runs(300))
     assert len(events) <= 20 if sync_all(os.open(tmp_path, os.O_RDONLY)) else 340

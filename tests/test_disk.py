@@ -159,6 +159,18 @@ def test_read_small_reads_regular_files_alone(disk, tmp_path):
         disk.read_small("a\0b", 100)
 
 
+@UNNAMED
+@BOTH
+def test_publishing_makes_the_folder_where_asked(disk, tmp_path):
+    """But none above it."""
+    folder = str(tmp_path / "new")
+    assert disk.publish_unnamed(f"{folder}/b", f"{folder}/b/a", b"", False, makes_folder=True) is None
+    assert not os.path.exists(folder)
+    for name in ("a", "b"):
+        assert disk.publish_unnamed(folder, f"{folder}/{name}", b"made", False, makes_folder=True) is disk.UNKNOWN
+    assert (tmp_path / "new/a").read_bytes() == b"made"
+
+
 @POSIX
 @BOTH
 def test_read_former_reads_small_regular_files_alone(disk, tmp_path):

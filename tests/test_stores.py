@@ -134,7 +134,7 @@ def test_short_writes_are_completed(publishing, tmp_path, monkeypatch):
     """A system call may take less than it was given."""
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:7]))
-    monkeypatch.setattr(system, "publish_whole", lambda *_: None)
+    monkeypatch.setattr(system, "publish_whole", lambda *_, **__: None)
     monkeypatch.setattr(system, "write_unnamed", lambda *_: None)
     publish(tmp_path, "x", b"0123456789" * 20)
     assert (tmp_path / "x").read_bytes() == b"0123456789" * 20

@@ -52,8 +52,8 @@ cdef extern from "_port.h":
     int np_is_unchanged(const np_stamp* before, const np_stamp* now) nogil
     int np_write_unnamed(const char* folder, const char* data, size_t size, int* fd) nogil
     int np_publish(
-        const char* folder, const char* target, const char* data, size_t size, int* named, np_stamp* stamp,
-        bint is_expected, int held
+        const char* folder, const char* target, const char* data, size_t size, bint makes_folder, int* named,
+        np_stamp* stamp, bint is_expected, int held
     ) nogil
     np_stamp np_copy_stamp(const np_stamp* stamp) noexcept nogil
     int np_replace(
@@ -292,7 +292,8 @@ def write_unnamed(str folder not None, bytes data not None):
 
 
 def publish_unnamed(
-    str folder not None, str target not None, bytes data not None, bint stamped, Stamp expected=None, OpenFile held=None
+    str folder not None, str target not None, bytes data not None, bint stamped, Stamp expected=None,
+    OpenFile held=None, bint makes_folder=False
 ):
     """Make the file *target* in *folder* with the content *data*. It gets its name only when it is complete.
 
@@ -300,8 +301,9 @@ def publish_unnamed(
     :param stamped: whether to return the new stamp of *folder*
     :param expected: with *stamped*: the stamp that *folder* must have before, or None for any. It becomes the new one
     :param held: *folder*, if the caller keeps it open: then it need not be found by its path
+    :param makes_folder: without *stamped*: make *folder*, but none above it, if it does not exist
     :return: the new stamp; :data:`UNKNOWN` without *stamped*, or where there is none; :data:`CHANGED` where the
-        folder's stamp is not *expected*; None where *folder* does not exist, or its file system has no files without
+        folder's stamp is not *expected*; None where *folder* does not exist or can't be made, or its file system has no files without
         names, or can't give them one. In the last two cases nothing was changed
     :raises FileExistsError: the name is taken
     :raises OSError: the file can't be written (its path is *folder*), or not be named (its path is *target*)
@@ -322,7 +324,7 @@ def publish_unnamed(
     c_target = _path_bytes(target, keep)
     PySys_Audit("open", "OOi", <PyObject*> target, <PyObject*> None, 2)
     with nogil:
-        error = np_publish(c_folder, c_target, c_data, size, &named, c_stamp, is_expected, c_held)
+        error = np_publish(c_folder, c_target, c_data, size, makes_folder, &named, c_stamp, is_expected, c_held)
     if error > 0:
         nlp_raise_os_error(error, target if named else folder)
     if error == NLP_CHANGED:

@@ -420,7 +420,7 @@ static int np_look_before(const char *folder, const np_stamp *expected, int held
     return expected == NULL || np_is_unchanged(expected, before) ? 0 : NLP_CHANGED;
 }
 
-/* Make a new file without a name, write it, give it its name.
+/* Make a new file without a name, write it, give it its name. With `makes_folder`, make the folder if it is not there.
  *
  * With `stamp`, what is known of the folder right after is written there. If the stamp `is_expected` too, nothing is done
  * where the folder is not as that says. Threads may publish by one stamp at the same time: none takes the names that the
@@ -429,7 +429,7 @@ static int np_look_before(const char *folder, const np_stamp *expected, int held
  * Returns 0, an error number, NLP_CHANGED, or -1 where the file system has no such files, or none that can get a name;
  * nothing was changed in the last two cases. `named` tells whether the error is about the name. */
 static int np_publish(
-    const char *folder, const char *target, const char *data, size_t size, int *named, np_stamp *stamp,
+    const char *folder, const char *target, const char *data, size_t size, int makes_folder, int *named, np_stamp *stamp,
     int is_expected, int held
 )
 {
@@ -449,6 +449,8 @@ static int np_publish(
         error = np_look_before(folder, is_expected ? &expected : NULL, held, &before);
     }
     if (error == 0 && fd < 0)
+        error = np_write_unnamed(folder, data, size, &fd);
+    if (error == -1 && makes_folder && mkdir(folder, 0777) == 0)
         error = np_write_unnamed(folder, data, size, &fd);
     if (error == 0) {
         *named = 1;
@@ -536,8 +538,8 @@ static int np_rename_exclusively(const char *from, const char *to)
 #define np_write_unnamed(folder, data, size, fd) ((void)(folder), (void)(data), (void)(size), *(fd) = -1, -1)
 #define np_replace(hidden, target, data, size, mode, owner) \
     ((void)(hidden), (void)(target), (void)(data), (void)(size), (void)(mode), (void)(owner), ENOSYS)
-#define np_publish(folder, target, data, size, named, stamp, is_expected, held) \
-    ((void)(folder), (void)(target), (void)(data), (void)(size), (void)(stamp), (void)(is_expected), (void)(held), *(named) = 0, -1)
+#define np_publish(folder, target, data, size, makes_folder, named, stamp, is_expected, held) \
+    ((void)(folder), (void)(target), (void)(data), (void)(size), (void)(makes_folder), (void)(stamp), (void)(is_expected), (void)(held), *(named) = 0, -1)
 #define np_copy_stamp(stamp) (*(stamp)) /* only np_publish changes one */
 #define np_open_locks() ((void)0)
 #if !defined(__APPLE__)

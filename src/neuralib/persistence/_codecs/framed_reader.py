@@ -81,6 +81,23 @@ class OwnCard(NamedTuple):
         return cls(card, data, data + MAGIC, leading)
 
 
+# By the identity of the card, which stays with it. Writing it as text takes longer than a save.
+_own_cards: dict[int, OwnCard] = {}
+_MOST_OWN = 64
+
+
+def own_card(card: Card) -> OwnCard:
+    """Return *card* as it is looked for in files; it is made once."""
+    try:
+        return _own_cards[id(card)]  # not dict.get, which may wait for itself: see Numbering
+    except KeyError:
+        found = OwnCard.of(card)
+    if len(_own_cards) >= _MOST_OWN:
+        _own_cards.clear()
+    _own_cards[id(card)] = found
+    return found
+
+
 def load_sealed(data: Buffer, own: OwnCard) -> Decoded | None:
     """Return what the whole content *data* of a trusted file holds if it has just the card *own*, as most have, and that card.
 

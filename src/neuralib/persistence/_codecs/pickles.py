@@ -71,7 +71,7 @@ class PickleCodec(Codec):
     def for_class(self, card: Card) -> Self:
         """Return a copy that writes *card* into each file."""
         twin = copy.copy(self)
-        twin._own = framed_reader.OwnCard.of(card)
+        twin._own = framed_reader.own_card(card)
         return twin
 
     # ------------------------------------------------------------------------------------------ writing

@@ -74,25 +74,13 @@ class FolderStore(Store):
             self._replaces = there is not None
         if there is None:
             try:
-                if system.publish_whole(self.root, path, content) is not None:
-                    return True
-                if not system.TMPFILE or not self._is_made():
-                    return False
-                return system.publish_whole(self.root, path, content) is not None
+                return system.publish_whole(self.root, path, content, makes_folder=True) is not None
             except FileExistsError:
                 if not replace:
                     raise
             there = self._allow_replacing(name, replace) or _NO_FILE
             self._replaces = True
         replace_whole(self.root, path, content, *there)
-        return True
-
-    def _is_made(self) -> bool:
-        """Make the folder; return False where it was there, or where that fails, of which whoever needs it tells."""
-        try:
-            os.mkdir(self.root)
-        except OSError:
-            return False
         return True
 
     def put_if(self, name: str, content: Content, expected: Any, /, *, durable: bool = False) -> Any:

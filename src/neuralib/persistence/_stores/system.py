@@ -81,19 +81,21 @@ def publish_whole(
     stamped: bool = False,
     expected: _disk.Stamp | None = None,
     held: _disk.OpenFile | None = None,
+    makes_folder: bool = False,
 ) -> _disk.Stamp | None:
     """Make the new file *target* in *folder* with the content *data*, in the few calls that take the least time.
 
     :param stamped: return the folder's stamp after it
     :param expected: with *stamped*: what must hold of the folder before; ``_disk.CHANGED`` is returned where it does not
     :param held: *folder*, where it is kept open
+    :param makes_folder: without *stamped*: make *folder* if it is not there
     :return: None where the system or the folder can't do it so. Nothing was changed in the last two cases
     :raises FileExistsError: the name is taken
     """
     if not TMPFILE or not _proc_is_there():
         return None
     try:
-        return _disk.publish_unnamed(folder, target, data, stamped, expected, held)
+        return _disk.publish_unnamed(folder, target, data, stamped, expected, held, makes_folder)
     except FileExistsError:
         raise
     except OSError as error:
