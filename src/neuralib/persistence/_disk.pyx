@@ -303,8 +303,8 @@ def publish_unnamed(
     :param held: *folder*, if the caller keeps it open: then it need not be found by its path
     :param makes_folder: without *stamped*: make *folder*, but none above it, if it does not exist
     :return: the new stamp; :data:`UNKNOWN` without *stamped*, or where there is none; :data:`CHANGED` where the
-        folder's stamp is not *expected*; None where *folder* does not exist or can't be made, or its file system has no files without
-        names, or can't give them one. In the last two cases nothing was changed
+        folder's stamp is not *expected*; None where *folder* does not exist or can't be made, or its file system has no
+        files without names, or can't give them one. In the last two cases nothing was changed
     :raises FileExistsError: the name is taken
     :raises OSError: the file can't be written (its path is *folder*), or not be named (its path is *target*)
     """

@@ -278,8 +278,8 @@ def is_sealed(data, bytes seal not None, checksum not None, /):
 
 # ---------------------------------------------------------------------------------------------- the first items
 
-# By opcode: what follows it (0 to 8: so many bytes; -1, -4, -8: a length of so many bytes, and as much as that says), and
-# by how many objects the stack grows. What no pickler writes in protocol 5, and marks, are not in it.
+# By opcode: what follows it (0 to 8: so many bytes; -1, -4, -8: a length of so many bytes, and as much as that says),
+# and by how many objects the stack grows. What no pickler writes in protocol 5, and marks, are not in it.
 cdef enum:
     DEEPEST = 64  # marks
     UNKNOWN = 99
