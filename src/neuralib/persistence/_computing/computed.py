@@ -23,10 +23,11 @@ T = TypeVar("T")
 
 
 class Computing(Protocol[T]):
-    """What a batch needs of the options."""
+    """What is needed of the options."""
 
     def persistence_handler(self, dest: Path | None = None) -> PersistenceHandler[T]: ...
     def compute_cache(self, result: T) -> T: ...
+    def validate_cache(self, result_path: Path, result: T) -> bool: ...
 
 
 def computed(options: Computing[T], template: T) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from neuralib.persistence import _core
 from neuralib.persistence._classes.schema import ensure_persistence_class
@@ -23,6 +23,7 @@ from neuralib.persistence._log import log
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from neuralib.persistence._computing.computed import Computing
     from neuralib.persistence._handlers.base import PersistenceHandler
 
 # What a class's own validate_cache raises to say no.
@@ -31,13 +32,7 @@ _REFUSALS = (TypeError, ValueError, KeyError, AttributeError, RuntimeError)
 _UNREADABLE = (CorruptResultError, NotAResultError, MissingFieldError, AutoIncFieldNotResolvedError)
 
 
-class Validates(Protocol):
-    """What this needs of the options."""
-
-    def validate_cache(self, result_path: Path, result: Any) -> bool: ...
-
-
-def load_valid(options: Validates, handler: PersistenceHandler[Any], template: Any, path: Path) -> tuple[Any, str]:
+def load_valid(options: Computing[Any], handler: PersistenceHandler[Any], template: Any, path: Path) -> tuple[Any, str]:
     """Return the result at *path* if it serves; otherwise None, and why.
 
     :raises NameTakenError: it has other keys, so that it can't be replaced by another, which would be computed in vain
@@ -69,7 +64,7 @@ def load_valid(options: Validates, handler: PersistenceHandler[Any], template: A
     return result, ""
 
 
-def is_valid(options: Validates, path: Path, result: Any) -> bool:
+def is_valid(options: Computing[Any], path: Path, result: Any) -> bool:
     """Return whether *result*, which was loaded from *path*, passes ``validate_cache`` of *options*."""
     try:
         return bool(options.validate_cache(path, result))
