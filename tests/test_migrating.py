@@ -23,7 +23,7 @@ from neuralib.persistence import (
     read_head,
 )
 from neuralib.persistence.cli_persistence import PersistenceOptions
-from neuralib.persistence.stores import MemoryStore
+from neuralib.persistence.stores import ArchiveStore, MemoryStore
 
 QUALNAME = "Trial"
 
@@ -472,6 +472,17 @@ def test_the_command_changes_the_format_and_reports_what_stays(folder, capsys):
     assert "cache-Score-mB.pkl is damaged" in out
     assert "migrated 1 file; 2 stay as they are" in out
     assert sorted(os.listdir("results/inside")) == ["cache-Score-B.pkl.gz", "cache-Score-mA.pkl", "cache-Score-mB.pkl"]
+
+
+def test_the_command_migrates_the_results_of_an_archive(folder, capsys):
+    """One that is given, or one in a folder that is given with -r; the rest of the folder stays."""
+    command(capsys, "pack", "results/inside", "results/inside.sqlar")
+    arguments = ("migrate", "results/inside.sqlar", "--class", "lab.py:Score")
+    assert "cache-Score-A.pkl.gz -> cache-Score-mA.pkl.gz  (moved)" in command(capsys, *arguments, "--dry-run")[1]
+    assert "would migrate 4 files" in command(capsys, "migrate", "-r", "results", *arguments[2:], "--dry-run")[1]
+    assert command(capsys, *arguments, "--yes")[:2] == (0, "migrated 2 files\n")
+    assert sorted(ArchiveStore("results/inside.sqlar").names()) == ["cache-Score-mA.pkl.gz", "cache-Score-mB.pkl.gz"]
+    assert sorted(os.listdir("results")) == ["cache-Score-A.pkl", "cache-Score-B.pkl", "inside", "inside.sqlar"]
 
 
 def test_the_command_needs_a_class_and_folders(folder, capsys):
