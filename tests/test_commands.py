@@ -1525,7 +1525,7 @@ def test_ls_shows_very_many_while_they_are_read(tmp_path, monkeypatch, capsys, p
     monkeypatch.setattr(entries, "_VERY_MANY", 100)
     monkeypatch.setattr(entries, "_FIRST_PART", 5)
     monkeypatch.setattr(entries, "_PART", 60)
-    monkeypatch.setattr("neuralib.persistence._commands.listing.entries_in", None)  # which would read all names first
+    monkeypatch.setattr("neuralib.persistence._commands.listing.selected", None)  # which would read all names first
     assert main(["ls", str(tmp_path / place)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("Pair")][:-1] == ["Pair"] * 3

@@ -11,7 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.schema import INFO, PersistentClass, ensure_persistence_class
-from neuralib.persistence._commands.entries import UsageError, targets
+from neuralib.persistence._commands.entries import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ def class_asked_for(options: argparse.Namespace) -> PersistentClass[Any] | None:
     if not name:
         return None
     here = os.path.realpath(os.curdir)
-    paths = targets(options.paths)[0] or [os.curdir]
+    paths = options.paths or [os.curdir]
     importable = not any(_is_in(here, path, recursive=options.recursive) for path in paths)
     if importable and here not in sys.path:
         sys.path.append(here)  # last: a csv.py in it must not replace Python's own

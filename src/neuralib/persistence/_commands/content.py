@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neuralib.persistence._classes.schema import INFO
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._handlers.heads import opened
 from neuralib.persistence._packages import missing_here
 from neuralib.persistence._stores.paths import PATHS
 from neuralib.persistence._trust.untrusted import Reader
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from neuralib.persistence._bytes.sources import Source
-
-
-@contextlib.contextmanager
-def opened(path: str) -> Generator[Source, None, None]:
-    """Open the file *path*; what goes wrong while it is read is said as everywhere.
-
-    :raises PersistenceError: it is damaged, or no result
-    """
-    try:
-        with PATHS.open(path) as source:
-            yield source
-    except FAILURES as error:
-        raise_explained(error, PATHS, path)
 
 
 def check(path: str) -> tuple[bool, int, list[str]]:
@@ -40,13 +21,13 @@ def check(path: str) -> tuple[bool, int, list[str]]:
     :raises PersistenceError: it is damaged, or no result
     """
     codec = PickleCodec()
-    with opened(path) as source:
+    with opened(PATHS, path) as source:
         return codec.check(source), source.size, missing_here(codec.packages(source))
 
 
 def compression_name(path: str) -> str:
     """Return how the file *path* is compressed; an empty text where it is not."""
-    with opened(path) as source:
+    with opened(PATHS, path) as source:
         compression = compression_of(source.read_at(4, 0))
     return "" if compression is None else compression.name
 
@@ -58,7 +39,7 @@ def fields_of(path: str, *, trusted: bool) -> dict[str, Any]:
     :raises UntrustedTypeError: it holds something else, and is not trusted
     :raises PersistenceError: it is damaged, or no result
     """
-    with opened(path) as source:
+    with opened(PATHS, path) as source:
         found = PickleCodec().decode(source, trust=None if trusted else Reader([]))
     if isinstance(found, dict) and all(isinstance(name, str) for name in found):
         return found

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from neuralib.persistence._bytes.checksums import checksum
 from neuralib.persistence._codecs.compression import CompressingSink, content_parts, pieces_of
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
-from neuralib.persistence._commands.content import opened
 from neuralib.persistence._errors import CorruptResultError
+from neuralib.persistence._handlers.heads import opened
 from neuralib.persistence._showing.previews import size_text
 from neuralib.persistence._stores.base import Put
-from neuralib.persistence._stores.paths import store_and_name
+from neuralib.persistence._stores.paths import PATHS, store_and_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def convert_file(
     last = os.path.basename(target)
     draft = store.draft()
     try:
-        with opened(path) as source:
+        with opened(PATHS, path) as source:
             PickleCodec().check(source)
             content = _copied(source, draft, compression, level)
         if status is not None:
@@ -110,5 +110,5 @@ def _copied(source: Source, target: Sink | None, compression: Compression | None
 
 
 def _sum_of(path: str) -> tuple[int, int]:
-    with opened(path) as source:
+    with opened(PATHS, path) as source:
         return _copied(source, None, None, None)

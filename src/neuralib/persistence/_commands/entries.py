@@ -35,6 +35,7 @@ from neuralib.persistence._stores.system import joined
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Collection, Iterable, Iterator
 
     from neuralib.persistence._classes.schema import PersistentClass
@@ -458,18 +459,24 @@ def targets(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     return words[:split], _parsed_keys(words[split:])
 
 
-def selected(words: list[str], *, recursive: bool, info: PersistentClass[Any] | None) -> list[Entry]:
-    """Return the results that *words* name: files, and what is in folders, with the keys asked for. All were looked into.
+def selected(
+    options: argparse.Namespace, info: PersistentClass[Any] | None, *, by: Collection[str] = (), heads: bool
+) -> list[Entry]:
+    """Return the results that were asked for: files, and what is in folders, with the keys that are wanted.
 
-    :raises UsageError: a word is neither a file nor ``key=value``
+    :param by: other fields that are needed
+    :param heads: look into each file, also where names tell enough
+    :raises UsageError: no result has a field that is wanted
     """
-    paths, wanted = targets(words)
+    alone = len(options.paths) < 2
     found: list[Entry] = []
-    for path in paths:
+    for path in options.paths or [os.curdir]:
         if holds_results(path):
-            found += entries_in(path, recursive=recursive, info=info, wanted=wanted, heads=True, alone=len(paths) == 1)
-        else:
-            for entry in _existing([(path, None)]):
-                entry.look(wanted)
-                found += [entry] if entry.matches(wanted) else []
+            found += entries_in(
+                path, recursive=options.recursive, info=info, wanted=options.wanted, by=by, heads=heads, alone=alone
+            )
+            continue
+        for entry in _existing([(path, None)]):
+            entry.look(options.wanted)
+            found += [entry] if entry.matches(options.wanted) else []
     return found

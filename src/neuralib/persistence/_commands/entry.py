@@ -119,12 +119,12 @@ _ARGUMENTS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("run", ["--retries"], {"type": _count, "default": 0, "metavar": "N", "help": "how often to try a failed result again"}),
     ("run", ["--timeout"], {"type": _seconds, "metavar": "SECONDS", "help": "how long each computation may take"}),
     ("run", ["--save"], {"choices": ["worker", "driver"], "default": "worker", "help": "who saves the results (default: worker)"}),
-    ("pack", ["source"], {"metavar": "FOLDER", "help": "the folder"}),
+    ("pack", ["sources"], {"nargs": 1, "metavar": "FOLDER", "help": "the folder"}),
     ("pack", ["target"], {"metavar": "ARCHIVE", "help": "the archive, new or not; its name ends with .sqlar"}),
-    ("unpack", ["source"], {"metavar": "ARCHIVE", "help": "the archive"}),
+    ("unpack", ["sources"], {"nargs": 1, "metavar": "ARCHIVE", "help": "the archive"}),
     ("unpack", ["target"], {"metavar": "FOLDER", "help": "the folder, new or not"}),
     ("merge", ["sources"], {"nargs": "+", "metavar": "PLACE", "help": "archives and folders, whose results stay"}),
-    ("merge", ["-o", "--output"], {"required": True, "metavar": "PLACE", "help": "the archive or folder to copy them into, new or not"}),
+    ("merge", ["-o", "--output"], {"dest": "target", "required": True, "metavar": "PLACE", "help": "the archive or folder to copy them into, new or not"}),
     ("pack unpack", ["--keep"], {"action": "store_true", "help": "keep the originals; without this, each is removed after its copy was compared"}),
     ("pack unpack merge", ["--all"], {"action": "store_true", "help": "include files that are not pickles"}),
     ("rm convert run pack unpack merge", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from neuralib.persistence._commands.entries import UsageError
+    from neuralib.persistence._commands.entries import UsageError, targets
     from neuralib.persistence._commands.screen import Screen, failure
 
     for stream in (sys.stdout, sys.stderr):
@@ -211,6 +211,8 @@ def _run(options: argparse.Namespace) -> int:
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     module = importlib.import_module(f"neuralib.persistence._commands.{_COMMANDS[options.command][0]}")
     try:
+        if hasattr(options, "paths"):
+            options.paths, options.wanted = targets(options.paths)
         status: int = getattr(module, options.command)(options, Screen(options.color))
         sys.stdout.flush()
     except BrokenPipeError:

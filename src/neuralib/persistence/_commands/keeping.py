@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._commands.checking import checked
 from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.confirming import confirmed
-from neuralib.persistence._commands.entries import Entry, UsageError, holds_results, selected, targets
+from neuralib.persistence._commands.entries import Entry, UsageError, holds_results, selected
 from neuralib.persistence._commands.screen import Screen, failure, progress, write_json
 from neuralib.persistence._errors import CorruptResultError, PersistenceError, UnloadableResultError
 from neuralib.persistence._showing.previews import count_text, size_text
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 
 def verify(options: argparse.Namespace, screen: Screen) -> int:
     """Check that files are intact and that their names match their keys. Return 1 if a file fails."""
-    paths, wanted = targets(options.paths)
-    if wanted:
-        raise UsageError(f"verify accepts files and folders, not {next(iter(wanted))}=")
+    if options.wanted:
+        raise UsageError(f"verify accepts files and folders, not {next(iter(options.wanted))}=")
     info = class_asked_for(options)
-    found = checked(paths, recursive=options.recursive, info=info)
+    found = checked(options.paths, recursive=options.recursive, info=info)
     failed = [*found.damaged, *found.misnamed, *found.unread]
     status = 1 if failed else 0
     if options.output == "json":
@@ -95,7 +94,7 @@ def _write_summary(found: Checked, screen: Screen, *, has_class: bool) -> None:
 def rm(options: argparse.Namespace, screen: Screen) -> int:
     """Remove results, after a confirmation prompt."""
     entries = _selected(options, "rm")
-    return _apply(options, screen, entries, "remove", "removed", partial(_removed, targets(options.paths)[0]))
+    return _apply(options, screen, entries, "remove", "removed", partial(_removed, options.paths))
 
 
 def _removed(tops: list[str], entries: list[Entry]) -> Iterator[Exception | None]:
@@ -163,14 +162,14 @@ def _just_replaced(entry: Entry) -> FileExistsError:
 
 
 def _selected(options: argparse.Namespace, command: str) -> list[Entry]:
-    paths, wanted = targets(options.paths)
+    paths = options.paths
     if not paths:
         raise UsageError(
             f"{command} needs a file or folder: `neuralib-persistence {command} . animal=A00` for the current folder"
         )
-    if not wanted and not options.all and any(holds_results(path) for path in paths):
+    if not options.wanted and not options.all and any(holds_results(path) for path in paths):
         raise UsageError(f"{command} needs --all for all results of a folder, or key=value to select some of them")
-    entries = selected(options.paths, recursive=options.recursive, info=class_asked_for(options))
+    entries = selected(options, class_asked_for(options), heads=True)
     named = [entry for entry in entries if entry.path in paths]
     others = [entry.path for entry in named if not entry.is_result]
     if others and command == "rm" and not options.force:

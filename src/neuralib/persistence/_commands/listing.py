@@ -12,19 +12,18 @@ from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.entries import (
     Entry,
     UsageError,
-    entries_in,
     holds_results,
     many_in,
     matching_among,
     refuse_unknown,
-    targets,
+    selected,
 )
 from neuralib.persistence._commands.plain import as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_csv, write_json
 from neuralib.persistence._errors import NotAResultError
 from neuralib.persistence._keeping.identity import is_same_class
 from neuralib.persistence._naming.order import natural
-from neuralib.persistence._showing.previews import count_text, moment_of, size_text, value_text
+from neuralib.persistence._showing.previews import cell_text, count_text, moment_of, size_text
 from neuralib.persistence._stores.paths import is_url
 from neuralib.persistence._stores.system import joined
 
@@ -63,14 +62,13 @@ def ls(options: argparse.Namespace, screen: Screen) -> int:
 
 def _very_many(options: argparse.Namespace) -> Iterator[list[Entry]] | None:
     """Return the entries in parts where a table of very many is asked for, whose rows are shown while they are read."""
-    paths, _ = targets(options.paths)
-    folder = paths[0] if paths else os.curdir
+    folder = options.paths[0] if options.paths else os.curdir
     needs_all = options.output is not None or options.summary or options.limit is not None
     if (
         needs_all
         or options.recursive
         or options.class_
-        or len(paths) > 1
+        or len(options.paths) > 1
         or is_url(folder)
         or not holds_results(folder)
     ):
@@ -80,13 +78,12 @@ def _very_many(options: argparse.Namespace) -> Iterator[list[Entry]] | None:
 
 def _show_parts(parts: Iterator[list[Entry]], options: argparse.Namespace, screen: Screen) -> None:
     """Write a table of each part, and the sums at the end."""
-    _, wanted = targets(options.paths)
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     n_others = n_unreadable = 0
     found: list[Entry] = []
     for found in parts:
-        matching = matching_among(found, wanted, heads=options.heads)
+        matching = matching_among(found, options.wanted, heads=options.heads)
         results = [entry for entry in matching if _is_result(entry)]
         _label_classes(results)
         if results:
@@ -98,7 +95,7 @@ def _show_parts(parts: Iterator[list[Entry]], options: argparse.Namespace, scree
             n_unreadable += entry.problem is not None
         n_others += len(matching) - len(results)
     if not counts:
-        refuse_unknown(found, wanted)
+        refuse_unknown(found, options.wanted)
         screen.line("no results", "dim")
     for label in sorted(counts):
         screen.line(f"{label}  {count_text(counts[label], 'result')}, {size_text(sizes[label])}", "bold")
@@ -111,21 +108,11 @@ def _is_result(entry: Entry) -> bool:
 
 def _found(options: argparse.Namespace) -> tuple[list[Entry], int]:
     """Return the results, and the number of pickle files that are not results."""
-    paths, wanted = targets(options.paths)
-    info = class_asked_for(options)
-    found = []
-    for folder in paths or [os.curdir]:
-        if not holds_results(folder):
-            raise UsageError(f"{folder} is a file: run `neuralib-persistence show` to see its fields")
-        found += entries_in(
-            folder,
-            recursive=options.recursive,
-            info=info,
-            wanted=wanted,
-            by=getattr(options, "by", None) or (),
-            heads=getattr(options, "heads", False),
-            alone=len(paths) < 2,
-        )
+    for path in options.paths:
+        if not holds_results(path):
+            raise UsageError(f"{path} is a file: run `neuralib-persistence show` to see its fields")
+    by, heads = getattr(options, "by", None) or (), getattr(options, "heads", False)
+    found = selected(options, class_asked_for(options), by=by, heads=heads)
     results = [entry for entry in found if _is_result(entry)]
     _label_classes(results)
     return results, len(found) - len(results)
@@ -189,8 +176,7 @@ def _total_bytes(entries: Iterable[Entry]) -> int:
 
 
 def _write_tables(entries: list[Entry], options: argparse.Namespace, screen: Screen, *, sums: bool = True) -> None:
-    folders = targets(options.paths)[0]
-    folder = folders[0] if len(folders) == 1 else ""
+    folder = options.paths[0] if len(options.paths) == 1 else ""
     for i, (class_name, group) in enumerate(_by_class(entries).items()):
         if i:
             screen.line()
@@ -232,7 +218,7 @@ def _key_text(entry: Entry, key: str) -> str:
     value = entry.keys[key]
     if type(value) is int and -_MAX_INT < value < _MAX_INT:
         return str(value)  # fast path: most keys are small integers or text
-    return value if isinstance(value, str) else value_text(value)
+    return cell_text(value)
 
 
 def _are_numbers(key: str, entries: list[Entry]) -> bool:
@@ -317,7 +303,7 @@ def du(options: argparse.Namespace, screen: Screen) -> int:
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         values = entry.fields | entry.keys
-        group_key = (entry.label, *(_group_text(values, key) for key in by))
+        group_key = (entry.label, *(cell_text(values.get(key, "")) for key in by))
         groups.setdefault(group_key, []).append(entry)
     largest_first = sorted(groups.items(), key=lambda item: -_total_bytes(item[1]))
     total = _total_bytes(entries)
@@ -337,8 +323,3 @@ def du(options: argparse.Namespace, screen: Screen) -> int:
         screen.table(columns, rows)
         screen.line(f"{count_text(len(entries), 'result')}, {size_text(total)}", "bold")
     return 0
-
-
-def _group_text(values: dict[str, Any], key: str) -> str:
-    value = values.get(key, "")
-    return value if isinstance(value, str) else value_text(value)

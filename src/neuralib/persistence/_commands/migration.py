@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.confirming import confirmed
-from neuralib.persistence._commands.entries import UsageError, holds_results, places_in, targets
+from neuralib.persistence._commands.entries import UsageError, holds_results, places_in
 from neuralib.persistence._commands.naming import SUFFIXES, suffix_of
 from neuralib.persistence._commands.screen import write_json
 from neuralib.persistence._finding import migrating
@@ -33,11 +33,10 @@ def migrate(options: argparse.Namespace, screen: Screen) -> int:
     info = class_asked_for(options)
     if info is None:
         raise UsageError("migrate needs the class of the results: pass --class module:Class or --class file.py:Class")
-    folders, wanted = targets(options.paths)
-    for path in (*folders, *wanted):
+    for path in (*options.paths, *options.wanted):
         if not holds_results(path) or is_url(path):
             raise UsageError(f"migrate accepts folders and archives, not {path}")
-    places = [place for folder in folders for place in places_in(folder, recursive=options.recursive)]
+    places = [place for folder in options.paths for place in places_in(folder, recursive=options.recursive)]
     planned = [move for place in places for move in _migrated(place, info.persistence_cls, options, dry_run=True)]
     if options.dry_run or not _changes(planned):
         return _report(planned, options, screen, dry_run=True)

@@ -12,7 +12,7 @@ from neuralib.persistence._commands.entries import UsageError, holds_results
 from neuralib.persistence._commands.naming import SUFFIXES
 from neuralib.persistence._commands.screen import failure, progress
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
-from neuralib.persistence._keeping.reading import FAILURES, raise_explained
+from neuralib.persistence._handlers.heads import opened
 from neuralib.persistence._showing.previews import count_text, size_text
 from neuralib.persistence._stores.archive import SUFFIX
 from neuralib.persistence._stores.base import Put, Stat, Store, listed
@@ -36,19 +36,20 @@ class _Copy(NamedTuple):
 
 
 class _Mover:
-    """Copies results from one store into another, and counts what became of them.
+    """Copies results from other stores into one, and counts what became of them.
 
-    :param source: where they are
     :param target: where they go
     :param keep: leave the originals
     """
 
-    def __init__(self, source: Store, target: Store, *, keep: bool) -> None:
-        self._source, self._target, self._keep = source, target, keep
+    def __init__(self, target: Store, *, keep: bool) -> None:
+        self._source = self._target = target
+        self._keep = keep
         self.copied = self.same = self.failed = self.size_bytes = 0
 
-    def move(self, names: list[str], doing: str) -> None:
-        """Copy *names*, compare each copy with the original, and then remove the original, unless it is kept."""
+    def move(self, source: Store, names: list[str], doing: str) -> None:
+        """Copy *names* from *source*, compare each copy with the original, and then remove that, unless it is kept."""
+        self._source = source
         group: list[_Copy] = []
         size = 0
         for name in progress(names, doing):
@@ -74,13 +75,10 @@ class _Mover:
         before = self._source.stat(name)
         if not before.regular:
             raise OSError(0, "is a folder or a link, not a file", self._source.location(name))
-        try:
-            with self._source.open(name) as content:
-                if name.endswith(SUFFIXES):
-                    PickleCodec().check(content)
-                data = bytes(content.read())
-        except FAILURES as error:
-            raise_explained(error, self._source, name)
+        with opened(self._source, name) as content:
+            if name.endswith(SUFFIXES):
+                PickleCodec().check(content)
+            data = bytes(content.read())
         return _Copy(Put(name, data, time_ns=round(before.time_modified_s * 1e9)), before)
 
     def _copy(self, group: list[_Copy]) -> None:
@@ -149,20 +147,20 @@ def _names_in(store: Store, *, everything: bool) -> list[str]:
 
 def pack(options: argparse.Namespace, screen: Screen) -> int:
     """Move the results of a folder into an archive."""
-    if not os.path.isdir(options.source):
-        raise UsageError(f"{options.source} is not a folder")
+    if not os.path.isdir(options.sources[0]):
+        raise UsageError(f"{options.sources[0]} is not a folder")
     if not options.target.endswith(SUFFIX):
         raise UsageError(f"{options.target}: the name of an archive ends with {SUFFIX}")
-    return _moved(options, [options.source], options.target, screen, "packed")
+    return _moved(options, screen, "packed")
 
 
 def unpack(options: argparse.Namespace, screen: Screen) -> int:
     """Move the results of an archive into a folder."""
-    if not holds_results(options.source) or os.path.isdir(options.source):
-        raise UsageError(f"{options.source} is not an archive")
+    if not holds_results(options.sources[0]) or os.path.isdir(options.sources[0]):
+        raise UsageError(f"{options.sources[0]} is not an archive")
     if options.target.endswith(SUFFIX):
         raise UsageError(f"{options.target}: give a folder")
-    return _moved(options, [options.source], options.target, screen, "unpacked")
+    return _moved(options, screen, "unpacked")
 
 
 def merge(options: argparse.Namespace, screen: Screen) -> int:
@@ -170,27 +168,25 @@ def merge(options: argparse.Namespace, screen: Screen) -> int:
     for source in options.sources:
         if not holds_results(source):
             raise UsageError(f"{source} is neither a folder nor an archive")
-        if os.path.exists(options.output) and os.path.samefile(source, options.output):
+        if os.path.exists(options.target) and os.path.samefile(source, options.target):
             raise UsageError(f"{source} is the place to merge into: name it once, after -o")
     options.keep = True
-    return _moved(options, options.sources, options.output, screen, "merged")
+    return _moved(options, screen, "merged")
 
 
-def _moved(options: argparse.Namespace, sources: list[str], target: str, screen: Screen, done: str) -> int:
-    failed = copied = same = size = 0
-    for source in sources:
+def _moved(options: argparse.Namespace, screen: Screen, done: str) -> int:
+    mover = _Mover(store_at(options.target), keep=options.keep)
+    for source in options.sources:
         store = store_at(source)
         names = _names_in(store, everything=options.all)
         if options.dry_run:
             screen.line(f"{source}: {count_text(len(names), 'file')} to be {done}; nothing was changed", "bold")
-            continue
-        mover = _Mover(store, store_at(target), keep=options.keep)
-        mover.move(names, f"{source}: file")
-        failed, copied = failed + mover.failed, copied + mover.copied
-        same, size = same + mover.same, size + mover.size_bytes
+        else:
+            mover.move(store, names, f"{source}: file")
     if not options.dry_run:
-        text = f"{done} {count_text(copied, 'file')} into {target}"
-        text += f"; {same:,} were there already" if same else ""
-        text += f" ({size_text(size)})" if size else ""
-        screen.line(f"{text}; {failed:,} failed" if failed else text, "red" if failed else "green")
-    return 1 if failed else 0
+        text = f"{done} {count_text(mover.copied, 'file')} into {options.target}"
+        text += f"; {mover.same:,} were there already" if mover.same else ""
+        text += f" ({size_text(mover.size_bytes)})" if mover.size_bytes else ""
+        text += f"; {mover.failed:,} failed" if mover.failed else ""
+        screen.line(text, "red" if mover.failed else "green")
+    return 1 if mover.failed else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from neuralib.persistence._showing.previews import is_array, size_of, type_text, value_text
+from neuralib.persistence._showing.previews import cell_text, is_array, size_of, type_text, value_text
 
 _MAX_VALUES = 100_000  # of one file, which can contain the same list a thousand times
 _MAX_CHARS = 1 << 20  # of the texts of one file
@@ -69,14 +69,10 @@ def _container(value: Any, budget: Budget, depth: int) -> Any:
         return value_text(value) if budget.left > -_MAX_VALUES else "…"
     if isinstance(value, dict):
         pairs = _within(budget, value.items())
-        return {budget.text(_key(key)): _plain(item, budget, depth + 1) for key, item in pairs}
+        return {budget.text(cell_text(key)): _plain(item, budget, depth + 1) for key, item in pairs}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item, budget, depth + 1) for item in _within(budget, value)]
     return value_text(value, 1000)
-
-
-def _key(name: Any) -> str:
-    return name if isinstance(name, str) else value_text(name)
 
 
 def _within(budget: Budget, values: Any) -> Any:

@@ -18,7 +18,7 @@ from neuralib.persistence._commands.screen import Column, Screen, StatusLine, wr
 from neuralib.persistence._computing.report import BatchInterrupted
 from neuralib.persistence._finding.shares import SCHEDULERS, share_of
 from neuralib.persistence._naming.typed import UNDECIDED, reader_of
-from neuralib.persistence._showing.previews import count_text, value_text
+from neuralib.persistence._showing.previews import cell_text, count_text
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     share = _share(options.share)
     dest = options.dest
     if options.dry_run:
-        handler = computing.persistence_handler(None if dest is None else _path(dest))
+        handler = computing._handler(dest)
         names = [handler.filename(template) for template in handler._todo(grid, options.repeat, share, numbered=True)]
         return _show_names(options, screen, names)
     # The table at the end shows the failures; where the module of the options sets up logging, it shows them too.
@@ -70,12 +70,6 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     if interrupted:
         return 130
     return 1 if report or report.not_tried != 0 else 0
-
-
-def _path(dest: str) -> Any:
-    from pathlib import Path
-
-    return Path(dest)
 
 
 # ------------------------------------------------------------------------------------------ what is asked for
@@ -232,9 +226,8 @@ def _show_report(options: argparse.Namespace, screen: Screen, report: BatchRepor
         return
     if report:
         names = [name for name in columns if name != "traceback"]
-        rows = [[_text(columns[name][row]) for name in names] for row in range(min(len(report), _MOST_FAILURES))]
-        styles = {"error": "red"}
-        screen.table([Column(name, style=styles.get(name, "")) for name in names], rows)
+        rows = [[cell_text(columns[name][row]) for name in names] for row in range(min(len(report), _MOST_FAILURES))]
+        screen.table([Column(name, style="red" if name == "error" else "") for name in names], rows)
         if len(report) > _MOST_FAILURES:
             screen.line(f"… and {len(report) - _MOST_FAILURES:,} more; --csv shows all", "dim")
     screen.line(_summary(report), "red" if report or report.not_tried != 0 else "green")
@@ -242,7 +235,3 @@ def _show_report(options: argparse.Namespace, screen: Screen, report: BatchRepor
 
 def _summary(report: BatchReport) -> str:
     return report._summary() + ("; run it again to go on" if report.not_tried != 0 else "")
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else value_text(value)

@@ -18,7 +18,7 @@ from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import Conditions, of_keys
 from neuralib.persistence._finding.series import KeyIndex
 from neuralib.persistence._naming.equal import equal_names
-from neuralib.persistence._showing.previews import moment_of, size_text, value_text
+from neuralib.persistence._showing.previews import cell_text, moment_of, size_text
 from neuralib.persistence._stores.base import stat_of
 
 if TYPE_CHECKING:
@@ -426,4 +426,4 @@ def _key_texts(hit: Hit[Any], names: list[str]) -> list[str]:
         keys = hit.keys
     except (PersistenceError, OSError):
         return ["?"] * len(names)
-    return [value if isinstance(value, str) else value_text(value) for value in map(keys.get, names)]
+    return [cell_text(value) for value in map(keys.get, names)]

@@ -8,6 +8,7 @@ millisecond however large the arrays are, and needs no class that can be importe
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,9 +19,11 @@ from neuralib.persistence._stores.paths import PATHS
 from neuralib.persistence._stores.system import home_expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Generator
 
+    from neuralib.persistence._bytes.sources import Source
     from neuralib.persistence._codecs.card import Card
+    from neuralib.persistence._stores.base import Store
 
 _CODEC = PickleCodec()
 
@@ -45,6 +48,19 @@ class FileHead(NamedTuple):
         return f"<FileHead of {os.fspath(self.path)!r}: {value_text(self.fields, MAX_REPR_CHARS)}>"
 
 
+@contextmanager
+def opened(store: Store, name: str) -> Generator[Source]:
+    """Open *name* in *store*; what goes wrong while it is read is said as everywhere.
+
+    :raises PersistenceError: it is damaged, or no result
+    """
+    try:
+        with store.open(name) as source:
+            yield source
+    except FAILURES as error:
+        raise_explained(error, store, name)
+
+
 def read_head(path: str | os.PathLike[str], names: Collection[str] | None = None) -> FileHead:
     """Return what is in the result file *path*, without trusting it and without reading its large arrays.
 
@@ -56,7 +72,7 @@ def read_head(path: str | os.PathLike[str], names: Collection[str] | None = None
     :raises NotAResultError: the file holds something else
     """
     text = home_expanded(path)
-    try:
+    try:  # what opened() does, at less cost for each of many heads
         with PATHS.open(text) as source:
             head = _CODEC.head(source, names)
             size = source.size

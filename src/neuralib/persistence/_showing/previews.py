@@ -86,6 +86,11 @@ def value_text(value: Any, max_chars: int = _MAX_CHARS) -> str:
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
+def cell_text(value: Any) -> str:
+    """Return *value* for a cell of a table: a text as it is, anything else in short."""
+    return value if isinstance(value, str) else value_text(value)
+
+
 def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one return for each kind of value
     kind = type(value)
     if kind is int:
