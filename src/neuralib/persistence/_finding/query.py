@@ -29,14 +29,8 @@ class Conditions(NamedTuple):
     """The conditions in words, for messages."""
 
     def and_more(self, other: Conditions) -> Conditions:
-        """Return the conditions that demand both these and those of *other*."""
-        texts = dict(self.texts)
-        for name, more in other.texts.items():
-            texts[name] = texts[name] & more if name in texts else more
-        tests = dict(self.tests)
-        for name, test in other.tests.items():
-            tests[name] = _both(tests[name], test) if name in tests else test
-        return Conditions(texts, tests, (*self.about, *other.about))
+        """Return these conditions and those of *other*, which are on other fields."""
+        return Conditions({**self.texts, **other.texts}, {**self.tests, **other.tests}, (*self.about, *other.about))
 
 
 NOTHING_ASKED = Conditions({}, {}, ())
@@ -122,7 +116,3 @@ def _explained(test: Test, name: str) -> Test:
             raise
 
     return explained
-
-
-def _both(first: Test, second: Test) -> Test:
-    return lambda value: first(value) and second(value)

@@ -42,10 +42,6 @@ class _Fields:
             self._listing.reading(self._rows) as self._store,
             bar(range(len(self._rows)), self._progress, "results") as places,
         ):
-            if self._threads == 1:
-                for place in places:
-                    yield place, self._read(self._rows[place])
-                return
             reading = read_ahead(self._threads, lambda place: self._read(self._rows[place]), places, self._weight)
             for place, read in reading:
                 yield place, read(place)
