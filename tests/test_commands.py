@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import datetime
 import enum
@@ -522,7 +523,8 @@ def test_a_large_folder_is_listed_by_names(folder, capsys, monkeypatch):
     assert len(read) < 60
     assert "trials/cache-Trial-my-best.pkl" in read
     tracemalloc.start()
-    found = entries.entries_in("trials", recursive=False, info=None, wanted={}, heads=True)
+    options = argparse.Namespace(paths=["trials"], wanted={}, recursive=False)
+    found = entries.selected(options, None, heads=True)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(found) == 300

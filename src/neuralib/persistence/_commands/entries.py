@@ -291,37 +291,10 @@ def _existing(files: Iterable[tuple[str, Stat | None]]) -> list[Entry]:
     return found
 
 
-def entries_in(
-    folder: str,
-    *,
-    recursive: bool,
-    info: PersistentClass[Any] | None,
-    wanted: dict[str, list[str]],
-    by: Collection[str] = (),
-    heads: bool = False,
-    alone: bool = False,
-) -> list[Entry]:
-    """Return what there is in *folder*: of the class *info*, where one is given, and with the keys *wanted*.
-
-    :param by: other fields that are needed
-    :param heads: look into each file, also where names tell enough
-    :param alone: whether nothing else is looked at, so that a field which is not here is nowhere
-    :raises UsageError: *alone*, and there are results, none of which has a field that is *wanted*
-    """
-    if info is not None:
-        return [entry for entry in _of_class(folder, info, wanted, recursive=recursive) if entry.matches(wanted)]
-    found = _existing(files_in(folder, recursive=recursive))
-    readers = store_at(folder).in_flight if is_url(folder) else 1
-    matching = matching_among(found, wanted, by, heads=heads, readers=readers)
-    if alone and not matching:
-        refuse_unknown(found, wanted)
-    return matching
-
-
 def matching_among(
     found: list[Entry], wanted: dict[str, list[str]], by: Collection[str] = (), *, heads: bool, readers: int = 1
 ) -> list[Entry]:
-    """Return those of *found* that have the keys *wanted*, looked at as far as that is needed: see :func:`entries_in`."""
+    """Return those of *found* that have the keys *wanted*, looked at as far as that is needed: see :func:`selected`."""
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in found:
         groups.setdefault((entry.path[: -len(entry.name)], _start_of(entry.name)), []).append(entry)
@@ -464,19 +437,23 @@ def selected(
 ) -> list[Entry]:
     """Return the results that were asked for: files, and what is in folders, with the keys that are wanted.
 
+    :param info: of folders, the results of this class alone
     :param by: other fields that are needed
     :param heads: look into each file, also where names tell enough
-    :raises UsageError: no result has a field that is wanted
+    :raises UsageError: in one place alone, there are results, none of which has a field that is wanted
     """
-    alone = len(options.paths) < 2
+    wanted = options.wanted
     found: list[Entry] = []
     for path in options.paths or [os.curdir]:
-        if holds_results(path):
-            found += entries_in(
-                path, recursive=options.recursive, info=info, wanted=options.wanted, by=by, heads=heads, alone=alone
-            )
+        is_place = holds_results(path)
+        if is_place and info is not None:
+            hits = _of_class(path, info, wanted, recursive=options.recursive)
+            found += [entry for entry in hits if entry.matches(wanted)]
             continue
-        for entry in _existing([(path, None)]):
-            entry.look(options.wanted)
-            found += [entry] if entry.matches(options.wanted) else []
+        here = _existing(files_in(path, recursive=options.recursive) if is_place else [(path, None)])
+        readers = store_at(path).in_flight if is_place and is_url(path) else 1
+        matching = matching_among(here, wanted, by, heads=heads, readers=readers)
+        if len(options.paths) < 2 and not matching:
+            refuse_unknown(here, wanted)
+        found += matching
     return found
