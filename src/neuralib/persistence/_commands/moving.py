@@ -43,8 +43,8 @@ class _Mover:
     """
 
     def __init__(self, target: Store, *, keep: bool) -> None:
-        self._source = self._target = target
-        self._keep = keep
+        self._target, self._keep = target, keep
+        self._source: Store
         self.copied = self.same = self.failed = self.size_bytes = 0
 
     def move(self, source: Store, names: list[str], doing: str) -> None:

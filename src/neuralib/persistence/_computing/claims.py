@@ -95,9 +95,9 @@ class Claims:
         claim = claim_name(name)
         try:
             if self._pop(store, claim) or self._is_of_batch(_read(store, claim)):
-                store.delete(claim)
+                _remove(store, claim)
         except OSError:
-            pass  # gone, or nobody's after a minute
+            pass  # of a store that can't be read, it is nobody's after a minute
 
     def is_held(self, store: Store, name: str) -> bool:
         """Return whether the claim on the result *name* is this batch's, as far as the store tells."""
@@ -111,10 +111,7 @@ class Claims:
         with self._lock:
             held, self._held = self._held, {}
         for (_, claim), (store, _) in held.items():
-            try:
-                store.delete(claim)
-            except OSError:
-                pass  # as above
+            _remove(store, claim)
 
     def _take_over(self, store: Store, claim: str) -> bytes | None:
         """Take over *claim* if its owner is dead, and return what was in it; None where its owner is alive."""
@@ -126,16 +123,24 @@ class Claims:
         if age_s < STALE_S and not self._is_dead(there):
             return None
 
-        def refuse_change(source: Source) -> None:
-            if _start_of(source) != there:
-                raise _TakenError
-
         try:
-            store.put(claim, self._content, replace=refuse_change)
+            self._put_over(store, claim, there)
         except _TakenError:
             return None
         # Of two who replace it at one moment, one is last.
         return there if _read(store, claim) == self._content else None
+
+    def _put_over(self, store: Store, claim: str, there: bytes) -> None:
+        """Put *claim* of this batch in place of what has the content *there*.
+
+        :raises _TakenError: somebody else did meanwhile
+        """
+
+        def refuse_change(source: Source) -> None:
+            if _start_of(source) != there:
+                raise _TakenError
+
+        store.put(claim, self._content, replace=refuse_change)
 
     def _is_of_batch(self, content: bytes) -> bool:
         return _owner_in(content).batch == self._batch
@@ -161,20 +166,13 @@ class Claims:
                 self._renew(store, claim)
 
     def _renew(self, store: Store, claim: str) -> None:
-        def refuse_others(source: Source) -> None:
-            if _start_of(source) != self._content:
-                raise _TakenError
-
         try:
-            store.put(claim, self._content, replace=refuse_others)
+            self._put_over(store, claim, self._content)
         except (OSError, _TakenError):
             pass  # tried again, or lost: the result is looked for before it is saved
         with self._lock:
             if (store.url, claim) not in self._held:  # released meanwhile
-                try:
-                    store.delete(claim)
-                except OSError:
-                    pass
+                _remove(store, claim)
 
 
 class _Owner(NamedTuple):
@@ -227,6 +225,14 @@ def _read(store: Store, name: str) -> bytes:
         return _start_of(source)
     finally:
         source.close()
+
+
+def _remove(store: Store, claim: str) -> None:
+    """Remove *claim*, as far as that can be done."""
+    try:
+        store.delete(claim)
+    except OSError:
+        pass  # gone, or nobody's after a minute
 
 
 def _start_of(source: Source) -> bytes:
