@@ -243,6 +243,41 @@ def test_names_are_listed_once_each_by_several_queries(file, monkeypatch):
         assert sorted(store.names(prefix)) == sorted(name for name in names[:-1] if name.startswith(prefix))
 
 
+def test_listing_an_index_that_is_out_of_order_ends_with_an_error(file, monkeypatch):
+    """Each search would begin before the end of the last one, for ever."""
+    monkeypatch.setattr("neuralib.persistence._stores.rows._NAMES_AT_ONCE", 2)
+    store = ArchiveStore(file)
+    store.put_many([Put(f"name-{number}", b"") for number in range(10)])
+    store.close()
+    pages = file.read_bytes()
+    size = int.from_bytes(pages[16:18], "big")
+    page = bytearray(
+        next(
+            page
+            for page in (pages[start : start + size] for start in range(0, len(pages), size))
+            if page[0] == 10 and b"name-4" in page  # a leaf of an index
+        )
+    )
+    whole = bytes(page)
+    four, nine = page.index(b"name-4"), page.index(b"name-9")
+    page[four : four + 6], page[nine : nine + 6] = b"name-9", b"name-4"
+    file.write_bytes(pages.replace(whole, bytes(page)))
+    with pytest.raises(OSError, match=r"index of names is out of order.*\.recover") as caught:
+        list(ArchiveStore(file).names())
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(file))
+
+
+def test_an_archive_in_another_encoding_is_refused(file):
+    """Its names would not be found. The error says how to convert it."""
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA encoding='UTF-16'")
+    connection.execute("CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)")
+    connection.close()
+    for act in (lambda handler: len(handler.find()), lambda handler: handler.save_persistence(mean("A"))):
+        with pytest.raises(OSError, match=r"texts are in UTF-16le, those of archives in UTF-8: `sqlite3 .* \.dump"):
+            act(PickleHandler(Mean, file))
+
+
 # ---------------------------------------------------------------------------------------------- batches and several writers
 
 

@@ -108,6 +108,11 @@ class Database:
             run("PRAGMA trusted_schema=OFF")  # a file of others may define views and triggers
             run("PRAGMA cell_size_check=ON")
             self.connection.set_authorizer(_refuse_schema)
+            encoding = run("PRAGMA encoding").fetchone()[0]
+            if encoding != "UTF-8":
+                name = os.path.basename(self.path)
+                problem = f"its texts are in {encoding}, those of archives in UTF-8: `sqlite3 {name} .dump | sqlite3 NEW.sqlar` converts it"
+                raise OSError(errno.EINVAL, problem, self.path)
             in_wal = run("PRAGMA journal_mode").fetchone()[0] == "wal"
             if not in_wal and not self.is_read_only and os.access(self.path, os.W_OK):
                 with suppress(Exception):  # others have it open: it works without a log as well
@@ -284,12 +289,21 @@ def explained(error: Any, doing: str, path: str) -> Exception:  # noqa: C901 - o
     elif kind.startswith("SQLITE_NOTADB"):
         code, problem = errno.EINVAL, "it is not an archive, since it is not an SQLite file"
     elif kind.startswith("SQLITE_CORRUPT"):
-        problem = f"the archive is damaged ({error}): `sqlite3 {os.path.basename(path)} .recover` saves what is left"
+        problem = _damage(error, path)
     elif kind.startswith("SQLITE_TOOBIG"):
         code, problem = errno.EFBIG, "the result is too large for an archive: keep it in a folder"
     elif "no such table: sqlar" in str(error):
         code, problem = errno.EINVAL, "it is not an archive, since this SQLite file has no table sqlar"
     return OSError(code, f"{problem}, while {doing}", path)
+
+
+def _damage(what: object, path: str) -> str:
+    return f"the archive is damaged ({what}): `sqlite3 {os.path.basename(path)} .recover` saves what is left"
+
+
+def out_of_order(path: str) -> OSError:
+    """Return the error for an index of names that is not in order, in which a search could go on without end."""
+    return OSError(errno.EIO, _damage("its index of names is out of order", path), path)
 
 
 def _why_not_opened(path: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._bytes.sources import BytesSource, Source
 from neuralib.persistence._stores import base
-from neuralib.persistence._stores.database import explained, explaining
+from neuralib.persistence._stores.database import explained, explaining, out_of_order
 from neuralib.persistence._trust.allowance import largest_content
 
 if TYPE_CHECKING:
@@ -233,18 +233,20 @@ def packed_names_in(database: Database, start: str, end: str | bytes) -> Iterato
     One text for many names takes a fraction of the time of a row for each.
     """
     last: bytes | None = start.encode()
-    after = "name >= CAST(? AS TEXT)"
+    first, after = True, "name >= CAST(? AS TEXT)"
     while last is not None:
-        values = [last, end]
+        before, values = last, [last, end]
         with database.lock, explaining("listing the archive", database.path):
             last = _last_of_part(database, after, values)
             range_ = f"{after} AND name < ?"
             if last is not None:
+                if not first and last <= before:
+                    raise out_of_order(database.path)
                 range_, values[1] = f"{after} AND name <= CAST(? AS TEXT)", last
             text = _names_together(database, range_, values)
         if text is not None:
             yield text
-        after = "name > CAST(? AS TEXT)"
+        first, after = False, "name > CAST(? AS TEXT)"
 
 
 def _last_of_part(database: Database, after: str, values: list[Any]) -> bytes | None:
