@@ -129,7 +129,7 @@ _ARGUMENTS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("pack unpack merge", ["--all"], {"action": "store_true", "help": "include files that are not pickles"}),
     ("rm convert run pack unpack merge", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
     ("rm convert", ["--all"], {"action": "store_true", "help": "select all results of a folder"}),
-    ("migrate", ["paths"], {"nargs": "+", "metavar": "FOLDER", "help": "folders of results"}),
+    ("migrate", ["paths"], {"nargs": "+", "metavar": "FOLDER", "help": "folders or archives of results"}),
     ("migrate", ["-n", "--dry-run"], {"action": "store_true", "help": "print what would happen, and change nothing"}),
     ("migrate", ["--from"], {"dest": "renamed_from", "action": "append", "metavar": "NAME", "help": "a former name of the class, as in the file names"}),
     ("migrate", ["--to"], {"choices": ["plain", "gzip", "zstd"], "help": "format of the files (default: unchanged)"}),
