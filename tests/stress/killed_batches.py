@@ -153,7 +153,10 @@ def check_results(batch):
     repeated = len(begun) - len(WANTED) - REPETITIONS
     assert repeated >= 0
     if batch.engine != "parsl":  # it gives up workers whose heartbeats are late, as on a busy machine
-        assert repeated <= WORKERS * batch.killed, "only tasks in flight are computed again"
+        lost = (
+            f"{repeated} were computed again, and {batch.killed} workers and {batch.killed_drivers} drivers were lost"
+        )
+        assert repeated <= WORKERS * batch.killed, f"{lost}: only tasks in flight are computed again"
     saved_ns = {f"{hit.keys['animal']}-{hit.keys['plane']}": hit.path.stat().st_mtime_ns for hit in fits.find()}
     saved_ns |= {f"{hit.keys['animal']}-run{hit.keys['run']}": hit.path.stat().st_mtime_ns for hit in draws.find()}
     for path in begun:
