@@ -664,7 +664,7 @@ def _end_of_items(pickled: bytes, items: int) -> int | None:
             continue
         if pickletools.markobject in opcode.stack_before:
             if not marks:
-                return at if depth == 2 * items else found
+                return None if depth < 2 * items else at if depth == 2 * items else found
             depth = marks.pop()
             growth = opcode.name in ("TUPLE", "FROZENSET")
         else:

@@ -51,6 +51,16 @@ class Loose:
     data: Any
 
 
+@persistence_class
+class DataBetweenKeys:
+    """With data before the last key."""
+
+    a: str = field(filename=True)
+    first: Any
+    second: Any
+    planes: list[int] = field(filename=lambda planes: f"{len(planes)} planes")
+
+
 class Keeps(PersistenceOptions[Loose]):
     def __init__(self, folder, a):
         self.folder, self.a, self.computed = folder, a, 0
@@ -303,6 +313,15 @@ def test_load_cache_replaces_keys_that_are_not_in_the_name(tmp_path):
         found = Options(threshold).load_cache()
         assert results_equal(found, filled(Setting("a", threshold), data=threshold * 2))
         assert len(os.listdir(tmp_path)) == 1
+
+
+def test_a_key_after_data_that_is_not_set_counts(tmp_path):
+    """Then there are fewer fields in the file than come before the last key of the class."""
+    handler = PickleHandler(DataBetweenKeys, tmp_path)
+    for _ in range(2):
+        handler.save_persistence(DataBetweenKeys("A00", [0, 0, 0, 0, 0]))
+    with pytest.raises(NameTakenError, match=r"planes=\[0, 0, 0, 0, 1\]"):
+        handler.save_persistence(DataBetweenKeys("A00", [0, 0, 0, 0, 1]))
 
 
 @pytest.mark.parametrize("handler_class", [PickleHandler, GzipHandler])

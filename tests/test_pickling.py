@@ -274,6 +274,8 @@ def test_contents_begin_alike_where_their_first_items_are_written_alike(pickling
     assert pickling.begins_alike(alone, alone, 2, zlib.crc32)
     assert pickling.begins_alike(content, whole(keys), 3, zlib.crc32)
     assert not pickling.begins_alike(content, whole(keys), 4, zlib.crc32)
+    fewer = whole({"a": [0, 0, 0], "b": [0, 0, 0], "c": [0, 0, 0]})
+    assert not pickling.begins_alike(whole({"a": [0, 0, 0], "b": [0, 0, 0], "c": [0, 0, 1]}), fewer, 4, zlib.crc32)
 
 
 @BOTH

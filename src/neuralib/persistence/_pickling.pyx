@@ -343,6 +343,8 @@ cdef Py_ssize_t _end_of_items(const unsigned char* data, Py_ssize_t size, Py_ssi
             if n_marks == 0:  # the end of all items
                 if opcode != c"u" or at + 1 != size or data[at] != c".":
                     return -1
+                if depth < wanted:  # there are fewer: what was found is within the last one
+                    return -1
                 return start if depth == wanted else found
             if opcode not in (c"t", 0x91, c"e", c"u", 0x90, c"1"):
                 return -1
