@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import shutil
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -508,6 +509,41 @@ def test_a_forked_process_leaves_the_parents_connection_alone(file):
     save_some(handler, "parent")
     found = PickleHandler(Run, ArchiveStore(file)).find().to_columns()
     assert found["animal"] == ["before"] + ["child"] * 5 + ["parent"] * 10
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_processes_can_save_whatever_other_threads_did_at_that_moment(file):
+    """SQLite keeps the locks of a process in memory: a child that got those of a thread could not save any more."""
+    handler = PickleHandler(Run, file)
+    ended = threading.Event()
+
+    def save_on():
+        while not ended.is_set():
+            handler.save_persistence(run("parent"))
+
+    threads = [threading.Thread(target=save_on) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                try:
+                    handler.save_persistence(run(f"child {number}"))
+                except BaseException:
+                    os._exit(1)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0, "the child has saved"
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    for number in range(20):
+        assert len(handler.find(animal=f"child {number}")) == 1
+    numbers = [hit.keys["number"] for hit in handler.find(animal="parent")]
+    assert numbers == list(range(len(numbers)))
 
 
 def test_a_removed_archive_is_created_again(file):

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+import time
 import urllib.parse
 import weakref
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BUSY_S = 60.0
 """How long others may write before that is an error."""
 
+_FORK_WAIT_S = 5.0  # for threads that are writing
 _LOG_PAGES = 500
 _CACHE_BYTES = 1 << 26  # at most; SQLite takes as much as the pages that it has read
 
@@ -236,14 +238,40 @@ def opened(path: str, keeps_locks: Callable[[], bool]) -> Database | None:
         return Database(path, found, locks=keeps_locks())
 
 
-def _after_fork() -> None:
-    _opening[:] = [threading.RLock()]  # another thread may have held it
+class _Forking(threading.local):
+    """The locks that this thread holds while it forks."""
+
+    def __init__(self) -> None:
+        self.locks: list[Any] = []
+
+
+_forking = _Forking()
+
+
+def _before_fork() -> None:
+    # SQLite keeps in memory which locks of a file its process has. The child would get those of a thread that is writing,
+    # and keep them for good. So that two threads can't wait for each other, the wait has an end.
+    end = time.monotonic() + _FORK_WAIT_S
+    for lock in (_opening[0], *(each.lock for each in list(_live))):
+        if lock.acquire(timeout=max(0, end - time.monotonic())):
+            _forking.locks.append(lock)
+
+
+def _after_fork_in_parent() -> None:
+    while _forking.locks:
+        _forking.locks.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _forking.locks.clear()
+    _opening[:] = [threading.RLock()]
     for each in list(_live):
+        each.lock = threading.RLock()  # another thread, which is not in this process, may hold the former one
         each.abandon()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 # ---------------------------------------------------------------------------------------------- errors
