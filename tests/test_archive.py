@@ -1048,6 +1048,26 @@ def test_a_name_that_others_remove_at_that_moment_is_saved(file):
             store.put("a", b"later")
 
 
+@persistence_class
+class Trial:
+    animal: str = field(filename=True)
+    block: int = field(default=0, filename_prefix="b", filename=lambda block: str(block) if block else None)
+    plane: int = field(filename=True)
+    label: str = field(filename=True)
+
+
+def test_names_that_leave_a_key_out_are_read_like_those_of_a_folder(file, tmp_path):
+    """Also where a text in them looks like that key, and many names begin alike."""
+    trials = [Trial(animal="A", plane=2, label=f"b{number}") for number in range(4)]
+    found = []
+    for store in (FolderStore(tmp_path / "folder"), ArchiveStore(file)):
+        handler = PickleHandler(Trial, store)
+        handler.save_all(trials)
+        found.append([hit.keys for hit in handler.find()])
+        assert list(handler.todo(trials)) == []
+    assert found == [[{"animal": "A", "block": 0, "plane": 2, "label": f"b{number}"} for number in range(4)]] * 2
+
+
 def test_names_that_no_file_can_have_are_left_out(tmp_path):
     """Names of a megabyte, of bytes, with a null character. The other names are listed."""
     made = hostile_files.archives(tmp_path, 100)

@@ -78,6 +78,7 @@ def test_read_names_agrees_with_the_reference(folder, data):
         [("-", "a-", "-")],
         [("", "-", "-"), ("a", "-", "a")],
         [("", "-", "", "a"), ("", "a", "")],
+        [("", "a", "a-", ""), ("", "-", "a", "")],
     ],
     ids=repr,
 )

@@ -465,7 +465,7 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
         name = _utf8_of(part, &size)
         end = name + size
         rows = table.rows
-        reader.former_pattern = -1
+        reader.is_former_first = False
         while name <= end:
             stop = <const char*> memchr(name, 0, end - name)
             if stop is NULL:
@@ -500,7 +500,7 @@ cdef class _Reader:
     cdef Py_ssize_t* places  # the starts and stops of the texts in a name; then those of another way to read it
     cdef const char* former  # the name before
     cdef Py_ssize_t former_size
-    cdef int former_pattern  # which alone it matched, and that in one way; or -1
+    cdef bint is_former_first  # whether it matched the first pattern alone, in one way, whose places are still there
 
     def __cinit__(self, patterns, tuple wanted):
         cdef int width = <int> len(wanted)
@@ -526,19 +526,19 @@ cdef class _Reader:
         cdef Py_ssize_t* stops = starts + self.most
         cdef Py_ssize_t known = 0
         cdef int i, found, ways = 0, number = -1, matched = -1
-        if self.former_pattern >= 0:
+        if self.is_former_first:
             known = _common(name, self.former, min(size, self.former_size))
         for pattern in self.patterns:
             number += 1
             if first is not None:
                 found = pattern.ways(name, size, stops + self.most, stops + 2 * self.most, 0)
             else:
-                found = pattern.ways(name, size, starts, stops, known if number == self.former_pattern else 0)
+                found = pattern.ways(name, size, starts, stops, known if number == 0 else 0)
                 if found:
                     first, matched = pattern, number
             ways += found
         self.former, self.former_size = name, size
-        self.former_pattern = matched if ways == 1 else -1
+        self.is_former_first = ways == 1 and matched == 0
         if first is None or (
             ways == 1 and self.wanted is not None and not _is_wanted(name, first, starts, stops, self.wanted)
         ):
