@@ -32,6 +32,23 @@ from neuralib.persistence._keeping.records import CodecRecords
 from neuralib.persistence._stores import system
 
 
+@pytest.mark.parametrize("data", ["some text", np.arange(100_000.0)], ids=["small", "array"])
+def test_a_damaged_content_that_was_compressed_is_named_and_replaced(tmp_path, data):
+    """As memory may damage it before it is compressed: then only the checksum of the content tells."""
+    handler = GzipHandler(Pair, tmp_path)
+    result = filled(Pair(1, "x"), data=data)
+    handler.save_persistence(result)
+    path = handler.filepath(result)
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[content.rindex(b"some text" if isinstance(data, str) else data[-1:].tobytes())] ^= 1
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(CorruptResultError, match="checksum"):
+        handler.load_persistence(path)
+    assert "checksum" in str(next(handler.verify()).problem)
+    handler.save_persistence(result)
+    assert np.array_equal(handler.load_persistence(path).data, data)
+
+
 @pytest.mark.parametrize("kind", [PickleHandler, GzipHandler])
 @pytest.mark.parametrize("data", [np.arange(3), np.arange(100_000.0), "x" * 200_000], ids=["small", "array", "text"])
 def test_whole_files_pass_and_damaged_ones_are_named(tmp_path, kind, data):

@@ -291,6 +291,23 @@ def check_source(source: Source) -> bool:
     return True
 
 
+def check_content(parts: Iterable[bytes]) -> None:
+    """Read the content *parts* of a compressed file to its end, and make nothing of it.
+
+    :raises ValueError: its own checksum, if it has one, says that it is not what was saved
+    """
+    size = whole = 0
+    last = b""
+    for part in parts:
+        size += len(part)
+        held = last + part
+        whole = checksum(memoryview(held)[:-END_BYTES], whole)
+        last = held[-END_BYTES:]
+    end = end_of(last, size)
+    if end is not None and checksum(last[:-8], whole) != end[2]:
+        raise ValueError(_MISMATCH)
+
+
 def _check_pickle(source: Source) -> bool:
     """Return False where *source* is a pickle, and nothing else; raise an error where it is not."""
     left = source.size - pickle_bytes(source)

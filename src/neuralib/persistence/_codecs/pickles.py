@@ -200,13 +200,8 @@ class PickleCodec(Codec):
         compression = compression_of(source.read_at(4, 0))
         if compression is None:
             return framed_reader.check_source(source)
-        size = 0
-        last = b""
         most = None if trust is None else largest_content(source.size)
-        for piece in content_parts(compression, pieces_of(source), most):
-            size += len(piece)
-            last = (last + piece)[-frames.END_BYTES :]
-        frames.end_of(last, size)  # which must not be damaged
+        framed_reader.check_content(content_parts(compression, pieces_of(source), most))
         return True
 
     def head(self, source: Source, names: Collection[str] | None = None, /) -> Head:
