@@ -466,3 +466,19 @@ def test_a_file_whose_head_cannot_be_read_is_not_damaged(tmp_path, monkeypatch, 
     with pytest.raises(NameTakenError):
         handler.save_persistence(filled(Pair("a", "b-c"), data=None))
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("stored", "new"), [(("b", 1, 2), "b"), ("b", ("b", 1, 2)), (({1}, 2, 3), set())])
+def test_a_key_that_begins_as_another_one_is_another(tmp_path, stored, new):
+    """In a pickle, the first item of a tuple stands where the tuple begins."""
+
+    @persistence_class
+    class Grouped:
+        group: object = field(filename=lambda value: "g")
+        value: int
+
+    handler = PickleHandler(Grouped, tmp_path)
+    handler.save_persistence(filled(Grouped(stored), value=1))
+    with pytest.raises(NameTakenError):
+        handler.save_persistence(filled(Grouped(new), value=2))
+    assert handler.load_persistence(Grouped(stored)).value == 1
