@@ -196,7 +196,31 @@ def test_a_computed_result_with_other_keys_is_told(tmp_path, caplog):
         Changing().load_cache(dest=tmp_path)
         warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert len(warnings) == 1
-        assert "Changing.compute_cache returned a result with animal=B01, not A:" in warnings[0]
+        assert "Changing.compute_cache returned a result with animal='B01', not 'A':" in warnings[0]
+
+
+def test_data_is_not_asked_for_before_it_is_computed(tmp_path):
+    """It may be a property that has nothing to give before."""
+
+    @persistence_class
+    class Lazy:
+        animal: str = field(filename=True)
+        value: int
+
+        def __getattr__(self, name):
+            if name == "value":
+                raise RuntimeError("not computed")
+            raise AttributeError(name)
+
+    class Computing(PersistenceOptions[Lazy]):
+        def empty_cache(self):
+            return Lazy("A")
+
+        def compute_cache(self, result):
+            result.value = 1
+            return result
+
+    assert Computing().load_cache(dest=tmp_path).value == 1
 
 
 @pytest.mark.parametrize("make", [Options, NumberedOptions])

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from neuralib.persistence._classes.losses import check_before_saving
 from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
 from neuralib.persistence._classes.unknown import forget
-from neuralib.persistence._core import as_dict
 from neuralib.persistence._errors import NothingComputedError
 from neuralib.persistence._keeping.identity import other_key
 from neuralib.persistence._log import log
@@ -37,7 +36,9 @@ def computed(options: Computing[T], template: T) -> T:
     :raises UndeclaredAttributeError: the result has no data, and an attribute with nearly the name of a data field
     :raises NothingComputedError: the result has none of its data
     """
-    wanted = as_dict(template)
+    # The keys in the name alone: data may be a property that can't be asked before it is computed.
+    named = [declared.field_name for declared in ensure_persistence_class(template).named_fields]
+    wanted = {name: getattr(template, name) for name in named if hasattr(template, name)}
     result = options.compute_cache(template)
     owner = type(options).__qualname__
     if getattr(type(result), INFO, None) is None:
@@ -54,8 +55,8 @@ def computed(options: Computing[T], template: T) -> T:
             "for are computed again each time; compute_cache must not change keys",
             owner,
             key,
-            getattr(result, key, None),
-            wanted[key],
+            shown(getattr(result, key, None)),
+            shown(wanted[key]),
         )
     forget(result)  # where the template was loaded: what is computed replaces all that was there
     return result
