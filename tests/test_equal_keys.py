@@ -285,3 +285,13 @@ def test_numbers_go_on_where_files_of_another_format_end(tmp_path, place, middle
     assert [old.save_persistence(result(animal)).run for animal in "ABC"] == [5, 3, 1]
     assert len(new.find()) == len(old.find()) == 12
     assert sorted(hit.keys["run"] for hit in new.find(animal="A")) == list(range(6))
+
+
+@pytest.mark.parametrize("place", ["folder", "results.sqlar", None])
+def test_a_number_whose_digits_are_no_file_name_is_found(tmp_path, place):
+    """As an int, it has 301 digits: no file can have such a name, so there is none."""
+    handler = PickleHandler(Loose, MemoryStore() if place is None else tmp_path / place)
+    handler.save_persistence(filled(Loose(1e300), score=0.5))
+    assert len(handler.find(key=1e300)) == len(handler.find(key=[1e300, 2.0])) == 1
+    assert [result.score for _, result in handler.load_all(Loose(1e300))] == [0.5]
+    assert len(handler.find(key="x" * 300)) == 0

@@ -339,6 +339,8 @@ class FolderStore(Store):
         except FileNotFoundError:
             return False
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # nothing can have such a name
+                return False
             raise explained(error, "looking for a result", self.prefix + name) from error
         return True
 
