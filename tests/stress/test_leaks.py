@@ -457,6 +457,7 @@ def slow(call):
 def held(root):
     """Return what this process holds: memory blocks, references, objects, descriptors, and bytes."""
     gc.collect()
+    gc.collect()  # without the interpreter lock, memory that a collection frees is given back by the next one
     references = getattr(sys, "gettotalrefcount", int)()
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[1])
