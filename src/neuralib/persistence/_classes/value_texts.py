@@ -199,6 +199,12 @@ def _dict_text(value: dict[Any, Any], text: Callable[[Any], str]) -> str:
     return "{" + ", ".join(f"{text(key)}: {text(part)}" for key, part in value.items()) + "}"
 
 
+def _ordered_dict_text(value: dict[Any, Any], text: Callable[[Any], str]) -> str:
+    """Return the text that Python 3.11 gives. Later versions write the items as a dict."""
+    items = ", ".join(f"({text(key)}, {text(part)})" for key, part in value.items())
+    return f"{type(value).__name__}({f'[{items}]' if items else ''})"
+
+
 def _set_text(value: set[Any] | frozenset[Any], text: Callable[[Any], str]) -> str:
     inner = ", ".join(_sorted_texts(value, text))
     name = type(value).__name__
@@ -224,6 +230,7 @@ _CONTAINERS: dict[Any, Callable[[Any, Callable[[Any], str]], str]] = {
     tuple.__repr__: _tuple_text,
     list.__repr__: _list_text,
     dict.__repr__: _dict_text,
+    collections.OrderedDict.__repr__: _ordered_dict_text,
     set.__repr__: _set_text,
     frozenset.__repr__: _set_text,
 }
