@@ -133,6 +133,22 @@ cdef enum:
     SPARE_ALIGNMENT = 64
 
 
+cdef inline int _open_small(
+    str path, bint is_link_refused, long long limit, int* fd, np_status* status
+) except? -2:
+    """Open the file *path*, and return what ``np_open_small`` does; on Windows always -1."""
+    cdef int error
+    cdef const char* c_path
+    cdef list keep = []
+    if PLATFORM_IS_WINDOWS:
+        return -1
+    c_path = _path_bytes(path, keep)
+    PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
+    with nogil:
+        error = np_open_small(c_path, is_link_refused, limit, fd, status)
+    return error
+
+
 def read_small(str path not None, long long limit, list spare=None):
     """Return the content of the file *path*. Return None to ask for the slow path.
 
@@ -149,15 +165,8 @@ def read_small(str path not None, long long limit, list spare=None):
     cdef long long size
     cdef long long most = limit if spare is None else max(limit, <long long> SPARE_BYTES + 1)
     cdef char* target
-    cdef const char* c_path
     cdef Py_ssize_t begin
-    cdef list keep = []
-    if PLATFORM_IS_WINDOWS:
-        return None
-    c_path = _path_bytes(path, keep)
-    PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
-    with nogil:
-        error = np_open_small(c_path, False, most, &fd, &status)
+    error = _open_small(path, False, most, &fd, &status)
     if error > 0:
         nlp_raise_os_error(error, path)
     if error < 0:
@@ -190,15 +199,7 @@ def read_former(str path not None, long long limit):
     cdef int fd = -1, error
     cdef np_status status
     cdef char* target
-    cdef const char* c_path
-    cdef list keep = []
-    if PLATFORM_IS_WINDOWS:
-        return None
-    c_path = _path_bytes(path, keep)
-    PySys_Audit("open", "OOi", <PyObject*> path, <PyObject*> None, 0)
-    with nogil:
-        error = np_open_small(c_path, True, limit, &fd, &status)
-    if error != 0:
+    if _open_small(path, True, limit, &fd, &status) != 0:
         return None
     try:
         data = PyBytes_FromStringAndSize(NULL, status.size)
