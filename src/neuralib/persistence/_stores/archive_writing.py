@@ -32,7 +32,7 @@ class Changes(State):
         self.database, self.others, self.own = database, others, own
 
     def is_unchanged(self, now: Changes, /) -> bool:
-        return self.own == now.own and self.others == now.others and self.database is now.database
+        return self.is_after(now, 0)
 
     def is_after(self, before: Changes, new_names: int, /) -> bool:
         return self.own == before.own + new_names and self.others == before.others and self.database is before.database
@@ -41,6 +41,11 @@ class Changes(State):
 def data_of(content: Content) -> bytes:
     """Return the bytes of *content*, which are bytes or a draft in memory."""
     return content if type(content) is bytes else content.content()
+
+
+def _quickly_bound(data: bytes) -> bytes | bytearray:
+    """Return *data* in the form that takes the least time to bind."""
+    return bytearray(data) if len(data) < _FEW_BYTES else data
 
 
 def refuse_large(place: str, size_bytes: int) -> None:
@@ -78,9 +83,7 @@ class Writer:
         cursor = database.cursor
         while True:
             row = self._new_row()
-            cursor.execute(
-                rows.INSERT, (row, name, row // rows.NS, len(data), bytearray(data) if len(data) < _FEW_BYTES else data)
-            )
+            cursor.execute(rows.INSERT, (row, name, row // rows.NS, len(data), _quickly_bound(data)))
             if cursor.rowcount == 1:
                 self._own_changes += 1
                 return True
@@ -149,7 +152,7 @@ class Writer:
         if max(map(len, contents)) > MOST_BYTES:
             return False  # which is said when it is its turn
         values = [
-            (row, put.name, row // rows.NS, len(data), bytearray(data) if len(data) < _FEW_BYTES else data)
+            (row, put.name, row // rows.NS, len(data), _quickly_bound(data))
             for row, put, data in zip(self._rows_of(database, puts), puts, contents, strict=True)
         ]
         with database.transaction("saving results", durable=durable) as keep:
