@@ -238,19 +238,13 @@ def opened(path: str, keeps_locks: Callable[[], bool]) -> Database | None:
         return Database(path, found, locks=keeps_locks())
 
 
-class _Forking(threading.local):
-    """The locks that this thread holds while it forks."""
-
-    def __init__(self) -> None:
-        self.locks: list[Any] = []
-
-
-_forking = _Forking()
+_forking = threading.local()  # its locks: those that this thread holds while it forks
 
 
 def _before_fork() -> None:
     # SQLite keeps in memory which locks of a file its process has. The child would get those of a thread that is writing,
     # and keep them for good. So that two threads can't wait for each other, the wait has an end.
+    _forking.locks = []
     end = time.monotonic() + _FORK_WAIT_S
     for lock in (_opening[0], *(each.lock for each in list(_live))):
         if lock.acquire(timeout=max(0, end - time.monotonic())):
@@ -258,12 +252,11 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    while _forking.locks:
-        _forking.locks.pop().release()
+    for lock in _forking.locks:
+        lock.release()
 
 
 def _after_fork_in_child() -> None:
-    _forking.locks.clear()
     _opening[:] = [threading.RLock()]
     for each in list(_live):
         each.lock = threading.RLock()  # another thread, which is not in this process, may hold the former one
