@@ -8,7 +8,7 @@ from neuralib.persistence._classes.losses import check_before_saving
 from neuralib.persistence._classes.schema import INFO, ensure_persistence_class
 from neuralib.persistence._classes.unknown import forget
 from neuralib.persistence._errors import NothingComputedError
-from neuralib.persistence._keeping.identity import other_key
+from neuralib.persistence._keeping.identity import keys_in_name, other_key
 from neuralib.persistence._log import log
 from neuralib.persistence._messages import shown
 
@@ -36,9 +36,8 @@ def computed(options: Computing[T], template: T) -> T:
     :raises UndeclaredAttributeError: the result has no data, and an attribute with nearly the name of a data field
     :raises NothingComputedError: the result has none of its data
     """
-    # The keys in the name alone: data may be a property that can't be asked before it is computed.
-    named = [declared.field_name for declared in ensure_persistence_class(template).named_fields]
-    wanted = {name: getattr(template, name) for name in named if hasattr(template, name)}
+    # No data: it may be a property that can't be asked before it is computed.
+    wanted = keys_in_name(ensure_persistence_class(template), template)
     result = options.compute_cache(template)
     owner = type(options).__qualname__
     if getattr(type(result), INFO, None) is None:

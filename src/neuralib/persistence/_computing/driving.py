@@ -13,12 +13,12 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, Th
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence import _core
 from neuralib.persistence._computing.chunks import Chunk, OptionsSending, Pace, Unit
 from neuralib.persistence._computing.limits import CannotStopError
 from neuralib.persistence._computing.parcels import Answer, Parcel, pickler_for, run_parcel
 from neuralib.persistence._computing.report import Failure, failure_of
 from neuralib.persistence._computing.work import CLAIMED, SAVED, THERE, Computed
+from neuralib.persistence._keeping.identity import keys_in_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,7 +232,8 @@ class Driver:
         """Save the result in *outcome*, and end what :meth:`_begins` began."""
         try:
             if isinstance(outcome, Computed):
-                outcome = self._work.finish(unit.template, outcome.result, _core.as_dict(unit.template))
+                wanted = keys_in_name(self._work.handler().persistence_info, unit.template)
+                outcome = self._work.finish(unit.template, outcome.result, wanted)
             self._work.end(unit.template)
         except Exception as error:
             return failure_of(unit.template, error)

@@ -85,7 +85,7 @@ def refuse_irreplaceable(handler: PersistenceHandler[Any], template: Any) -> Non
 def _other_keys(handler: PersistenceHandler[Any], template: Any, result: Any, path: Path) -> str:
     """Return how the keys of *result*, which was loaded from *path*, differ from those of *template*."""
     info = ensure_persistence_class(template)
-    keys = _core.as_dict(template)
+    keys = identity.keys_in_name(info, template)
     problem = ""
     try:
         handler.validate(template, result)

@@ -6,12 +6,12 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neuralib.persistence import _core
 from neuralib.persistence._computing.claims import Claims
 from neuralib.persistence._computing.computed import computed, refuse_other_keys
 from neuralib.persistence._computing.limits import CannotStopError, at_most
 from neuralib.persistence._computing.report import Failure, failure_of
 from neuralib.persistence._finding.todo import is_there
+from neuralib.persistence._keeping.identity import keys_in_name
 from neuralib.persistence._stores.folder import STALE_AFTER_S
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Work:
             if obstacle is not None:
                 return obstacle
             try:
-                wanted = _core.as_dict(template)  # before compute_cache may change it
+                wanted = keys_in_name(self.handler().persistence_info, template)  # before compute_cache may change it
                 return self.finish(template, self._compute(template), wanted)
             finally:
                 self._leave(template)

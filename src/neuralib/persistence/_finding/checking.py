@@ -237,7 +237,7 @@ def _report_mismatch(
     keeper: Keeper[T], result: T, name: str, on_corrupt: Callable[[PersistenceError], object] | None
 ) -> None:
     """Report a file whose content belongs under another name: it was renamed or copied."""
-    keys = {field.field_name: getattr(result, field.field_name, None) for field in keeper.info.named_fields}
+    keys = identity.keys_in_name(keeper.info, result)
     error = _misplaced(keeper, keys, name, keeper.store.location(name))
     if on_corrupt is None:
         log.warning("left out: %s", error)

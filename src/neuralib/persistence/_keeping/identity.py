@@ -43,6 +43,11 @@ def refuse_taken(info: PersistentClass[Any], result: object, stored: dict[str, A
 _ONE_TEXT = frozenset({str, int, bool})  # types whose equal values have one text; 0.0 and -0.0 have two
 
 
+def keys_in_name(info: PersistentClass[Any], result: object) -> dict[str, Any]:
+    """Return the keys of *result* that are part of file names; None for those that are not set."""
+    return {field.field_name: getattr(result, field.field_name, None) for field in info.named_fields}
+
+
 def other_key(info: PersistentClass[Any], result: object, keys: dict[str, Any]) -> str | None:
     """Return the name of the first key in the file name that *result* has with another value than *keys*.
 

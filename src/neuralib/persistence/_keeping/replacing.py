@@ -19,7 +19,7 @@ from neuralib.persistence._codecs.pickles import NoFieldsError
 from neuralib.persistence._codecs.unloadable import DAMAGE
 from neuralib.persistence._equality import same_value
 from neuralib.persistence._errors import ContractError, UnloadableResultError, UntrustedTypeError
-from neuralib.persistence._keeping.identity import refuse_other_class, refuse_taken
+from neuralib.persistence._keeping.identity import keys_in_name, refuse_other_class, refuse_taken
 from neuralib.persistence._messages import shown
 from neuralib.persistence._stores.base import MemoryDraft
 from neuralib.persistence._trust.untrusted import Reader, classes_of
@@ -42,7 +42,7 @@ def refuse_other(info: PersistentClass[Any], codec: Codec, result: object, there
     :raises OtherClassError: its class is another
     :raises ValueError: it is damaged, and so are the other errors of :data:`DAMAGE`
     """
-    keys = {field.field_name: getattr(result, field.field_name, None) for field in info.named_fields}
+    keys = keys_in_name(info, result)
     try:
         head = head_of(codec, there, names_then(info, keys))
     except (*DAMAGE, AttributeError):
