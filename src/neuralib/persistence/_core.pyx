@@ -642,11 +642,10 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
     :raises KeyNotSetError: a key of the name has no value
     """
     cdef dict attributes = None
-    cdef object held = layout if data is None else data
     if overrides is None and data is not None and _reads_own_dict(layout, type(data)):
         attributes = <dict> PyObject_GenericGetDict(data, NULL)
-        held = attributes  # so that no other thread changes the dict while values are taken out of it
-    with cython.critical_section(held):
+    # No other thread changes the dict while values are taken out of it.
+    with cython.critical_section(layout if attributes is None else attributes):
         return _write_keys(layout, data, overrides, attributes, wanted, name)
 
 

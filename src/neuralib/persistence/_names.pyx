@@ -36,7 +36,7 @@ cdef enum:
 
 cdef inline Py_ssize_t _common(const char* a, const char* b, Py_ssize_t size) noexcept nogil:
     """Return with how many same bytes two texts of *size* bytes begin."""
-    cdef unsigned long long first, second
+    cdef unsigned long long first = 0, second = 0
     cdef Py_ssize_t at = 0
     while at + 8 <= size:
         memcpy(&first, a + at, 8)
@@ -332,7 +332,7 @@ cdef class NameTable:
 
     def groups(self, Py_ssize_t column):
         """Return the codes of one column by those of all others: lists by tuples."""
-        cdef int kept = self._column(column), i
+        cdef int kept = self._column(column)
         cdef Py_ssize_t row
         cdef int* codes = NULL
         cdef int* former = NULL
