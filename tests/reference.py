@@ -314,21 +314,6 @@ def rank_numbers(texts: list[str]) -> list[int] | None:
     return [order.index(place) for place in range(len(texts))]
 
 
-def index_series(
-    names: list[str], before: str, after: str, most: int | None = None
-) -> dict[tuple[str, str], int] | None:
-    """Every start of a number in every name is tried."""
-    highest: dict[tuple[str, str], int] = {}
-    for name in names:
-        for start in range(len(name)):
-            number = re.compile(f"{NUMBER}(?![0-9])").match(name, start)
-            if number is None or not name[:start].endswith(before) or not name.startswith(after, number.end()):
-                continue
-            series = name[:start], name[number.end() :]
-            highest[series] = max(int(number[0]), highest.get(series, 0))
-    return None if most is not None and len(highest) > most else highest
-
-
 # ---------------------------------------------------------------------------------------------- _scan
 
 MAX_DIGITS = 18
@@ -343,6 +328,21 @@ def scan_folder(folder: str, head: str, tails: tuple[str, ...], leftover: str) -
     found = [re.fullmatch(pattern, name, re.DOTALL) for name in names for pattern in patterns]
     leftovers = sum(name.startswith(leftover) and name != leftover for name in names)
     return max((int(match[1]) for match in found if match), default=-1), leftovers
+
+
+def index_series(
+    names: list[str], before: str, after: str, most: int | None = None
+) -> dict[tuple[str, str], int] | None:
+    """Every start of a number in every name is tried."""
+    highest: dict[tuple[str, str], int] = {}
+    for name in names:
+        for start in range(len(name)):
+            number = re.compile(f"{NUMBER}(?![0-9])").match(name, start)
+            if number is None or not name[:start].endswith(before) or not name.startswith(after, number.end()):
+                continue
+            series = name[:start], name[number.end() :]
+            highest[series] = max(int(number[0]), highest.get(series, 0))
+    return None if most is not None and len(highest) > most else highest
 
 
 # ---------------------------------------------------------------------------------------------- _disk

@@ -170,41 +170,6 @@ def test_rank_numbers_agrees_with_the_reference(texts):
     assert _names.rank_numbers(texts) == reference.rank_numbers(texts)
 
 
-LETTERS = st.text(alphabet="a-#0129\u0663\u00b2\u00e9\u4e2d\U0001f600", max_size=4)
-NUMBERED = st.lists(st.one_of(LETTERS, NUMBER, st.sampled_from(["-#", "#", "a", ".pkl"])), max_size=5).map("".join)
-
-
-@given(
-    st.lists(NUMBERED, max_size=6),
-    st.one_of(LETTERS, st.sampled_from(["-#", "#", "", "aa"])),
-    st.one_of(LETTERS, st.sampled_from([".pkl", "", "a"])),
-    st.none() | st.integers(0, 4),
-)
-def test_index_series_agrees_with_the_reference(names, before, after, most):
-    """Wherever the number stands: at several places, next to other digits, after texts that overlap."""
-    mine = _names.index_series(names, before, after, most)
-    assert mine == reference.index_series(names, before, after, most)
-    if mine is not None:
-        assert _names.index_series(names, before, after) == _names.index_series(names, before, after, len(mine)) == mine
-
-
-def test_index_series_has_the_highest_number_of_each_series():
-    """It has a thousand series at once. A text that ``str(int)`` would not write is no number."""
-    names = [f"h-{series}-#{number}.pkl" for number in (2, 10, 9) for series in range(1000)]
-    names += ["h-1-#007.pkl", "h-1-#.pkl", "h-1-#-5.pkl", "h-1-#12", f"h-1-#{10**18}.pkl", "h-1-#12.pk", "x#13.pkl"]
-    expected = {(f"h-{series}-#", ".pkl"): 10 for series in range(1000)}
-    assert _names.index_series(names, "-#", ".pkl") == reference.index_series(names, "-#", ".pkl") == expected
-    assert _names.index_series(names, "-#", ".pkl", 1000) == expected
-    assert _names.index_series(names, "-#", ".pkl", 999) is None
-    assert _names.index_series([], "-#", ".pkl", 0) == {}
-    assert _names.index_series([f"#{10**18 - 1}", "#0"], "#", "") == {("#", ""): 10**18 - 1}
-    for wrong in ([b"a"], [None], ["a", 5]):
-        with pytest.raises(TypeError):
-            _names.index_series(wrong, "", "")
-    with pytest.raises(TypeError):
-        _names.index_series(["a"], None, "")
-
-
 def test_arguments_of_wrong_sizes_are_refused():
     """Before memory beyond the end is read."""
     with pytest.raises(ValueError, match="one column for each text"):

@@ -1,4 +1,4 @@
-"""The compiled scan of a folder agrees with its reference."""
+"""The compiled searches for the highest numbers agree with their references."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from hypothesis import given, strategies as st
 
 from neuralib.persistence import _scan
 
+NUMBER = st.one_of(
+    st.integers(0, 10**20).map(str),
+    st.sampled_from(["007", "-1", "+1", "1_0", "٣", "²", "", "1.0", " 1", "9" * 18, "9" * 19, "12x"]),
+)
+
 
 @given(
-    st.lists(
-        st.one_of(
-            st.integers(0, 10**20).map(str),
-            st.sampled_from(["007", "-1", "+1", "1_0", "٣", "²", "", "1.0", " 1", "9" * 18, "9" * 19, "12x"]),
-        ),
-        max_size=8,
-    ),
+    st.lists(NUMBER, max_size=8),
     st.sampled_from(["", "h-", "é-", "[ab]*", "h-1"]),
     st.lists(st.sampled_from(["", ".pkl", "-1.pkl", "é", "l"]), min_size=1, max_size=3),
 )
@@ -43,3 +42,38 @@ def test_scan_folder_refuses_what_is_no_folder(tmp_path):
         _scan.scan_folder("a\0b", "", (), "")
     with pytest.raises(ValueError, match="tails"):
         _scan.scan_folder(str(tmp_path), "", ("x",) * 9, "")
+
+
+LETTERS = st.text(alphabet="a-#0129\u0663\u00b2\u00e9\u4e2d\U0001f600", max_size=4)
+NUMBERED = st.lists(st.one_of(LETTERS, NUMBER, st.sampled_from(["-#", "#", "a", ".pkl"])), max_size=5).map("".join)
+
+
+@given(
+    st.lists(NUMBERED, max_size=6),
+    st.one_of(LETTERS, st.sampled_from(["-#", "#", "", "aa"])),
+    st.one_of(LETTERS, st.sampled_from([".pkl", "", "a"])),
+    st.none() | st.integers(0, 4),
+)
+def test_index_series_agrees_with_the_reference(names, before, after, most):
+    """Wherever the number stands: at several places, next to other digits, after texts that overlap."""
+    mine = _scan.index_series(names, before, after, most)
+    assert mine == reference.index_series(names, before, after, most)
+    if mine is not None:
+        assert _scan.index_series(names, before, after) == _scan.index_series(names, before, after, len(mine)) == mine
+
+
+def test_index_series_has_the_highest_number_of_each_series():
+    """It has a thousand series at once. A text that ``str(int)`` would not write is no number."""
+    names = [f"h-{series}-#{number}.pkl" for number in (2, 10, 9) for series in range(1000)]
+    names += ["h-1-#007.pkl", "h-1-#.pkl", "h-1-#-5.pkl", "h-1-#12", f"h-1-#{10**18}.pkl", "h-1-#12.pk", "x#13.pkl"]
+    expected = {(f"h-{series}-#", ".pkl"): 10 for series in range(1000)}
+    assert _scan.index_series(names, "-#", ".pkl") == reference.index_series(names, "-#", ".pkl") == expected
+    assert _scan.index_series(names, "-#", ".pkl", 1000) == expected
+    assert _scan.index_series(names, "-#", ".pkl", 999) is None
+    assert _scan.index_series([], "-#", ".pkl", 0) == {}
+    assert _scan.index_series([f"#{10**18 - 1}", "#0"], "#", "") == {("#", ""): 10**18 - 1}
+    for wrong in ([b"a"], [None], ["a", 5]):
+        with pytest.raises(TypeError):
+            _scan.index_series(wrong, "", "")
+    with pytest.raises(TypeError):
+        _scan.index_series(["a"], None, "")

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, final, overload
+from typing import Any, final
 
 @final
 class NameTable:
@@ -22,9 +22,3 @@ def read_names(
     wanted: tuple[frozenset[str | None] | None, ...],
 ) -> NameTable: ...
 def rank_numbers(texts: list[str]) -> list[int] | None: ...
-@overload
-def index_series(names: list[str], before: str, after: str) -> dict[tuple[str, str], int]: ...
-@overload
-def index_series(
-    names: list[str], before: str, after: str, most: int | None = None
-) -> dict[tuple[str, str], int] | None: ...

@@ -22,9 +22,6 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
     int PyUnicode_1BYTE_KIND
     bint PyUnicode_IS_ASCII(object text) noexcept
-    unsigned int PyUnicode_READ(int kind, const void* text, Py_ssize_t at) noexcept nogil
-    str PyUnicode_Substring(str text, Py_ssize_t start, Py_ssize_t end)
-    Py_ssize_t PY_SSIZE_T_MAX
 
 # The most digits that always fit a long long; how many times as large as their count numbers may be that are sorted by
 # a table of places; and below which number there is such a table for the texts of a key.
@@ -635,69 +632,3 @@ def rank_numbers(list texts not None):
     for i in range(n):
         ranks[order[i]] = i
     return ranks
-
-
-cdef inline Py_ssize_t _end_of_digits(int kind, const void* text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
-    """Return where the ASCII digits end that begin at *at*."""
-    while at < size and 48 <= PyUnicode_READ(kind, text, at) <= 57:
-        at += 1
-    return at
-
-
-def index_series(list names not None, str before not None, str after not None, most=None):
-    """Return the highest number of each series of numbered names among *names*.
-
-    A number is what ``str(int)`` writes, from 0 on, with at most :data:`MAX_DIGITS` digits. In a name it follows the
-    text *before*. No further digit follows it, but the text *after*. A name counts for each place where that is so:
-    with an empty *before*, ``"a12"`` has the number 12 after ``"a"``, and 2 after ``"a1"``. Digits are those of ASCII.
-
-    :param names: file names
-    :param before: the text before each number
-    :param after: the text after each number; the empty text admits any
-    :param most: how many series there may be at most; None for any number of them
-    :return: for each series, given by the whole text of its names before and after the number, the highest number; None
-        where there are more than *most* series
-    """
-    cdef dict highest = {}
-    cdef Py_ssize_t size, place, start, end, i
-    cdef Py_ssize_t first = PyUnicode_GET_LENGTH(before), last = PyUnicode_GET_LENGTH(after)
-    cdef Py_ssize_t limit = PY_SSIZE_T_MAX if most is None else most
-    cdef int kind
-    cdef long long number
-    cdef const void* text
-    cdef PyObject* known
-    cdef str name
-    cdef tuple series
-    cdef bint narrow  # whether name and before are stored as bytes
-    for name in names:
-        if name is None:
-            raise TypeError("a name is a str, not None")
-        kind, text, size = PyUnicode_KIND(name), PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)
-        narrow = kind == PyUnicode_1BYTE_KIND and PyUnicode_KIND(before) == PyUnicode_1BYTE_KIND
-        place = 0
-        while True:
-            if narrow:
-                place = _find(<const char*> text, place, size, <const char*> PyUnicode_DATA(before), first)
-            else:
-                place = name.find(before, place)
-            if place < 0:
-                break
-            start = place + first
-            place += 1
-            end = _end_of_digits(kind, text, start, size)
-            if not 0 < end - start <= MAX_DIGITS or (end - start > 1 and PyUnicode_READ(kind, text, start) == 48):
-                continue
-            if last and (size - end < last or not name.startswith(after, end)):
-                continue
-            number = 0
-            for i in range(start, end):
-                number = number * 10 + (PyUnicode_READ(kind, text, i) - 48)
-            series = (PyUnicode_Substring(name, 0, start), PyUnicode_Substring(name, end, size))
-            known = PyDict_GetItemWithError(highest, series)
-            if known is NULL:
-                if len(highest) >= limit:
-                    return None
-                highest[series] = number
-            elif number > <long long> <object> known:
-                highest[series] = number
-    return highest

@@ -1,3 +1,9 @@
-MAX_DIGITS: int
+from typing import overload
 
 def scan_folder(folder: str, head: str, tails: tuple[str, ...], leftover: str) -> tuple[int, int]: ...
+@overload
+def index_series(names: list[str], before: str, after: str) -> dict[tuple[str, str], int]: ...
+@overload
+def index_series(
+    names: list[str], before: str, after: str, most: int | None = None
+) -> dict[tuple[str, str], int] | None: ...

@@ -1,12 +1,27 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Finds the highest number among the names in a folder, without making a Python object for each name."""
+"""Finds the highest numbers among names: of one series in a folder, or of each series in a list.
+
+Of the names in a folder no Python objects are made. ``tests/reference.py`` has each of these functions in plain Python,
+to read, and to compare with.
+"""
 
 from os import fsencode
 
 from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsWideCharString
 from libc.stddef cimport wchar_t
+
+cdef extern from "Python.h":
+    PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
+    int PyUnicode_KIND(object text) noexcept
+    void* PyUnicode_DATA(object text) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+    unsigned int PyUnicode_READ(int kind, const void* text, Py_ssize_t at) noexcept nogil
+    Py_ssize_t PyUnicode_Find(str text, str part, Py_ssize_t start, Py_ssize_t end, int direction) except -2
+    str PyUnicode_Substring(str text, Py_ssize_t start, Py_ssize_t end)
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from "string.h":
     size_t strlen(const char* text) noexcept nogil
@@ -27,10 +42,9 @@ cdef extern from "_listing.h":
     int PLATFORM_IS_WINDOWS
     object nlp_raise_os_error "NLP_RAISE_OS_ERROR"(int error, object path)
 
-# The most digits that always fit a long long.
-MAX_DIGITS = 18
-
+# The most digits that always fit a long long; and how many tails a scan may have.
 cdef enum:
+    MAX_DIGITS = 18
     MOST_TAILS = 8
 
 # What names are made of: bytes, or on Windows wide characters.
@@ -43,7 +57,7 @@ cdef inline long long _number(const letter* text, size_t size) noexcept nogil:
     """Return the number of which *text* is the ``str``, or -1."""
     cdef long long number = 0
     cdef size_t i
-    if size == 0 or size > 18 or (text[0] == 48 and size > 1):
+    if size == 0 or size > MAX_DIGITS or (text[0] == 48 and size > 1):
         return -1
     for i in range(size):
         if text[i] < 48 or text[i] > 57:
@@ -179,3 +193,61 @@ def scan_folder(str folder not None, str head not None, tuple tails not None, st
             folder, fsencode(folder), fsencode(head), [fsencode(tail) for tail in tails], fsencode(leftover), &leftovers
         )
     return highest, leftovers
+
+
+cdef inline Py_ssize_t _end_of_digits(int kind, const void* text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+    """Return where the ASCII digits end that begin at *at*."""
+    while at < size and 48 <= PyUnicode_READ(kind, text, at) <= 57:
+        at += 1
+    return at
+
+
+def index_series(list names not None, str before not None, str after not None, most=None):
+    """Return the highest number of each series of numbered names among *names*.
+
+    A number is what ``str(int)`` writes, from 0 on, with at most :data:`MAX_DIGITS` digits. In a name it follows the
+    text *before*. No further digit follows it, but the text *after*. A name counts for each place where that is so:
+    with an empty *before*, ``"a12"`` has the number 12 after ``"a"``, and 2 after ``"a1"``. Digits are those of ASCII.
+
+    :param names: file names
+    :param before: the text before each number
+    :param after: the text after each number; the empty text admits any
+    :param most: how many series there may be at most; None for any number of them
+    :return: for each series, given by the whole text of its names before and after the number, the highest number; None
+        where there are more than *most* series
+    """
+    cdef dict highest = {}
+    cdef Py_ssize_t size, place, start, end, i
+    cdef Py_ssize_t first = PyUnicode_GET_LENGTH(before), last = PyUnicode_GET_LENGTH(after)
+    cdef Py_ssize_t limit = PY_SSIZE_T_MAX if most is None else most
+    cdef int kind
+    cdef long long number
+    cdef const void* text
+    cdef PyObject* known
+    cdef str name
+    cdef tuple series
+    for name in names:
+        if name is None:
+            raise TypeError("a name is a str, not None")
+        kind, text, size = PyUnicode_KIND(name), PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)
+        place = PyUnicode_Find(name, before, 0, size, 1)
+        while place >= 0:
+            start = place + first
+            place = PyUnicode_Find(name, before, place + 1, size, 1)
+            end = _end_of_digits(kind, text, start, size)
+            if not 0 < end - start <= MAX_DIGITS or (end - start > 1 and PyUnicode_READ(kind, text, start) == 48):
+                continue
+            if last and (size - end < last or not name.startswith(after, end)):
+                continue
+            number = 0
+            for i in range(start, end):
+                number = number * 10 + (PyUnicode_READ(kind, text, i) - 48)
+            series = (PyUnicode_Substring(name, 0, start), PyUnicode_Substring(name, end, size))
+            known = PyDict_GetItemWithError(highest, series)
+            if known is NULL:
+                if len(highest) >= limit:
+                    return None
+                highest[series] = number
+            elif number > <long long> <object> known:
+                highest[series] = number
+    return highest

@@ -15,7 +15,7 @@ import time
 from itertools import count
 from typing import Any
 
-from neuralib.persistence import _names
+from neuralib.persistence import _scan
 from neuralib.persistence._stores.base import Store, listed
 
 _MOST_SERIES = 1 << 14  # remembered: a series is one set of keys, and takes about 200 bytes
@@ -159,7 +159,7 @@ class Numbering:
         own, *others = self._endings
         names = listed(self.store)
         marks = [after, *others] if after and after == own else [after]
-        indexed = [_names.index_series(names, before, mark, _MOST_SERIES) for mark in marks]
+        indexed = [_scan.index_series(names, before, mark, _MOST_SERIES) for mark in marks]
         found = indexed[0]
         if found is None or None in indexed:
             return None
