@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 def explained(error: OSError, doing: str, path: str) -> OSError:
@@ -14,9 +19,24 @@ def explained(error: OSError, doing: str, path: str) -> OSError:
     return OSError(error.errno, f"{error.strerror or os.strerror(error.errno)}, while {doing}", path)
 
 
-def explained_any(error: Exception, doing: str, path: str) -> Exception:
-    """Return *error*, which a user's function raised, with the path and the operation: as a note where it is not an OSError."""
-    if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.errno is not None:
-        return explained(error, doing, path)
-    error.add_note(f"while {doing}: {path}")
-    return error
+@contextmanager
+def explaining(doing: str, path: str) -> Generator[None]:
+    """Raise the OSErrors of the block with the path and the operation; that a name is taken, as it is."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise explained(error, doing, path) from error
+
+
+@contextmanager
+def explaining_any(doing: str, path: str) -> Generator[None]:
+    """Raise what a user's function raises with the path and the operation: as a note where it is not an OSError."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.errno is not None:
+            raise explained(error, doing, path) from error
+        error.add_note(f"while {doing}: {path}")
+        raise

@@ -21,7 +21,7 @@ from neuralib.persistence._keeping.numbering import Numbering
 from neuralib.persistence._keeping.reading import endless_kind, unloadable
 from neuralib.persistence._keeping.records import CodecRecords
 from neuralib.persistence._naming.names import Names
-from neuralib.persistence._os_errors import explained_any
+from neuralib.persistence._os_errors import explaining_any
 from neuralib.persistence._stores.folder import FolderStore
 
 if TYPE_CHECKING:
@@ -147,13 +147,8 @@ class LoadsByHook(Generic[T]):
         endless = endless_kind(store, name)
         if endless is not None:
             raise CorruptResultError(place, endless)
-        try:
+        with explaining_any("reading a result", place):
             return self.handler._load_persistence(Path(place))
-        except Exception as error:
-            told = explained_any(error, "reading a result", place)
-            if told is error:
-                raise
-            raise told from error
 
     def fields(self, store: Store, name: str, names: Collection[str] | None, /) -> dict[str, Any]:
         """Return all fields of the result under *name*."""

@@ -404,18 +404,17 @@ def listed(store: Store, prefix: str = "") -> list[str]:
     :raises ContractError: they are no texts
     """
     names: Any = store.names(prefix)
-    if store.local_folder() is None and type(names) is not list:
-        if not hasattr(names, "__iter__"):
-            raise ContractError(type(store).__qualname__, "names", "an iterable of names", shown(names))
-        names = list(names)
-    if store.local_folder() is None and not set(map(type, names)) <= {str}:
+    if not hasattr(names, "__iter__"):
+        raise ContractError(type(store).__qualname__, "names", "an iterable of names", shown(names))
+    names = names if type(names) is list else list(names)
+    if store.local_folder() is not None:  # ours: of texts, and without hidden ones
+        return names  # type: ignore[no-any-return]
+    if not set(map(type, names)) <= {str}:
         others = [name for name in names if not isinstance(name, str)]
         if others:
             raise ContractError(type(store).__qualname__, "names", "texts", shown(others[0]))
         names = [str(name) for name in names]  # of classes derived from str
-    if not prefix and store.local_folder() is None:
-        return [name for name in names if not name.startswith(".")]
-    return names if type(names) is list else list(names)
+    return names if prefix else [name for name in names if not name.startswith(".")]
 
 
 def stat_of(store: Store, name: str) -> Stat:

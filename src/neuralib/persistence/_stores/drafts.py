@@ -15,7 +15,7 @@ from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk
-from neuralib.persistence._os_errors import explained, explained_any
+from neuralib.persistence._os_errors import explained, explaining, explaining_any
 from neuralib.persistence._stores import exclusive, system
 from neuralib.persistence._stores.leftovers import OpenFolder
 from neuralib.persistence._stores.system import joined
@@ -113,10 +113,8 @@ class FolderDraft:
     def _opened(self) -> _disk.OpenFile:
         if self._file is not None:
             return self._file
-        try:
+        with explaining("making a file in the folder", self._folder):
             self._file = self._in_folder(self._open_here)
-        except OSError as error:
-            raise explained(error, "making a file in the folder", self._folder) from error
         return self._file
 
     def _in_folder(self, opening: Callable[[], _disk.OpenFile]) -> _disk.OpenFile:
@@ -173,15 +171,13 @@ class FolderDraft:
 
     def sync(self) -> None:
         """Write the finished file, published or not, through to the disk."""
-        try:
+        with explaining("writing a result through to the disk", self._folder):
             if self._file is not None:
                 system.sync_open(self._file.fd)
             elif self._hidden is not None:
                 system.sync_file(self._hidden)
             elif self._published is not None:
                 system.sync_file(self._published)
-        except OSError as error:
-            raise explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
@@ -221,10 +217,8 @@ class FolderDraft:
             self._keep_mode(found)
         self._close()
         assert self._hidden is not None
-        try:
+        with explaining("giving the result its name", target):
             exclusive.rename_over(self._hidden, target)
-        except OSError as error:
-            raise explained(error, "giving the result its name", target) from error
         self._hidden = None
         self._published = target
         if self.durable:
@@ -245,13 +239,12 @@ class FolderDraft:
         unnamed = self._file
         assert unnamed is not None
         try:
-            self._file = self._in_folder(self._open_hidden)
-            os.lseek(unnamed.fd, 0, os.SEEK_SET)
-            while part := os.read(unnamed.fd, _SPILL_BYTES):
-                system.write_all(self._file.fd, part)
-            self._keep_status()
-        except OSError as error:
-            raise explained(error, "writing a result into the folder", self._folder) from error
+            with explaining("writing a result into the folder", self._folder):
+                self._file = self._in_folder(self._open_hidden)
+                os.lseek(unnamed.fd, 0, os.SEEK_SET)
+                while part := os.read(unnamed.fd, _SPILL_BYTES):
+                    system.write_all(self._file.fd, part)
+                self._keep_status()
         finally:
             unnamed.close()
         if self.durable:
@@ -304,12 +297,8 @@ class FolderDraft:
     def _publish_hidden(self, target: str) -> None:
         hidden = self._hidden
         assert hidden is not None
-        try:
+        with explaining("giving the result its name", target):
             exclusive.rename_exclusively(hidden, target)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise explained(error, "giving the result its name", target) from error
         self._hidden = None
 
 
@@ -368,28 +357,17 @@ class HookDraft:
         target = joined(folder, name)
         system.make_folder(folder, durable=durable)
         try:
-            with OpenFolder(folder) as around:
-                self._outside = around.make_folder(os.path.basename(hidden))
-            self._inside = self._outside.make_folder(os.path.basename(hidden))
-        except OSError as error:
-            self.discard()
-            raise explained(error, "making a folder for it in the folder", folder) from error
-        except BaseException:
-            self.discard()
-            raise
-        try:
-            write(Path(self._hidden, name))
-            names = self._inside.names()
-            if name not in names:
-                written = ", ".join(sorted(names)) or "nothing"
-                problem = f"_save_persistence did not write the file of this name (it wrote {written})"
-                raise FileNotFoundError(errno.ENOENT, f"{problem}, while saving a result as", target)
-        except Exception as error:
-            self.discard()
-            told = explained_any(error, "writing a result by _save_persistence", target)
-            if told is error:
-                raise
-            raise told from error
+            with explaining("making a folder for it in the folder", folder):
+                with OpenFolder(folder) as around:
+                    self._outside = around.make_folder(os.path.basename(hidden))
+                self._inside = self._outside.make_folder(os.path.basename(hidden))
+            with explaining_any("writing a result by _save_persistence", target):
+                write(Path(self._hidden, name))
+                names = self._inside.names()
+                if name not in names:
+                    written = ", ".join(sorted(names)) or "nothing"
+                    problem = f"_save_persistence did not write the file of this name (it wrote {written})"
+                    raise FileNotFoundError(errno.ENOENT, f"{problem}, while saving a result as", target)
         except BaseException:
             self.discard()
             raise
@@ -406,12 +384,10 @@ class HookDraft:
     @property
     def size(self) -> int:
         """The size of its files, in bytes."""
-        try:
+        with explaining("looking at what _save_persistence wrote for the folder", self._folder):
             return sum(
                 os.lstat(f"{folder}/{file}").st_size for folder, files in system.walked(self._hidden) for file in files
             )
-        except OSError as error:
-            raise explained(error, "looking at what _save_persistence wrote for the folder", self._folder) from error
 
     @property
     def names(self) -> list[str]:
@@ -425,11 +401,9 @@ class HookDraft:
 
     def sync(self) -> None:
         """Write the files, published or not, through to the disk."""
-        try:
+        with explaining("writing a result through to the disk", self._folder):
             for top in self._published or [self._hidden]:
                 system.sync_all(top)
-        except OSError as error:
-            raise explained(error, "writing a result through to the disk", self._folder) from error
 
     def publish_new(self, name: str) -> None:
         """Give the file *name*, unless the name is taken.
@@ -449,7 +423,7 @@ class HookDraft:
         inside = self._inside
         assert inside is not None
         beside = {}
-        try:
+        with explaining("looking at what _save_persistence wrote for", target):
             for each in inside.names():
                 if each != name:
                     beside[each] = place = joined(self._folder, each)
@@ -458,21 +432,13 @@ class HookDraft:
                 self._made = inside.stat(name)
                 self._moved = system.hidden_path(self._folder)
                 inside.move_out(name, self._moved)
-        except OSError as error:
-            raise explained(error, "looking at what _save_persistence wrote for", target) from error
-        try:
+        with explaining("giving the result its name", target):
             rename(self._moved, target)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise explained(error, "giving the result its name", target) from error
         self._moved = ""
         self._published.append(target)
         for each, place in beside.items():
-            try:
+            with explaining("giving a file beside the result its name", place):
                 inside.move_out(each, place)
-            except OSError as error:
-                raise explained(error, "giving a file beside the result its name", place) from error
             self._published.append(place)
         if self.durable:
             system.sync_names(self._folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk, _scan
 from neuralib.persistence._bytes.sources import BytesSource, FileSource, PooledSource, Source
-from neuralib.persistence._os_errors import explained
+from neuralib.persistence._os_errors import explained, explaining
 from neuralib.persistence._stores import leftovers, system
 from neuralib.persistence._stores.base import CHANGED, LEFTOVER_PREFIX, Content, Put, Replace, Stat, Store
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
@@ -236,10 +236,8 @@ class FolderStore(Store):
 
     def delete(self, name: str, /) -> None:
         """Remove the file *name*."""
-        try:
+        with explaining("deleting a result", self.prefix + name):
             os.unlink(self.prefix + name)
-        except OSError as error:
-            raise explained(error, "deleting a result", self.prefix + name) from error
 
     def hold(self) -> None:
         """Keep the folder open, if it is there, so that saving into it takes less time.
@@ -335,14 +333,11 @@ class FolderStore(Store):
     def has(self, name: str, /) -> bool:
         """Return whether there is something under *name*, a broken link included."""
         try:
-            os.lstat(self.prefix + name)
-        except FileNotFoundError:
-            return False
+            return system.is_there(self.prefix + name)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # nothing can have such a name
                 return False
             raise explained(error, "looking for a result", self.prefix + name) from error
-        return True
 
     def sweep(self, older_than_s: float = STALE_AFTER_S, /) -> list[str]:
         """Remove what killed processes of this user left behind; return the names.

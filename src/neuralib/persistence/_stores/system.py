@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from neuralib.persistence import _disk
-from neuralib.persistence._os_errors import explained
+from neuralib.persistence._os_errors import explained, explaining
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX
 
 if TYPE_CHECKING:
@@ -209,15 +209,13 @@ def sync_folder(path: str) -> os.stat_result | None:
 
 
 def _sync(path: str, how: int, doing: str) -> os.stat_result:
-    try:
+    with explaining(doing, path):
         opened = _disk.OpenFile(path, how)
         try:
             sync_open(opened.fd)
             return os.fstat(opened.fd)
         finally:
             opened.close()
-    except OSError as error:
-        raise explained(error, doing, path) from error
 
 
 # The folders, by device and inode, whose own names are on the disk. Shared by all threads: a lost or doubled entry only
@@ -253,7 +251,7 @@ def sync_file_system(folder: str) -> bool:
     """
     if not _syncfs_tells():
         return False
-    try:
+    with explaining("writing the file system of the folder through to the disk", folder):
         opened = _disk.OpenFile(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if not _disk.sync_file_system(opened.fd):
@@ -263,8 +261,6 @@ def sync_file_system(folder: str) -> bool:
             return True
         finally:
             opened.close()
-    except OSError as error:
-        raise explained(error, "writing the file system of the folder through to the disk", folder) from error
 
 
 @functools.cache
