@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from neuralib.persistence import (
@@ -20,6 +20,7 @@ from neuralib.persistence import (
     persistence_class,
 )
 from neuralib.persistence._naming.order import natural
+from neuralib.persistence._stores.base import highest_in
 from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore
 
 
@@ -239,6 +240,41 @@ class Places(RuleBasedStateMachine):
             keys = [self.model[hit.name][:3] for hit in plain]
             assert keys == sorted(keys, key=lambda values: (natural(values[0]), natural(str(values[1])), values[2]))
             assert {path.name for path, _ in handler.load_all(a=missing, b=missing)} == set(self.model)
+
+
+DIGITS = st.one_of(
+    st.integers(0, 10**25).map(str),
+    st.sampled_from(["9" * 17, "9" * 18, "1" + "0" * 18, "9" * 19, "", "007", "-1", "1e3", "٣", "1 "]),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(digits=st.sets(DIGITS, max_size=6))
+def test_the_highest_number_is_the_same_in_all_stores(tmp_path_factory, digits):
+    """Numbers of up to 18 digits count, in whichever store; a number that the user gave may have more."""
+    root = tmp_path_factory.mktemp("numbers")
+    numbers = [int(text) for text in digits if text.isascii() and text.isdecimal() and len(text) <= 18]
+    highest = max([number for number in numbers if str(number) in digits], default=-1)
+    for store in places(root):
+        for text in digits:
+            store.put(f"cache-Trial-a-bb-#{text}.pkl", b"")
+        assert store.highest("cache-Trial-a-bb-#", ".pkl") == highest
+        assert store.highest_among("cache-Trial-a-bb-#", (".pkl.gz", ".pkl")) == highest
+        assert highest_in(store.names(), "cache-Trial-a-bb-#", ".pkl") == highest
+
+
+def test_a_number_of_many_digits_does_not_count_for_the_next_one(tmp_path):
+    """Neither for the handler that saved it, nor for another one."""
+    for store in places(tmp_path):
+        handler = PickleHandler(Trial, store)
+        for given_number, expected in ((None, 0), (10**18, 10**18), (None, 1), (10**40, 10**40), (None, 2)):
+            result = Trial("a", "b")
+            result.run, result.data = given_number, 1
+            assert handler.save_persistence(result).run == expected
+        other = Trial("a", "b")
+        other.data = 2
+        assert PickleHandler(Trial, store).save_persistence(other).run == 3
+        assert sorted(hit.keys["run"] for hit in handler.find()) == [0, 1, 2, 3, 10**18, 10**40]
 
 
 TestPlaces = Places.TestCase

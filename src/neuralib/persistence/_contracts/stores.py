@@ -128,7 +128,9 @@ def _check_delete_many(store: Store, subject: Subject) -> None:
 def _check_highest(store: Store, subject: Subject) -> None:
     for name in ("a-#0.x", "a-#9.x", "a-#10.x", "a-#11.y", "b-#12.x", "a-#.x", "a-#013.x", "a-#1e3.x", "a-#-14.x"):
         store.put(name, b"")
-    subject.gives(10, "highest", "10: by size, of names with that head and tail", lambda: store.highest("a-#", ".x"))
+    store.put(f"a-#{10**18}.x", b"")
+    expected = "10: by size, of names with that head and tail, and up to 18 digits between them"
+    subject.gives(10, "highest", expected, lambda: store.highest("a-#", ".x"))
     subject.gives(-1, "highest", "-1 where no name has that head", lambda: store.highest("c-#", ".x"))
 
 

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any
 
 from neuralib.persistence import _scan
-from neuralib.persistence._stores.base import Store, listed
+from neuralib.persistence._stores.base import MOST_DIGITS, Store, listed
 
 _MOST_SERIES = 1 << 14  # remembered: a series is one set of keys, and takes about 200 bytes
 _SCAN_SHARE = 2  # listing a folder that others keep writing into may take this share of the time: 1/(2 + 1)
@@ -200,6 +200,8 @@ class Numbering:
     def given(self, series: tuple[str, str], number: int) -> None:
         """Note that this handler saved a result which had *number* already. The store's state may not show that at once."""
         self._absent = False
+        if number >= 10**MOST_DIGITS:  # which doesn't count: see Store.highest
+            return
         known = self._known(series)
         if known is not None:
             if number > known[0]:

@@ -28,8 +28,8 @@ LEFTOVER_PREFIX = ".neuralib-draft-"
 """How names begin that are no results: what was not complete when its writer was killed, and claims of batches."""
 
 
-_MOST_DIGITS = 640
-"""Of a number in a name: Python may be told to read no more."""
+MOST_DIGITS = 18
+"""Of a number that counts as an auto-increment number, as the compiled ``_scan`` has it: so many always fit 64 bits."""
 
 
 class Draft(Protocol):
@@ -292,7 +292,10 @@ class Store(abc.ABC):
         return None
 
     def highest(self, head: str, tail: str, /) -> int:
-        """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1. Nothing is opened."""
+        """Return the highest *n* for which there is a name ``head + str(n) + tail``, or -1. Nothing is opened.
+
+        Numbers of more than 18 digits don't count.
+        """
         return highest_in(listed(self, head), head, tail)
 
     def highest_among(self, head: str, tails: tuple[str, ...], /) -> int:
@@ -391,7 +394,7 @@ def highest_in(names: Iterable[str], head: str, tail: str) -> int:
     """Return the highest number between *head* and *tail* in *names*, as ``str(int)`` writes it, or -1."""
     highest = -1
     for name in names:
-        if 0 < len(name) - len(head) - len(tail) <= _MOST_DIGITS and name.startswith(head) and name.endswith(tail):
+        if 0 < len(name) - len(head) - len(tail) <= MOST_DIGITS and name.startswith(head) and name.endswith(tail):
             text = name[len(head) : len(name) - len(tail)]
             if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0"):
                 highest = max(highest, int(text))

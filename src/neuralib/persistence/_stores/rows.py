@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import re
 import stat
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._bytes.sources import BytesSource, Source
-from neuralib.persistence._stores import base
+from neuralib.persistence._stores.base import MOST_DIGITS
 from neuralib.persistence._stores.database import explained, explaining, out_of_order
 from neuralib.persistence._trust.allowance import largest_content
 
@@ -27,7 +26,6 @@ _TABLE = "CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT,
 _PAGE_BYTES = 1 << 13  # twice SQLite's own: small results fill it better, and fewer pages are written
 _PIECE_BYTES = 1 << 20  # what is larger is read piece by piece
 _NAMES_AT_ONCE = 20_000
-_MOST_DIGITS = 18  # of a number that SQLite reads exactly
 
 AT_ONCE = 200
 """How many results are read in one step."""
@@ -307,18 +305,14 @@ def after(prefix: str) -> str | bytes:
 
 
 _HIGHEST = """
-SELECT max(CAST(digits AS INTEGER)), max(length(digits)) FROM (
+SELECT max(CAST(digits AS INTEGER)) FROM (
     SELECT substr(name, length(:head) + 1, length(name) - length(:head) - length(:tail)) AS digits FROM sqlar
     WHERE name >= :head || '0' AND name < :head || ':' AND length(name) > length(:head) + length(:tail)
         AND substr(name, length(name) - length(:tail) + 1) = :tail
-) WHERE digits NOT GLOB '*[^0-9]*' AND (digits = '0' OR digits NOT GLOB '0*')"""
+) WHERE length(digits) <= :most AND digits NOT GLOB '*[^0-9]*' AND (digits = '0' OR digits NOT GLOB '0*')"""
 
 
 def highest_in(database: Database, head: str, tail: str) -> int:
     """Return the highest number between *head* and *tail* in the names, or -1."""
-    highest, most_digits = database.execute(_HIGHEST, {"head": head, "tail": tail}).fetchone()
-    if highest is None:
-        return -1
-    if most_digits <= _MOST_DIGITS:
-        return int(highest)
-    return base.highest_in(itertools.chain.from_iterable(names_in(database, head)), head, tail)
+    [(highest,)] = database.execute(_HIGHEST, {"head": head, "tail": tail, "most": MOST_DIGITS}).fetchall()
+    return -1 if highest is None else int(highest)
