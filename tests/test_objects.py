@@ -680,6 +680,21 @@ def test_a_number_of_thousands_of_digits_is_no_number():
     assert store.highest("a", ".pkl") == 10**18 - 1
 
 
+def test_names_that_no_object_can_have_are_not_there():
+    """obstore refuses them before it asks the server."""
+    store, _ = probed_bucket()
+    store.put("a", b"1")
+    for name in ("a\udcff", "nul\0", ".."):
+        with pytest.raises(OSError, match="an object can't have such a name, while saving") as caught:
+            store.put(name, b"1")
+        assert caught.value.errno == errno.EINVAL
+        with pytest.raises(FileNotFoundError, match="an object can't have such a name, while reading"):
+            store.open(name)
+        assert not store.has(name)
+        assert store.which([name, "a"]) == ["a"]
+        assert list(store.names(name)) == []
+
+
 def test_a_lasting_error_is_raised_at_once():
     """Refused credentials, a missing bucket, a name that no object can have."""
     store, client = probed_bucket()

@@ -289,6 +289,20 @@ def test_finding(kind, store):
     assert found.to_columns(path=True)["path"] == [store.location(hit.name) for hit in found]
 
 
+@pytest.mark.parametrize("text", ["a\0", "a\ud800"])
+def test_a_name_that_no_file_can_have_is_not_found(store, text):
+    """By all keys, in which case few names are looked at one by one, by some of them, and by the name."""
+    handler, numbered = PickleHandler(Map, store), PickleHandler(Shuffle, store)
+    handler.save_persistence(values(Map("A", 1)))
+    numbered.save_persistence(values(Shuffle("A")))
+    for found in (handler.find(animal=text, plane=1), handler.find(animal=text), numbered.find(animal=text)):
+        assert len(found) == 0
+    assert [hit.keys["animal"] for hit in handler.find(animal=[text, "A"], plane=1)] == ["A"]
+    for name in (f"cache-Map-{text}-1.pkl", store.path(f"cache-Map-{text}-1.pkl")):
+        with pytest.raises(FileNotFoundError, match="no result is saved there"):
+            handler.load_persistence(name)
+
+
 def test_tables_of_pandas(store):
     """A table of results in memory has the same values as one of a folder."""
     pytest.importorskip("pandas")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._classes.name_texts import START
 from neuralib.persistence._commands.content import check
-from neuralib.persistence._commands.entries import files_in, hits_in, holds_results
+from neuralib.persistence._commands.entries import files_in, hits_in, holds_results, places_in
 from neuralib.persistence._commands.naming import compare, suffix_of
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import KeyMismatchError, PersistenceError, UnloadableResultError
@@ -15,7 +16,8 @@ from neuralib.persistence._finding.checking import check_name
 from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._messages import shown
-from neuralib.persistence._stores.paths import PATHS
+from neuralib.persistence._stores.archive import ArchiveStore
+from neuralib.persistence._stores.paths import PATHS, store_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,8 @@ class Checked:
         """Whole files with objects of packages that are not installed here, each with these packages."""
         self.unread: list[tuple[str, Exception]] = []
         """Files in a compression that can't be read here."""
+        self.unlisted: list[tuple[str, int]] = []
+        """Archives with rows whose names no file can have, and how many: they are left out."""
 
 
 def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | None) -> Checked:
@@ -50,6 +54,7 @@ def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | N
     files = [file for path in paths for file in _files_at(path, recursive=recursive, info=info)]
     found = Checked()
     found.files = len(files)
+    found.unlisted = [each for path in paths for each in _unlisted_rows_in(path, recursive=recursive) if each[1]]
     for path in progress(files, "checking file"):
         try:
             has_checksum, file_bytes, missing = check(path)
@@ -76,6 +81,14 @@ def _files_at(path: str, *, recursive: bool, info: PersistentClass[Any] | None) 
         yield from (file for file, _ in files_in(path, recursive=recursive))
     else:
         yield from (file for file, _ in hits_in(path, info, recursive=recursive))
+
+
+def _unlisted_rows_in(path: str, *, recursive: bool) -> Iterator[tuple[str, int]]:
+    for place in places_in(path, recursive=recursive) if holds_results(path) else []:
+        store = store_at(place)
+        if isinstance(store, ArchiveStore):
+            with suppress(OSError):  # listing it told what is wrong
+                yield place, store.count_unlisted()
 
 
 def _is_named_by(info: PersistentClass[Any], path: str) -> bool:

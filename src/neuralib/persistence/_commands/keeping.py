@@ -62,6 +62,7 @@ def _report(found: Checked) -> dict[str, Any]:
         "not_checked": problems(found.unread),
         "without_checksum": found.plain,
         "names_not_compared": found.not_compared,
+        "rows_left_out": [{"path": path, "rows": count} for path, count in found.unlisted],
         "not_loadable_here": [{"path": path, "missing": missing} for path, missing in found.not_loadable],
     }
 
@@ -82,6 +83,10 @@ def _write_summary(found: Checked, screen: Screen, *, has_class: bool) -> None:
         files = count_text(len(found.not_loadable), "intact file")
         missing = ", ".join(sorted({package for _, packages in found.not_loadable for package in packages}))
         screen.line(f"not loadable here: {files} with objects of packages that are not installed: {missing}", "yellow")
+    for path, count in found.unlisted:
+        rows = count_text(count, "row")
+        advice = f"`sqlite3 {os.path.basename(path)} -At` lists them"
+        screen.line(f"left out: {rows} of {path} whose names are paths, empty or no text; {advice}", "yellow")
     if found.not_compared:
         names = count_text(len(found.not_compared), "file name")
         advice = "" if has_class else " without the class; pass --class"

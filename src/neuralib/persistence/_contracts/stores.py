@@ -19,7 +19,7 @@ from neuralib.persistence._contracts.subject import Subject
 from neuralib.persistence._errors import ContractError
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._messages import shown
-from neuralib.persistence._stores.base import Store
+from neuralib.persistence._stores.base import Put, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,7 @@ def check_store(make: Callable[[], Store], /) -> None:
         _check_empty,
         check_put,
         _check_names,
+        _check_impossible_names,
         check_replace,
         _check_delete,
         _check_delete_many,
@@ -98,6 +99,31 @@ def _check_names(store: Store, subject: Subject) -> None:
         wanted = sorted(name for name in _NAMES if name.startswith(prefix))
         found = sorted(listed(subject, store, prefix))
         subject.expect(found == wanted, "names", f"{wanted} for the prefix {prefix!r}", found)
+
+
+def _check_impossible_names(store: Store, subject: Subject) -> None:
+    """Try names with characters that few stores can keep: they are kept, or refused, and then there is nothing of that name."""
+    for name in ("lone-\ud800-surrogate", "nul-\0-character"):
+        try:
+            store.put(name, b"1")
+        except OSError:
+            case = f"for the name {name!r}, which was refused"
+            subject.raises(OSError, "put_many", case, lambda: store.put_many([Put(name, b"1")]))  # noqa: B023
+            subject.raises(FileNotFoundError, "open", case, lambda: store.open(name))  # noqa: B023
+            subject.raises(FileNotFoundError, "stat", case, lambda: store.stat(name))  # noqa: B023
+            subject.raises(FileNotFoundError, "delete", case, lambda: store.delete(name))  # noqa: B023
+            subject.gives([], "delete_many", f"[] {case}", lambda: store.delete_many({name: None}))  # noqa: B023
+            subject.gives(False, "has", f"False {case}", lambda: store.has(name))  # noqa: B023
+            subject.gives([], "which", f"[] {case}", lambda: store.which([name]))  # noqa: B023
+            subject.gives(-1, "highest", f"-1 {case}", lambda: store.highest(name, ".x"))  # noqa: B023
+            subject.gives(-1, "highest", f"-1 {case}", lambda: store.highest("a", name))  # noqa: B023
+            found = listed(subject, store, name)
+            subject.expect(found == [], "names", f"no names with the prefix {name!r}, which was refused", found)
+        except Exception as error:
+            wanted = f"the name {name!r} to be stored, or an OSError"
+            raise subject.broken("put", wanted, f"{type(error).__name__}: {error}") from error
+        else:
+            expect_content(subject, store, name, b"1", "put")
 
 
 def _check_delete(store: Store, subject: Subject) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._stores import archive_writing, rows
@@ -14,15 +14,17 @@ from neuralib.persistence._stores.ahead import ReadAhead
 from neuralib.persistence._stores.archive_file import ArchiveFile
 from neuralib.persistence._stores.archive_writing import Changes, Writer, data_of, refuse_large
 from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store
-from neuralib.persistence._stores.database import Database, explaining
+from neuralib.persistence._stores.database import ClosedError, Database, explained
 from neuralib.persistence._stores.system import home_expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
     from neuralib.persistence._bytes.sources import Source
+
+R = TypeVar("R")
 
 SUFFIX = ".sqlar"
 """How the names of archives end."""
@@ -69,9 +71,8 @@ class ArchiveStore(Store):
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*: see :class:`~neuralib.persistence.stores.Store`."""
         data = self._data(name, content)
-        database = self._file.opened_to_write(durable=durable)
         while True:
-            if self._writer.inserted(database, name, data, durable=durable):
+            if self._written(self._writer.inserted, name, data, durable=durable):
                 return
             if replace is False:
                 raise self._taken(name)
@@ -79,21 +80,35 @@ class ArchiveStore(Store):
             if former is None:
                 continue  # it was just deleted
             if replace is not True:
-                replace(rows.former_content(database, former))  # may take its time: no lock is held
-            if self._writer.replaced(database, name, data, former.number, durable=durable):
+                replace(rows.former_content(self._asked, former, self.file))  # may take its time: no lock is held
+            if self._written(self._writer.replaced, name, data, former.number, durable=durable):
                 return
+
+    def _written(self, write: Callable[..., R], *values: Any, durable: bool) -> R:
+        """Return what *write* returns for the open database and *values*. Where another thread closes the file, it is opened again."""
+        while True:
+            database = self._file.opened_to_write(durable=durable)
+            try:
+                return write(database, *values, durable=durable)
+            except ClosedError:
+                continue
 
     def _data(self, name: str, content: Content) -> bytes:
         data = data_of(content)
         if len(data) > archive_writing.MOST_BYTES:
             refuse_large(self.location(name), len(data))
+        problem = rows.problem_of_name(name)
+        if problem is not None:
+            advice = "change the value, or give the field a filename= function that returns a safe text"
+            raise OSError(
+                errno.EINVAL, f"an archive takes no such name, since {problem}: {advice}", self.location(name)
+            )
         return data
 
     def put_if(self, name: str, content: Content, expected: Changes | None, /, *, durable: bool = False) -> Any:
         """Store *content* under the new name *name*, unless names came or went since the state *expected*."""
         data = self._data(name, content)
-        database = self._file.opened_to_write(durable=durable)
-        found = self._writer.put_if(database, name, data, expected, durable=durable)
+        found = self._written(self._writer.put_if, name, data, expected, durable=durable)
         if found is None:
             raise self._taken(name)
         return found
@@ -106,11 +121,10 @@ class ArchiveStore(Store):
         done = len(outcomes)
         while len(outcomes) - done < len(puts):
             rest = puts[len(outcomes) - done :]
-            database = self._file.opened_to_write(durable=durable)
-            if self._writer.put_new(database, rest, durable=durable):
+            if self._written(self._writer.put_new, rest, durable=durable):
                 outcomes.extend([None] * len(rest))
             else:
-                self._put_over(database, rest, outcomes, durable=durable)
+                self._written(self._put_over, rest, outcomes, durable=durable)
         return outcomes
 
     def _put_over(
@@ -129,13 +143,14 @@ class ArchiveStore(Store):
         with database.transaction("saving results", durable=durable) as keep:
             for put, former in zip(puts, formers, strict=False):
                 data = data_of(put.content)
-                if len(data) <= archive_writing.MOST_BYTES and (
+                is_fit = len(data) <= archive_writing.MOST_BYTES and rows.are_names([put.name])
+                if is_fit and (
                     self._writer.inserted(database, put.name, data, durable=durable)
                     if former is None
                     else self._writer.replaced(database, put.name, data, former, durable=durable)
                 ):
                     stored.append(None)
-                elif put.replace is False and len(data) <= archive_writing.MOST_BYTES:
+                elif put.replace is False and is_fit:
                     stored.append(self._taken(put.name))
                 else:
                     break
@@ -157,7 +172,7 @@ class ArchiveStore(Store):
         if former is None:
             return None
         if put.replace is not True:
-            put.replace(rows.former_content(database, former))  # type: ignore[operator]
+            put.replace(rows.former_content(self._asked, former, self.file))  # type: ignore[operator]
         return former.number
 
     def draft(self) -> LimitedDraft:
@@ -170,31 +185,31 @@ class ArchiveStore(Store):
 
     def sync(self, names: Iterable[str], /) -> None:
         """Write all that was put through to the disk."""
-        database = self._file.opened()
-        if database is not None and not database.is_read_only:
-            with database.lock, explaining("writing through to the disk", self.file):
-                database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._asked("writing through to the disk", Database.write_through, default=None)
 
     def delete(self, name: str, /) -> None:
         """Remove *name*. Its space is used for the next results; the file stays as large."""
-        if not self._deleted("DELETE FROM sqlar WHERE name=?", [(name,)]):
+        if not rows.is_text(name) or not self._deleted("DELETE FROM sqlar WHERE name=?", [(name,)]):
             raise self._not_there(name)
 
     def delete_many(self, versions: Mapping[str, object], /) -> list[str]:
         """Remove names whose content was not replaced since it was looked at, in one transaction; return those removed."""
-        found = self._deleted("DELETE FROM sqlar WHERE name=? AND rowid=?", list(versions.items()))
+        there = [each for each in versions.items() if rows.is_text(each[0])]
+        found = self._deleted("DELETE FROM sqlar WHERE name=? AND rowid=?", there)
         return [name for name, _ in found]
 
     def _deleted(self, statement: str, values: list[Any]) -> list[Any]:
         """Run *statement* for each of *values*, all or none, and return those that removed a row."""
-        database = self._file.opened()
-        if database is None:
-            return []
-        database = self._file.writable(database)
         was_full = False
         while True:
+            database = self._file.opened()
+            if database is None:
+                return []
+            database = self._file.writable(database)
             try:
                 return self._writer.remove(database, statement, values)
+            except ClosedError:
+                continue
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
@@ -210,19 +225,12 @@ class ArchiveStore(Store):
         read = None if self._ahead is None else self._ahead.source(name)
         if read is not None:
             return read
-        database = self._file.opened()
-        if database is None:
-            raise self._not_there(name)
-        try:
-            with database.lock:
-                found = database.execute(rows.CONTENT, (name,)).fetchone()
-        except Exception as error:
-            raise rows.reading_failed(error, self.file) from error
+        found = self._asked("reading a result", rows.content_of, name, default=None)
         if found is None:
             raise self._not_there(name)
         if found[1] == found[2] and found[3] is not None:
             return BytesSource(found[3])
-        return rows.source_of(database, rows.Row(*found))
+        return rows.source_of(self._asked, rows.Row(*found), self.file)
 
     def reading(self, names: Iterable[str], /) -> Store:
         """Return a store that reads many small results in one step."""
@@ -234,13 +242,31 @@ class ArchiveStore(Store):
         return found
 
     def _small_contents(self, names: list[str]) -> dict[str, Source]:
-        database = self._file.opened()
-        if database is None:
-            return {}
-        try:
-            return rows.contents_of(database, names)
-        except Exception as error:
-            raise rows.reading_failed(error, self.file) from error
+        found: dict[str, Source] = self._asked("reading results", rows.contents_of, names, default={})
+        return found
+
+    def _asked(self, doing: str, question: Callable[..., Any], *values: Any, default: Any) -> Any:
+        """Return what *question* returns for the open database and *values*. Where another thread closes the file, it is opened again.
+
+        :param question: is called with the database's lock held
+        :param default: is returned where there is no file, or where one of *values* is a text that SQLite has not
+        """
+        while True:
+            database = self._file.opened()
+            if database is None:
+                return default
+            try:
+                with database.lock:
+                    return question(database, *values)
+            except UnicodeEncodeError:
+                return default
+            except Exception as error:
+                told = explained(error, doing, self.file)
+                if isinstance(told, ClosedError):
+                    continue
+                if told is error:
+                    raise
+                raise told from error
 
     def _row(self, name: str) -> rows.Row | None:
         found = self._look(rows.CONTENT, name)
@@ -248,11 +274,7 @@ class ArchiveStore(Store):
 
     def _look(self, statement: str, name: str) -> Any:
         """Return what *statement* selects for *name*; None where there is nothing."""
-        database = self._file.opened()
-        if database is None:
-            return None
-        with database.lock, explaining("looking at a result", self.file):
-            return database.execute(statement, (name,)).fetchone()
+        return self._asked("looking at a result", rows.look, statement, name, default=None)
 
     def _taken(self, name: str) -> FileExistsError:
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.location(name))
@@ -262,20 +284,19 @@ class ArchiveStore(Store):
 
     def names(self, prefix: str = "", /) -> Iterator[str]:
         """Yield the names that begin with *prefix*, in the order of their characters, some thousands at a time."""
-        database = self._file.opened()
-        if database is not None:
-            for part in rows.names_in(database, prefix):
-                yield from part
+        for part in rows.names_in(self._asked, prefix):
+            yield from part
 
     def packed_names(self, prefix: str = "", /) -> list[str] | list[bytes]:
         """Return the names that begin with *prefix*: many in one piece."""
-        database = self._file.opened()
-        if database is None:
-            return []
         ranges: list[tuple[str, str | bytes]] = [(prefix, rows.after(prefix))]
         if not prefix:
             ranges = [("", "."), ("/", b"")]  # the names before and after hidden ones
-        return [part for start, end in ranges for part in rows.packed_names_in(database, start, end)]
+        return [part for start, end in ranges for part in rows.packed_names_in(self._asked, start, end)]
+
+    def count_unlisted(self) -> int:
+        """Return how many rows other programs made whose names no file in a folder can have, so that they are not listed."""
+        return rows.count_unlisted(self._asked)
 
     def stat(self, name: str, /) -> Stat:
         """Return what is known of *name*."""
@@ -286,10 +307,8 @@ class ArchiveStore(Store):
 
     def stats(self, prefix: str = "", /) -> Iterator[tuple[str, Stat]]:
         """Yield the names that begin with *prefix*, in the order of their characters, each with what is known of it."""
-        database = self._file.opened()
-        if database is not None:
-            for name, *known in rows.stats_in(database, prefix):
-                yield name, _stat_of(*known)
+        for name, *known in rows.stats_in(self._asked, prefix):
+            yield name, _stat_of(*known)
 
     def has(self, name: str, /) -> bool:
         """Return whether there is something under *name*."""
@@ -298,28 +317,18 @@ class ArchiveStore(Store):
     def which(self, names: Iterable[str], /) -> list[str]:
         """Return those of *names* that are there, by few queries."""
         names = list(names)
-        database = self._file.opened()
-        if database is None:
-            return []
-        with database.lock, explaining("looking for results", self.file):
-            found = rows.which(database, names)
+        found = self._asked("looking for results", rows.which, names, default=frozenset())
         return [name for name in names if name in found]
 
     def highest(self, head: str, tail: str, /) -> int:
         """Return the highest number between *head* and *tail*: only the names of this series are looked at."""
-        database = self._file.opened()
-        if database is None:
-            return -1
-        with database.lock, explaining("looking for the highest number", self.file):
-            return rows.highest_in(database, head, tail)
+        found: int = self._asked("looking for the highest number", rows.highest_in, head, tail, default=-1)
+        return found
 
     def state(self) -> Changes | None:
         """Return what tells whether names come or go later; None where there is no file yet."""
-        database = self._file.opened()
-        if database is None:
-            return None
-        with database.lock, explaining("looking for changes", self.file):
-            return self._writer.seen(database)
+        found: Changes | None = self._asked("looking for changes", self._writer.seen, default=None)
+        return found
 
     def path(self, name: str, /) -> Path:
         """Return the path of *name*, as if the archive were a folder: commands and ``read_head`` take it."""

@@ -149,7 +149,7 @@ class Writer:
     def put_new(self, database: Database, puts: Sequence[Put], *, durable: bool) -> bool:
         """Store all of *puts*, if none of their names is taken; return whether that was so."""
         contents = [data_of(put.content) for put in puts]
-        if max(map(len, contents)) > MOST_BYTES:
+        if max(map(len, contents)) > MOST_BYTES or not rows.are_names([put.name for put in puts]):
             return False  # which is said when it is its turn
         values = [
             (row, put.name, row // rows.NS, len(data), _quickly_bound(data))

@@ -136,8 +136,10 @@ def as_os_error(error: Exception, doing: str, place: str, told: str = "") -> Exc
         number, problem = errno.EACCES, f"{problem_of(error)}; check the credentials and what they allow"
     elif isinstance(error, exceptions.PreconditionError):
         number, problem = errno.ESTALE, "it was replaced meanwhile"
-    elif isinstance(error, (ValueError, exceptions.InvalidPathError)) and "Could not parse path" in str(error):
-        number, problem = errno.EINVAL, "an object can't have such a name"
+    elif isinstance(error, UnicodeEncodeError) or (
+        isinstance(error, (ValueError, exceptions.InvalidPathError)) and "Could not parse path" in str(error)
+    ):
+        number, problem = errno.EINVAL if doing == "saving" else errno.ENOENT, "an object can't have such a name"
     elif isinstance(error, exceptions.InvalidPathError):
         number, problem = errno.EIO, f"there is an object with a name that obstore can't read: {problem_of(error)}"
     elif isinstance(error, (ValueError, OverflowError)):  # such as of a time that no calendar has

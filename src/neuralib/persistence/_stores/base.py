@@ -155,7 +155,8 @@ class LimitedDraft(MemoryDraft):
 class Store(abc.ABC):
     """Named bytes in one place.
 
-    A name is a text without ``/``; content is there whole or not at all. The name of a result does not begin with ``.``. Names
+    A name is a text without ``/``; content is there whole or not at all. A name with characters that the store can't keep is
+    refused by :meth:`put`, and for all other methods there is nothing under it. The name of a result does not begin with ``.``. Names
     that do are the library's own, such as claims of batches, and readers skip them.
     """
 
@@ -178,7 +179,7 @@ class Store(abc.ABC):
         :param replace: see :data:`Replace`
         :param durable: return only when the content would survive a loss of power
         :raises FileExistsError: the name is taken, and *replace* is False
-        :raises OSError: it can't be stored; what was there is as it was
+        :raises OSError: it can't be stored, or not under this name; what was there is as it was
         """
 
     @abc.abstractmethod

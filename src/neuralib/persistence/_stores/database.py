@@ -170,6 +170,11 @@ class Database:
                 if self.connection.in_transaction:
                     self.execute("ROLLBACK")
 
+    def write_through(self) -> None:
+        """Write what others may read through to the disk. The lock is held."""
+        if not self.is_read_only:
+            self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def reuse_log(self) -> None:
         """Bring the log into the file, where that has room for it: then the next changes are written in its place."""
         with self.lock, suppress(Exception):
@@ -270,6 +275,10 @@ if hasattr(os, "register_at_fork"):
 # ---------------------------------------------------------------------------------------------- errors
 
 
+class ClosedError(OSError):
+    """Another thread closed the file since it was looked up: it can be opened again."""
+
+
 @contextmanager
 def explaining(doing: str, path: str) -> Generator[None]:
     """Raise SQLite's errors as those of the operating system, with the path and what was done."""
@@ -289,6 +298,8 @@ def explained(error: Any, doing: str, path: str) -> Exception:  # noqa: C901 - o
     if not isinstance(error, sqlite3.Error):
         return error  # type: ignore[no-any-return]
     kind = getattr(error, "sqlite_errorname", "") or ""
+    if "closed database" in str(error):
+        return ClosedError(errno.EBADF, f"another thread closed the archive, while {doing}", path)
     code, problem = errno.EIO, f"SQLite says: {error}"
     if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         code, problem = (

@@ -61,9 +61,13 @@ class FolderStore(Store):
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*: see :class:`~neuralib.persistence.stores.Store`."""
-        if type(content) is bytes and not durable and self._put_small(name, content, replace):
-            return
-        self._publish(name, self._draft_of(content, durable=durable), replace)
+        try:
+            if type(content) is bytes and not durable and self._put_small(name, content, replace):
+                return
+            self._publish(name, self._draft_of(content, durable=durable), replace)
+        except ValueError:
+            system.refuse_unwritable_name(self.prefix + name)
+            raise
 
     def _put_small(self, name: str, content: bytes, replace: Replace) -> bool:
         """Store the small *content* in few system calls; return False where the system can't, and nothing was changed."""
@@ -99,6 +103,7 @@ class FolderStore(Store):
             now = self.state()
             if now is None or not expected.is_unchanged(now):
                 return CHANGED
+        system.refuse_unwritable_name(self.prefix + name)
         draft = self._draft_of(content, durable=durable)
         is_known = True  # whether nobody else saved since the state was the expected one
         try:
@@ -215,6 +220,9 @@ class FolderStore(Store):
             if put.replace:
                 raise
             return error
+        except ValueError:
+            system.refuse_unwritable_name(self.prefix + put.name)
+            raise
         return None
 
     def draft(self, *, durable: bool = False) -> FolderDraft:
@@ -236,8 +244,11 @@ class FolderStore(Store):
 
     def delete(self, name: str, /) -> None:
         """Remove the file *name*."""
-        with explaining("deleting a result", self.prefix + name):
-            os.unlink(self.prefix + name)
+        try:
+            with explaining("deleting a result", self.prefix + name):
+                os.unlink(self.prefix + name)
+        except ValueError as error:
+            raise _no_file(self.prefix + name) from error
 
     def hold(self) -> None:
         """Keep the folder open, if it is there, so that saving into it takes less time.
@@ -299,7 +310,10 @@ class FolderStore(Store):
 
     def stat(self, name: str, /) -> Stat:
         """Return what is known of the file *name*; a link is not followed."""
-        found = os.lstat(self.prefix + name)
+        try:
+            found = os.lstat(self.prefix + name)
+        except ValueError as error:
+            raise _no_file(self.prefix + name) from error
         created = getattr(found, "st_birthtime", None)
         version = (found.st_ino, found.st_mtime_ns)
         return Stat(found.st_size, found.st_mtime, version, stat.S_ISREG(found.st_mode), created)
@@ -315,7 +329,7 @@ class FolderStore(Store):
         """
         try:
             number, n_leftovers = _scan.scan_folder(self.root, head, tails, LEFTOVER_PREFIX)
-        except FileNotFoundError:
+        except (FileNotFoundError, UnicodeEncodeError):  # or no file can have such names
             return -1
         except OSError as error:
             raise explained(error, "listing the folder for its highest number", self.root) from error
@@ -334,6 +348,8 @@ class FolderStore(Store):
         """Return whether there is something under *name*, a broken link included."""
         try:
             return system.is_there(self.prefix + name)
+        except ValueError:
+            return False
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # nothing can have such a name
                 return False
@@ -358,10 +374,18 @@ def open_file(path: str, *, to_map: bool = False) -> Source:
     :param to_map: let it be an open file from :data:`SMALL_BYTES` on
     :raises OSError: there is none, it can't be read, or it is no regular file
     """
-    data = _disk.read_small(path, SMALL_BYTES, None if to_map else _buffer_pool)
+    try:
+        data = _disk.read_small(path, SMALL_BYTES, None if to_map else _buffer_pool)
+    except ValueError as error:
+        raise _no_file(path) from error
     if data is not None:
         return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
     return open_unread(path)
+
+
+def _no_file(path: str) -> FileNotFoundError:
+    """Return the error for a path with characters that the system can't be told: no file can have it."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def open_unread(path: str) -> FileSource:

@@ -272,7 +272,8 @@ class ObjectStore(Store):
         pages_seen: set[tuple[str, str]] = set()  # the first and last name of each
         names_seen: set[str] = set()
         # The server can tell names from a place on, but knows no prefixes that end within a part of a path.
-        start = prefix[:-1] if self._bucket.is_sorted and prefix.isprintable() else ""
+        # It is not asked for ".", which obstore takes for no name.
+        start = prefix[:-1].rstrip(".") if self._bucket.is_sorted and prefix.isprintable() else ""
         pages = self._bucket.client.list(offset=start or None, chunk_size=_PAGE_NAMES)
         large: dict[str, int] = {}
         while True:

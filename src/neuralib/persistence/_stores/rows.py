@@ -8,16 +8,17 @@ import stat
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neuralib.persistence import _core
 from neuralib.persistence._bytes.sources import BytesSource, Source
 from neuralib.persistence._stores.base import MOST_DIGITS
-from neuralib.persistence._stores.database import explained, explaining, out_of_order
+from neuralib.persistence._stores.database import Database, explained, explaining, out_of_order
 from neuralib.persistence._trust.allowance import largest_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from neuralib.persistence._stores.database import Database
+    Ask = Callable[..., Any]  # calls a function with the open database, as ArchiveStore._asked
 
 NS = 1_000_000_000
 
@@ -39,6 +40,7 @@ _PLAIN_INDEX = re.compile(r"""CREATE (UNIQUE )?INDEX\s+[^()]*\([\w\s,"'`\[\]]*\)
 _COMMENT = re.compile(r"--.*|/\*.*?\*/")
 _LONGEST_NAME = 4 * 255
 """Bytes: a longer name in an archive is none of a file, and listing a million of such would fill the memory."""
+_MOST_DOTS = 2  # the name of the folder above
 INSERT = f"INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data) VALUES(?, ?, {_MODE}, ?, ?, ?)"
 REPLACE = f"UPDATE sqlar SET rowid=?, mode={_MODE}, mtime=?, sz=?, data=? WHERE name=? AND rowid=?"  # noqa: S608
 _ROWS_AFTER = "SELECT max(rowid) FROM sqlar WHERE rowid BETWEEN ? AND ? + 999999"
@@ -58,14 +60,39 @@ CONTENT = f"""SELECT rowid, {_SIZE}, CASE WHEN typeof(data)='blob' THEN length(d
 
 def contents_of(database: Database, names: list[str]) -> dict[str, Source]:
     """Return those of the contents of *names*, at most :data:`AT_ONCE`, that are small and were not compressed."""
-    with database.lock:
+    try:
         found = database.execute(_CONTENTS, (*names, *[None] * (AT_ONCE - len(names)))).fetchall()
+    except Exception as error:
+        raise reading_failed(error, database.path) from error
     return {names[place]: BytesSource(data) for place, data in found if data is not None}
 
 
+def content_of(database: Database, name: str) -> Any:
+    """Return what :data:`CONTENT` selects for *name*; None where there is nothing."""
+    try:
+        return database.execute(CONTENT, (name,)).fetchone()
+    except Exception as error:
+        raise reading_failed(error, database.path) from error
+
+
+def look(database: Database, statement: str, name: str) -> Any:
+    """Return what *statement* selects for *name*; None where there is nothing."""
+    return database.execute(statement, (name,)).fetchone()
+
+
+def is_text(name: str) -> bool:
+    """Return whether SQLite has such a text: a lone surrogate is no character."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def which(database: Database, names: list[str]) -> set[str]:
-    """Return those of *names* that there are. The database's lock is held."""
+    """Return those of *names* that there are."""
     found: set[str] = set()
+    names = list(filter(is_text, names))
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
         places = ", ".join("?" * len(part))
@@ -126,23 +153,23 @@ def check_table(database: Database) -> None:
             raise OSError(errno.EINVAL, problem, database.path)
 
 
-def source_of(database: Database, row: Row) -> Source:
-    """Return the content of *row*.
+def source_of(ask: Ask, row: Row, path: str) -> Source:
+    """Return the content of *row* of the archive *path*.
 
     :raises OSError: it is a folder or a link, which other programs put there
     :raises ValueError: it is damaged, or too large to be decompressed
     """
     if row.stored_bytes is None or row.size_bytes < 0:
-        raise OSError(errno.EINVAL, "is a folder or a link in the archive, not a result", database.path)
-    if row.data is None and row.stored_bytes > database.size():
+        raise OSError(errno.EINVAL, "is a folder or a link in the archive, not a result", path)
+    if row.data is None and row.stored_bytes > ask("reading a result", Database.size, default=0):
         raise ValueError(f"it claims {row.stored_bytes:,} bytes, more than the archive has")
     if row.stored_bytes == row.size_bytes:
-        return BytesSource(row.data) if row.data is not None else RowSource(database, row)
+        return BytesSource(row.data) if row.data is not None else RowSource(ask, row, path)
     if row.size_bytes > largest_content(row.stored_bytes):
         raise ValueError(
             f"it claims {row.size_bytes:,} bytes, too many for the {row.stored_bytes:,} that they are made of"
         )
-    stored = row.data if row.data is not None else RowSource(database, row).read()
+    stored = row.data if row.data is not None else RowSource(ask, row, path).read()
     try:
         data = zlib.decompressobj().decompress(stored, row.size_bytes + 1)
     except zlib.error as error:
@@ -152,10 +179,10 @@ def source_of(database: Database, row: Row) -> Source:
     return BytesSource(data)
 
 
-def former_content(database: Database, row: Row) -> Source:
+def former_content(ask: Ask, row: Row, path: str) -> Source:
     """Return the content of *row*, which is to be replaced; none where it can't be read."""
     try:
-        return source_of(database, row)
+        return source_of(ask, row, path)
     except ValueError:
         return BytesSource(b"")
 
@@ -166,8 +193,8 @@ class RowSource(Source):
     :param row: which has no content
     """
 
-    def __init__(self, database: Database, row: Row) -> None:
-        self._database, self._row = database, row
+    def __init__(self, ask: Ask, row: Row, path: str) -> None:
+        self._ask, self._row, self._path = ask, row, path
         self.size = row.stored_bytes or 0
         self._data: bytes | None = None
 
@@ -191,25 +218,28 @@ class RowSource(Source):
         """Fill *targets* from the place *at* on."""
         if at + sum(len(target) for target in targets) > self.size:
             raise EOFError("it ends too early")
-        database = self._database
-        try:
-            with (
-                database.lock,
-                database.connection.blobopen("sqlar", "data", self._row.number, readonly=True) as blob,
-            ):
-                blob.seek(at)
-                for target in targets:
-                    for start in range(0, len(target), _PIECE_BYTES):
-                        part = blob.read(min(_PIECE_BYTES, len(target) - start))
-                        target[start : start + len(part)] = part
-        except Exception as error:
-            if "no such rowid" in str(error):
-                raise FileNotFoundError(errno.ENOENT, "was just replaced or deleted", database.path) from error
-            raise reading_failed(error, database.path) from error
+        if not self._ask("reading a result", _read_row, self._row.number, targets, at, default=False):
+            raise FileNotFoundError(errno.ENOENT, "was just replaced or deleted", self._path)
 
     def close(self) -> None:
         """Forget what was read."""
         self._data = None
+
+
+def _read_row(database: Database, row: int, targets: list[memoryview], at: int) -> bool:
+    """Fill *targets* with the content of the row *row* from the place *at* on; return False where there is no such row."""
+    try:
+        with database.connection.blobopen("sqlar", "data", row, readonly=True) as blob:
+            blob.seek(at)
+            for target in targets:
+                for start in range(0, len(target), _PIECE_BYTES):
+                    part = blob.read(min(_PIECE_BYTES, len(target) - start))
+                    target[start : start + len(part)] = part
+    except Exception as error:
+        if "no such rowid" in str(error):
+            return False
+        raise reading_failed(error, database.path) from error
+    return True
 
 
 def reading_failed(error: Exception, path: str) -> Exception:
@@ -219,39 +249,41 @@ def reading_failed(error: Exception, path: str) -> Exception:
     return ValueError(f"the archive is damaged there: {error}") if damaged else found
 
 
-def names_in(database: Database, prefix: str) -> Iterator[list[str]]:
-    """Yield the names that begin with *prefix* in parts, in order. Names of other programs that are paths are left out."""
-    for part in packed_names_in(database, prefix, after(prefix)):
+def names_in(ask: Ask, prefix: str) -> Iterator[list[str]]:
+    """Yield the names that begin with *prefix* in parts, in order, without those that no file can have."""
+    for part in packed_names_in(ask, prefix, after(prefix)):
         yield sorted(part.decode().split("\0"))  # SQLite promises no order of what it puts together
 
 
-def packed_names_in(database: Database, start: str, end: str | bytes) -> Iterator[bytes]:
+def packed_names_in(ask: Ask, start: str, end: str | bytes) -> Iterator[bytes]:
     """Yield the names from *start* on that come before *end*, in parts: in UTF-8, with NUL characters between.
 
     One text for many names takes a fraction of the time of a row for each.
     """
-    last: bytes | None = start.encode()
-    first, after = True, "name >= CAST(? AS TEXT)"
+    last: str | bytes | None = start
     while last is not None:
-        before, values = last, [last, end]
-        with database.lock, explaining("listing the archive", database.path):
-            last = _last_of_part(database, after, values)
-            range_ = f"{after} AND name < ?"
-            if last is not None:
-                if not first and last <= before:
-                    raise out_of_order(database.path)
-                range_, values[1] = f"{after} AND name <= CAST(? AS TEXT)", last
-            text = _names_together(database, range_, values)
+        last, text = ask("listing the archive", _next_names, last, end, default=(None, None))
         if text is not None:
             yield text
-        first, after = False, "name > CAST(? AS TEXT)"
+
+
+def _next_names(database: Database, start: str | bytes, end: str | bytes) -> tuple[bytes | None, bytes | None]:
+    """Return the next names from *start* on that come before *end*, and the last of them; None for it where no more follow.
+
+    :param start: bytes are the last name of the part before
+    """
+    after, values = f"name {'>' if type(start) is bytes else '>='} CAST(? AS TEXT)", [start, end]
+    last = _last_of_part(database, after, values)
+    range_ = f"{after} AND name < ?"
+    if last is not None:
+        if type(start) is bytes and last <= start:
+            raise out_of_order(database.path)
+        range_, values[1] = f"{after} AND name <= CAST(? AS TEXT)", last
+    return last, _names_together(database, range_, values)
 
 
 def _last_of_part(database: Database, after: str, values: list[Any]) -> bytes | None:
-    """Return the last of the next names *after* a value that are listed together; None where few are left.
-
-    The database's lock is held.
-    """
+    """Return the last of the next names *after* a value that are listed together; None where few are left."""
     query = f"""SELECT CASE WHEN {_IS_SHORT} THEN CAST(name AS BLOB) END FROM sqlar
         WHERE {after} AND name < ? {{}} ORDER BY name LIMIT 1 OFFSET {_NAMES_AT_ONCE - 1}"""  # noqa: S608
     found = database.execute(query.format(""), values).fetchone()
@@ -261,10 +293,7 @@ def _last_of_part(database: Database, after: str, values: list[Any]) -> bytes | 
 
 
 def _names_together(database: Database, range_: str, values: list[Any]) -> bytes | None:
-    """Return the names in a range with NUL characters between, without those that are no names of files; None for no names.
-
-    The database's lock is held.
-    """
+    """Return the names in a range with NUL characters between, without those that no file can have; None for no names."""
     among = f"FROM sqlar WHERE {range_} AND {_IS_SHORT}"
     together = f"SELECT count(*), CAST(group_concat(name, char(0)) AS BLOB) {among}"
     count, text = database.execute(together, values).fetchone()
@@ -277,9 +306,30 @@ def _names_together(database: Database, range_: str, values: list[Any]) -> bytes
     return b"\0".join(names) if names else None
 
 
+def problem_of_name(name: str) -> str | None:
+    """Return why *name* is no name of a result, and would not be listed; None where it is one."""
+    if len(name) > _MOST_DOTS and _core.is_plain_name(name):
+        return None
+    try:
+        text = name.encode()
+    except UnicodeEncodeError as error:
+        return f"{name[error.start]!r} can't be written in UTF-8"
+    if len(text) > _LONGEST_NAME:
+        return f"it has {len(text):,} bytes"
+    return None if b"\0" not in text and _can_be_names(text) else "it is a path, empty, or has a NUL character"
+
+
+def are_names(names: list[str]) -> bool:
+    """Return whether :func:`problem_of_name` gives none for *names*: quickly for most."""
+    if min(map(len, names)) > _MOST_DOTS and all(map(_core.is_plain_name, names)):
+        return True
+    return not any(map(problem_of_name, names))
+
+
 def _can_be_names(text: bytes) -> bool:
-    """Return whether *text* has no paths in it, and no bytes that are no text."""
-    if b"/" in text:
+    """Return whether files can have all the names in *text*: no paths, nothing empty, and no bytes that are no text."""
+    around = b"\0%b\0" % text
+    if b"/" in text or b"\0\0" in around or b"\0.\0" in around or b"\0..\0" in around:
         return False
     try:
         text.decode()
@@ -288,12 +338,26 @@ def _can_be_names(text: bytes) -> bool:
     return True
 
 
-def stats_in(database: Database, prefix: str) -> Iterator[tuple[Any, ...]]:
+def stats_in(ask: Ask, prefix: str) -> Iterator[tuple[Any, ...]]:
     """Yield the names that begin with *prefix*, in order, each with what :data:`STAT` selects."""
-    for names in names_in(database, prefix):
-        with database.lock, explaining("listing the archive", database.path):
-            found = database.execute(_STATS, (names[0].encode(), names[-1].encode())).fetchall()
+    for names in names_in(ask, prefix):
+        found = ask("listing the archive", _stats_between, names[0], names[-1], default=[])
         yield from ((name.decode(), *known) for name, *known in found if b"\0" not in name and _can_be_names(name))
+
+
+def _stats_between(database: Database, first: str, last: str) -> list[tuple[Any, ...]]:
+    return database.execute(_STATS, (first, last)).fetchall()
+
+
+def count_unlisted(ask: Ask) -> int:
+    """Return how many rows have names that no file can have, so that they are not listed."""
+    listed = sum(part.count(b"\0") + 1 for part in packed_names_in(ask, "", b""))
+    count: int = ask("listing the archive", _count, default=0)
+    return max(0, count - listed)
+
+
+def _count(database: Database) -> int:
+    return int(database.execute("SELECT count(*) FROM sqlar").fetchone()[0])
 
 
 def after(prefix: str) -> str | bytes:
