@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
@@ -166,7 +167,6 @@ class FileHandler(PersistenceHandler[T]):
             records.handler = self
         return records
 
-    _class_codec: Codec | None = None  # which writes what files say of their class
     _trust: Unpickle | None = None
     _mmap_mode: str | None = None
 
@@ -213,11 +213,8 @@ class FileHandler(PersistenceHandler[T]):
         card = card_of(self.persistence_info)
         unknown = dict.fromkeys([name for name in fields if name not in card.fields], "")
         if unknown:
-            self._codec.for_class(with_fields(card, unknown)).encode(fields, file)
-            return
-        if self._class_codec is None:
-            self._class_codec = self._codec.for_class(card)
-        self._class_codec.encode(fields, file)
+            card = with_fields(card, unknown)
+        self._codec.for_class(card).encode(fields, file)
 
     def _read(self, file: BinaryIO) -> Any:
         """Return the fields, by name, that *file* holds."""
@@ -227,12 +224,8 @@ class FileHandler(PersistenceHandler[T]):
     def _save_persistence(self, result: T, path: Path) -> None:
         folder, name = os.path.split(os.fspath(path))
         store = FolderStore(folder)
-        draft = store.draft(durable=self.durable)
-        try:
-            self._write(fields_to_save(result), draft)
-        except BaseException:
-            draft.discard()
-            raise
+        new_draft = partial(store.draft, durable=self.durable)
+        draft = StreamCodec(self, None).content(fields_to_save(result), new_draft)
         store.put(name, draft, replace=True, durable=self.durable)
 
     def _load_persistence(self, path: Path) -> T:

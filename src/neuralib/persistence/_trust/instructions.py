@@ -9,7 +9,9 @@ from __future__ import annotations
 import codecs
 import io
 import struct
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,18 +28,11 @@ _LONGEST_TEXT_LINE = 1 << 28  # of a text, which is an array too in the oldest p
 _NO_LIMIT = 1 << 70
 
 
-class Left(NamedTuple):
-    """A value that was stepped over."""
-
-    kind: str
-    size_bytes: int
-
-
 class Instructions:
     """The opcode and the argument of each instruction of a pickle, up to STOP.
 
     :param source: its bytes, or a file that is open at its start. That may be read beyond the pickle's end
-    :param longest: bytes: what is larger is stepped over, and :class:`Left` in its place. With more than
+    :param longest: bytes: what is larger is stepped over, and :class:`ObjectHead` in its place. With more than
         :data:`LONGEST_KEPT`, a file must be one that can be read in any order
     :raises ValueError: while iterating: it is no pickle, or one that has two meanings
     :raises EOFError: while iterating: it ends too early
@@ -133,12 +128,12 @@ class Instructions:
         return at
 
     def _large(self, code: int, at: int, size: int, convert: Any) -> Any:
-        """Return the value of *size* bytes at the place *at* that goes beyond the window, or :class:`Left` where it is too long."""
+        """Return the value of *size* bytes at the place *at* that goes beyond the window, or :class:`ObjectHead` where it is too long."""
         if size < 0:
             raise ValueError(f"its instruction {code:#x} has a negative length")
         self._refuse_crossing(at + size)
         if size > self._longest:
-            return Left(_KINDS[convert], size)
+            return ObjectHead(f"builtins.{_KINDS[convert]}", (), size)
         if size <= LONGEST_KEPT:
             at = self._more(at, size)
             self._at = at + size
@@ -175,7 +170,7 @@ class Instructions:
             at = self._more(at, have + 1)
             seen = at + have
         line = self._data[at:found]
-        return (Left("str", dropped + len(line)) if dropped else convert(line)), found + 1
+        return (ObjectHead("builtins.str", (), dropped + len(line)) if dropped else convert(line)), found + 1
 
     def _begin_frame(self, at: int, size: int) -> None:
         if self._frame_end != _NO_LIMIT:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._errors import PersistenceError, UntrustedTypeError
 from neuralib.persistence._trust import allowance, plain_data
 from neuralib.persistence._trust.allowance import AllowanceError
-from neuralib.persistence._trust.instructions import STOP, Left
+from neuralib.persistence._trust.instructions import STOP
 from neuralib.persistence._trust.plain_values import Buffer, Complete, Function, Pending, class_of, told
 from neuralib.persistence._trust.stand_ins import ObjectHead
 
@@ -102,8 +102,6 @@ class Machine:
                 method = _METHODS[code]
                 if method is not None:
                     method(self, arg)
-                elif type(arg) is Left:
-                    self._stack.append(_left_out(arg))
                 else:
                     account.left -= sys.getsizeof(arg)
                     self._stack.append(arg)
@@ -199,7 +197,7 @@ class Machine:
         if found is None:
             raise ValueError("it refers to an array that is not there")
         # A view: what can be told from the arrays that the pickle makes, whose memory can't be that of others.
-        self._push_new(_left_out(found) if type(found) is Left else Buffer(memoryview(found)))
+        self._push_new(found if type(found) is ObjectHead else Buffer(memoryview(found)))
 
     def readonly_buffer(self, _: Any) -> None:
         value = self._stack[-1]
@@ -528,10 +526,6 @@ def _items_of(arguments: Any) -> tuple[Any, ...]:
 
 def _is_fragile(value: object) -> bool:
     return type(value).__name__ in _FRAGILE
-
-
-def _left_out(left: Left) -> ObjectHead:
-    return ObjectHead(f"builtins.{left.kind}", (), left.size_bytes)
 
 
 _LATEST_PROTOCOL = 5

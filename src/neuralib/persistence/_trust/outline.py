@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from neuralib.persistence._trust.allowance import Allowance, AllowanceError
-from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions, Left
+from neuralib.persistence._trust.instructions import LONGEST_KEPT, Instructions
 from neuralib.persistence._trust.machine import Machine
-from neuralib.persistence._trust.stand_ins import TABLE
+from neuralib.persistence._trust.stand_ins import TABLE, ObjectHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +34,8 @@ def outline(source: bytes | BinaryIO, sizes: Iterable[int] = (), wanted: frozens
     :raises ValueError: it is damaged
     :raises EOFError: it ends too early
     """
-    machine = Machine(TABLE, None, (Left("bytearray", size) for size in sizes), Allowance.of_head())
+    arrays = (ObjectHead("builtins.bytearray", (), size) for size in sizes)
+    machine = Machine(TABLE, None, arrays, Allowance.of_head())
     try:
         steps = Instructions(source, LONGEST_KEPT)
         complete = machine.run(steps if wanted is None else _until(steps, machine, wanted))
@@ -50,7 +51,7 @@ def _until(steps: Iterable[tuple[int, Any]], machine: Machine, wanted: frozenset
     """Yield *steps* until all of *wanted* are there."""
     for count, step in enumerate(steps, 1):
         yield step
-        if (type(step[1]) is Left or not count % _LOOK_EVERY) and wanted <= _fields_begun(machine).keys():
+        if (type(step[1]) is ObjectHead or not count % _LOOK_EVERY) and wanted <= _fields_begun(machine).keys():
             return
 
 
