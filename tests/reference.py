@@ -45,15 +45,12 @@ class Layout:
         head: str,
         parts: tuple[tuple[str, str, Callable[..., str | None] | None], ...],
         autoinc: str | None,
-        plain_attributes: bool,
-        plain_creation: bool,
         wildcard: object,
         any_text: type,
         check: Callable[[str, Any, dict[str, Any]], None],
     ) -> None:
         self.owner, self.names, self.required, self.fallbacks = owner, names, required, fallbacks
         self.head, self.parts, self.autoinc, self.check = head, parts, autoinc, check
-        self.plain_attributes, self.plain_creation = plain_attributes, plain_creation
         self.wildcard, self.any_text = wildcard, any_text
         self.number_shows = autoinc in [name for name, _, _ in parts]
 

@@ -13,8 +13,6 @@ class Layout:
     parts: tuple[tuple[str, str, Callable[..., str | None] | None], ...]
     autoinc: str | None
     number_shows: bool
-    plain_attributes: bool
-    plain_creation: bool
     wildcard: object
     any_text: type
     check: Callable[[str, Any, dict[str, Any]], None]
@@ -31,8 +29,6 @@ class Layout:
         head: str,
         parts: tuple[tuple[str, str, Callable[..., str | None] | None], ...],
         autoinc: str | None,
-        plain_attributes: bool,
-        plain_creation: bool,
         wildcard: object,
         any_text: type,
         check: Callable[[str, Any, dict[str, Any]], None],

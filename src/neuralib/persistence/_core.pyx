@@ -116,8 +116,6 @@ cdef class Layout:
     cdef readonly tuple parts
     cdef readonly str autoinc
     cdef readonly bint number_shows
-    cdef readonly bint plain_attributes
-    cdef readonly bint plain_creation
     cdef readonly object wildcard
     cdef readonly object any_text
     cdef readonly object check
@@ -139,8 +137,6 @@ cdef class Layout:
         str head not None,
         tuple parts not None,
         str autoinc,
-        bint plain_attributes,
-        bint plain_creation,
         object wildcard,
         object any_text not None,
         object check,
@@ -160,8 +156,6 @@ cdef class Layout:
         self.parts = parts
         self.autoinc = autoinc
         self.number_shows = autoinc in [part[0] for part in parts]
-        self.plain_attributes = plain_attributes
-        self.plain_creation = plain_creation
         self.wildcard = wildcard
         self.any_text = any_text
         self.check = check
@@ -180,8 +174,6 @@ cdef class Layout:
             self.head,
             self.parts,
             self.autoinc,
-            self.plain_attributes,
-            self.plain_creation,
             self.wildcard,
             self.any_text,
             self.check,
@@ -245,7 +237,7 @@ cdef bint _finds_own_dict(Layout layout, object cls):
     """Return the same, by a look at the class, and remember a yes."""
     cdef unsigned int version
     if not NLP_SEES_TYPES:
-        return layout.plain_attributes and cls is layout.owner
+        return False
     _address(cls, "__getattribute__")  # the first look gives the class a version
     version = _version_before(cls)
     if _address(cls, "__getattribute__") is not <PyObject*> PLAIN_LOOKUP:
@@ -456,8 +448,9 @@ def from_dict(data_cls, d):
     cdef Layout layout = layout_of(data_cls)
     if not _has_generated_init(layout, data_cls):
         return layout.make_by_init(data_cls, values)
-    cdef bint plain = isinstance(data_cls, type) and _creates_plainly(layout, data_cls)
-    if plain or (layout.plain_creation and data_cls is layout.owner and isinstance(data_cls, type)):
+    cdef bint is_type = isinstance(data_cls, type)
+    cdef bint plain = is_type and _creates_plainly(layout, data_cls)
+    if plain or (is_type and (<PyTypeObject*> data_cls).tp_new is (<PyTypeObject*> object).tp_new):
         result = (<PyTypeObject*> data_cls).tp_new(<PyTypeObject*> data_cls, <PyObject*> NO_ARGUMENTS, NULL)
     else:
         result = data_cls.__new__(data_cls)

@@ -161,10 +161,6 @@ def _layout(info: PersistentClass[Any]) -> _core.Layout:
             for declared in info.named_fields
         ),
         autoinc=None if autoinc is None else autoinc.field_name,
-        # Whether attributes can be read from the instance's __dict__: no property, descriptor or hook comes first.
-        plain_attributes=cls.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
-        and not any(_is_data_descriptor(getattr(cls, name, None)) for name in names),
-        plain_creation=cls.__new__ is object.__new__,  # type: ignore[comparison-overlap]
         wildcard=missing,
         any_text=AnyText,
         check=info.check_name,
@@ -198,7 +194,3 @@ def _no_number() -> None:
 
 def _constantly(value: Any) -> Callable[[], Any]:
     return lambda: value
-
-
-def _is_data_descriptor(value: object) -> bool:
-    return hasattr(type(value), "__set__") or hasattr(type(value), "__delete__")
