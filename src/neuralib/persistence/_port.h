@@ -360,21 +360,41 @@ static int np_write_unnamed(const char *folder, const char *data, size_t size, i
 }
 
 /* Stamps share these locks. A thread holds one for a look at a folder and a link, and needs nothing else meanwhile.
- * `is_held` is a hint alone: pthread_mutex_trylock, which knows, would need glibc 2.34 where it is linked to that. */
+ * `is_held` is a hint alone: pthread_mutex_trylock, which knows, would need glibc 2.34 where it is linked to that. `shared`
+ * counts down the publications for which it is assumed that threads meet here again, since two of them did. */
 typedef struct {
     pthread_mutex_t mutex;
-    int is_held;
+    int is_held, shared;
 } np_lock;
 #define NP_LOCKS 64
-static np_lock np_locks[NP_LOCKS] = {[0 ... NP_LOCKS - 1] = {PTHREAD_MUTEX_INITIALIZER, 0}};
+static np_lock np_locks[NP_LOCKS] = {[0 ... NP_LOCKS - 1] = {PTHREAD_MUTEX_INITIALIZER, 0, 0}};
 
 static np_lock *np_lock_of(const np_stamp *stamp)
 {
     return &np_locks[((uintptr_t)stamp / sizeof *stamp) % NP_LOCKS];
 }
 
+static int np_is_shared(np_lock *lock)
+{
+    int left = __atomic_load_n(&lock->shared, __ATOMIC_RELAXED) - 1;
+    if (__atomic_load_n(&lock->is_held, __ATOMIC_RELAXED))
+        left = 100;
+    if (left >= 0)
+        __atomic_store_n(&lock->shared, left, __ATOMIC_RELAXED);
+    return left >= 0;
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+#define NP_PAUSE() __builtin_ia32_pause()
+#else
+#define NP_PAUSE() ((void)0)
+#endif
+
+/* Wait for some microseconds first, in which it is mostly let go: to put the thread to sleep and wake it takes longer. */
 static void np_hold(np_lock *lock)
 {
+    for (int i = 0; i < 100 && __atomic_load_n(&lock->is_held, __ATOMIC_RELAXED); i++)
+        NP_PAUSE();
     pthread_mutex_lock(&lock->mutex);
     __atomic_store_n(&lock->is_held, 1, __ATOMIC_RELAXED);
 }
@@ -439,8 +459,8 @@ static int np_publish(
     int fd = -1, error = 0;
     *named = 0;
     if (lock != NULL) {
-        if (__atomic_load_n(&lock->is_held, __ATOMIC_RELAXED)) {
-            error = np_write_unnamed(folder, data, size, &fd); /* while another thread publishes */
+        if (np_is_shared(lock)) { /* what others could do meanwhile is done before it is held */
+            error = np_write_unnamed(folder, data, size, &fd);
             if (error != 0)
                 return error;
         }
