@@ -342,6 +342,26 @@ def index_series(
     return None if most is not None and len(highest) > most else highest
 
 
+class Counter:
+    def __init__(self, look: int, highest: int) -> None:
+        self.look = look
+        self.taken = self.saved = highest
+
+    def take(self) -> int:
+        self.taken += 1
+        return self.taken
+
+    def give_back(self, number: int) -> bool:
+        """Only the number that was taken last can be taken again."""
+        is_last = number == self.taken > self.saved
+        self.taken -= is_last
+        return is_last
+
+    def save(self, number: int) -> None:
+        self.saved = max(self.saved, number)
+        self.taken = max(self.taken, number)
+
+
 # ---------------------------------------------------------------------------------------------- _disk
 
 

@@ -214,10 +214,10 @@ def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch, folder_tells):
     """A save finds a free number even if the number that it looked up is out of date each time."""
     handler = PickleHandler(Run, tmp_path)
     seen = []
-    following = Numbering.next
+    following = Numbering.take
 
-    def outdated(self, series, *, look):
-        number, view = following(self, series, look=look)
+    def outdated(self, series, **named):
+        number, view = following(self, series, **named)
         seen.append(number)
         if len(seen) < 4:
             (tmp_path / f"{series[0]}{number}{series[1]}").write_bytes(
@@ -225,7 +225,7 @@ def test_a_lost_race_takes_the_next_number(tmp_path, monkeypatch, folder_tells):
             )
         return number, view if folder_tells else View(view.look, None)
 
-    monkeypatch.setattr(Numbering, "next", outdated)
+    monkeypatch.setattr(Numbering, "take", outdated)
     result = handler.save_persistence(filled(Run("A"), data="mine"))
     assert (result.version, seen) == (3, [0, 1, 2, 3])
     assert [loaded.data for _, loaded in handler.load_all(Run("A"))] == ["theirs"] * 3 + ["mine"]
@@ -458,4 +458,4 @@ def test_threads_may_begin_series_at_the_same_time(tmp_path, monkeypatch):
     finally:
         sys.setswitchinterval(interval)
     assert problems == []
-    assert len(numbers._highest) <= 256 + 8
+    assert len(numbers._counters) <= 256 + 8

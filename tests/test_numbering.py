@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from checks import Run, filled
+from checks import NOT_PICKLED, Run, filled
 
 from neuralib.persistence import GzipHandler, PersistenceHandler, PickleHandler
 from neuralib.persistence._bytes.sources import BytesSource
@@ -236,6 +236,8 @@ def test_an_explicit_number_counts_in_a_new_series():
         numbers.published((head, ""), number, view, store.put_if(f"{head}{number}", b"", view.state))
     numbers.given(("C#", ""), 7)
     numbers.given(("A#", ""), 5)
+    numbers.given(("A#", ""), 10**18)  # which no listing counts
+    numbers.given(("B#", ""), 2**64)
     numbers.given(("B#", ""), -3)
     listings = store.listings
     assert [numbers.next((head, ""), look=False)[0] for head in ("A#", "B#", "C#", "D#")] == [6, 1, 8, 0]
@@ -249,10 +251,10 @@ def test_the_memory_for_series_is_bounded(store, save, monkeypatch):
     handler = PickleHandler(Run, store)
     for number in range(2):
         assert save(handler, in_turn(SERIES[:120])) == [number] * 120
-        assert len(handler._keeper._numbering._highest) <= 50
+        assert len(handler._keeper._numbering._counters) <= 50
     handler.save_all(filled(Run(animal, 9), data=1) for animal in SERIES[:120])
     assert save(handler, in_turn(SERIES[:60])) == [10] * 60
-    assert len(handler._keeper._numbering._highest) <= 50
+    assert len(handler._keeper._numbering._counters) <= 50
 
 
 def test_the_memory_for_lost_and_explicit_numbers_is_bounded(monkeypatch):
@@ -264,7 +266,7 @@ def test_the_memory_for_lost_and_explicit_numbers_is_bounded(monkeypatch):
         numbers.lost((head, ""), 3, numbers.view)
         numbers.given((head, ""), 4)
         numbers.published((f"{head}-", ""), 5, numbers.view, None)
-    assert len(numbers._highest) <= 50
+    assert len(numbers._counters) <= 50
 
 
 @ways
@@ -326,6 +328,94 @@ def test_a_number_lost_to_another_thread_costs_no_look():
     numbers.lost(series, number, view)
     assert numbers.next(series, look=False) == (number + 1, view)
     assert store.listings == listings
+
+
+def by_threads(work, *arguments):
+    """Call *work* with each of *arguments* in a thread of its own, all at the same time."""
+    start = threading.Barrier(len(arguments))
+    threads = [threading.Thread(target=lambda each: (start.wait(), work(each)), args=(each,)) for each in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def counting_contents(monkeypatch, handler):
+    """Return a list to which each content made by *handler* adds the number in it."""
+    real, made = type(handler._keeper.records).content, []
+
+    def content(self, result, *arguments, **named):
+        made.append(result.version)
+        return real(self, result, *arguments, **named)
+
+    monkeypatch.setattr(type(handler._keeper.records), "content", content)
+    return made
+
+
+def test_threads_that_save_into_one_series_take_different_numbers(store, monkeypatch):
+    """No result is encoded again because another thread of the same handler was first with its number."""
+    handler, count, numbers = PickleHandler(Run, store), 200, {}
+    one_by_one(handler, in_turn("A"))
+    made = counting_contents(monkeypatch, handler)
+
+    def work(thread):
+        numbers[thread] = one_by_one(handler, in_turn("A" * count))
+
+    by_threads(work, 0, 1, 2)
+    assert sorted(sum(numbers.values(), [])) == [*range(1, 3 * count + 1)]
+    assert all(each == sorted(each) for each in numbers.values())
+    assert len(made) < 3 * count + 20  # the folder's size tells less where a block of it was full
+
+
+def test_a_number_is_saved_though_other_threads_and_processes_went_on(store, monkeypatch):
+    """It was taken before. Else it would be missing in the series, though no save failed."""
+    handler, others = PickleHandler(Run, store), PickleHandler(Run, same_place(store))
+    one_by_one(handler, in_turn("A"))
+    real, tried = type(store).put_if, []
+
+    def overtaken(self, name, content, expected, /, *, durable=False):
+        if self is store and not tried:
+            tried.append(name)
+            by_threads(lambda each: one_by_one(handler, each), in_turn("AA"))
+            time.sleep(TICK_S)
+            assert one_by_one(others, in_turn("A")) == [4]
+        return real(self, name, content, expected, durable=durable)
+
+    monkeypatch.setattr(type(store), "put_if", overtaken)
+    made = counting_contents(monkeypatch, handler)
+    assert one_by_one(handler, in_turn("AA")) == [1, 5]
+    assert tried
+    assert made == [1, 2, 3, 4, 5]
+
+
+def test_a_number_that_others_saved_and_deleted_is_not_left_to_a_save(store, monkeypatch):
+    """As for any other save, the next number follows the highest."""
+    handler, others = PickleHandler(Run, store), PickleHandler(Run, same_place(store))
+    one_by_one(handler, in_turn("A"))
+    real, tried = type(store).put_if, []
+
+    def overtaken(self, name, content, expected, /, *, durable=False):
+        if self is store and not tried:
+            tried.append(name)
+            time.sleep(TICK_S)
+            assert one_by_one(others, in_turn("AA")) == [1, 2]
+            same_place(store).delete(name)
+        return real(self, name, content, expected, durable=durable)
+
+    monkeypatch.setattr(type(store), "put_if", overtaken)
+    assert one_by_one(handler, in_turn("A")) == [3]
+    assert tried
+
+
+@pytest.mark.parametrize("data", [1, LARGE], ids=["small", "large"])
+def test_a_failed_save_leaves_no_gap(store, data):
+    """Neither before another one, nor where the size of results changes."""
+    handler = PickleHandler(Run, store)
+    one_by_one(handler, in_turn("A"))
+    for number in (1, 3):
+        with pytest.raises(NOT_PICKLED):
+            handler.save_persistence(filled(Run("A"), data=lambda: 0))
+        assert one_by_one(handler, in_turn("A", data) + in_turn("A")) == [number, number + 1]
 
 
 def test_a_late_note_of_a_thread_does_not_hide_what_others_saved():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 
 import pytest
 import reference
@@ -77,3 +78,34 @@ def test_index_series_has_the_highest_number_of_each_series():
             _scan.index_series(wrong, "", "")
     with pytest.raises(TypeError):
         _scan.index_series(["a"], None, "")
+
+
+@given(
+    st.integers(-1, 3),
+    st.lists(st.tuples(st.sampled_from(["take", "give_back", "save"]), st.integers(-2, 9)), max_size=20),
+)
+def test_a_counter_agrees_with_the_reference(highest, steps):
+    """Whatever is taken, given back and saved, in any order."""
+    mine, theirs = _scan.Counter(7, highest), reference.Counter(7, highest)
+    for verb, number in steps:
+        arguments = () if verb == "take" else (number,)
+        assert getattr(mine, verb)(*arguments) == getattr(theirs, verb)(*arguments)
+        assert (mine.look, mine.taken, mine.saved) == (theirs.look, theirs.taken, theirs.saved)
+
+
+def test_threads_take_each_number_once():
+    """Numbers that are given back are taken again."""
+    counter, taken = _scan.Counter(0, -1), [[] for _ in range(4)]
+
+    def work(numbers):
+        for turn in range(5000):
+            number = counter.take()
+            if turn % 3 or not counter.give_back(number):
+                numbers.append(number)
+
+    threads = [threading.Thread(target=work, args=(numbers,)) for numbers in taken]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(sum(taken, [])) == [*range(counter.taken + 1)]

@@ -325,8 +325,8 @@ class Paths:
         def save(handler):
             handler.save_persistence(filled(Run("A"), data=1))
             numbering = handler._keeper._numbering
-            ((series, (highest, seen)),) = numbering._highest.items()
-            numbering._highest[series] = (highest - 1, seen)
+            ((series, counter),) = numbering._counters.items()
+            numbering._counters[series] = _scan.Counter(counter.look, counter.saved - 1)
             handler.save_persistence(filled(Run("A"), data=2))
 
         return self.numbered(save)

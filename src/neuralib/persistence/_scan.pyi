@@ -1,4 +1,4 @@
-from typing import overload
+from typing import final, overload
 
 def scan_folder(folder: str, head: str, tails: tuple[str, ...], leftover: str) -> tuple[int, int]: ...
 @overload
@@ -7,3 +7,13 @@ def index_series(names: list[str], before: str, after: str) -> dict[tuple[str, s
 def index_series(
     names: list[str], before: str, after: str, most: int | None = None
 ) -> dict[tuple[str, str], int] | None: ...
+
+@final
+class Counter:
+    look: int
+    taken: int
+    saved: int
+    def __init__(self, look: int, highest: int) -> None: ...
+    def take(self) -> int: ...
+    def give_back(self, number: int) -> bool: ...
+    def save(self, number: int) -> None: ...

@@ -1,12 +1,14 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""Finds the highest numbers among names: of one series in a folder, or of each series in a list.
+"""Finds the highest numbers among names: of one series in a folder, or of each series in a list. Counts on from them.
 
 Of the names in a folder no Python objects are made. ``tests/reference.py`` has each of these functions in plain Python,
 to read, and to compare with.
 """
 
 from os import fsencode
+
+cimport cython
 
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
@@ -251,3 +253,40 @@ def index_series(list names not None, str before not None, str after not None, m
             elif number > <long long> <object> known:
                 highest[series] = number
     return highest
+
+
+@cython.final
+cdef class Counter:
+    """The numbers of one series, as the threads of a handler take and save them. Each number is taken once.
+
+    :param look: the number of the look at the store that the numbers are from
+    :param highest: the highest number that was saved, or -1
+    """
+
+    cdef readonly object look
+    cdef readonly long long taken  # the highest number that was taken or saved
+    cdef readonly long long saved  # the highest number that was saved
+
+    def __init__(self, object look, long long highest):
+        self.look = look
+        self.taken = self.saved = highest
+
+    def take(self):
+        """Return the next number."""
+        with cython.critical_section(self):
+            self.taken += 1
+            return self.taken
+
+    def give_back(self, long long number):
+        """Let *number* be taken again. False where a higher one was taken since."""
+        with cython.critical_section(self):
+            if self.taken != number or self.saved >= number:
+                return False
+            self.taken -= 1
+            return True
+
+    def save(self, long long number):
+        """Note that *number* was saved."""
+        with cython.critical_section(self):
+            self.saved = max(self.saved, number)
+            self.taken = max(self.taken, number)

@@ -150,6 +150,8 @@ class Keeper(Generic[T]):
         store = numbering.store
         head, tail = series
         losses = least = 0
+        number = left = -1  # the latter was taken before higher ones that other threads have taken
+        view = numbering.view
         name, content, encoded = "", b"", -1  # the last is the number in the other two
         is_small = self._writes_small
         published = False
@@ -158,7 +160,8 @@ class Keeper(Generic[T]):
                 # What is large would be encoded in vain where others have saved meanwhile, and its draft may change the
                 # state of a folder: there, look before.
                 look = not is_small
-                number, view = numbering.next(series, look=look)
+                number, view = numbering.take(series, look=look, left=left)
+                left = -1
                 number = max(number, least)
                 if number != encoded:
                     setattr(result, field, number)
@@ -167,6 +170,7 @@ class Keeper(Generic[T]):
                     self._writes_small = is_small = type(content) is bytes
                     if not is_small and not look:
                         content.discard()
+                        left = numbering.give_back(series, number, view)
                         continue
                     encoded = number if is_small else -1
                 try:
@@ -181,12 +185,14 @@ class Keeper(Generic[T]):
                     continue
                 if state is CHANGED:
                     numbering.changed(view)
+                    left = numbering.give_back(series, number, view)
                     continue
                 published = True
                 numbering.published(series, number, view, state)
         finally:
             if not published:
                 setattr(result, field, None)  # so that saving it again gives it a number
+                numbering.give_back(series, number, view)
 
     @staticmethod
     def _put_then_wait(store: Store, name: str, content: Any) -> Any:

@@ -39,11 +39,23 @@ class View:
         self.state = state
 
 
+class _Counters(dict[tuple[str, str], _scan.Counter | None]):
+    """The counters of series, which may be of earlier looks; None for others.
+
+    Not by dict.get, which may wait for itself in Python 3.13 without the interpreter lock: it takes the lock of the dict
+    twice, if another thread made the dict and its keys are no texts. That takes longer than all the rest of a save.
+    """
+
+    def __missing__(self, series: tuple[str, str]) -> None:
+        return None
+
+
 class Numbering:
     """The numbers of one handler's results in one store.
 
-    Threads share it without a lock: each number is remembered with the look that it holds for. If two threads note
-    something at the same time, one note may be lost. That costs a lost race or a listing, as a save by another process would.
+    Threads share it without a lock: the numbers of a series are counted with the look that they hold for, and each thread
+    takes another one. If two threads note a look at the same time, one note may be lost. That costs a lost race or a listing,
+    as a save by another process would.
 
     :param store: where the results are
     :param marks: the texts right before and after each number, by which one listing serves all series; None where they
@@ -54,9 +66,9 @@ class Numbering:
     __slots__ = (
         "_absent",
         "_complete",
+        "_counters",
         "_credit_s",
         "_endings",
-        "_highest",
         "_looks",
         "_marks",
         "_scanned_at_s",
@@ -74,7 +86,7 @@ class Numbering:
         self._looks = count(1)
         self._tells = type(store).state is not Store.state  # if so, no state means that the place does not exist
         self._absent = False  # whether the store had no state at the last look, and nothing was saved since
-        self._highest: dict[tuple[str, str], tuple[int, int]] = {}  # by series: its highest number, and for which look
+        self._counters = _Counters()
         self._complete = -1  # the look for which all series are remembered that there are
         self._scanned_at_s = 0.0
         self._credit_s = _MOST_CREDIT_S  # what listing may take
@@ -93,21 +105,38 @@ class Numbering:
         view = self.view
         if look or view.state is None:
             view = self._looked_at(view)
-        known = self._known(series)
-        if known is not None and known[1] == view.look:
-            return known[0] + 1, view
-        if known is None and self._complete == view.look:
-            return 0, view
-        return self._looked_up(series, known, view.look) + 1, view
+        return self._counted(series, view).taken + 1, view
 
-    def _known(self, series: tuple[str, str]) -> tuple[int, int] | None:
-        """Return what is remembered of *series*."""
-        # Not dict.get, which may wait for itself in Python 3.13 without the interpreter lock: it takes the lock of the dict
-        # twice, if another thread made the dict and its keys are no texts. That takes longer than all the rest of a save.
-        try:
-            return self._highest[series]
-        except KeyError:
-            return None
+    def take(self, series: tuple[str, str], *, look: bool, left: int = -1) -> tuple[int, View]:
+        """Return the same as :meth:`next`, a number that no other thread of this handler takes.
+
+        :param left: the number that :meth:`give_back` left to this result, or -1
+        """
+        view = self.view
+        if look or view.state is None:
+            view = self._looked_at(view)
+        counter = self._counted(series, view)
+        if 0 <= left <= counter.taken and not self.store.has(f"{series[0]}{left}{series[1]}"):
+            return left, view
+        return counter.take(), view
+
+    def give_back(self, series: tuple[str, str], number: int, view: View) -> int:
+        """Note that *number*, which was taken, is not saved.
+
+        :param view: the view that the number is from
+        :return: -1; but where other threads went on to higher numbers, *number*, which is left to the same result
+        """
+        counter = self._counters[series]
+        return -1 if counter is not None and counter.look == view.look and counter.give_back(number) else number
+
+    def _counted(self, series: tuple[str, str], view: View) -> _scan.Counter:
+        """Return the counter of *series* for *view*."""
+        counter = self._counters[series]
+        if counter is not None and counter.look == view.look:
+            return counter
+        if counter is None and self._complete == view.look:
+            return self._note(series, -1, view.look)
+        return self._looked_up(series, counter, view.look)
 
     def _looked_at(self, view: View) -> View:
         """Look at the store, and return *view* if it still holds, else a new one."""
@@ -119,34 +148,31 @@ class Numbering:
         self.view = view = View(view.look if is_known else next(self._looks), now)
         return view
 
-    def _looked_up(self, series: tuple[str, str], known: tuple[int, int] | None, look: int) -> int:
-        """Find and return the highest number of *series*, and note it for the *look* made before."""
+    def _looked_up(self, series: tuple[str, str], known: _scan.Counter | None, look: int) -> _scan.Counter:
+        """Find the highest number of *series*, and return its counter for the *look* made before."""
         # Others write here too. If each of their saves made us list the names, our saves would take time in proportion to
         # the number of results. So while listing takes too large a share of the time, look upwards from the known number.
-        if known is not None and known[0] >= 0 and self._credit_at(time.monotonic()) <= 0:
+        if known is not None and known.saved >= 0 and self._credit_at(time.monotonic()) <= 0:
             head, tail = series
-            if self.store.has(f"{head}{known[0]}{tail}"):
-                highest = _end_of_series(self.store, head, tail, known[0])
-                self._note(series, highest, look)
-                return highest
+            if self.store.has(f"{head}{known.saved}{tail}"):
+                return self._note(series, _end_of_series(self.store, head, tail, known.saved), look)
         start_s = time.monotonic()
         highest = self._listed(series, look)
         end_s = time.monotonic()
         self._credit_s = self._credit_at(start_s) - (end_s - start_s)
         self._scanned_at_s = end_s
-        if known is not None and known[1] == _LOST and known[0] > highest:
+        if known is not None and known.look == _LOST and known.saved > highest:
             head, tail = series
-            if self.store.has(f"{head}{known[0]}{tail}"):  # it was saved after the listing was made
-                highest = _end_of_series(self.store, head, tail, known[0])
-        self._note(series, highest, look)
-        return highest
+            if self.store.has(f"{head}{known.saved}{tail}"):  # it was saved after the listing was made
+                highest = _end_of_series(self.store, head, tail, known.saved)
+        return self._note(series, highest, look)
 
     def _listed(self, series: tuple[str, str], look: int) -> int:
         """Return the highest number of *series* by listing the names. If there are several series, note all of them."""
-        if self._marks is not None and self._highest and self._complete != look:
+        if self._marks is not None and self._counters and self._complete != look:
             found = self._indexed(*self._marks)
             if found is not None:
-                self._highest = {each: (number, look) for each, number in found.items()}
+                self._counters = _Counters((each, _scan.Counter(look, number)) for each, number in found.items())
                 self._complete = look
                 return found.get(series, -1)
         head, tail = series
@@ -171,12 +197,13 @@ class Numbering:
                 found[series] = max(index[head, tail], found.get(series, -1))  # type: ignore[index]
         return found
 
-    def _note(self, series: tuple[str, str], highest: int, look: int) -> None:
-        known = self._highest
+    def _note(self, series: tuple[str, str], highest: int, look: int) -> _scan.Counter:
+        known = self._counters
         if len(known) >= _MOST_SERIES and series not in known:
             known.pop(next(iter(list(known)), series), None)  # in one step: other threads add at the same time
             self._complete = -1
-        known[series] = (highest, look)
+        known[series] = counter = _scan.Counter(look, highest)
+        return counter
 
     def _credit_at(self, now_s: float) -> float:
         """Return how many seconds listing may take at the time *now_s*. The number is negative while it took too many."""
@@ -188,11 +215,11 @@ class Numbering:
         :param view: the view that the number is from
         :param state: the store's state right after, or None
         """
-        known = self._known(series)
-        if known is None:
+        counter = self._counters[series]
+        if counter is not None and counter.look == view.look:
+            counter.save(number)
+        else:
             self._note(series, number, view.look)
-        elif known[1] != view.look or known[0] < number:
-            self._highest[series] = (number, view.look)
         if state is not view.state and self.view is view:
             self.view = View(view.look, state)
         self._absent = False
@@ -202,10 +229,9 @@ class Numbering:
         self._absent = False
         if number >= 10**MOST_DIGITS:  # which doesn't count: see Store.highest
             return
-        known = self._known(series)
-        if known is not None:
-            if number > known[0]:
-                self._highest[series] = (number, known[1])
+        counter = self._counters[series]
+        if counter is not None:
+            counter.save(number)
         elif number >= 0 and self._complete == self.view.look:  # which says that there is no other of this series
             self._note(series, number, self.view.look)
 
@@ -219,12 +245,12 @@ class Numbering:
 
         The number counts at once, whatever a listing says: network file systems may list names as they were seconds ago.
         """
-        known = self._known(series) or (-1, _LOST)
-        if known[1] == view.look and known[0] >= number:
+        counter = self._counters[series]
+        if counter is not None and counter.look == view.look and counter.saved >= number:
             return  # another thread of this handler was
         self.changed(view)
         self._absent = False
-        self._note(series, max(known[0], number), _LOST)
+        self._note(series, number if counter is None else max(counter.saved, number), _LOST)
 
 
 def _end_of_series(store: Store, head: str, tail: str, known: int) -> int:
