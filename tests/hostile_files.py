@@ -100,9 +100,9 @@ CARD = Card("", "", "", "-", (), {}).to_bytes()
 def file_with_large_array(size: int = 70_000) -> bytes:
     """Return a file whose array is between the frames of its pickle, with card and end."""
     draft = MemoryDraft()
-    writer = frames.PickleWriter(draft, CARD)
+    writer = frames.writer_to(draft)
     pickler(writer).dump({"a": 1, "data": np.zeros(size, "u1"), "b": "x"})
-    writer.finish()
+    frames.finish(writer, CARD)
     return draft.content()
 
 

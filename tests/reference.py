@@ -15,6 +15,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from neuralib.persistence import (
     AutoIncFieldNotResolvedError,
     KeyNotSetError,
@@ -640,6 +642,61 @@ class FirstChunk:
         if package is not None:
             self.packages = {**(self.packages or {}), package[0]: package[1]}
         return found
+
+
+class PickleWriter:
+    """Writes what a pickler gives to *target*, the memory of arrays at multiples of 64 bytes; holds the last chunk."""
+
+    def __init__(
+        self,
+        target: Any,
+        checksum: Callable[[Any, int], int],
+        write_large: Callable[[Any, Any, int], int],
+        at_once: int,
+    ) -> None:
+        self.target, self.checksum, self.write_large, self.at_once = target, checksum, write_large, at_once
+        self.draft: Any = None
+        self.held: bytes | None = None
+        self.length = self.whole = self.structure = 0
+        self.arrays: list[tuple[int, int, int, bool, tuple[int, ...], str]] = []
+
+    def write(self, data: Any, /) -> None:
+        held, self.held = self.held, None
+        if type(data) is bytes:
+            if held is not None:
+                self._put(held)
+            self.held = data
+            return
+        memory = data.raw() if isinstance(data, pickle.PickleBuffer) else memoryview(data).cast("B")
+        size = len(memory)
+        headers = [struct.pack("<BQ", 0x96, size), struct.pack("<BQ", 0x8E, size)]
+        if size < 1 << 32:
+            headers.append(struct.pack("<BI", 0x42, size))
+        header = next((each for each in headers if held is not None and held.endswith(each)), None)
+        if held is None or header is None or type(memory.obj) is not numpy.ndarray:
+            if held is not None:
+                self._put(held)
+            self._put(memory)
+            return
+        before = held[: -len(header)]
+        begin = self.length + len(before)
+        filling = -(begin + 3 + len(header)) % 64
+        self._put(before + b"C" + bytes([filling]) + bytes(filling) + b"0" + header)
+        if not self.arrays:
+            self.structure = self.whole
+        writable = header == headers[0]
+        self.arrays.append((begin, self.length, size, writable, memory.obj.shape, memory.obj.dtype.str))
+        self._put(memory, is_array=True)
+
+    def _put(self, data: Any, *, is_array: bool = False) -> None:
+        self.length += len(data)
+        if self.arrays and not is_array:
+            self.structure = self.checksum(data, self.structure)
+        if len(data) > self.at_once:
+            self.whole = self.write_large(self.target, data, self.whole)
+        else:
+            self.whole = self.checksum(data, self.whole)
+            self.target.write(data)
 
 
 def is_sealed(data: Any, seal: bytes, checksum: Callable[[Any], int], /) -> bool:

@@ -266,6 +266,7 @@ def test_a_checksum_that_could_not_be_computed_is_an_error(tmp_path, monkeypatch
     """A file with a wrong checksum would count as damaged for ever."""
     handler = PickleHandler(Pair, tmp_path)
     monkeypatch.setattr(checksums, "BACKGROUND_FROM", 1 << 16)
+    monkeypatch.setattr(frames, "_PIECE", 1 << 16)
 
     def fail(*_):  # computed by a thread, or by the waiting thread if no other has begun
         raise MemoryError

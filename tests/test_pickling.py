@@ -121,6 +121,38 @@ def test_reducers_are_ours_then_registered_ones_then_the_objects_own(pickling, m
             reducers[kind]
 
 
+def written(pickling, chunks, at_once):
+    """Return all that a writer shows after *chunks*, and what its target and the function for large data got."""
+    target, large = io.BytesIO(), []
+
+    def write_large(to, data, start):
+        large.append((to is target, len(data), start))
+        to.write(data)
+        return zlib.crc32(data, start)
+
+    writer = pickling.PickleWriter(target, zlib.crc32, write_large, at_once)
+    for chunk in chunks:
+        writer.write(chunk)
+    return writer.held, writer.length, writer.whole, writer.structure, writer.arrays, target.getvalue(), large
+
+
+MEMORY = np.arange(3.0)
+OPCODES = st.sampled_from([b"\x96", b"\x8e", b"B"])
+CHUNKS = st.one_of(
+    st.binary(max_size=6),
+    st.builds(lambda begin, opcode, size: begin + opcode + size, st.binary(max_size=70), OPCODES,
+              st.sampled_from([(24).to_bytes(8, "little"), (24).to_bytes(4, "little"), (23).to_bytes(8, "little")])),
+    st.sampled_from([pickle.PickleBuffer(MEMORY), pickle.PickleBuffer(MEMORY.reshape(3, 1).T), pickle.PickleBuffer(bytes(24)),
+                     bytearray(24), pickle.PickleBuffer(np.zeros((0, 2)))]),
+)  # fmt: skip
+
+
+@given(st.lists(CHUNKS, max_size=7), st.integers(0, 60))
+def test_pickle_writer_agrees_with_the_reference(chunks, at_once):
+    """It aligns what is announced at the end of the chunk before and is an array, and passes on all else as it is."""
+    assert written(_pickling, chunks, at_once) == written(reference, chunks, at_once)
+
+
 @given(st.lists(st.binary(max_size=6) | st.binary(max_size=6).map(bytearray), max_size=5), st.integers(0, 6))
 def test_first_chunk_agrees_with_the_reference(chunks, limit):
     """It keeps one small chunk, and passes on all chunks in order as soon as there are more."""

@@ -12,6 +12,7 @@ from stress.runner import CASES, ScenarioRunner
 from stress.victims import make_scenario, needs_strace
 
 from neuralib.persistence._bytes import checksums
+from neuralib.persistence._codecs import frames
 from neuralib.persistence._stores import system
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors are counted under /proc")
@@ -72,6 +73,7 @@ def test_a_signal_at_any_instruction(runner, long, scenario, publishing):
 def test_interrupted_while_threads_help(runner, long, monkeypatch, scenario, by_signal):
     """No thread that reads ahead, or computes a checksum, goes on waiting or working afterwards."""
     monkeypatch.setattr(checksums, "BACKGROUND_FROM", 1 << 16)
+    monkeypatch.setattr(frames, "_PIECE", 1 << 16)
     interrupt(runner, scenario, 1000 if long else 40, by_signal=by_signal)
 
 

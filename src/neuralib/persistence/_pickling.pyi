@@ -14,6 +14,24 @@ class FirstChunk:
     def dump(self, value: object, /) -> None: ...
     def __getitem__(self, kind: type, /) -> Callable[[Any], Any]: ...
 
+@final
+class PickleWriter:
+    target: Any
+    draft: Any
+    held: bytes | None
+    length: int
+    whole: int
+    structure: int
+    arrays: list[tuple[int, int, int, bool, tuple[int, ...], str]]
+    def __init__(
+        self,
+        target: Any,
+        checksum: Callable[[Buffer, int], int],
+        write_large: Callable[[Any, Buffer, int], int],
+        at_once: int,
+    ) -> None: ...
+    def write(self, data: Buffer, /) -> None: ...
+
 def know_array_codes(codes: dict[Any, str]) -> None: ...
 def reduce_array(array: Any, /) -> str | tuple[Any, ...]: ...
 def reduce_dtype(dtype: Any, /) -> str | tuple[Any, ...]: ...

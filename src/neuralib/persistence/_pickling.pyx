@@ -1,13 +1,14 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False
-"""What each small pickle passes: a reducer for arrays, a table of reducers, a target, and a look at its end.
+"""What each small pickle passes: a reducer for arrays, a table of reducers, targets, and a look at its end.
 
-The first three are called by Python's compiled pickler.
+All but the last are called by Python's compiled pickler.
 
 ``tests/reference.py`` has each of these in plain Python, to read, and to compare with.
 """
 
 import pickle
+import sys
 
 cimport cython
 
@@ -101,6 +102,8 @@ def reduce_object(obj, /):
 
 cdef object ABSENT = object()
 cdef object PICKLER = pickle.Pickler
+cdef object PICKLE_BUFFER = pickle.PickleBuffer
+cdef object MODULES = sys.modules
 
 # The classes whose packages are remembered; classes that programs make while they run must not fill the memory.
 cdef enum:
@@ -224,13 +227,12 @@ cdef class FirstChunk:
         return found
 
 
-# ---------------------------------------------------------------------------------------------- reading
-
-# What stands after the card: a magic number, the lengths of pickle and card, and two checksums.
+# How large arrays are announced: bytearray8 and binbytes8, with lengths of eight bytes, and binbytes, with four.
 cdef enum:
-    MAGIC_BYTES = 8
-    LENGTHS_BYTES = 12
-    SUMS_BYTES = 8
+    BYTEARRAY8 = 0x96
+    BINBYTES8 = 0x8E
+    BINBYTES = 0x42
+    ALIGNMENT = 64  # bytes
 
 
 cdef inline unsigned long long _number(const unsigned char* data, int n_bytes) noexcept nogil:
@@ -240,6 +242,109 @@ cdef inline unsigned long long _number(const unsigned char* data, int n_bytes) n
     for i in range(n_bytes):
         found |= <unsigned long long> data[i] << 8 * i
     return found
+
+
+cdef Py_ssize_t _header_bytes(bytes chunk, Py_ssize_t size):
+    """Return the length of the instruction at the end of *chunk* that announces *size* bytes; 0 where there is none."""
+    cdef Py_ssize_t length = len(chunk)
+    cdef const unsigned char* end = <const unsigned char*> <const char*> chunk + length
+    if length >= 9 and end[-9] in (BYTEARRAY8, BINBYTES8) and _number(end - 8, 8) == <unsigned long long> size:
+        return 9
+    if length >= 5 and end[-5] == BINBYTES and _number(end - 4, 4) == <unsigned long long> size:
+        return 5
+    return 0
+
+
+cdef bint _is_of_array(memory):
+    """Return whether *memory* is that of an array of numpy, of no subclass."""
+    return "numpy" in MODULES and type(memory.obj) is MODULES["numpy"].ndarray
+
+
+@cython.final
+cdef class PickleWriter:
+    """A target for a pickler: aligns the memory of large arrays, notes where they are, and adds up checksums.
+
+    The last chunk is held, because its end may announce an array.
+
+    :param target: gets all else by its ``write``
+    :param checksum: computes the CRC-32 of a buffer, going on from another one
+    :param write_large: is given *target*, data of more than *at_once* bytes, and the checksum before it; writes the
+        data, and returns the checksum after it
+    """
+
+    cdef readonly object target
+    cdef public object draft
+    cdef readonly bytes held
+    cdef readonly Py_ssize_t length
+    cdef readonly object whole
+    cdef readonly object structure
+    cdef readonly list arrays
+    cdef object checksum
+    cdef object write_large
+    cdef Py_ssize_t at_once
+
+    def __init__(self, target not None, checksum not None, write_large not None, Py_ssize_t at_once):
+        self.target = target
+        self.checksum = checksum
+        self.write_large = write_large
+        self.at_once = at_once
+        self.whole = self.structure = 0
+        self.arrays = []
+
+    def write(self, data, /):
+        cdef bytes held = self.held
+        cdef Py_ssize_t header
+        self.held = None
+        if type(data) is bytes:
+            if held is not None:
+                self.put_structure(held, len(held))
+            self.held = <bytes> data
+            return
+        memory = data.raw() if type(data) is PICKLE_BUFFER else memoryview(data).cast("B")
+        if held is not None:
+            header = _header_bytes(held, len(memory))
+            if header > 0 and _is_of_array(memory):
+                self.put_array(held, header, memory)
+                return
+            self.put_structure(held, len(held))
+        self.put_structure(memory, len(memory))
+
+    cdef put_array(self, bytes held, Py_ssize_t header, memory):
+        """Write *held*, whose last *header* bytes announce *memory*, with a push and a pop that align the memory."""
+        cdef Py_ssize_t before = len(held) - header
+        cdef Py_ssize_t begin = self.length + before
+        cdef Py_ssize_t filling = -(begin + 3 + header) & (ALIGNMENT - 1)
+        cdef Py_ssize_t size = len(memory)
+        announced = b"%bC%c%b0%b" % (held[:before], filling, bytes(filling), held[before:])
+        self.put_structure(announced, len(<bytes> announced))
+        if not self.arrays:
+            self.structure = self.whole
+        array = memory.obj
+        self.arrays.append((begin, self.length, size, held[before] == BYTEARRAY8, array.shape, array.dtype.str))
+        self.put(memory, size)
+
+    cdef put_structure(self, data, Py_ssize_t size):
+        """Write *data*, which is not the memory of an array."""
+        if self.arrays:
+            self.structure = self.checksum(data, self.structure)
+        self.put(data, size)
+
+    cdef put(self, data, Py_ssize_t size):
+        self.length += size
+        if size > self.at_once:
+            self.whole = self.write_large(self.target, data, self.whole)
+            return
+        self.whole = self.checksum(data, self.whole)
+        self.target.write(data)
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+# What stands after the card: a magic number, the lengths of pickle and card, and two checksums.
+cdef enum:
+    MAGIC_BYTES = 8
+    LENGTHS_BYTES = 12
+    SUMS_BYTES = 8
 
 
 cdef bint _has_seal(Py_buffer* view, const unsigned char* seal, Py_ssize_t size, checksum) except -1:

@@ -17,7 +17,7 @@ from neuralib.persistence._messages import shown
 from neuralib.persistence._showing.previews import MAX_REPR_CHARS, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from neuralib.persistence._classes.schema import PersistentClass
 
@@ -101,9 +101,11 @@ class Card(NamedTuple):
         return _as_text(found).encode("ascii")
 
 
-def with_arrays(card: bytes, arrays: list[ArrayPlace]) -> bytes:
-    """Return the bytes of a card with the places of large arrays added."""
-    places = [[a.begin, a.start, a.size, int(a.writable), list(a.shape), a.dtype] for a in arrays]
+def with_arrays(card: bytes, arrays: Sequence[tuple[int, int, int, bool, tuple[int, ...], str]]) -> bytes:
+    """Return the bytes of a card with the places of large arrays added, each as in an :class:`ArrayPlace`."""
+    places = [
+        [begin, start, size, int(writable), list(shape), dtype] for begin, start, size, writable, shape, dtype in arrays
+    ]
     return b'%b,"arrays":%b}' % (card[:-1], _as_text(places).encode("ascii"))
 
 

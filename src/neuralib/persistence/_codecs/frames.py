@@ -9,15 +9,14 @@ number, the lengths of pickle and card, and checksums of everything and of every
 from __future__ import annotations
 
 import operator
-import pickle
 import struct
-import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._bytes import checksums
 from neuralib.persistence._bytes.checksums import BackgroundCrc, checksum
-from neuralib.persistence._codecs.card import ArrayPlace, with_arrays
+from neuralib.persistence._codecs.card import with_arrays
+from neuralib.persistence._pickling import PickleWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from neuralib.persistence._bytes.sources import Sink
+    from neuralib.persistence._codecs.card import ArrayPlace
 
 MAGIC = b"\x89NLP\r\n\x1a\n"
 """Begins the last 28 bytes of a file."""
@@ -48,95 +48,55 @@ _PIECE = 1 << 20  # bytes that go through checksum and system call together, whi
 _LARGE_PIECE = 1 << 24  # the same, where another thread computes the checksum, with a cache that both share
 
 
-class PickleWriter:
-    """What a pickler writes to: aligns large arrays, notes where they are, and adds up the checksums.
+def writer_to(target: Sink) -> PickleWriter:
+    """Return what a pickler writes to, so that *target* gets the pickle with aligned arrays."""
+    return PickleWriter(target, checksum, _write_large, _PIECE)
 
-    :param target: gets the bytes of the file
-    :param card: the class's card, which may be changed up to the end
+
+def _write_large(target: Sink, data: Buffer, start: int) -> int:
+    """Write the large *data* to *target*; return its checksum, going on from *start*."""
+    view = memoryview(data)
+    if len(view) < checksums.BACKGROUND_FROM:
+        for at in range(0, len(view), _PIECE):
+            piece = view[at : at + _PIECE]
+            start = checksum(piece, start)
+            target.write(piece)
+        return start
+    target.reserve(len(view))
+    background = BackgroundCrc(start)
+    try:
+        for at in range(0, len(view), _LARGE_PIECE):
+            piece = view[at : at + _LARGE_PIECE]
+            background.add(piece)
+            target.write(piece)
+    finally:
+        found = background.result()
+    return found
+
+
+_FEW = 8
+_with_few_arrays = lru_cache(64)(with_arrays)  # in a loop, the arrays of all results are often alike
+
+
+def finish(writer: PickleWriter, card: bytes, end_part: Callable[[], object] = lambda: None) -> None:
+    """Write what *writer* still holds, the card, and the end.
+
+    :param card: the class's
     :param end_part: called between pickle and card, and at the end
     """
-
-    __slots__ = ("_arrays", "_checksum", "_end_part", "_held", "_length", "_structure", "_target", "card", "draft")
-
-    draft: Any
-    """What becomes the content of the file, where there is a draft of it."""
-
-    def __init__(self, target: Sink, card: bytes, end_part: Callable[[], object] = lambda: None) -> None:
-        self._target = target
-        self.card = card
-        self._end_part = end_part
-        self._held: bytes | None = None  # the last chunk: its end may be the header of an array
-        self._length = 0
-        self._checksum = 0
-        self._structure: int | None = None  # the checksum without arrays, from the first array on
-        self._arrays: list[ArrayPlace] = []
-
-    def write(self, data: Buffer, /) -> None:
-        """Take what the pickler gives: its own bytes, or a large value as it is."""
-        held, self._held = self._held, None
-        if held is not None:
-            header = _array_header(held, data) if isinstance(data, pickle.PickleBuffer) else b""
-            if header:
-                self._put_array(held[: -len(header)], header, data)  # type: ignore[arg-type]
-                return
-            self._put(held)
-        if type(data) is bytes:
-            self._held = data
-        else:
-            self._put(data.raw() if isinstance(data, pickle.PickleBuffer) else memoryview(data).cast("B"))
-
-    def _put_array(self, before: bytes, header: bytes, data: pickle.PickleBuffer) -> None:
-        self._put(before)
-        begin = self._length
-        filling = -(begin + len(_announcement(0, header))) % ALIGNMENT
-        self._put(_announcement(filling, header))
-        if self._structure is None:
-            self._structure = self._checksum
-        array: Any = memoryview(data).obj
-        memory = data.raw()
-        place = ArrayPlace(begin, self._length, memory.nbytes, header[0] in WRITABLE, array.shape, array.dtype.str)
-        self._arrays.append(place)
-        self._put(memory, array=True)
-
-    def finish(self) -> None:
-        """Write what is left, the card, and the end."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._put(held)
-        length = self._length
-        card = with_arrays(self.card, self._arrays) if self._arrays else self.card
-        self._end_part()
-        tail = card + _MARK.pack(MAGIC, length, len(card))
-        whole = checksum(tail, self._checksum)
-        structure = whole if self._structure is None else checksum(tail, self._structure)
-        self._target.write(tail + _SUMS.pack(whole, structure))
-        self._end_part()
-
-    def _put(self, data: Buffer, *, array: bool = False) -> None:
-        view = memoryview(data)
-        size = view.nbytes
-        self._length += size
-        if array and size >= checksums.BACKGROUND_FROM:
-            self._put_large(view)
-            return
-        for start in range(0, size, _PIECE):
-            piece = view[start : start + _PIECE] if size > _PIECE else data
-            self._checksum = checksum(piece, self._checksum)
-            if self._structure is not None and not array:
-                self._structure = checksum(piece, self._structure)
-            self._target.write(piece)
-
-    def _put_large(self, view: memoryview) -> None:
-        """Write the memory of a large array, while a thread adds up its checksum."""
-        self._target.reserve(view.nbytes)
-        background = BackgroundCrc(self._checksum)
-        try:
-            for start in range(0, view.nbytes, _LARGE_PIECE):
-                part = view[start : start + _LARGE_PIECE]
-                background.add(part)
-                self._target.write(part)
-        finally:
-            self._checksum = background.result()
+    held = writer.held or b""
+    length = writer.length + len(held)
+    if writer.arrays:
+        add = _with_few_arrays if len(writer.arrays) <= _FEW else with_arrays
+        card = add(card, tuple(writer.arrays))
+    tail = card + _MARK.pack(MAGIC, length, len(card))
+    last = held + tail  # both are small: a pickler's last chunk is less than two frames
+    whole = checksum(last, writer.whole)
+    structure = checksum(last, writer.structure) if writer.arrays else whole
+    writer.target.write(held)
+    end_part()
+    writer.target.write(tail + _SUMS.pack(whole, structure))
+    end_part()
 
 
 def small_file(pickled: bytes, card: bytes) -> bytes:
@@ -144,19 +104,6 @@ def small_file(pickled: bytes, card: bytes) -> bytes:
     content = pickled + card + _MARK.pack(MAGIC, len(pickled), len(card))
     found = checksum(content)
     return content + _SUMS.pack(found, found)
-
-
-def _array_header(chunk: bytes, data: pickle.PickleBuffer) -> bytes:
-    """Return the end of *chunk* that announces *data*, the memory of an array; nothing where it is something else."""
-    view = data.raw()
-    numpy = sys.modules.get("numpy")
-    if numpy is None or type(memoryview(data).obj) is not numpy.ndarray:
-        return b""
-    for opcode in (*WRITABLE, *READ_ONLY):
-        header = _header(opcode, view.nbytes)
-        if header and chunk.endswith(header):
-            return header
-    return b""
 
 
 def _header(opcode: int, size: int) -> bytes:

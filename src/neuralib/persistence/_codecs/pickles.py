@@ -81,8 +81,7 @@ class PickleCodec(Codec):
         writer = self._writer(target)
         chunks = _pickling.FirstChunk(0, lambda: writer, reducers)  # which passes on all
         _dump(fields, chunks)
-        self._note_packages(chunks)
-        writer.finish()
+        self._finish(writer, self._card_with(chunks.packages))
 
     def content(self, fields: dict[str, Any], new_draft: Callable[[], Any]) -> Any:
         """Return *fields* as ``bytes`` where they are few, else as a draft."""
@@ -91,36 +90,35 @@ class PickleCodec(Codec):
             _dump(fields, target)
             if target.first is not None:
                 return self._small_file(target.first, self._own.data)
+            card = self._card_with(target.packages)
             if target.noted is not None:
-                return self._small_file(target.noted, self._card_with(target.packages))
-            self._note_packages(target)
-            target.rest.finish()
+                return self._small_file(target.noted, card)
+            self._finish(target.rest, card)
         except BaseException:
             if target.rest is not None:
                 target.rest.draft.discard()
             raise
         return target.rest.draft
 
-    def _begun(self, new_draft: Callable[[], Any]) -> frames.PickleWriter:
+    def _begun(self, new_draft: Callable[[], Any]) -> _pickling.PickleWriter:
         """Return what writes to a new draft, which is its attribute."""
         draft = new_draft()
         writer = self._writer(draft)
         writer.draft = draft
         return writer
 
-    def _writer(self, target: Sink) -> frames.PickleWriter:
-        return frames.PickleWriter(target, self._own.data)
+    def _writer(self, target: Sink) -> _pickling.PickleWriter:
+        return frames.writer_to(target)
+
+    def _finish(self, writer: _pickling.PickleWriter, card: bytes) -> None:
+        frames.finish(writer, card)
 
     def _small_file(self, pickled: bytes, card: bytes) -> bytes:
         return frames.small_file(pickled, card)
 
-    def _note_packages(self, target: _pickling.FirstChunk) -> None:
-        if target.packages:
-            target.rest.card = self._card_with(target.packages)
-
     def _card_with(self, packages: dict[str, str] | None) -> bytes:
-        """Return the card with the versions of *packages*."""
-        return with_packages(self._own.data, tuple(sorted((packages or {}).items())))
+        """Return the card with the versions of *packages*, if there are some."""
+        return with_packages(self._own.data, tuple(sorted(packages.items()))) if packages else self._own.data
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -248,10 +246,12 @@ class CompressedCodec(PickleCodec):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(compression={self.level!r})"
 
-    def _writer(self, target: Sink) -> frames.PickleWriter:
+    def _writer(self, target: Sink) -> _pickling.PickleWriter:
         level = self._compression.level if self.level is None else self.level
-        sink = CompressingSink(self._compression, level, target)
-        return frames.PickleWriter(sink, self._own.data, sink.finish)  # card and end are a part of their own
+        return frames.writer_to(CompressingSink(self._compression, level, target))
+
+    def _finish(self, writer: _pickling.PickleWriter, card: bytes) -> None:
+        frames.finish(writer, card, writer.target.finish)  # card and end are a part of their own
 
     def _small_file(self, pickled: bytes, card: bytes) -> bytes:
         return self._compression.compress_small(frames.small_file(pickled, card), self.level)
