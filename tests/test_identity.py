@@ -27,7 +27,7 @@ from neuralib.persistence import (
     persistence_class,
     results_equal,
 )
-from neuralib.persistence._codecs import framed_reader
+from neuralib.persistence._codecs import framed_content
 from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence.cli_persistence import PersistenceOptions
 
@@ -432,7 +432,7 @@ def test_saving_over_a_file_unpickles_nothing(tmp_path, monkeypatch, handler_cla
 
     for function in ("loads", "load", "Unpickler"):
         monkeypatch.setattr(pickle, function, fail)
-    monkeypatch.setattr(framed_reader, "unpickled", fail)
+    monkeypatch.setattr(framed_content, "unpickled", fail)
     for key in keys:
         handler.save_persistence(filled(Pair(key, 1), data=np.arange(size + 1)))
     for key in (Opaque("O"), "Plain.RED", "x", "p"):

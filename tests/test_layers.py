@@ -25,7 +25,7 @@ ROWS = [  # from the lowest row to the highest; within a row, a module may impor
         "_names",
         "_pickling",
     ],
-    ["_bytes.pread", "_bytes.sources", "_bytes.checksums"],
+    ["_bytes.pread", "_bytes.sources", "_bytes.holes", "_bytes.checksums"],
     [
         "_showing.previews",
         "_showing.thumbnails",
@@ -62,6 +62,7 @@ ROWS = [  # from the lowest row to the highest; within a row, a module may impor
         "_codecs.arrays",
         "_codecs.frames",
         "_codecs.unloadable",
+        "_codecs.framed_content",
         "_codecs.framed_reader",
         "_codecs.compression",
         "_codecs.gzipped",

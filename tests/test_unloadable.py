@@ -30,7 +30,7 @@ from neuralib.persistence import (
     persistence_class,
     read_head,
 )
-from neuralib.persistence._codecs import framed_reader, frames
+from neuralib.persistence._codecs import framed_content, frames
 from neuralib.persistence._commands.entry import main
 from neuralib.persistence._packages import missing_here, package_of
 from neuralib.persistence.cli_persistence import PersistenceOptions
@@ -502,7 +502,7 @@ def test_cards_with_packages_are_not_parsed(tmp_path, lab, monkeypatch, kind):
     def fail(*_, **__):
         raise AssertionError("it was parsed")
 
-    monkeypatch.setattr(framed_reader, "parse_card", fail)
+    monkeypatch.setattr(framed_content, "parsed_card", fail)
     monkeypatch.setattr(handler._keeper.records.codec, "head", fail)
     assert handler.load_persistence(Fitted("A")).score == 0.5
     handler.save_persistence(fitted("A", lab.Model()))

@@ -41,7 +41,7 @@ def loading(
     copies: int = 1,
     make: Callable[[Path, int], tuple[Any, Any]] = big_result,
 ) -> Iterator[Callable[[], int]]:
-    from neuralib.persistence._codecs import framed_reader
+    from neuralib.persistence._codecs import framed_content, framed_reader
 
     handler, result = make(folder, SIZE_BYTES)
     handler.save_persistence(result)
@@ -49,7 +49,7 @@ def loading(
     if not checked:
         content = path.read_bytes()
         path.write_bytes(content[:-8] + bytes(8))  # checksums of 0, which no_checksum returns for any data
-        framed_reader.checksum = no_checksum  # type: ignore[assignment]
+        framed_content.checksum = framed_reader.checksum = no_checksum  # type: ignore[assignment]
     load = handler.load_persistence
     paths = [path] * loads if copies == 1 else [path.with_name(f"{number}.pkl") for number in range(copies)]
     for copy_path in set(paths) - {path}:

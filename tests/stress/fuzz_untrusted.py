@@ -21,6 +21,7 @@ import atheris
 with atheris.instrument_imports(
     include=[
         "neuralib.persistence._codecs.frames",
+        "neuralib.persistence._codecs.framed_content",
         "neuralib.persistence._codecs.framed_reader",
         "neuralib.persistence._codecs.card",
         "neuralib.persistence._codecs.compression",

@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from neuralib.persistence import _pickling
+from neuralib.persistence._bytes import holes
 from neuralib.persistence._bytes.checksums import checksum
 from neuralib.persistence._bytes.sources import BytesSource
-from neuralib.persistence._codecs import framed_reader, frames
+from neuralib.persistence._codecs import framed_content, framed_reader, frames
 from neuralib.persistence._codecs.arrays import numpy_is_known, pickler, reducers
 from neuralib.persistence._codecs.base import Codec, Decoded, Head
 from neuralib.persistence._codecs.card import Card, parse_card, with_packages
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._bytes.sources import Sink, Source
     from neuralib.persistence._codecs.base import Unpickle
 
-_NO_CARD = framed_reader.OwnCard.of(Card("", "", "", "-", (), {}))
+_NO_CARD = framed_content.OwnCard.of(Card("", "", "", "-", (), {}))
 _SMALL_BYTES = 1 << 20  # a smaller content is read at once
 _MOST_AT_ONCE = 1 << 19  # bytes of a compressed content that are looked at as a whole
 _COMPRESSIONS: tuple[Compression, ...] = (GZIP, ZSTD)
@@ -71,7 +72,7 @@ class PickleCodec(Codec):
     def for_class(self, card: Card) -> Self:
         """Return a copy that writes *card* into each file."""
         twin = copy.copy(self)
-        twin._own = framed_reader.own_card(card)
+        twin._own = framed_content.own_card(card)
         return twin
 
     # ------------------------------------------------------------------------------------------ writing
@@ -131,17 +132,17 @@ class PickleCodec(Codec):
         size = source.size
         if size < _SMALL_BYTES:
             data: Any = source.view()
-            if trust is None and (found := framed_reader.load_sealed(data, self._own)) is not None:
+            if trust is None and (found := framed_content.load_sealed(data, self._own)) is not None:
                 return found
             if data[:1] in _COMPRESSED_STARTS and (compression := compression_of(bytes(data[:4]))) is not None:
                 return self._load_compressed(compression, source, trust)
             if mmap_mode is None or size < frames.AT_ONCE:
-                return framed_reader.load_bytes(data, self._own, trust)
+                return framed_content.load_bytes(data, self._own, trust)
         elif (compression := compression_of(source.read_at(4, 0))) is not None:
             return self._load_compressed(compression, source, trust)
-        if trust is not None and size > framed_reader.MOST_IN_HOLES:
-            framed_reader.refuse_holes(source)
-        unpickle = framed_reader.unpickled if trust is None else trust
+        if trust is not None and size > holes.MOST_BYTES:
+            holes.refuse(source)
+        unpickle = framed_content.unpickled if trust is None else trust
         if mmap_mode is not None:
             return framed_reader.map_source(source, mmap_mode, unpickle)
         return framed_reader.read_source(source, unpickle)
@@ -152,7 +153,7 @@ class PickleCodec(Codec):
         # A pickle in gzip without a card has a checksum too.
         whole = trust is None and compression is GZIP and content[:1] == b"\x80" and content[-1:] == b"."
         unpickle = None if trust is None else partial(trust, compressed_bytes=size)
-        return framed_reader.load_bytes(content, self._own, unpickle, whole=whole)
+        return framed_content.load_bytes(content, self._own, unpickle, whole=whole)
 
     def has_same_keys(self, source: Source, content: bytes) -> bool:
         """Return whether *source*, a small file, has the card of *content*, and holds the same up to the last key in the name.
@@ -199,7 +200,7 @@ class PickleCodec(Codec):
         if compression is None:
             return framed_reader.check_source(source)
         most = None if trust is None else largest_content(source.size)
-        framed_reader.check_content(content_parts(compression, pieces_of(source), most))
+        framed_content.check_content(content_parts(compression, pieces_of(source), most))
         return True
 
     def head(self, source: Source, names: Collection[str] | None = None, /) -> Head:
@@ -212,7 +213,7 @@ class PickleCodec(Codec):
             return _compressed_head(compression, source, wanted)
         if source.size < frames.AT_ONCE:
             data = source.read()
-            card = framed_reader.checked_card(data, self._own)
+            card = framed_content.checked_card(data, self._own)
             return _head_of(data, (), wanted, card)
         framed = framed_reader.outline_of(source)
         if framed is not None:
@@ -325,7 +326,7 @@ def _compressed_head(compression: Compression, source: Source, wanted: frozenset
         begun = list(_first(parts, _MOST_AT_ONCE))
         if sum(map(len, begun)) < _MOST_AT_ONCE:
             content = b"".join(begun)
-            return _head_of(content, (), wanted, framed_reader.checked_card(content))._replace(compressed=True)
+            return _head_of(content, (), wanted, framed_content.checked_card(content))._replace(compressed=True)
         parts = itertools.chain(begun, parts)  # it is much larger than its file
     card = last_part(compression, source, _card_alone)
     with io.BufferedReader(ContentFile(parts)) as file:
