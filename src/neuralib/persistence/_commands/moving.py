@@ -14,9 +14,8 @@ from neuralib.persistence._commands.screen import failure, progress
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
 from neuralib.persistence._handlers.heads import opened
 from neuralib.persistence._showing.previews import count_text, size_text
-from neuralib.persistence._stores.archive import SUFFIX
 from neuralib.persistence._stores.base import Put, Stat, Store, listed
-from neuralib.persistence._stores.paths import store_at
+from neuralib.persistence._stores.paths import ARCHIVE_SUFFIX, store_at
 
 if TYPE_CHECKING:
     import argparse
@@ -141,7 +140,9 @@ def _names_in(store: Store, *, everything: bool) -> list[str]:
     if not everything:
         names = [name for name in names if name.endswith(SUFFIXES)]
     if store.local_folder() is not None:
-        names = [name for name in names if not os.path.isdir(store.location(name)) and not name.endswith(SUFFIX)]
+        names = [
+            name for name in names if not os.path.isdir(store.location(name)) and not name.endswith(ARCHIVE_SUFFIX)
+        ]
     return sorted(names)
 
 
@@ -149,8 +150,8 @@ def pack(options: argparse.Namespace, screen: Screen) -> int:
     """Move the results of a folder into an archive."""
     if not os.path.isdir(options.sources[0]):
         raise UsageError(f"{options.sources[0]} is not a folder")
-    if not options.target.endswith(SUFFIX):
-        raise UsageError(f"{options.target}: the name of an archive ends with {SUFFIX}")
+    if not options.target.endswith(ARCHIVE_SUFFIX):
+        raise UsageError(f"{options.target}: the name of an archive ends with {ARCHIVE_SUFFIX}")
     return _moved(options, screen, "packed")
 
 
@@ -158,7 +159,7 @@ def unpack(options: argparse.Namespace, screen: Screen) -> int:
     """Move the results of an archive into a folder."""
     if not holds_results(options.sources[0]) or os.path.isdir(options.sources[0]):
         raise UsageError(f"{options.sources[0]} is not an archive")
-    if options.target.endswith(SUFFIX):
+    if options.target.endswith(ARCHIVE_SUFFIX):
         raise UsageError(f"{options.target}: give a folder")
     return _moved(options, screen, "unpacked")
 

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-SUFFIX = ".sqlar"
-"""How the names of archives end."""
-
 
 class ArchiveStore(Store):
     """Many results in one file, which is made when the first is saved.

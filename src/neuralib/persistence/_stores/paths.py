@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from neuralib.persistence._messages import shown
-from neuralib.persistence._stores.archive import SUFFIX, ArchiveStore
 from neuralib.persistence._stores.base import Content, Replace, Stat, Store
 from neuralib.persistence._stores.folder import FolderStore, open_file
 from neuralib.persistence._stores.places import SeveralStores
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 Place = Union[str, os.PathLike[str], Store, Sequence[Union[str, os.PathLike[str], Store]]]  # noqa: UP007 - is evaluated
 """Where results are: a folder, an archive, a store; or several of these, of which the first is saved into."""
+
+ARCHIVE_SUFFIX = ".sqlar"
+"""How the names of archives end."""
 
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"})
 _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # how names of environment variables begin that obstore reads
@@ -51,7 +53,7 @@ def store_at(place: Place) -> Store:
         return _object_store_at(text)
     if ":/" in text:
         _refuse_url_as_path(text)
-    return ArchiveStore(text) if text.endswith(SUFFIX) and not os.path.isdir(text) else FolderStore(text)
+    return _archive(text) if text.endswith(ARCHIVE_SUFFIX) and not os.path.isdir(text) else FolderStore(text)
 
 
 def is_url(text: str) -> bool:
@@ -92,12 +94,16 @@ def _known_object_store(url: str, _environment: int) -> Store:
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
     """Return whether there is an archive at *path*."""
-    return os.fspath(path).endswith(SUFFIX) and os.path.isfile(path)
+    return os.fspath(path).endswith(ARCHIVE_SUFFIX) and os.path.isfile(path)
 
 
-@functools.lru_cache(maxsize=8)
-def _archive_at(path: str) -> ArchiveStore:
+def _archive(path: str) -> Store:
+    from neuralib.persistence._stores.archive import ArchiveStore  # with what folders don't need
+
     return ArchiveStore(path)
+
+
+_archive_at = functools.lru_cache(maxsize=8)(_archive)
 
 
 def _entry_at(path: str) -> tuple[Store, str] | None:
@@ -108,7 +114,7 @@ def _entry_at(path: str) -> tuple[Store, str] | None:
     if "://" in path and is_url(path):
         place, _, name = path.rpartition("/")
         return store_at(place), name
-    if SUFFIX not in path:
+    if ARCHIVE_SUFFIX not in path:
         return None
     folder, name = os.path.split(path)
     return (_archive_at(os.path.abspath(folder)), name) if is_archive(folder) else None
