@@ -85,6 +85,23 @@ class StuckOptions(FitOptions):
         return super().compute_cache(result)
 
 
+class LingeringOptions(FitOptions):
+    """Kills its worker at the first attempt at plane 0, while another worker computes plane 1, and is not ended at once."""
+
+    def compute_cache(self, result: Fit) -> Fit:
+        if result.plane == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        result = super().compute_cache(result)
+        assert self.tally is not None
+        if result.plane == 0 and len(list(self.tally.glob("A-0-*"))) == 1:
+            while not list(self.tally.glob("A-1-*")):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if result.plane == 1:
+            time.sleep(1)
+        return result
+
+
 class YieldingOptions(FitOptions):
     """Takes a millisecond, so that other threads can run."""
 

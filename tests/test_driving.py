@@ -18,6 +18,7 @@ from batches import (
     Fit,
     FitOptions,
     GrowingOptions,
+    LingeringOptions,
     SeededOptions,
     StuckOptions,
 )
@@ -108,6 +109,13 @@ def test_tasks_in_flight_when_a_worker_is_killed_are_computed(tmp_path, tally):
         {"animal": "A", "plane": range(6)}, pool, dest=tmp_path
     )
     assert (report.saved, [failure.keys["plane"] for failure in report]) == (5, [0])
+
+
+def test_what_other_workers_compute_when_one_is_killed_is_not_begun_again_before_they_end(tmp_path, tally):
+    """An executor says that it is broken before it ends its other workers, which may still save something."""
+    report = LingeringOptions(tally).compute_missing({"animal": "A", "plane": range(4)}, pool, dest=tmp_path)
+    assert (report.saved, list(report)) == (4, [])
+    assert computations(tally) == ["A-0", "A-0", "A-1", "A-2", "A-3"]
 
 
 def test_a_class_of_executors_may_be_given(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import itertools
 import queue
+import threading
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -245,6 +246,8 @@ class Driver:
         """Take care of all that was under way when a worker of the executor was killed, and make a new executor."""
         chunks = [chunk]
         wait(self._waiting, timeout=_PATIENCE_S)
+        if self._make is not None:
+            self._end_workers()
         waiting, self._waiting = self._waiting, {}
         for future, other in waiting.items():
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -264,12 +267,20 @@ class Driver:
             else:
                 unit.suspect = True
                 self._suspects.append(unit)
-        self._executor.shutdown(wait=False)
         try:
             self._executor = self._make()
         except Exception as error_again:
             self._give_up(error_again, [])
         self._options.forget()
+
+    def _end_workers(self) -> None:
+        """Wait until the workers of the broken executor have ended: it says that it broke before it ends the others.
+
+        Until then, they compute and save: what they have begun would be computed twice.
+        """
+        ending = threading.Thread(target=self._executor.shutdown, daemon=True)  # a worker may ignore signals
+        ending.start()
+        ending.join(_PATIENCE_S)
 
     def _give_up(self, error: BaseException, lost: list[Unit]) -> None:
         self.broken = error
