@@ -19,6 +19,9 @@ from neuralib.persistence._stores.base import LEFTOVER_PREFIX
 TESTS = Path(__file__).parents[1]
 WANTED = [(animal, plane) for animal in "AB" for plane in range(PLANES)]
 DRIVERS_ONLY = ("executorlib",)  # it waits for ever for a worker that was killed between two tasks
+IN_TASKS_ONLY = (
+    "parsl",
+)  # its workers share a lock: of one that was killed while it waited for a task, the others wait for ever
 WORKERS = 2  # of each driver: a pool loses all of them with the one that is killed, and MPI too
 SLACK_NS = 1_000_000_000  # between a look for a result and the time at which its computation is noted
 MPIRUN = ["mpirun", "--oversubscribe", "-n", "3", sys.executable, "-m", "mpi4py.futures"]
@@ -81,7 +84,10 @@ class Batch:
         if not workers:
             return  # no worker has computed anything yet
         if self.engine not in DRIVERS_ONLY and rng.random() < 0.7:
-            kill(rng.choice(workers))
+            worker = rng.choice(workers)
+            if self.engine in IN_TASKS_ONLY and not self.is_stopped_in_task(worker):
+                return
+            kill(worker)
             self.killed += 1
         else:
             driver = rng.choice(self.drivers)
@@ -89,6 +95,19 @@ class Batch:
             driver.wait()
             self.killed += len(workers)
             self.killed_drivers += 1
+
+    def is_stopped_in_task(self, pid):
+        """Stop the worker *pid* if it is computing or saving, else let it go on; return whether it was stopped."""
+        signal_to(pid, signal.SIGSTOP)
+        while state_of(pid)[0] not in {"T", "Z", ""}:
+            time.sleep(0.001)
+        tasks = {int(path.name.rpartition("-")[2]): path.name for path in self.tally.glob(f"*-{pid}-*")}
+        animal, number, *_ = tasks[max(tasks)].split("-")
+        fit, draw = f"cache-Fit-{animal}-plane{number}.pkl", f"cache-Draw-{animal}-{number.replace('run', '#')}.pkl"
+        if (self.folder / (draw if "run" in number else fit)).exists():
+            signal_to(pid, signal.SIGCONT)
+            return False
+        return True
 
     def end(self):
         """Kill all that is left of the batch."""
@@ -105,18 +124,28 @@ class Batch:
 
 def started_ns(pid):
     """Return when the process began, as :func:`time.monotonic_ns` counts; None where it has ended."""
+    state, start = state_of(pid)
+    return None if state in {"Z", ""} else start * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def state_of(pid):
+    """Return the state of the process, and when it began in ticks; an empty text where there is none."""
     try:
         state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if state == "Z" else int(numbers[18]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        return "", 0
+    return state, int(numbers[18])
+
+
+def signal_to(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def kill(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    signal_to(pid, signal.SIGKILL)
 
 
 def finish(batch, rng, most_kills):
