@@ -15,6 +15,7 @@ ROWS = [  # from the lowest row to the highest; within a row, a module may impor
         "_messages",
         "_errors",
         "_log",
+        "_forks",
         "_os_errors",
         "_packages",
         "_equality",

@@ -7,11 +7,16 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._forks import IMPORT, lock_for_forks
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _ALWAYS_THERE = sys.stdlib_module_names | {"__main__", "__mp_main__", "builtins"}
 _OWN = "neuralib.persistence"
+
+importing = lock_for_forks(IMPORT)
+"""The lock under which what a save needs is imported: while a thread imports a module, a forked child could never import it."""
 
 
 def import_extra(module: str, extra: str, user: str) -> Any:
@@ -21,7 +26,8 @@ def import_extra(module: str, extra: str, user: str) -> Any:
     :raises ImportError: it is not installed, or can't be imported
     """
     try:
-        return importlib.import_module(module)
+        with importing:
+            return importlib.import_module(module)
     except ImportError as error:
         message = f'{user} needs {module}: pip install "neuralib-persistence[{extra}]" ({error})'
         raise ImportError(message, name=module) from error

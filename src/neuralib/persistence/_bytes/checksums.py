@@ -6,8 +6,9 @@ import os
 import queue
 import zlib
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence._packages import importing
 from neuralib.persistence._tasks import Task
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ _MOST_READERS = 4  # more don't make the memory quicker
 _ALL = 0xFFFFFFFF
 
 
+def fast_zlib() -> Any:
+    """Return zlib-ng."""
+    with importing:
+        from zlib_ng import zlib_ng
+    return zlib_ng
+
+
 def checksum(data: Buffer, start: int = 0) -> int:
     """Return the CRC-32 of *data*, going on from *start*."""
     return _quickest(data, start)
@@ -42,10 +50,8 @@ def _by_zlib(data: Buffer, start: int) -> int:
     _until_import -= size + _A_CALL
     if size < _LARGE and _until_import > 0:
         return zlib.crc32(data, start)
-    from zlib_ng import zlib_ng
-
-    _quickest = zlib_ng.crc32
-    return zlib_ng.crc32(data, start)
+    _quickest = fast_zlib().crc32
+    return _quickest(data, start)
 
 
 _quickest: Callable[[Buffer, int], int] = _by_zlib
@@ -54,9 +60,7 @@ _until_import = 1 << 23  # bytes: 2 ms
 
 def combined(first: int, second: int, size: int) -> int:
     """Return the CRC-32 of two parts, given that of each and the *size* of the second in bytes."""
-    from zlib_ng import zlib_ng
-
-    return zlib_ng.crc32_combine(first, second, size)
+    return fast_zlib().crc32_combine(first, second, size)  # type: ignore[no-any-return]
 
 
 def with_zeros(start: int, count: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from neuralib.persistence._bytes.checksums import fast_zlib
 from neuralib.persistence._codecs.compression import Compression, Decompressor
 
 
@@ -20,20 +21,16 @@ class Gzip(Compression):
 
     def compress(self, data: bytes, level: int) -> bytes:
         """Return *data* compressed."""
-        from zlib_ng import zlib_ng
-
-        return zlib_ng.compress(data, level, self._WBITS)
+        return fast_zlib().compress(data, level, self._WBITS)  # type: ignore[no-any-return]
 
     def compressor(self, level: int) -> Any:
         """Return a compressor."""
-        from zlib_ng import zlib_ng
-
+        zlib_ng = fast_zlib()
         return zlib_ng.compressobj(level, zlib_ng.DEFLATED, self._WBITS, self._MEMORY_LEVEL)
 
     def decompressor(self) -> Decompressor:
         """Return a decompressor."""
-        from zlib_ng import zlib_ng
-
+        zlib_ng = fast_zlib()
         return Decompressor(zlib_ng.decompressobj(self._WBITS), zlib_ng.error)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
-import time
 import urllib.parse
 import weakref
 from contextlib import contextmanager, suppress
@@ -14,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk
+from neuralib.persistence._forks import CLOSING, OPENING, STORE, lock_for_forks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 BUSY_S = 60.0
 """How long others may write before that is an error."""
 
-_FORK_WAIT_S = 5.0  # for threads that are writing
 _LOG_PAGES = 500
 _CACHE_BYTES = 1 << 26  # at most; SQLite takes as much as the pages that it has read
 
@@ -34,7 +32,12 @@ _JOURNAL_MARK = bytes.fromhex("d9d505f920a163d7")  # at the end of a journal: be
 _live: weakref.WeakSet[Database] = weakref.WeakSet()
 """All that are open in this process."""
 
-_opening = [threading.RLock()]  # the lock under which files are opened
+opening = lock_for_forks(OPENING)
+"""The lock under which files are made and opened."""
+
+# SQLite keeps in memory which locks of a file its process has, and has locks of its own for this memory. A child would get those
+# of a thread that is in SQLite, and keep them for good. So each call is made under one of these locks, which a fork waits for.
+_closing = lock_for_forks(CLOSING)
 
 
 class Database:
@@ -55,7 +58,7 @@ class Database:
         self._device, self._inode = found.st_dev, found.st_ino
         real = os.path.realpath(path)  # beside which SQLite has its files, where the path is a link
         self._log = f"{real}-wal"
-        self.lock = threading.RLock()
+        self.lock = lock_for_forks(STORE)
         self.is_read_only = False
         self.lacks_space = False  # so that it can only be read
         self._is_abandoned = False
@@ -68,7 +71,7 @@ class Database:
         self.execute = self.connection.execute
         self.cursor = self.connection.cursor()  # made once, for what is run for each result
         # Not in __del__: of objects that refer to each other, Python may take the connection before this one, and warn of it.
-        self._closing = weakref.finalize(self, self.connection.close)
+        self._closing = weakref.finalize(self, _close, self.connection)
         self._closing.atexit = False  # later functions that run at exit may save something
         _live.add(self)
 
@@ -200,6 +203,11 @@ class Database:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.cursor))
 
 
+def _close(connection: sqlite3.Connection) -> None:
+    with _closing:
+        connection.close()
+
+
 def _refuse_schema(_action: int, _first: str | None, _second: str | None, _database: str | None, by: str | None) -> int:
     """Allow what our own statements do, and nothing that a view or trigger of the file would add to it."""
     return _ALLOW if by is None else _DENY
@@ -239,37 +247,17 @@ def opened(path: str, keeps_locks: Callable[[], bool]) -> Database | None:
         return None
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}, while opening the archive", path) from error
-    with _opening[0]:
+    with opening:
         return Database(path, found, locks=keeps_locks())
 
 
-_forking = threading.local()  # its locks: those that this thread holds while it forks
-
-
-def _before_fork() -> None:
-    # SQLite keeps in memory which locks of a file its process has. The child would get those of a thread that is writing,
-    # and keep them for good. So that two threads can't wait for each other, the wait has an end.
-    _forking.locks = []
-    end = time.monotonic() + _FORK_WAIT_S
-    for lock in (_opening[0], *(each.lock for each in list(_live))):
-        if lock.acquire(timeout=max(0, end - time.monotonic())):
-            _forking.locks.append(lock)
-
-
-def _after_fork_in_parent() -> None:
-    for lock in _forking.locks:
-        lock.release()
-
-
 def _after_fork_in_child() -> None:
-    _opening[:] = [threading.RLock()]
     for each in list(_live):
-        each.lock = threading.RLock()  # another thread, which is not in this process, may hold the former one
         each.abandon()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 # ---------------------------------------------------------------------------------------------- errors

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import threading
 import time
 from typing import TYPE_CHECKING
 
 from neuralib.persistence._bytes.sources import BytesSource
+from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._stores.base import CHANGED, Content, Replace, Stat, State, Store
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class MemoryStore(Store):
         self.url = f"memory:{next(_numbers)}"
         self._entries: dict[str, tuple[bytes, float, int]] = {}
         self._changes = 0
-        self._lock = threading.RLock()
+        self._lock = lock_for_forks(STORE)
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._entries)} names)"
@@ -57,7 +57,7 @@ class MemoryStore(Store):
         vars(self).update(state)
         self.url = f"memory:{next(_numbers)}"
         self._entries = dict(self._entries)
-        self._lock = threading.RLock()
+        self._lock = lock_for_forks(STORE)
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*."""

@@ -6,12 +6,13 @@ import errno
 import re
 import stat
 import zlib
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence import _core
 from neuralib.persistence._bytes.sources import BytesSource, Source
 from neuralib.persistence._stores.base import MOST_DIGITS
-from neuralib.persistence._stores.database import Database, explained, explaining, out_of_order
+from neuralib.persistence._stores.database import Database, explained, explaining, opening, out_of_order
 from neuralib.persistence._trust.allowance import largest_content
 
 if TYPE_CHECKING:
@@ -126,17 +127,13 @@ class Row(NamedTuple):
 
 def make_file(path: Path) -> None:
     """Write an empty archive to *path*."""
-    import sqlite3
+    with opening, explaining("making the archive", str(path)):
+        import sqlite3
 
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(_TABLE)
-    except sqlite3.Error as error:
-        raise explained(error, "making the archive", str(path)) from error
-    finally:
-        connection.close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(_TABLE)
 
 
 def check_table(database: Database) -> None:

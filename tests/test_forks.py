@@ -1,0 +1,162 @@
+"""A process that is forked while other threads save can save: the fork waits for their locks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+import types
+
+import pytest
+
+from neuralib.persistence import PickleHandler, _forks, field, persistence_class
+from neuralib.persistence._forks import STORE, lock_for_forks
+from neuralib.persistence._packages import import_extra
+from neuralib.persistence._stores import database, rows
+from neuralib.persistence._stores.database import opened
+from neuralib.persistence.stores import MemoryStore
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
+
+A_WHILE_S = 0.3
+
+
+@persistence_class
+class Mean:
+    animal: str = field(validator=True, filename=True)
+    value: float
+
+
+class Thread(threading.Thread):
+    """Calls *function* with a function that says that it began, and takes a while."""
+
+    def __init__(self, function):
+        super().__init__(target=function, args=(self.pause,))
+        self._begun = threading.Event()
+        self.is_through = False
+        self.start()
+        assert self._begun.wait(10)
+
+    def pause(self):
+        self._begun.set()
+        time.sleep(A_WHILE_S)
+        self.is_through = True
+
+
+def runs_in_child(function):
+    """Return whether a forked process can call *function*, which may take 10 seconds."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            function()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_store_in_memory_can_be_used_although_a_thread_was_saving(tmp_path):
+    handler = PickleHandler(Mean, MemoryStore())
+
+    def save(pause):
+        with handler.store._lock:
+            pause()
+
+    thread = Thread(save)
+    result = Mean("A")
+    result.value = 1.0
+    assert runs_in_child(lambda: handler.save_persistence(result))
+    thread.join()
+
+
+def test_a_fork_waits_for_an_archive_that_is_closed_with_its_last_reference():
+    """SQLite has locks of its own for its memory."""
+    thread = Thread(lambda pause: database._close(types.SimpleNamespace(close=pause)))
+    assert runs_in_child(lambda: None)
+    assert thread.is_through
+    thread.join()
+
+
+def test_a_fork_waits_for_an_archive_that_is_made(tmp_path, monkeypatch):
+    connect = sqlite3.connect
+
+    def make(pause):
+        monkeypatch.setattr(sqlite3, "connect", lambda *args, **how: (pause(), connect(*args, **how))[1])
+        rows.make_file(tmp_path / "results.sqlar")
+
+    thread = Thread(make)
+    assert runs_in_child(lambda: None)
+    assert thread.is_through
+    thread.join()
+
+
+def test_a_fork_waits_for_an_archive_that_is_opened_and_used_at_once(tmp_path):
+    """The locks are looked for when no more files are opened."""
+    path = tmp_path / "results.sqlar"
+    rows.make_file(path)
+
+    def use(pause):
+        with database.opening:
+            pause()
+            found = opened(str(path), lambda: True)
+            found.lock.acquire()
+        thread.is_through = False
+        pause()
+        found.lock.release()
+        found.close()
+
+    thread = Thread(use)
+    assert runs_in_child(lambda: None)
+    assert thread.is_through
+    thread.join()
+
+
+def test_a_module_that_a_thread_is_importing_can_be_imported(tmp_path, monkeypatch):
+    """Python has a lock for each module, which a child gets as it is."""
+    (tmp_path / "imported_by_a_thread.py").write_text("import sys\nsys.pause()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def import_it(pause):
+        monkeypatch.setattr("sys.pause", pause, raising=False)
+        import_extra("imported_by_a_thread", "slow", "a test")
+
+    thread = Thread(import_it)
+    assert runs_in_child(lambda: import_extra("imported_by_a_thread", "slow", "a test"))
+    thread.join()
+
+
+def test_the_wait_for_a_lock_has_an_end(monkeypatch):
+    """The child has it free all the same, and the thread keeps it."""
+    monkeypatch.setattr(_forks, "_WAIT_S", 0.1)
+    lock, own = lock_for_forks(STORE), lock_for_forks(STORE)
+
+    def hold(pause):
+        with lock:
+            pause()
+
+    def take():
+        assert lock.acquire(timeout=1)
+        assert own.acquire(timeout=1)
+        own.release()
+        own.release()  # which this thread held when it forked
+
+    thread = Thread(hold)
+    with own:
+        assert runs_in_child(take)
+    assert not thread.is_through
+    thread.join()
+    assert lock.acquire(blocking=False)
+
+
+def test_a_lock_that_is_gone_is_forgotten():
+    before = len(_forks._locks)
+    lock = lock_for_forks(STORE)
+    assert len(_forks._locks) == before + 1
+    del lock
+    assert len(_forks._locks) == before
