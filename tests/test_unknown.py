@@ -64,6 +64,18 @@ def old_trial(handler_class, folder, n=3):
     return result
 
 
+def test_a_handler_reads_files_of_several_versions_in_turn(tmp_path):
+    """What it found about the card of one file does not hold for the next, whose arrays may be as large."""
+    handler = PickleHandler(New, tmp_path)
+    old_trial(PickleHandler, tmp_path, 20_000)
+    today = New("B00")
+    today.frames, today.accuracy = np.arange(20_000.0), 0.5
+    handler.save_persistence(today)
+    for _ in range(2):
+        assert not unknown_fields(handler.load_persistence(New("B00")))
+        assert set(unknown_fields(handler.load_persistence(New("A00")))) == {"camera", "score", "traces"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [3, 20_000, 200_000], ids=["small", "medium", "large"])
 def test_unknown_fields_are_written_back(tmp_path, kind, n):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._codecs.card import ArrayPlace
 
 MISMATCH = "its checksum is not that of what was saved"
-_NEXT_BUFFER, _READONLY_BUFFER = b"\x97", b"\x98"
+_NEXT_BUFFER, _NEXT_READ_ONLY = b"\x97", b"\x97\x98"
 
 
 def unpickled(data: Any, buffers: Iterable[Any]) -> Any:
@@ -114,11 +114,17 @@ def _with_arrays(view: memoryview, card: Card, unpickle: Unpickle) -> Any:
 
     So that a file is the same to this as to who maps it, whatever its card says.
     """
-    arrays = card.arrays
-    refuse_unannounced(arrays, [view[place.begin : place.start] for place in arrays])
-    parts = parts_around(arrays, lengths_of(view)[0])
-    structure = b"".join([piece for begin, end, opcodes, _ in parts for piece in (view[begin:end], opcodes)])
-    return unpickled_with(unpickle, structure, [bytearray(view[place.start : place.end]) for place in arrays], card)
+    pieces: list[Buffer] = []
+    memory = []
+    at = 0
+    for place in card.arrays:
+        begin, start, size, writable, _, _ = place
+        refuse_unannounced((place,), (view[begin:start],))
+        pieces += view[at:begin], _NEXT_BUFFER if writable else _NEXT_READ_ONLY
+        at = start + size
+        memory.append(bytearray(view[start:at]))
+    pieces.append(view[at : lengths_of(view)[0]])
+    return unpickled_with(unpickle, b"".join(pieces), memory, card)
 
 
 def checked_card(data: Any, own: OwnCard | None = None) -> Card | None:
@@ -193,7 +199,7 @@ def parts_around(arrays: tuple[ArrayPlace, ...], length: int) -> Iterator[tuple[
     """
     at = 0
     for place in arrays:
-        opcodes = _NEXT_BUFFER if place.writable else _NEXT_BUFFER + _READONLY_BUFFER
+        opcodes = _NEXT_BUFFER if place.writable else _NEXT_READ_ONLY
         yield at, place.begin, opcodes, place.start - place.begin
         at = place.end
     yield at, length, b"", 0

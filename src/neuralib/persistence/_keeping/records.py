@@ -93,7 +93,18 @@ class CodecRecords(Generic[T]):
     :param cls: the class itself, or a subclass without a decorator of its own
     """
 
-    __slots__ = ("_any_class", "_card", "_cls", "_info", "_mmap_mode", "_names", "_strict", "_trust", "codec")
+    __slots__ = (
+        "_any_class",
+        "_card",
+        "_cls",
+        "_info",
+        "_mmap_mode",
+        "_names",
+        "_same_card",
+        "_strict",
+        "_trust",
+        "codec",
+    )
 
     def __init__(
         self,
@@ -106,6 +117,7 @@ class CodecRecords(Generic[T]):
         self._info = info
         self._cls = info.persistence_cls if cls is None else cls
         self._card: Card = card_of(info)
+        self._same_card = self._card  # of a file read before: the same but for arrays and packages
         self.codec = codec.for_class(self._card)
         self._trust, self._mmap_mode = trust, mmap_mode
         self._strict = info.strict
@@ -143,7 +155,7 @@ class CodecRecords(Generic[T]):
         except FAILURES as error:
             raise_explained(error, store, name, self._cls.__qualname__)
         try:
-            if card is not self._card or type(root) is not dict:
+            if (card is not self._card and card is not self._same_card) or type(root) is not dict:
                 return self._result_of_changed(root, card, store, name)
             return from_dict(self._cls, root)
         except MissingFieldError as error:
@@ -167,7 +179,9 @@ class CodecRecords(Generic[T]):
             result = from_dict(self._cls, fields)
         except MissingFieldError as error:
             raise MissingFieldError(error.owner, error.field, place) from error
-        if not fields.keys() <= self._names:
+        if card is not None and card._replace(arrays=(), packages={}) == self._card:
+            self._same_card = card
+        elif not fields.keys() <= self._names:
             unknown = {each: value for each, value in fields.items() if each not in self._names}
             keep(result, unknown, {} if card is None else card.fields, place)
         return result
