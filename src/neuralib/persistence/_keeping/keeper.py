@@ -77,7 +77,8 @@ class Keeper(Generic[T]):
         self.joins: Callable[[], AbstractContextManager[Callable[[T], None]]] | None = None
         """In a batch: gives what adds results to it, which are saved when the block ends."""
         self._autoinc: str | None = info.layout.autoinc
-        self._numbering = Numbering(store, names.number_marks(), (names.suffix, *names.others))
+        marks = None if self._autoinc is None else names.number_marks()
+        self._numbering = Numbering(store, marks, (names.suffix, *names.others))
         self._writes_small = True  # whether the last numbered result was small
 
     # ------------------------------------------------------------------------------------------ saving

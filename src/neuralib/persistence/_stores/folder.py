@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
 import time
@@ -45,7 +46,6 @@ class FolderStore(Store):
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(system.home_expanded(root) or os.curdir)
         self.url = self.root
-        self._folder = Path(self.root)
         self.prefix = system.joined(self.root, "")  # of the path of every name
         self.held: _disk.OpenFile | None = None
         """The folder itself while it is kept open: see :meth:`hold`."""
@@ -283,6 +283,10 @@ class FolderStore(Store):
     def open_to_map(self, name: str, /) -> Source:
         """Return the content of the file *name*: read already where it is too small to be mapped, else as an open file."""
         return open_file(self.prefix + name, to_map=True)
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        return Path(self.root)  # made late, since pathlib takes longer than all else that a new store needs
 
     def path(self, name: str, /) -> Path:
         """Return the path of *name*."""
