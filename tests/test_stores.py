@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 import sys
@@ -65,6 +66,7 @@ def publish(root, name, data, *, over=False):
 def test_bytes_get_their_name_in_one_step(publishing, tmp_path, data):
     """A new name, a name that is taken, and a replacement: nothing is left over, no open descriptor either."""
     root = tmp_path / "made" / "here"
+    gc.collect()  # of other tests: their descriptors must not be closed meanwhile
     before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
     publish(root, "a", data)
     with pytest.raises(FileExistsError):
