@@ -88,16 +88,16 @@ def test_a_result_saved_anew_while_it_is_deleted_stays(tmp_path, monkeypatch):
     handler = PickleHandler(Pair, tmp_path)
     handler.save_persistence(Pair("a", 1))
     found = handler.find()
-    keeper, looks = handler._keeper, []
-    real = keeper.fields
+    records, looks = type(handler._keeper.records), []
+    real = records.fields
 
-    def replaced(name, names):
+    def replaced(self, store, name, names):
         looks.append(name)
-        fields = real(name, names)
+        fields = real(self, store, name, names)
         PickleHandler(Pair, tmp_path).save_persistence(filled(Pair("a", 1), data="new"))
         return fields
 
-    monkeypatch.setattr(keeper, "fields", replaced)
+    monkeypatch.setattr(records, "fields", replaced)
     assert found.delete(dry_run=False) == []
     assert looks == ["cache-Pair-a-1.pkl"]
     assert handler.find()[0].load().data == "new"

@@ -285,7 +285,7 @@ class Listing:
         """
         found = self._stored.get(row)
         if found is None or not all(map(found.__contains__, more)):
-            read = self.keeper.readable_fields(self.table.name(row), (*self._names, *more), self._source)
+            read = self.keeper.readable_fields(self._source, self.table.name(row), (*self._names, *more))
             if self._agrees(row, read) and all(map(read.__contains__, more)):
                 return read  # nothing needs to be kept of it
             found = self._stored[row] = {**(found or {}), **self._completed(read, more)}
@@ -310,7 +310,7 @@ class Listing:
         """Return what the file says of the keys in its name, and of the fields *more*: those that it has."""
         found = self._stored.get(row)
         if found is None or any(name not in found for name in more):
-            read = self.keeper.readable_fields(self.name(row), [*self.columns, *more], self._source)
+            read = self.keeper.readable_fields(self._source, self.name(row), [*self.columns, *more])
             found = self._stored[row] = {**(found or {}), **self._completed(read, more)}
         return found
 
@@ -319,7 +319,7 @@ class Listing:
 
         :raises UnloadableResultError: that can't be done here
         """
-        return self._completed(self.keeper.fields(self.name(row), [*self.columns]), ())
+        return self._completed(self.keeper.records.fields(self.store, self.name(row), [*self.columns]), ())
 
     def _completed(self, read: dict[str, Any], more: Collection[str]) -> dict[str, Any]:
         """Return the keys in the name, and the fields *more*, of those that were *read*, or their defaults."""

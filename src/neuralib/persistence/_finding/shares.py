@@ -36,9 +36,6 @@ SCHEDULERS = {
 }
 """How each scheduler numbers the tasks of an array."""
 
-WHOLE = (0, 1)
-"""The share of who does all."""
-
 
 def share_of(share: Share | None) -> tuple[int, int]:
     """Return *share* as numbers *i* and *n*: of *n* tasks, the one that takes every result whose place is *i* modulo *n*.
@@ -47,7 +44,7 @@ def share_of(share: Share | None) -> tuple[int, int]:
         results would belong to no task
     """
     if share is None:
-        return WHOLE
+        return 0, 1  # of one task, which does all
     if isinstance(share, str):
         return _from_environment(share)
     try:

@@ -110,16 +110,16 @@ def _single(value: Any, name: str, path: str) -> Any:
     )
 
 
-def categories_of(declared: PersistentField[Any] | None) -> list[str] | None:
-    """Return the texts that the field may have, if its annotation lists them: an Enum, or a Literal of texts."""
+def _categories_of(values: list[Any], declared: PersistentField[Any] | None) -> list[str] | None:
+    """Return the texts that the field may have, if its annotation lists them, an Enum or a Literal, and *values* are such."""
     kind = None if declared is None else declared.field_type
+    found: Sequence[Any] = ()
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return [member.name for member in kind]
-    if typing.get_origin(kind) is typing.Literal:
-        values = typing.get_args(kind)
-        if all(isinstance(value, str) for value in values):
-            return list(values)
-    return None
+        found = [member.name for member in kind]
+    elif typing.get_origin(kind) is typing.Literal:
+        found = typing.get_args(kind)
+    is_listed = found and all(isinstance(text, str) for text in found)
+    return list(found) if is_listed and all(value is None or value in found for value in values) else None
 
 
 def names_of_members(values: list[Any]) -> list[Any]:
@@ -150,9 +150,9 @@ def notes_of(declared: PersistentField[Any] | None) -> dict[str, str]:
 
 
 def _pandas_column(pandas: Any, values: list[Any], declared: PersistentField[Any] | None) -> Any:
-    categories = categories_of(declared)
     values = names_of_members(values)
-    if categories is not None and all(value is None or value in categories for value in values):
+    categories = _categories_of(values, declared)
+    if categories is not None:
         return pandas.Categorical(values, categories=categories)
     kinds: set[Any] = {type(value) for value in values} or {None if declared is None else declared.field_type}
     if kinds == {int, type(None)}:
@@ -176,9 +176,9 @@ def polars_frame(columns: dict[str, list[Any]], fields: dict[str, PersistentFiel
 
 
 def _polars_column(polars: Any, name: str, values: list[Any], declared: PersistentField[Any] | None) -> Any:
-    categories = categories_of(declared)
     values = names_of_members(values)
-    if categories is not None and all(value is None or value in categories for value in values):
+    categories = _categories_of(values, declared)
+    if categories is not None:
         return polars.Series(name, values, dtype=polars.Enum(categories))
     if not values:
         kind = None if declared is None else declared.field_type

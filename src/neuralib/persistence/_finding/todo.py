@@ -14,7 +14,6 @@ from neuralib.persistence._finding.former import tell_of_former_names
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import NOTHING_ASKED
 from neuralib.persistence._finding.series import KeyIndex
-from neuralib.persistence._finding.shares import WHOLE
 from neuralib.persistence._naming.equal import is_key
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def templates_of(info: PersistentClass[T], grid: Mapping[str, Any] | Iterable[T]
 
 
 def missing_of(
-    keeper: Keeper[T], templates: Iterable[T], repeat: int, share: tuple[int, int] = WHOLE, *, numbered: bool = False
+    keeper: Keeper[T], templates: Iterable[T], repeat: int, share: tuple[int, int], *, numbered: bool
 ) -> Iterator[T]:
     """Yield those of *templates* that have no result in the store of *keeper*, in their order: see ``todo``.
 
@@ -158,4 +157,4 @@ def is_there(keeper: Keeper[Any], template: Any) -> bool:
     if not store.has(name):
         return False
     keys = [field.field_name for field in info.key_fields()]
-    return is_result_of(info, template, keeper.readable_fields(name, keys, store))
+    return is_result_of(info, template, keeper.readable_fields(store, name, keys))

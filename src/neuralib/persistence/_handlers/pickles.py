@@ -135,17 +135,9 @@ def reader_for(info: PersistentClass[Any], trusted: object) -> Unpickle | None:
     :param trusted: True, False, or a collection of classes that may be made beside plain data
     :raises TypeError: it is something else
     """
-    return None if trusted is True else untrusted.Reader(admitted_classes(info, trusted))
-
-
-def admitted_classes(info: PersistentClass[Any], trusted: object) -> list[type]:
-    """Return the classes that a file of *info*'s results may hold beside plain data.
-
-    :param trusted: False, or a collection of classes
-    :raises TypeError: it is something else
-    """
+    if trusted is True:
+        return None
     extra = [] if trusted is False else list(trusted) if isinstance(trusted, Collection) else [trusted]
     if isinstance(trusted, str) or not all(isinstance(kind, type) for kind in extra):
         raise TypeError(f"trusted must be True, False, or a collection of classes, not {trusted!r}")
-    declared = [kind for each in info.fields for kind in untrusted.classes_of(each.field_type)]
-    return [info.persistence_cls, *declared, *extra]  # type: ignore[list-item]
+    return untrusted.Reader([*untrusted.classes_in(info), *extra])  # type: ignore[list-item]

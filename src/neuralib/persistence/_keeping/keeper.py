@@ -266,13 +266,8 @@ class Keeper(Generic[T]):
             return next((name for name in names if name in there), None)
         return next(iter(store.which(names)), None)
 
-    def fields(self, name: str, names: Collection[str], store: Store | None = None) -> dict[str, Any]:
-        """Return fields of the result under *name*, those of *names* that it has among them; arrays need not be read."""
-        return self.records.fields(self.store if store is None else store, name, names)
-
-    def readable_fields(self, name: str, names: Collection[str], store: Store | None = None) -> dict[str, Any]:
-        """Return the same, also where those of *names* are plain data and another field can't be loaded here."""
-        store = self.store if store is None else store
+    def readable_fields(self, store: Store, name: str, names: Collection[str]) -> dict[str, Any]:
+        """Return what :meth:`Records.fields` does, also where *names* are plain data and another field can't be loaded here."""
         try:
             return self.records.fields(store, name, names)
         except UnloadableResultError:

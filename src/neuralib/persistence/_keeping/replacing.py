@@ -22,7 +22,7 @@ from neuralib.persistence._errors import ContractError, UnloadableResultError, U
 from neuralib.persistence._keeping.identity import keys_in_name, refuse_other_class, refuse_taken
 from neuralib.persistence._messages import shown
 from neuralib.persistence._stores.base import MemoryDraft
-from neuralib.persistence._trust.untrusted import Reader, classes_of
+from neuralib.persistence._trust.untrusted import Reader, classes_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -96,8 +96,7 @@ def _head_of_keys(codec: Codec, keys: dict[str, Any]) -> dict[str, Any]:
 
 def _made(info: PersistentClass[Any], codec: Codec, there: Source, keys: dict[str, Any]) -> dict[str, Any] | None:
     """Return all fields of *there*, of plain data and classes that its owner knows; None where it holds something else."""
-    declared = [kind for field in info.fields for kind in classes_of(field.field_type)]
-    reader = Reader([info.persistence_cls, *declared, *_classes_in(keys.values())])
+    reader = Reader([*classes_in(info), *_classes_of(keys.values())])
     try:
         root: Any = codec.load(there, reader, None)[0]
     except _UNREADABLE:
@@ -107,12 +106,12 @@ def _made(info: PersistentClass[Any], codec: Codec, there: Source, keys: dict[st
     return as_dict(root) if isinstance(root, info.persistence_cls) else None
 
 
-def _classes_in(values: Collection[Any]) -> Iterator[type]:
+def _classes_of(values: Collection[Any]) -> Iterator[type]:
     """Yield the classes of *values*, and of what is in them, that can be made without calling anything of theirs."""
     for value in values:
         kind = type(value)
         if kind in {tuple, list, set, frozenset}:
-            yield from _classes_in(value)
+            yield from _classes_of(value)
         elif (
             getattr(kind, "__new__", None) is object.__new__ or isinstance(value, enum.Enum) or hasattr(kind, "_fields")
         ):

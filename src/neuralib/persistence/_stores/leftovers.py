@@ -77,12 +77,12 @@ class OpenFolder:
         """Return what *name* in it is; a link is not followed."""
         return os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False)
 
-    def make_folder(self, name: str, mode: int = 0o777) -> OpenFolder:
+    def make_folder(self, name: str) -> OpenFolder:
         """Make the folder *name* in it, and return it open.
 
         :raises OSError: it can't be made, or another folder has its name already
         """
-        os.mkdir(self.at(name), mode, dir_fd=self.fd)
+        os.mkdir(self.at(name), dir_fd=self.fd)
         made = OpenFolder(name, self)
         try:
             if made.names():

@@ -157,11 +157,8 @@ class PathStore(Store):
 
     def delete(self, name: str, /) -> None:
         """Remove the file *name*."""
-        entry = _entry_at(name)
-        if entry is None:
-            os.unlink(name)
-        else:
-            entry[0].delete(entry[1])
+        store, last = store_and_name(name)
+        store.delete(last)
 
     def has(self, name: str, /) -> bool:
         """Return whether there is something at the path *name*."""

@@ -25,6 +25,8 @@ from neuralib.persistence._trust.plain_data import TABLE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from neuralib.persistence._classes.schema import PersistentClass
+
 _ALWAYS_ADMITTED = (types.SimpleNamespace,)
 _FEW = 1 << 16  # bytes: a copy of them costs less than reading them piece by piece
 
@@ -68,6 +70,11 @@ class Reader:
         if isinstance(data, io.BufferedReader):  # a file: whoever reads on begins after the pickle
             data.seek(start + steps.size_bytes)
         return machine.result()
+
+
+def classes_in(info: PersistentClass[Any]) -> list[type]:
+    """Return the classes that a result may hold by the annotations of its fields, and its own."""
+    return [info.persistence_cls, *(kind for field in info.fields for kind in classes_of(field.field_type))]
 
 
 def classes_of(annotation: Any) -> Iterator[type]:
