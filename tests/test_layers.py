@@ -105,7 +105,7 @@ ROWS = [  # from the lowest row to the highest; within a row, a module may impor
         "_finding.shares",
         "_finding.query",
         "_finding.former",
-        "_finding.strangers",
+        "_finding.not_results",
         "_finding.candidates",
         "_finding.listing",
         "_finding.series",

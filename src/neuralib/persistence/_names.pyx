@@ -252,7 +252,7 @@ cdef class NameTable:
         return self.rows
 
     cdef int resize(self, Py_ssize_t room) except -1:
-        """Have memory for so many rows, of which those that there are stay."""
+        """Get memory for so many rows, and keep the rows that there are."""
         cdef void* names = PyMem_Realloc(self.names, max(room, 1) * sizeof(char*))
         if names is NULL:
             raise MemoryError

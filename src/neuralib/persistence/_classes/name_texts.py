@@ -124,11 +124,11 @@ def made_text(declared: PersistentField[Any], value: object) -> str:
     if declared.portable:
         return value_texts.portable_text(text)
     if type(value) is not str and not _WINDOWS and not value_texts.UNPORTABLE.isdisjoint(text):
-        _tell_unportable(declared, text)
+        _warn_unportable(declared, text)
     return text
 
 
-def _tell_unportable(declared: PersistentField[Any], text: str) -> None:
+def _warn_unportable(declared: PersistentField[Any], text: str) -> None:
     """Log, once for each class, that other systems refuse names with *text*."""
     owner = declared.owner
     if owner is None or not is_first(owner, "unportable"):

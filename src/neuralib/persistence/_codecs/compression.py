@@ -1,6 +1,6 @@
 """Compressed files: which compression a file has, and its content, read within bounds.
 
-One compression is one small class. A compressed file holds the very bytes of the plain one. A large one has its card and
+One compression is one small class. A compressed file holds the same bytes as the plain one. A large one has its card and
 end in a part of their own after the rest, so that they can be read without decompressing it.
 """
 

@@ -83,14 +83,14 @@ def read_source(source: Source, unpickle: Unpickle = unpickled) -> Decoded:
     if tail is None:
         with source.file() as buffered:  # not ours: read as it comes, which takes the least memory
             found = _unpickled_plain(unpickle, buffered)
-            if buffered.read(len(MAGIC)) == MAGIC:  # it is: a network file system told the size of another file
+            if buffered.read(len(MAGIC)) == MAGIC:  # it is ours: a network file system gave the size of another file
                 raise ValueError("something else follows its end")
             return found, None
     structure, memory, targets, announced = _memory_for(tail.card.arrays, tail.pickle_bytes)
     if checksum(tail.data, _fill(source, targets)) != tail.whole:
         raise ValueError(MISMATCH)
     refuse_unannounced(tail.card.arrays, announced)
-    del targets, announced  # so that whoever unpickles may give the structure's memory back
+    del targets, announced  # so that unpickling can give the structure's memory back
     return unpickled_with(unpickle, structure, memory, tail.card), tail.card
 
 

@@ -166,7 +166,7 @@ class PickleCodec(Codec):
         try:
             data, content = _decompressed_small(source.read()), _decompressed_small(content)
         except (ValueError, EOFError):
-            return False  # it is damaged or large: whoever looks at its head says so
+            return False  # it is damaged or large: reading its head says so
         return _pickling.begins_alike(data, content, self._own.leading, checksum)
 
     def check(self, source: Source, /) -> bool:
@@ -224,7 +224,7 @@ class PickleCodec(Codec):
 
 
 class CompressedCodec(PickleCodec):
-    """Pickles that are compressed: the very bytes of the plain files.
+    """Pickles that are compressed: the bytes of the plain files.
 
     :param compression: the way
     :param level: None for a level that suits recordings, and the fastest for small results

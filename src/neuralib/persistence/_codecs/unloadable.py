@@ -83,7 +83,7 @@ def refuse_missing(packages: Mapping[str, str]) -> None:
 def refuse_unused(n_arrays: int, structure: Any) -> None:
     """Raise an error where *structure*, a pickle without its arrays, does not use each of them once.
 
-    An array that begins within another value would be something else to who reads straight through.
+    ``pickle`` would read an array that begins within another value as a part of that value.
 
     :raises ValueError: it does not, or it is no pickle
     """

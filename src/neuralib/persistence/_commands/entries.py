@@ -1,4 +1,4 @@
-"""The files that a command is about: found in folders, told apart by class and keys, chosen by ``key=value``."""
+"""The files that a command is about: found in folders, grouped by class and keys, chosen by ``key=value``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from neuralib.persistence._commands.naming import (
 )
 from neuralib.persistence._commands.screen import progress
 from neuralib.persistence._errors import PersistenceError
-from neuralib.persistence._finding.former import tell_of_former_names
+from neuralib.persistence._finding.former import warn_of_former_names
 from neuralib.persistence._finding.found import Hit
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import NOTHING_ASKED
@@ -119,7 +119,7 @@ class Entry:
         if self.opened:
             return
         self.opened = True
-        self.card, self.keys = None, {}  # what the name told
+        self.card, self.keys = None, {}  # they were read from the name
         try:
             head = read_head(self.path)
         except (PersistenceError, OSError, ImportError) as error:
@@ -233,7 +233,7 @@ def places_in(top: str, *, recursive: bool) -> Iterator[str]:
     if not recursive or _is_store(top):
         return
     below: list[str] = []
-    with contextlib.suppress(OSError), os.scandir(top) as entries:  # whoever lists it finds what is wrong
+    with contextlib.suppress(OSError), os.scandir(top) as entries:  # listing it later raises the error
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 below += [] if entry.name.startswith(".") else [entry.name]
@@ -246,9 +246,9 @@ def places_in(top: str, *, recursive: bool) -> Iterator[str]:
 def files_in(top: str, *, recursive: bool) -> Iterator[tuple[str, Stat | None]]:
     """Yield the paths of the results in a folder, archive or bucket, in the order of their names, numbers by size (2 before 10).
 
-    Links to nothing, pipes, and folders inside that can't be read are among them: whoever looks finds what is wrong.
+    Links to nothing, pipes, and folders inside that can't be read are among them: looking at them raises the error.
 
-    :return: with what an archive or a bucket tells of each in its list
+    :return: with what the list of an archive or a bucket has of each
     :raises OSError: there is no such folder
     """
     for place in places_in(top, recursive=recursive):
@@ -396,7 +396,7 @@ def hits_in(folder: str, info: PersistentClass[Any], *, recursive: bool) -> Iter
         listing = Listing(keeper, NOTHING_ASKED, every=True)
         rows = listing.candidates(NOTHING_ASKED)
         if not rows:
-            tell_of_former_names(keeper)
+            warn_of_former_names(keeper)
         for row in progress(rows, "looking at file"):
             yield path_in(place, listing.name(row)), Hit(listing, keeper, row)
 

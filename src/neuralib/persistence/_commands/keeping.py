@@ -119,7 +119,7 @@ def _removed(tops: list[str], entries: list[Entry]) -> Iterator[Exception | None
 
 
 def _remove(tops: list[str], entry: Entry) -> None:
-    """Remove the file *entry*, in no other folder than where it was found: whoever can write there may put a link in the way."""
+    """Remove the file *entry*, in the folder where it was found, even if somebody put a link in its path meanwhile."""
     top = _top_of(entry.path, tops)
     folder, name = os.path.split(entry.path)
     below = [] if top is None else os.path.relpath(folder or os.curdir, top).split(os.sep)

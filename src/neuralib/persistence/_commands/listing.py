@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 UNKNOWN_CLASS = "(class unknown)"
 _MAX_INT = 1 << 63
 _MAX_COLUMNS = 200
-_MAX_CLASSES = 50  # of one name that are told apart
+_MAX_CLASSES = 50  # of one name that are listed separately
 _MAX_NAMES = 20  # of fields in the label of a class
 
 

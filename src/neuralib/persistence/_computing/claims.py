@@ -1,7 +1,7 @@
 """Claims: a batch shows which results it is computing, so that other batches pass them over.
 
 A claim is a hidden name in the store of the results. It is put exclusively, and put again while its owner is alive. Claims only save
-work: every batch looks whether a result is there, and a result is the same whoever computes it.
+work: every batch looks whether a result is there, and all batches compute the same result.
 """
 
 from __future__ import annotations

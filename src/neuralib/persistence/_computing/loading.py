@@ -16,7 +16,7 @@ from neuralib.persistence._errors import (
     NotAResultError,
     UnloadableResultError,
 )
-from neuralib.persistence._finding.former import tell_of_former_names
+from neuralib.persistence._finding.former import warn_of_former_names
 from neuralib.persistence._keeping import identity
 from neuralib.persistence._log import log
 
@@ -102,6 +102,6 @@ def _equal_place(handler: PersistenceHandler[Any], template: Any) -> Path | None
     store, _ = keeper.place_of(template)
     name = keeper.other_name(template, {}, store)
     if name is None:
-        tell_of_former_names(keeper)
+        warn_of_former_names(keeper)
         return None
     return cast("Path", store.path(name))

@@ -20,9 +20,9 @@ from neuralib.persistence._errors import (
     PersistenceError,
     UnloadableResultError,
 )
-from neuralib.persistence._finding.former import keys_inside, tell_of_former_names
+from neuralib.persistence._finding.former import keys_inside, warn_of_former_names
 from neuralib.persistence._finding.listing import Listing
-from neuralib.persistence._finding.strangers import kind_of_stranger, leave_out
+from neuralib.persistence._finding.not_results import kind_of_non_result, warn_left_out
 from neuralib.persistence._keeping import batches, identity
 from neuralib.persistence._keeping.reading import unloadable
 from neuralib.persistence._log import log
@@ -155,7 +155,7 @@ def _misplaced(keeper: Keeper[Any], keys: dict[str, Any], name: str, place: str)
     return KeyMismatchError(keeper.info.persistence_cls.__qualname__, "", name, found, place)
 
 
-def strangers_in(listing: Listing, rows: list[int], *, progress: bool) -> list[FileCheck]:
+def non_results_in(listing: Listing, rows: list[int], *, progress: bool) -> list[FileCheck]:
     """Return those of *rows* that are no results of their names: see :meth:`Found.check`."""
     found = []
     store = listing.store
@@ -188,7 +188,7 @@ def load_matching(
     rows = listing.candidates(conditions)
     names = list(map(listing.name, rows))
     if not names:
-        tell_of_former_names(keeper)
+        warn_of_former_names(keeper)
     doubtful = {listing.name(row) for row in rows if table.doubtful(row)} if table.any_doubtful else frozenset[str]()
 
     read = partial(keeper.load, store.reading(names))
@@ -216,12 +216,12 @@ def _report_failure(
 ) -> None:
     """Report that *name* does not load; raise *error* where nobody wants to know, or the content is not the cause.
 
-    What is no file is told, and left out.
+    What is no file is left out, with a warning.
     """
-    kind = kind_of_stranger(error, store, name)
+    kind = kind_of_non_result(error, store, name)
     if kind is not None and not isinstance(error, KeyMismatchError):
         if on_corrupt is None:
-            leave_out(error, store, name)
+            warn_left_out(error, store, name)
         else:
             on_corrupt(
                 error if isinstance(error, PersistenceError) else NotAResultError(owner, store.location(name), kind)

@@ -40,7 +40,7 @@ def delete(listing: Listing, rows: list[int], *, dry_run: bool, damaged: bool, p
             except FileNotFoundError:
                 continue
             if reason is not None:
-                _tell_of_kept(store, name, reason)
+                _warn_of_kept(store, name, reason)
             elif dry_run:
                 deleted.append(store.path(name))
             else:
@@ -59,11 +59,11 @@ def _deleted(store: Store, waiting: dict[str, object]) -> list[PurePath]:
     gone = store.delete_many(versions)
     for name in versions.keys() - gone:
         if store.has(name):
-            _tell_of_kept(store, name, "it was just replaced")
+            _warn_of_kept(store, name, "it was just replaced")
     return [store.path(name) for name in gone]
 
 
-def _tell_of_kept(store: Store, name: str, reason: str) -> None:
+def _warn_of_kept(store: Store, name: str, reason: str) -> None:
     log.warning("not deleted: %s: %s", store.location(name), reason)
 
 

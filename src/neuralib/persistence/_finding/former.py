@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._keeping.keeper import Keeper
     from neuralib.persistence._stores.base import Store
 
-_MOST_LOOKS = 32  # heads of files that are read to tell that there are some
+_MOST_LOOKS = 32  # heads of files that are read for the warning
 _FEW_LOOKS = 4  # of those that have names as today's
 
 
@@ -83,10 +83,10 @@ def _fits_class(info: PersistentClass[Any], name: str, head: Head, class_names: 
     )
 
 
-# ---------------------------------------------------------------------------------------------- telling that there are some
+# ---------------------------------------------------------------------------------------------- the warning that there are some
 
 
-def tell_of_former_names(keeper: Keeper[Any]) -> None:
+def warn_of_former_names(keeper: Keeper[Any]) -> None:
     """Log a warning where files of the class lie under other names than today's; look once for each class and place.
 
     To be called where nothing is found. Of many files that may be some, the heads of a few are read.
@@ -146,5 +146,5 @@ def _is_former(keeper: Keeper[Any], name: str, names: Collection[str], known: Co
         return is_of_class(keeper.info, name, keeper.records.about(keeper.store, name)) and (
             name not in known or _has_other_name(keeper, name, names)
         )
-    except (PersistenceError, OSError, MemoryError):  # what is wrong with it is told by who reads it
+    except (PersistenceError, OSError, MemoryError):  # reading it says what is wrong with it
         return False

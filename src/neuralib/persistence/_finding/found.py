@@ -13,7 +13,7 @@ from neuralib.persistence._classes.evolution import refuse_unknown
 from neuralib.persistence._classes.field import unit_of
 from neuralib.persistence._errors import NothingFoundError, PersistenceError
 from neuralib.persistence._finding import checking, deleting, stacks, tables
-from neuralib.persistence._finding.former import tell_of_former_names
+from neuralib.persistence._finding.former import warn_of_former_names
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import Conditions, of_keys
 from neuralib.persistence._finding.series import KeyIndex
@@ -143,7 +143,7 @@ class Found(Sequence[Hit[T]]):
             listing = Listing(keeper, conditions, template)
             rows = listing.matching(conditions)
             if not rows:
-                tell_of_former_names(keeper)
+                warn_of_former_names(keeper)
             return listing, rows
 
         return cls(keeper, choose, lambda: cls.by(keeper, conditions, template), conditions.about)
@@ -378,7 +378,7 @@ class Found(Sequence[Hit[T]]):
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         refuse_unknown(self._keeper.info, names, self._declared)
 
-    # ------------------------------------------------------------------------------------------ keeping house
+    # ------------------------------------------------------------------------------------------ maintenance
 
     def check(self, *, progress: bool = False) -> list[FileCheck]:
         """Return those that are no results of their names, each with its problem; an empty list where all are fine.
@@ -390,7 +390,7 @@ class Found(Sequence[Hit[T]]):
         :param progress: show a bar where the output is a terminal (needs the extra ``progress``)
         """
         listing, rows = self._state
-        return checking.strangers_in(listing, rows, progress=progress)
+        return checking.non_results_in(listing, rows, progress=progress)
 
     def delete(self, *, dry_run: bool = True, damaged: bool = False, progress: bool = False) -> list[Path]:
         """Return the paths of what would be deleted; with ``dry_run=False``, delete it.

@@ -10,7 +10,7 @@ from neuralib.persistence._classes.name_texts import has_text, text_of
 from neuralib.persistence._classes.schema import default_maker
 from neuralib.persistence._errors import KeyMismatchError, PersistenceError
 from neuralib.persistence._finding.candidates import candidate_names
-from neuralib.persistence._finding.strangers import leave_out
+from neuralib.persistence._finding.not_results import warn_left_out
 from neuralib.persistence._log import is_first, log
 from neuralib.persistence._messages import shown
 from neuralib.persistence._naming.equal import is_name_of
@@ -165,7 +165,7 @@ class Listing:
         try:
             fields = self.stored(row, outside)
         except (PersistenceError, OSError) as error:
-            leave_out(error, self.store, self.name(row))
+            warn_left_out(error, self.store, self.name(row))
             return False
         mismatch = self.name_mismatch(row, fields)
         if mismatch is not None:
@@ -240,7 +240,7 @@ class Listing:
         try:
             return self.keys(row)
         except (PersistenceError, OSError) as error:
-            leave_out(error, self.store, self.name(row))
+            warn_left_out(error, self.store, self.name(row))
             return None
 
     def own_rows(self, rows: list[int]) -> list[int]:
@@ -250,7 +250,7 @@ class Listing:
             try:
                 self.fields_from_file(row, ())
             except (PersistenceError, OSError) as error:
-                leave_out(error, self.store, self.name(row))
+                warn_left_out(error, self.store, self.name(row))
             else:
                 found.append(row)
         return found

@@ -86,7 +86,7 @@ class _Target:
         array[index] = field
 
 
-def _without_strangers(make: Callable[..., Any]) -> Callable[..., Any]:
+def _without_non_results(make: Callable[..., Any]) -> Callable[..., Any]:
     """Leave out files that are no results of their names, with a warning, where *make* fails for all rows of a listing."""
 
     @functools.wraps(make)
@@ -102,7 +102,7 @@ def _without_strangers(make: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-@_without_strangers
+@_without_non_results
 def stacked(listing: Listing, rows: list[int], name: str, out: Any, *, progress: bool) -> Any:
     """Return the array of shape ``(n_results, *shape of the field)``: see :meth:`Found.stack`."""
     import numpy as np
@@ -122,7 +122,7 @@ def stacked(listing: Listing, rows: list[int], name: str, out: Any, *, progress:
     return out
 
 
-@_without_strangers
+@_without_non_results
 def dataset(
     listing: Listing,
     rows: list[int],

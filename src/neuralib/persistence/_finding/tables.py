@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from neuralib.persistence._classes.field import unit_of
 from neuralib.persistence._errors import PersistenceError
-from neuralib.persistence._finding.strangers import leave_out
+from neuralib.persistence._finding.not_results import warn_left_out
 from neuralib.persistence._keeping.batches import bar
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._tasks import read_ahead
@@ -77,7 +77,7 @@ def columns_of(
             try:
                 found = read(place)
             except (PersistenceError, OSError) as error:
-                leave_out(error, listing.store, listing.name(row))
+                warn_left_out(error, listing.store, listing.name(row))
                 left_out.add(place)
                 continue
             for name, column in cells:

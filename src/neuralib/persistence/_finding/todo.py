@@ -10,7 +10,7 @@ from neuralib.persistence import _core
 from neuralib.persistence._classes.convert import as_dict, from_dict, replaced
 from neuralib.persistence._classes.evolution import refuse_unknown
 from neuralib.persistence._classes.schema import GENERATED
-from neuralib.persistence._finding.former import tell_of_former_names
+from neuralib.persistence._finding.former import warn_of_former_names
 from neuralib.persistence._finding.listing import Listing
 from neuralib.persistence._finding.query import NOTHING_ASKED
 from neuralib.persistence._finding.series import KeyIndex
@@ -83,7 +83,7 @@ class _There:
         self._index = KeyIndex(self._listing)
         self._rows: dict[str, int] | None = None  # by name
         self._numbers: dict[Any, set[int]] | None = None
-        self._has_told = False
+        self._has_warned = False
 
     def has(self, template: Any) -> bool:
         """Return whether there is a result with the keys in the name of *template*, and its validated keys."""
@@ -93,13 +93,13 @@ class _There:
         rows = self._index.rows_of(template) if row is None else [row]
         found = any(self._is_of(row, template) for row in rows)
         if not found:
-            self._tell_of_former_names()
+            self._warn_of_former_names()
         return found
 
-    def _tell_of_former_names(self) -> None:
-        if not self._has_told:  # which costs less for each of many templates than to ask whether it was told
-            self._has_told = True
-            tell_of_former_names(self._keeper)
+    def _warn_of_former_names(self) -> None:
+        if not self._has_warned:  # asking the log for each of many templates would take longer
+            self._has_warned = True
+            warn_of_former_names(self._keeper)
 
     def _is_of(self, row: int, template: Any) -> bool:
         listing = self._listing
@@ -127,7 +127,7 @@ class _There:
         free = (number for number in itertools.count() if number not in taken)
         lacking = list(itertools.islice(free, max(repeat - len(taken), 0)))
         if lacking:
-            self._tell_of_former_names()
+            self._warn_of_former_names()
         taken.update(lacking)
         return lacking
 

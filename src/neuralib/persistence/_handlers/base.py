@@ -1,4 +1,4 @@
-"""What every handler offers, whatever its names, format and place: saving, loading, finding and keeping house."""
+"""What every handler offers, whatever its names, format and place: saving, loading, finding and maintenance."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
                     error.add_note(
                         f"the key {key} is `missing`: use load_all() or find() for results with any value of it"
                     )
-                former.tell_of_former_names(keeper)
+                former.warn_of_former_names(keeper)
                 raise
             return keeper.load_by(store, other, keys)
 
@@ -403,7 +403,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         templates = self._checked(todo.templates_of(keeper.info, grid))
         return todo.missing_of(keeper, templates, repeat, share_of(share), numbered=numbered)
 
-    # ------------------------------------------------------------------------------------------ keeping house
+    # ------------------------------------------------------------------------------------------ maintenance
 
     def verify(
         self, result: T | str | os.PathLike[str] | None = None, /, *, progress: bool = False, **kwargs: Any

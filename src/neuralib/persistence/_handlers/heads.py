@@ -1,6 +1,6 @@
 """The head of a result file: its fields as far as they are plain data, and what the others are; without trust.
 
-Nothing of the file's choosing is imported or run: a closed list makes plain data, and stand-ins tell of everything else:
+Nothing of the file's choosing is imported or run: a closed list of types becomes plain data, and stand-ins describe everything else:
 :class:`ArrayHead` of arrays, which are not read, and :class:`ObjectHead` of all other objects. So it takes a fraction of a
 millisecond however large the arrays are, and needs no class that can be imported.
 """

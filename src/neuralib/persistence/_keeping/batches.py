@@ -186,9 +186,9 @@ class SharedBatch(Batch[T]):
     def flush(self) -> None:
         """Give all that wait their names. Those whose numbers others took meanwhile get new ones, and wait again.
 
-        Who waits for the disk before taking a number never wins against those who don't wait, so at last they take their
-        numbers first: a loss of power in between may leave torn files then, of results whose save has not returned, which
-        are told when they are loaded.
+        A batch that waits for the disk before taking numbers never wins against writers that don't wait. So after some losses
+        it takes its numbers first. A loss of power in between may then leave torn files, of results whose save has not
+        returned; loading them raises an error.
         """
         losses = 0
         while self._waiting:

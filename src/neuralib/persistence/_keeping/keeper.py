@@ -199,8 +199,8 @@ class Keeper(Generic[T]):
     def _put_then_wait(store: Store, name: str, content: Any) -> Any:
         """Put *content*, and wait for the disk afterwards; return the store's state.
 
-        Who waits for the disk before taking a number never wins against those who don't wait. A loss of power in between may
-        leave a torn file, of a result whose save has not returned, which is told when it is loaded.
+        A writer that waits for the disk before taking a number never wins against writers that don't wait. A loss of power in
+        between may leave a torn file, of a result whose save has not returned; loading it raises an error.
         """
         store.put(name, content)
         store.sync(names_of(name, content))
@@ -209,7 +209,7 @@ class Keeper(Generic[T]):
     def note_number(self, result: T) -> None:
         """Take into account that *result* was saved with a number that it had: the next one is after it."""
         number = getattr(result, self._autoinc or "", None)
-        if type(number) is int and self._has_numbered():  # what is no int is told by listing the names
+        if type(number) is int and self._has_numbered():  # other numbers show when the names are listed
             numbering, series = self.series_of(result)
             numbering.given(series, number)
 
@@ -282,7 +282,7 @@ class Keeper(Generic[T]):
             if self.names.is_plainly_named(result, name):
                 return True
         except KeyNotSetError:
-            pass  # it is told below, where the other keys have been looked at
+            pass  # is_name_of below decides, after the other keys were looked at
         for field in self.info.named_fields:
             if not has_text(field, getattr(result, field.field_name, None)):
                 return False

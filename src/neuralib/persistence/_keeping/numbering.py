@@ -25,7 +25,7 @@ _MOST_CREDIT_S = 0.1  # listing may take this much time besides, for changes tha
 
 
 class View:
-    """What a look at a store told. It never changes.
+    """What was seen in one look at a store. It never changes.
 
     :param look: the number of the look, which no other one has; 0 before the first
     :param state: the store's state, for which the numbers hold that are remembered with that look; None if the store must be
@@ -87,7 +87,7 @@ class Numbering:
         self._tells = type(store).state is not Store.state  # if so, no state means that the place does not exist
         self._absent = False  # whether the store had no state at the last look, and nothing was saved since
         self._counters = _Counters()
-        self._complete = -1  # the look for which all series are remembered that there are
+        self._complete = -1  # the look for which all existing series are remembered
         self._scanned_at_s = 0.0
         self._credit_s = _MOST_CREDIT_S  # what listing may take
 

@@ -1,4 +1,4 @@
-"""What reading a stored result can fail with, and what each failure means for who asked for it."""
+"""What reading a stored result can fail with, and the error that each failure becomes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAILURES = (*DAMAGE, OSError, ImportError, AttributeError, MemoryError, NoFields
 
 
 def raise_explained(error: Exception, store: Store, name: str, owner: str = "any persistence class") -> NoReturn:
-    """Raise what *error*, which came of reading *name* in *store*, means for who asked for it."""
+    """Raise what *error*, which came of reading *name* in *store*, means for the caller."""
     if isinstance(error, (TypeError, AttributeError)):
         refuse_broken_source(store, name)
     place = store.location(name)

@@ -209,10 +209,10 @@ class CodecRecords(Generic[T]):
         try:
             source = store.open(name) if self._mmap_mode is None else store.open_to_map(name)
             try:
-                told = None
+                found = None
                 if names is not None and source.size >= SMALL_BYTES:
-                    told = self._told_by_head(source, names)
-                root, card = told or self.codec.load(source, self._trust, self._mmap_mode)
+                    found = self._from_head(source, names)
+                root, card = found or self.codec.load(source, self._trust, self._mmap_mode)
             finally:
                 source.close()
         except FAILURES as error:
@@ -225,7 +225,7 @@ class CodecRecords(Generic[T]):
             return as_dict(root)
         return self._brought_up(root if type(root) is dict else dict(root), card, store, name)  # type: ignore[no-any-return]
 
-    def _told_by_head(self, source: Source, names: Collection[str]) -> tuple[dict[str, Any], Card | None] | None:
+    def _from_head(self, source: Source, names: Collection[str]) -> tuple[dict[str, Any], Card | None] | None:
         """Return the fields *names* and the card of a large *source* by its head; None if it must be loaded for them."""
         asked = names_then(self._info, names)
         head = head_of(self.codec, source, asked)
@@ -241,7 +241,7 @@ class CodecRecords(Generic[T]):
         except (ContractError, NewerVersionError):
             raise
         except PersistenceError:
-            return {}  # what is wrong with the content is said by whoever reads all of it
+            return {}  # reading all of the content says what is wrong with it
         except Exception:  # of an upgrade that needs values which are not in the head
             return {}
         return {each: value for each, value in fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}

@@ -85,7 +85,7 @@ def _different(stored: dict[str, Any], keys: dict[str, Any]) -> list[str]:
 
 
 def _head_of_keys(codec: Codec, keys: dict[str, Any]) -> dict[str, Any]:
-    """Return what a file with *keys* would tell of them."""
+    """Return the fields that the head of a file with *keys* would have."""
     draft = MemoryDraft()
     try:
         codec.encode(keys, draft)

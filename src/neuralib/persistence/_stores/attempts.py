@@ -58,7 +58,7 @@ class Attempts:
                 if not self.pause(error):
                     raise
 
-    def told(self) -> str:
+    def text(self) -> str:
         """Return how long it was tried, for a message."""
         if not self.retries:
             return ""
@@ -117,10 +117,10 @@ def problem_of(error: BaseException) -> str:
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
 
-def as_os_error(error: Exception, doing: str, place: str, told: str = "") -> Exception:
+def as_os_error(error: Exception, doing: str, place: str, tried: str = "") -> Exception:
     """Return *error* of a request as an error of the operating system that names *place*; as it is where it is none of obstore's.
 
-    :param told: how long it was tried
+    :param tried: how long it was tried
     """
     from obstore import exceptions
 
@@ -150,4 +150,4 @@ def as_os_error(error: Exception, doing: str, place: str, told: str = "") -> Exc
         number, problem = errno.EIO, problem_of(error)
     else:
         return error
-    return OSError(number, f"{problem}{told}, while {doing}", place)
+    return OSError(number, f"{problem}{tried}, while {doing}", place)

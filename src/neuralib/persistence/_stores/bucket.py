@@ -138,7 +138,7 @@ class Bucket:
         try:
             return attempts.call(request)
         except Exception as error:
-            problem = as_os_error(error, doing, place, attempts.told())
+            problem = as_os_error(error, doing, place, attempts.text())
         raise problem from None  # which may quote what is secret
 
     def refuse_fork(self) -> None:

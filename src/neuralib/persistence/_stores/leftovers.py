@@ -1,6 +1,6 @@
 """Folders that stay the same ones, and what killed processes left in them.
 
-Whoever can write into a folder can rename what is in it, and put a link in its place at any moment. So hidden folders are
+Anybody who can write into a folder can rename what is in it, and put a link in its place at any moment. So hidden folders are
 kept open, and what is in them is listed, moved and removed by their descriptors, never through a path that leads elsewhere
 by then. What is swept is the user's own, and looks like a leftover inside too: another folder of the user that somebody
 renamed to a hidden name does not.

@@ -152,7 +152,7 @@ class ObjectStore(Store):
                 version = self._admitted(there, replace)
 
     def _explained(self, error: Exception, name: str, attempts: Attempts) -> Exception:
-        return as_os_error(error, "saving", self.location(name), attempts.told())
+        return as_os_error(error, "saving", self.location(name), attempts.text())
 
     def _admitted(self, there: ObjectSource, replace: Callable[[Source], object]) -> dict[str, str] | None:
         """Return the version of *there*, which *replace* admits; None where it was replaced while it was looked at."""
@@ -309,7 +309,9 @@ class ObjectStore(Store):
         self._bucket.refuse_fork()
         try:
             return next(pages, None)
-        except Exception as error:  # obstore has tried it several times; the next page would be told to be the end
+        except (
+            Exception
+        ) as error:  # obstore has tried it several times; asked again, it would say that the list has ended
             problem = as_os_error(error, f"listing the names, after {seen:,}", self.url)
         raise problem from None
 

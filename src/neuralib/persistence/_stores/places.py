@@ -31,8 +31,8 @@ class SeveralStores(Store):
     """Several stores that are read as one.
 
     New results are saved in the first. Where several have one name, the result of the first of these is read. Only what is in
-    the first can be deleted. A number is new in all of them when it is given; who saves into another place meanwhile may
-    give the same number there.
+    the first can be deleted. A number is new in all of them when it is given; a process that saves into another of these
+    places meanwhile may give the same number there.
 
     :param stores: the stores, the one that is saved into first
     """

@@ -78,7 +78,7 @@ class Instructions:
                     yield code, convert(data[at : at + number])
                     at += number
                     continue
-                del data  # whoever takes the value is to have it alone
+                del data  # so that only the caller refers to its memory
                 yield code, self._large(code, at, number, convert)
                 # A value is stepped over only if somebody asks for what follows.
                 at = self._at if number <= longest else self._skip(at + number)

@@ -1,7 +1,7 @@
 """The machine: runs the instructions of a pickle on a stack of its own. See :mod:`untrusted` for what this is for.
 
 It runs in two ways that differ in their table alone. A reader admits some classes, and refuses what is neither of these
-nor in the table; a head has a table whose makers of arrays tell of them only, and tells of everything else.
+nor in the table. A head has a table whose makers of arrays only describe them, and describes everything else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from neuralib.persistence._errors import PersistenceError, UntrustedTypeError
 from neuralib.persistence._trust import allowance, plain_data
 from neuralib.persistence._trust.allowance import AllowanceError
 from neuralib.persistence._trust.instructions import STOP
-from neuralib.persistence._trust.plain_values import Buffer, Complete, Function, Pending, class_of, told
+from neuralib.persistence._trust.plain_values import Buffer, Complete, Function, Pending, class_of, label_of
 from neuralib.persistence._trust.stand_ins import ObjectHead
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Machine:
     """One run through one pickle.
 
     :param table: by full name, what makes the values that are no instructions
-    :param admitted: by full name, the classes that may be made beside these; None to tell of everything else
+    :param admitted: by full name, the classes that may be made beside these; None to describe everything else
     :param buffers: the large arrays, which stand elsewhere
     :param account: what the pickle may cost
     """
@@ -110,7 +110,7 @@ class Machine:
         except (IndexError, StopIteration) as error:
             raise ValueError(f"its instruction {code:#x} finds no value to work on") from error
         except Exception as error:  # of a function of the table, or a class, that got what it does not take
-            problem = told(error.args[0]) if error.args else ""
+            problem = label_of(error.args[0]) if error.args else ""
             raise ValueError(f"its instruction {code:#x} fails: {type(error).__name__} {problem}") from error
         return code == STOP
 
@@ -226,7 +226,7 @@ class Machine:
         self._nest(made, items)
 
     def _container(self, kind: type) -> Any:
-        """Return what items are added to as to a *kind*: the last value, or what is told of it."""
+        """Return what items are added to as to a *kind*: the last value, or the description of its content."""
         target = self._stack[-1]
         if not isinstance(target, ObjectHead):
             return target
@@ -316,24 +316,24 @@ class Machine:
         if full in self._table:
             self._push_new(Function(full, self._table[full]))
         elif self._admitted is None:
-            self._push_new(ObjectHead(told(full)))
+            self._push_new(ObjectHead(label_of(full)))
         elif full in self._admitted:
             self._push_new(_Class(self._admitted[full]))
         else:
-            raise UntrustedTypeError("", told(f"{module}.{name}"))
+            raise UntrustedTypeError("", label_of(f"{module}.{name}"))
 
     def named_by_stack(self, _: Any) -> None:
         name = self._stack.pop()
         self.named((self._stack.pop(), name))
 
     def foreign(self, arg: Any) -> None:
-        self._tell("a persistent id", self._stack.pop() if arg is None else arg)
+        self._push_unknown("a persistent id", self._stack.pop() if arg is None else arg)
 
     def registered(self, number: int) -> None:
-        self._tell("the extension registry", number)
+        self._push_unknown("the extension registry", number)
 
-    def _tell(self, place: str, key: Any) -> None:
-        """Tell of what only the program of the writer knows by *key*."""
+    def _push_unknown(self, place: str, key: Any) -> None:
+        """Push a description of what only the program of the writer knows by *key*."""
         if self._admitted is not None:
             raise UntrustedTypeError("", place)
         self._push_new(ObjectHead(place, (self.value(key),)))
@@ -384,9 +384,9 @@ class Machine:
             if name in _TAKE_CLASSES and isinstance(first, _Class):
                 return self._made_by(name, first.kind, arguments[1:])
             if name in _TAKE_CLASSES and isinstance(first, ObjectHead) and first.arguments is None:
-                return self._told_by(name, first, arguments[1:])
+                return self._described_by(name, first, arguments[1:])
             arguments = self._settled(arguments)
-            return self._or_told(name, arguments, lambda: callee.make(self._account, *arguments))
+            return self._or_described(name, arguments, lambda: callee.make(self._account, *arguments))
         arguments = tuple(map(self.value, arguments))
         if isinstance(callee, _Class):
             return self._instance(callee.kind, arguments)
@@ -394,13 +394,13 @@ class Machine:
             return ObjectHead(callee.type_name, arguments)
         if self._admitted is None:
             raise ValueError(f"it calls a {type(callee).__name__}")
-        raise UntrustedTypeError("", f"a call of {told(callee)}")
+        raise UntrustedTypeError("", f"a call of {label_of(callee)}")
 
     def _settled(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(item if isinstance(item, Complete) else self.value(item) for item in items)
 
-    def _or_told(self, name: str, arguments: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """Return what *make* makes; for a head, what the table does not make of these arguments is told of only."""
+    def _or_described(self, name: str, arguments: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """Return what *make* makes; for a head, a description where the table makes nothing of these arguments."""
         if self._admitted is not None:
             return make()
         try:
@@ -410,11 +410,11 @@ class Machine:
         except Exception:
             return ObjectHead(name, tuple(map(self.value, arguments)))
 
-    def _told_by(self, name: str, kind: ObjectHead, arguments: tuple[Any, ...]) -> Any:
-        """Tell of what the function *name* of the table makes of the class *kind*."""
+    def _described_by(self, name: str, kind: ObjectHead, arguments: tuple[Any, ...]) -> Any:
+        """Return a description of what the function *name* of the table makes of the class *kind*."""
         arguments = tuple(map(self.value, arguments))
         if name == "builtins.getattr" and len(arguments) == 1 and type(arguments[0]) is str:
-            return ObjectHead(told(f"{kind.type_name}.{arguments[0]}"))
+            return ObjectHead(label_of(f"{kind.type_name}.{arguments[0]}"))
         if name == "copyreg._reconstructor":
             return ObjectHead(kind.type_name, ())
         if name in _ARRAY_CLASSES:
@@ -475,7 +475,7 @@ class Machine:
         if isinstance(value, Pending):
             if isinstance(state, _Arguments):  # an array's, whose dtype came without a state of its own
                 state = self._settled(state.items)
-            built = self._or_told(value.type_name, (), lambda: value.built(self._account, state))
+            built = self._or_described(value.type_name, (), lambda: value.built(self._account, state))
             if not isinstance(built, ObjectHead):
                 return built
             value = built

@@ -15,9 +15,9 @@ from neuralib.persistence._trust.plain_values import (
     Pending,
     class_of,
     is_one_of,
+    label_of,
     need,
     only,
-    told,
     tuple_of,
 )
 
@@ -92,7 +92,7 @@ def plain_dtype(code: Any) -> Any:
     import numpy as np
 
     if type(code) is not str or not _PLAIN_DTYPE.fullmatch(code):
-        raise UntrustedTypeError("", f"the dtype {told(code)}")
+        raise UntrustedTypeError("", f"the dtype {label_of(code)}")
     return _checked_size(np.dtype(code))
 
 
@@ -256,7 +256,7 @@ def _reconstruct(_: Allowance, kind: Any, shape: Any, _code: Any) -> Any:
     """Begin an array as numpy writes it in earlier protocols: an empty one, whose state follows."""
     name = class_of(kind, _KINDS_OF_ARRAYS)
     if name is None or type(shape) is not tuple:
-        raise UntrustedTypeError("", f"an array of the class {told(kind)}")
+        raise UntrustedTypeError("", f"an array of the class {label_of(kind)}")
     return _Array(_KINDS_OF_ARRAYS[name])
 
 
@@ -313,7 +313,7 @@ def _scalar(account: Allowance, dtype: Any, content: Any = b"") -> Any:
 def _masked(_: Allowance, kind: Any, base: Any, *__: Any) -> Any:
     """Begin a masked array, whose state follows."""
     if not class_of(kind, _MASKED) or not class_of(base, {"numpy.ndarray"}):
-        raise UntrustedTypeError("", f"a masked array of the class {told(kind)}")
+        raise UntrustedTypeError("", f"a masked array of the class {label_of(kind)}")
     return _MaskedArray()
 
 
@@ -431,7 +431,7 @@ class _Generator(_BitGenerator):
 def _bit_generator(_: Allowance, kind: Any = "MT19937") -> Any:
     name = class_of(kind, _BIT_GENERATORS)
     if name is None and not is_one_of(kind, *_STATES):
-        raise UntrustedTypeError("", f"a generator of random numbers of the class {told(kind)}")
+        raise UntrustedTypeError("", f"a generator of random numbers of the class {label_of(kind)}")
     return _BitGenerator(kind if name is None else _BIT_GENERATORS[name])
 
 
@@ -466,7 +466,7 @@ class _SeedSequence(Pending):
 
 def _seed_sequence(_: Allowance, kind: Any, _checksum: Any, state: None) -> Any:
     if not class_of(kind, {_SEED_SEQUENCE}) or state is not None:
-        raise UntrustedTypeError("", f"a seed of the class {told(kind)}")
+        raise UntrustedTypeError("", f"a seed of the class {label_of(kind)}")
     return _SeedSequence()
 
 

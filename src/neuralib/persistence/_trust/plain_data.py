@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._trust import plain_arrays
-from neuralib.persistence._trust.plain_values import Function, Pending, class_of, is_one_of, need, only, told
+from neuralib.persistence._trust.plain_values import Function, Pending, class_of, is_one_of, label_of, need, only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ def _getattr(_: Allowance, owner: Any, name: Any) -> Any:
     """Return the one method that a pickle of plain data looks up."""
     if class_of(owner, {"zoneinfo.ZoneInfo"}) and is_one_of(name, "_unpickle"):
         return Function("zoneinfo.ZoneInfo._unpickle", _zone)
-    raise UntrustedTypeError("", f"a call of getattr on {told(owner)}")
+    raise UntrustedTypeError("", f"a call of getattr on {label_of(owner)}")
 
 
 def _encoded(_: Allowance, text: str, encoding: str = "utf-8") -> bytes:
@@ -103,7 +103,7 @@ def _ordered(account: Allowance, items: Any = ()) -> collections.OrderedDict[Any
 def _defaultdict(_: Allowance, factory: Any = None) -> collections.defaultdict[Any, Any]:
     name = class_of(factory, _FACTORIES)
     if factory is not None and name is None:
-        raise UntrustedTypeError("", f"a defaultdict of {told(factory)}")
+        raise UntrustedTypeError("", f"a defaultdict of {label_of(factory)}")
     return collections.defaultdict(None if name is None else _FACTORIES[name])
 
 
@@ -149,7 +149,7 @@ def _zone(account: Allowance, key: Any, _from_cache: Any = True) -> Any:
 
     account.spend(_ZONE_BYTES)
     if type(key) is not str or key not in _zones():  # its name is that of a file that is read
-        raise UntrustedTypeError("", f"the time zone {told(key)}, which is not known here")
+        raise UntrustedTypeError("", f"the time zone {label_of(key)}, which is not known here")
     return ZoneInfo(key)
 
 
@@ -187,7 +187,7 @@ class _Uuid(Pending):
 def _reconstructor(_: Allowance, kind: Any, base: Any, state: None) -> Any:
     """Begin an object of the oldest protocols."""
     if not class_of(kind, {"uuid.UUID"}) or not class_of(base, {"builtins.object"}) or state is not None:
-        raise UntrustedTypeError("", f"a new object of {told(kind)}")
+        raise UntrustedTypeError("", f"a new object of {label_of(kind)}")
     return _Uuid()
 
 

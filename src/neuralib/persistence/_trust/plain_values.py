@@ -80,8 +80,8 @@ def class_of(value: Any, allowed: Container[str]) -> str | None:
     return value.type_name if isinstance(value, Function) and value.type_name in allowed else None
 
 
-def told(value: object) -> str:
-    """Return what to call *value*, which a file chose, in an error: short, without writing it out, and printable."""
+def label_of(value: object) -> str:
+    """Return a name for *value*, which comes from a file, to be shown in an error: short and printable."""
     if isinstance(value, Function):
         return value.type_name
     if not isinstance(value, str):

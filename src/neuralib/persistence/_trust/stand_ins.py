@@ -95,20 +95,20 @@ class ObjectHead:
 def _array(
     account: Allowance, shape: Any, code: Any, data: Any, _offset: Any = 0, _strides: Any = None, order: Any = "C"
 ) -> ArrayHead:
-    """Tell of an array as this package writes it."""
+    """Describe an array as this package writes it."""
     if type(code) is not str:  # of records
-        return _told(account, shape, code, data, order)
+        return _described(account, shape, code, data, order)
     found = _NUMBER_CODE.fullmatch(code)
     if found is None:
-        return _told(account, shape, plain_arrays.plain_dtype(code), data, order)
+        return _described(account, shape, plain_arrays.plain_dtype(code), data, order)
     sign, kind, size = found[1], found[2], int(found[3])
     native = sign in {_NATIVE, "|"}
     name = f"{_NUMBER_KINDS[kind]}{8 * size if kind != 'b' else ''}" if native else code
     return _head(account, shape, name, code, size, data, order)
 
 
-def _told(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any, *, moved: bool = False) -> ArrayHead:
-    """Tell of an array whose dtype is numpy's, or one that could not be made.
+def _described(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any, *, moved: bool = False) -> ArrayHead:
+    """Describe an array whose dtype is numpy's, or one that could not be made.
 
     :param moved: whether its axes are in an order of their own, so that *data* is no memory to show
     """
@@ -143,13 +143,13 @@ def _size_of_text(encoded: ObjectHead) -> int:
 
 
 def _from_buffer(account: Allowance, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> ArrayHead:
-    """Tell of an array as numpy writes it in protocol 5."""
+    """Describe an array as numpy writes it in protocol 5."""
     if order != "K" or axes is None:
-        return _told(account, shape, dtype, data, order)
+        return _described(account, shape, dtype, data, order)
     plain_arrays.count_of(shape)  # neither C nor Fortran: *shape* is that of the memory, before its axes are moved
     plain_arrays.count_of(tuple(axes) if type(axes) is list else axes)
     need(len(axes) == len(shape), "an array")
-    return _told(account, tuple(shape[axis] for axis in axes), dtype, data, "C", moved=True)
+    return _described(account, tuple(shape[axis] for axis in axes), dtype, data, "C", moved=True)
 
 
 class _ArrayBegun(Pending):
@@ -161,9 +161,9 @@ class _ArrayBegun(Pending):
     def built(self, account: Allowance, state: Any) -> ArrayHead:
         state = tuple_of(state, range(5, 8), "an array")
         if isinstance(state[2], ObjectHead):
-            return _told(account, state[1], state[2], None, "C")
+            return _described(account, state[1], state[2], None, "C")
         shape, dtype, order, content = plain_arrays.state_of_array(state, len(state))
-        return _told(account, shape, dtype, content, order)
+        return _described(account, shape, dtype, content, order)
 
 
 TABLE: dict[str, Callable[..., Any]] = {
@@ -174,4 +174,4 @@ TABLE: dict[str, Callable[..., Any]] = {
     "numpy._core.numeric._frombuffer": _from_buffer,
     "numpy.ma.core._mareconstruct": lambda *_: _ArrayBegun(),
 }
-"""By full name, what may be called where heads are read; arrays are told of only."""
+"""By full name, what may be called where heads are read; arrays are only described."""

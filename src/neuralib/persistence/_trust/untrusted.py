@@ -67,7 +67,7 @@ class Reader:
         account = Allowance(compressed_bytes, size) if compressed_bytes else Allowance(size)
         machine, steps = Machine(TABLE, self.admitted, buffers, account), Instructions(source)
         machine.run(steps)
-        if isinstance(data, io.BufferedReader):  # a file: whoever reads on begins after the pickle
+        if isinstance(data, io.BufferedReader):  # a file: the caller reads on after the pickle
             data.seek(start + steps.size_bytes)
         return machine.result()
 

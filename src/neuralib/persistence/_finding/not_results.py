@@ -1,4 +1,4 @@
-"""What has the name of a result and is none: copies under other names, links to nothing, pipes. It is told, and left out."""
+"""Files that have the name of a result but are none: renamed copies, broken links, pipes. They are left out, with a warning."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from neuralib.persistence._stores.base import Store
 
 
-def kind_of_stranger(error: Exception, store: Store, name: str) -> str | None:
-    """Return what *name* is, where *error* came of reading it and there is no result of that name; None where there is one.
+def kind_of_non_result(error: Exception, store: Store, name: str) -> str | None:
+    """Return what *name* is if it is no result, after reading it failed with *error*; None if there is a result.
 
     A file whose keys belong under another name, as programs that synchronise folders leave behind (``A00 (1)``); a link to
     nothing, as of a dataset whose content was not fetched, or in a circle; a folder, pipe or device.
@@ -35,9 +35,9 @@ def kind_of_stranger(error: Exception, store: Store, name: str) -> str | None:
     return "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
 
 
-def leave_out(error: Exception, store: Store, name: str) -> None:
-    """Tell that *name* is left out, where there is no result of that name; raise *error* where there is one."""
-    kind = kind_of_stranger(error, store, name)
+def warn_left_out(error: Exception, store: Store, name: str) -> None:
+    """Log a warning that *name* is left out, if it is no result; if it is one, raise *error*."""
+    kind = kind_of_non_result(error, store, name)
     if kind is None and store.has(name):
         raise error
     if kind is not None:
