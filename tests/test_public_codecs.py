@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from checks import Pair, check_round_trip, filled, needs_zstd
 
-from neuralib.persistence import FileHandler, NotAResultError, PersistenceHandler, PickleHandler, load, read_head
+from neuralib.persistence import (
+    FileHandler,
+    NotAResultError,
+    PersistenceHandler,
+    PickleHandler,
+    field,
+    load,
+    persistence_class,
+    read_head,
+)
 from neuralib.persistence.codecs import BytesSource, Codec, GzipCodec, Head, PickleCodec, ZstdCodec
 from neuralib.persistence.stores import MemoryStore
 from neuralib.persistence.testing import ContractError, check_codec
@@ -261,3 +270,23 @@ def test_a_source_of_bytes():
     assert (source.size, source.read(), source.read_at(3, 8)) == (10, b"0123456789", b"89")
     with pytest.raises(TypeError, match="mmap_mode='r' needs a local file"):
         source.map("r")
+
+
+@persistence_class
+class Mean:
+    animal: str = field(filename=True)
+    value: float
+
+
+@pytest.mark.parametrize("codec", [PickleCodec(), GzipCodec(), pytest.param(ZstdCodec(), marks=needs_zstd)], ids=repr)
+def test_one_codec_serves_handlers_of_several_classes(codec):
+    """Each file says its own class, in whatever order the handlers are made; what is pickled knows no class."""
+    store = MemoryStore()
+    untouched = pickle.dumps(codec)
+    for number in range(2):
+        for result in (filled(Pair(f"p{number}", 1), data=0.5), filled(Mean(f"m{number}"), value=0.5)):
+            FileHandler(type(result), store, codec=codec).save_persistence(result)
+    cards = {name: codec.head(store.open(name)).card for name in store.names()}
+    assert len(cards) == 4
+    assert all(card.name in name for name, card in cards.items())
+    assert pickle.dumps(codec) == untouched

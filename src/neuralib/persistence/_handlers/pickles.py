@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PLAIN = PickleCodec()  # of all handlers: it does not change
+
 
 class PickleHandler(FileHandler[T]):
     """Keep results as pickle files: a plain pickle of the dict of fields, with a checksum after it.
@@ -58,12 +60,12 @@ class PickleHandler(FileHandler[T]):
         if mmap_mode not in {None, "r", "c"}:
             raise ValueError(f"{type(self).__qualname__}: mmap_mode must be None, 'r' or 'c', not {mmap_mode!r}")
         self._mmap_mode = self.mmap_mode = mmap_mode
-        super().__init__(data_cls, save_root, ext, durable=durable, threads=threads, codec=self._new_codec())
+        super().__init__(data_cls, save_root, ext, durable=durable, threads=threads, codec=self._codec_to_use())
         if mmap_mode is not None:
             local_folder(self._store, f"mmap_mode={mmap_mode!r} maps files", "use a folder, or leave mmap_mode out")
 
-    def _new_codec(self) -> PickleCodec:
-        return PickleCodec()
+    def _codec_to_use(self) -> PickleCodec:
+        return _PLAIN
 
 
 class _CompressedHandler(PickleHandler[T]):
@@ -85,7 +87,7 @@ class _CompressedHandler(PickleHandler[T]):
         self._compression = compression
         super().__init__(data_cls, save_root, ext, durable=durable, threads=threads, trusted=trusted)
 
-    def _new_codec(self) -> PickleCodec:
+    def _codec_to_use(self) -> PickleCodec:
         return self._codec_of(self._compression)
 
 

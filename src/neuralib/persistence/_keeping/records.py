@@ -122,7 +122,7 @@ class CodecRecords(Generic[T]):
         self._trust, self._mmap_mode = trust, mmap_mode
         self._strict = info.strict
         self._any_class = False
-        self._names = frozenset(info.fields_name())
+        self._names = self._card.fields.keys()
 
     def content(self, result: T, store: Store, name: str, /, *, durable: bool) -> Content:
         """Return *result* as content that *store* can put."""
