@@ -82,6 +82,12 @@ class _There:
         self._listing = Listing(keeper, NOTHING_ASKED)
         self._index = KeyIndex(self._listing)
         self._rows: dict[str, int] | None = None  # by name
+        self._outside = [
+            declared.field_name
+            for declared in keeper.info.key_fields()
+            if declared.validator is not False and declared.field_name not in self._listing.columns
+        ]
+        self._names_tell = not self._outside and not self._listing.table.any_doubtful
         self._numbers: dict[Any, set[int]] | None = None
         self._has_warned = False
 
@@ -90,6 +96,8 @@ class _There:
         if self._rows is None:
             self._rows = {name: row for row, name in enumerate(self._listing.table.all_names())}
         row = self._rows.get(self._keeper.names.name(template))
+        if row is not None and self._names_tell:
+            return True
         rows = self._index.rows_of(template) if row is None else [row]
         found = any(self._is_of(row, template) for row in rows)
         if not found:
@@ -102,20 +110,13 @@ class _There:
             warn_of_former_names(self._keeper)
 
     def _is_of(self, row: int, template: Any) -> bool:
-        listing = self._listing
-        info = self._keeper.info
-        outside = [
-            declared.field_name
-            for declared in info.key_fields()
-            if declared.validator is not False and declared.field_name not in listing.columns
-        ]
-        if not outside and not listing.table.doubtful(row):
+        if not self._outside and not self._listing.table.doubtful(row):
             return True
         try:
-            stored = listing.stored(row, outside)
+            stored = self._listing.stored(row, self._outside)
         except FileNotFoundError:
             return False
-        return is_result_of(info, template, stored)
+        return is_result_of(self._keeper.info, template, stored)
 
     def take_free_numbers(self, template: Any, repeat: int) -> list[int]:
         """Return the lowest free numbers that lack until there are *repeat* results like *template*; they count as taken."""

@@ -91,7 +91,7 @@ class ArchiveStore(Store):
                 continue
 
     def _data(self, name: str, content: Content) -> bytes:
-        data = data_of(content)
+        data: bytes = content if type(content) is bytes else content.content()
         if len(data) > archive_writing.MOST_BYTES:
             refuse_large(self.location(name), len(data))
         problem = rows.problem_of_name(name)
@@ -286,6 +286,8 @@ class ArchiveStore(Store):
 
     def packed_names(self, prefix: str = "", /) -> list[str] | list[bytes]:
         """Return the names that begin with *prefix*: many in one piece."""
+        if prefix.startswith("."):
+            return list(self.names(prefix))
         ranges: list[tuple[str, str | bytes]] = [(prefix, rows.after(prefix))]
         if not prefix:
             ranges = [("", "."), ("/", b"")]  # the names before and after hidden ones

@@ -52,6 +52,9 @@ class ArchiveFile:
 
     def opened_to_write(self, *, durable: bool) -> Database:
         """Return the open file, which is made where there is none."""
+        database = self._database
+        if database is not None and not database.is_read_only and database.is_current():  # a call less for each save
+            return database
         database = self.opened()
         if database is None:
             self._make(durable=durable)

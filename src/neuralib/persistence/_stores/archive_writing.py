@@ -72,18 +72,18 @@ class Writer:
 
     def inserted(self, database: Database, name: str, data: bytes, *, durable: bool) -> bool:
         """Store *data* under the new name *name*; False where the name is taken."""
-        with database.lock:
-            database.wait_for_disk(durable)
-            try:
+        try:
+            with database.lock:
+                database.wait_for_disk(durable)
                 return self._insert(database, name, data, durable=durable)
-            except Exception as error:
-                raise explained(error, "saving a result", self._path) from error
+        except Exception as error:
+            raise explained(error, "saving a result", self._path) from error
 
     def _insert(self, database: Database, name: str, data: bytes, *, durable: bool) -> bool:
         cursor = database.cursor
         while True:
             row = self._new_row()
-            cursor.execute(rows.INSERT, (row, name, row // rows.NS, len(data), _quickly_bound(data)))
+            cursor.execute(rows.INSERT, (row, name, _quickly_bound(data)))
             if cursor.rowcount == 1:
                 self._own_changes += 1
                 return True
@@ -104,8 +104,7 @@ class Writer:
         with database.lock, explaining("replacing a result", self._path):
             database.wait_for_disk(durable)
             row = self._new_row()
-            values = (row, row // rows.NS, len(data), data, name, former)
-            return bool(database.execute(rows.REPLACE, values).rowcount == 1)
+            return bool(database.execute(rows.REPLACE, (row, data, name, former)).rowcount == 1)
 
     def _new_row(self, count: int = 1) -> int:
         """Return the number of a new row: the time in nanoseconds, so that no later content of a name has the same.
@@ -114,7 +113,9 @@ class Writer:
 
         :param count: how many rows get this number and the next ones
         """
-        first = max(time.time_ns(), self._last_row + 1)
+        first = time.time_ns()
+        if first <= self._last_row:
+            first = self._last_row + 1
         self._last_row = first + count - 1
         return first
 
@@ -152,7 +153,7 @@ class Writer:
         if max(map(len, contents)) > MOST_BYTES or not rows.are_names([put.name for put in puts]):
             return False  # which is said when it is its turn
         values = [
-            (row, put.name, row // rows.NS, len(data), _quickly_bound(data))
+            (row, put.name, _quickly_bound(data))
             for row, put, data in zip(self._rows_of(database, puts), puts, contents, strict=True)
         ]
         with database.transaction("saving results", durable=durable) as keep:

@@ -41,9 +41,10 @@ _PLAIN_INDEX = re.compile(r"""CREATE (UNIQUE )?INDEX\s+[^()]*\([\w\s,"'`\[\]]*\)
 _COMMENT = re.compile(r"--.*|/\*.*?\*/")
 _LONGEST_NAME = 4 * 255
 """Bytes: a longer name in an archive is none of a file, and listing a million of such would fill the memory."""
-_MOST_DOTS = 2  # the name of the folder above
-INSERT = f"INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data) VALUES(?, ?, {_MODE}, ?, ?, ?)"
-REPLACE = f"UPDATE sqlar SET rowid=?, mode={_MODE}, mtime=?, sz=?, data=? WHERE name=? AND rowid=?"  # noqa: S608
+_FOLDERS = frozenset({"", ".", ".."})  # what folders are called in themselves, and no file is
+INSERT = f"""INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data)
+    VALUES(?1, ?2, {_MODE}, ?1 / {NS}, length(?3), ?3)"""
+REPLACE = f"UPDATE sqlar SET rowid=?1, mode={_MODE}, mtime=?1 / {NS}, sz=length(?2), data=?2 WHERE name=?3 AND rowid=?4"  # noqa: S608
 _ROWS_AFTER = "SELECT max(rowid) FROM sqlar WHERE rowid BETWEEN ? AND ? + 999999"
 HAS = "SELECT 1 FROM sqlar WHERE name=?"
 HAS_ROW = "SELECT 1 FROM sqlar WHERE rowid=?"
@@ -249,7 +250,8 @@ def reading_failed(error: Exception, path: str) -> Exception:
 def names_in(ask: Ask, prefix: str) -> Iterator[list[str]]:
     """Yield the names that begin with *prefix* in parts, in order, without those that no file can have."""
     for part in packed_names_in(ask, prefix, after(prefix)):
-        yield sorted(part.decode().split("\0"))  # SQLite promises no order of what it puts together
+        names = [name for name in part.decode().split("\0") if name not in _FOLDERS]
+        yield sorted(names)  # SQLite promises no order of what it puts together
 
 
 def packed_names_in(ask: Ask, start: str, end: str | bytes) -> Iterator[bytes]:
@@ -269,7 +271,7 @@ def _next_names(database: Database, start: str | bytes, end: str | bytes) -> tup
 
     :param start: bytes are the last name of the part before
     """
-    after, values = f"name {'>' if type(start) is bytes else '>='} CAST(? AS TEXT)", [start, end]
+    after, values = f"name {'>' if type(start) is bytes or not start else '>='} CAST(? AS TEXT)", [start, end]
     last = _last_of_part(database, after, values)
     range_ = f"{after} AND name < ?"
     if last is not None:
@@ -299,13 +301,18 @@ def _names_together(database: Database, range_: str, values: list[Any]) -> bytes
     if text.count(b"\0") == count - 1 and _can_be_names(text):
         return text  # type: ignore[no-any-return]
     found = database.execute(f"SELECT CAST(name AS BLOB) {among}", values).fetchall()
-    names = [name for (name,) in found if b"\0" not in name and _can_be_names(name)]
+    names = list(filter(_can_be_name, [name for (name,) in found]))
     return b"\0".join(names) if names else None
+
+
+def _can_be_name(text: bytes) -> bool:
+    """Return whether a file can have the name *text*."""
+    return b"\0" not in text and _can_be_names(text) and text.decode() not in _FOLDERS
 
 
 def problem_of_name(name: str) -> str | None:
     """Return why *name* is no name of a result, and would not be listed; None where it is one."""
-    if len(name) > _MOST_DOTS and _core.is_plain_name(name):
+    if name not in _FOLDERS and _core.is_plain_name(name):
         return None
     try:
         text = name.encode()
@@ -313,20 +320,19 @@ def problem_of_name(name: str) -> str | None:
         return f"{name[error.start]!r} can't be written in UTF-8"
     if len(text) > _LONGEST_NAME:
         return f"it has {len(text):,} bytes"
-    return None if b"\0" not in text and _can_be_names(text) else "it is a path, empty, or has a NUL character"
+    return None if _can_be_name(text) else "it is a path, empty, or has a NUL character"
 
 
 def are_names(names: list[str]) -> bool:
     """Return whether :func:`problem_of_name` gives none for *names*: quickly for most."""
-    if min(map(len, names)) > _MOST_DOTS and all(map(_core.is_plain_name, names)):
+    if _FOLDERS.isdisjoint(names) and all(map(_core.is_plain_name, names)):
         return True
     return not any(map(problem_of_name, names))
 
 
 def _can_be_names(text: bytes) -> bool:
-    """Return whether files can have all the names in *text*: no paths, nothing empty, and no bytes that are no text."""
-    around = b"\0%b\0" % text
-    if b"/" in text or b"\0\0" in around or b"\0.\0" in around or b"\0..\0" in around:
+    """Return whether *text* has no paths in it, and no bytes that are no text."""
+    if b"/" in text:
         return False
     try:
         text.decode()
@@ -338,8 +344,8 @@ def _can_be_names(text: bytes) -> bool:
 def stats_in(ask: Ask, prefix: str) -> Iterator[tuple[Any, ...]]:
     """Yield the names that begin with *prefix*, in order, each with what :data:`STAT` selects."""
     for names in names_in(ask, prefix):
-        found = ask("listing the archive", _stats_between, names[0], names[-1], default=[])
-        yield from ((name.decode(), *known) for name, *known in found if b"\0" not in name and _can_be_names(name))
+        found = ask("listing the archive", _stats_between, names[0], names[-1], default=[]) if names else []
+        yield from ((name.decode(), *known) for name, *known in found if _can_be_name(name))
 
 
 def _stats_between(database: Database, first: str, last: str) -> list[tuple[Any, ...]]:
@@ -348,7 +354,7 @@ def _stats_between(database: Database, first: str, last: str) -> list[tuple[Any,
 
 def count_unlisted(ask: Ask) -> int:
     """Return how many rows have names that no file can have, so that they are not listed."""
-    listed = sum(part.count(b"\0") + 1 for part in packed_names_in(ask, "", b""))
+    listed = sum(map(len, names_in(ask, "")))
     count: int = ask("listing the archive", _count, default=0)
     return max(0, count - listed)
 
