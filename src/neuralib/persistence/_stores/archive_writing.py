@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from neuralib.persistence._stores.base import CHANGED, State
 from neuralib.persistence._stores.database import Database, explained, explaining
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from neuralib.persistence._stores.base import Content, Put
 
@@ -41,11 +40,6 @@ class Changes(State):
 def data_of(content: Content) -> bytes:
     """Return the bytes of *content*, which are bytes or a draft in memory."""
     return content if type(content) is bytes else content.content()
-
-
-def _quickly_bound(data: bytes) -> bytes | bytearray:
-    """Return *data* in the form that takes the least time to bind."""
-    return bytearray(data) if len(data) < _FEW_BYTES else data
 
 
 def refuse_large(place: str, size_bytes: int) -> None:
@@ -83,7 +77,7 @@ class Writer:
         cursor = database.cursor
         while True:
             row = self._new_row()
-            cursor.execute(rows.INSERT, (row, name, _quickly_bound(data)))
+            cursor.execute(rows.INSERT, (row, name, bytearray(data) if len(data) < _FEW_BYTES else data))
             if cursor.rowcount == 1:
                 self._own_changes += 1
                 return True
@@ -149,13 +143,12 @@ class Writer:
 
     def put_new(self, database: Database, puts: Sequence[Put], *, durable: bool) -> bool:
         """Store all of *puts*, if none of their names is taken; return whether that was so."""
-        contents = [data_of(put.content) for put in puts]
-        if max(map(len, contents)) > MOST_BYTES or not rows.are_names([put.name for put in puts]):
+        names, contents = [put.name for put in puts], [data_of(put.content) for put in puts]
+        largest = max(map(len, contents))
+        if largest > MOST_BYTES or not rows.are_names(names):
             return False  # which is said when it is its turn
-        values = [
-            (row, put.name, _quickly_bound(data))
-            for row, put, data in zip(self._rows_of(database, puts), puts, contents, strict=True)
-        ]
+        bound = map(bytearray, contents) if largest < _FEW_BYTES else contents
+        values = list(zip(self._rows_of(database, puts), names, bound, strict=True))
         with database.transaction("saving results", durable=durable) as keep:
             if database.connection.executemany(rows.INSERT, values).rowcount != len(values):
                 return False
@@ -163,12 +156,19 @@ class Writer:
             self._own_changes += len(values)
         return True
 
-    def _rows_of(self, database: Database, puts: Sequence[Put]) -> Iterator[int]:
-        """Yield the numbers of the rows of *puts*: the times of copies, and new ones for the others."""
+    def _rows_of(self, database: Database, puts: Sequence[Put]) -> Iterable[int]:
+        """Return the numbers of the rows of *puts*: the times of copies, and new ones for the others."""
         with database.lock:
-            new = itertools.count(self._new_row(len(puts)))
+            first = self._new_row(len(puts))
+        new = range(first, first + len(puts))
+        if all(put.time_ns is None for put in puts):
+            return new
+        return self._rows_of_copies(database, puts, new)
+
+    @staticmethod
+    def _rows_of_copies(database: Database, puts: Sequence[Put], new: range) -> Iterator[int]:
         copied: dict[int, int] = {}  # by the time of a copy, the next row: files written within a tick have one time
-        for put, row in zip(puts, new, strict=False):
+        for put, row in zip(puts, new, strict=True):
             if put.time_ns is None:
                 yield row
                 continue
