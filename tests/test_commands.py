@@ -307,7 +307,7 @@ def test_dates_are_shown_as_conditions_take_them(folder, capsys):
 def test_a_condition_on_an_unknown_field_is_an_error(folder, capsys):
     """An empty table would hide the mistake."""
     for command in ("ls", "du", "rm"):
-        assert "there are animal, note, rate" in refusal(
+        assert "the fields are animal, note, rate" in refusal(
             capsys, command, folder, "anmial=A00", *["-r"] * (command == "ls")
         )
     assert output(capsys, "ls", folder, "animal=B") == "no results\n"
@@ -487,7 +487,7 @@ def test_files_of_other_programs_show_their_fields_and_no_more(folder, capsys):
     assert [(row["path"], row["class"], row["keys"]) for row in found] == [
         (os.path.join("others", "cache-Score-A1-7.pkl"), None, {})
     ]
-    assert "no result here has; there are animal, run, weights" in refusal(capsys, "ls", "others", "plane=1")
+    assert "no result here has; the fields are animal, run, weights" in refusal(capsys, "ls", "others", "plane=1")
     rows = json.loads(output(capsys, "du", "others", "--by", "animal", "--json"))
     assert {row["animal"]: row["results"] for row in rows} == {"A0": 30, "A1": 30}
     trials("others", 20)
@@ -1247,7 +1247,7 @@ def test_diff_without_trust_says_what_it_leaves_out(capsys, tmp_path):
 def test_wrong_use_is_a_one_line_error(folder, capsys):
     """It says what is wrong and what to do; the exit status is 2."""
     assert "'nosuch': no such file or folder" in refusal(capsys, "ls", "nosuch")
-    assert "neither a file that is there nor key=value" in refusal(capsys, "ls", folder, "a-b=1")
+    assert "neither an existing file nor key=value" in refusal(capsys, "ls", folder, "a-b=1")
     assert "is a folder" in refusal(capsys, "show", folder)
     assert "is a file" in refusal(capsys, "ls", first_of(folder))
     assert "invalid choice: 'frobnicate'" in refusal(capsys, "frobnicate")

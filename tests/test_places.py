@@ -95,7 +95,7 @@ def test_the_first_place_that_has_a_name_counts(places):
     assert PickleHandler(Mean, places[1]).load_persistence(Mean("second-1")).value == 1
     handler.find(animal="second-1").delete(dry_run=False)
     assert handler.load_persistence(Mean("second-1")).value == 1
-    with pytest.raises(PermissionError, match="delete it by a handler of that place"):
+    with pytest.raises(PermissionError, match="delete it with a handler for that place"):
         handler.find(animal="second-1").delete(dry_run=False)
 
 

@@ -1,1 +1,1 @@
-"""What a user declares, and what a class body says."""
+"""Persistence classes: their declaration, their fields, the methods they get."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from neuralib.persistence._classes.field import PersistentField
 
 START = "cache"
-"""How the names of results begin."""
+"""The start of the names of all results."""
 
 MAX_NAME_BYTES = 255
 """The longest file name that common file systems take, in bytes (in UTF-16 units on Windows)."""

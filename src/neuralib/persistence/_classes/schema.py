@@ -294,7 +294,7 @@ def _own_fields(cls: type) -> dict[str, PersistentField[Any]]:
         if hints.is_class_var(cls, annotation) and not isinstance(value, PersistentField):
             continue
         if not name.isidentifier() or keyword.iskeyword(name):
-            raise FieldDefinitionError(cls.__qualname__, name, "is no name that an attribute can have")
+            raise FieldDefinitionError(cls.__qualname__, name, "can't be the name of an attribute")
         checks.refuse_foreign_field(cls, name, annotation, value)
         checks.refuse_lost_field(cls, name, annotation, value)
         declared = (

@@ -169,7 +169,7 @@ def _card_of(found: Any, pickle_bytes: int) -> Card:
         if name not in fields:
             raise ValueError(f"{name!r} is none of its fields")
     if type(version) is not int or version < 0 or not (numbered is None or numbered in key_names):
-        raise ValueError("its version or its numbered key is none")
+        raise ValueError("its version is no number, or its numbered key is no key")
     return Card(
         _text(module),
         _text(qualname),

@@ -48,7 +48,7 @@ class Decompressor:
 
     @property
     def unused_data(self) -> bytes:
-        """What followed it in the data that was fed."""
+        """The data that was fed beyond the end of the part."""
         return self._reader.unused_data  # type: ignore[no-any-return]
 
     @property
@@ -122,7 +122,7 @@ class CompressingSink:
             self._target.write(compressed)
 
     def reserve(self, size_bytes: int, /) -> None:
-        """How much the compressed bytes will take is not known."""
+        """Do nothing: the size of the compressed bytes is not known."""
 
     def finish(self) -> None:
         """End the part. What is written next begins a new one."""

@@ -136,7 +136,7 @@ def end_of(last: Any, size: int) -> tuple[int, int, int, int] | None:
         return pickle_bytes, card_bytes, whole, structure
     # Most of it alike is no accident: damage to it must not hide damage to the rest.
     if said == size or sum(map(operator.eq, magic, MAGIC)) >= _ALIKE:
-        raise ValueError("the end of it that says what was saved is damaged")
+        raise ValueError("its end, which says what was saved, is damaged")
     return None
 
 

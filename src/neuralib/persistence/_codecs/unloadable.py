@@ -28,7 +28,7 @@ DAMAGE = (
     struct.error,
     pickle.UnpicklingError,
 )
-"""What readers raise on bytes that they can't make sense of. An ImportError or AttributeError is not among them: there the
+"""The errors that readers raise for damaged bytes. An ImportError or AttributeError is not among them: there the
 file is whole, and this environment lacks something. Nor is a MemoryError: a file that is taken for damaged may be replaced."""
 
 ARRAY_IN_VALUE = "its card says that an array begins within another value"
@@ -129,7 +129,7 @@ _CALLS = {pickle.NEWOBJ: -2, pickle.NEWOBJ_EX: -3, pickle.REDUCE: -2}
 
 
 def _watched(opcode: bytes, place: int) -> Callable[[_Tracer], None]:
-    """Return what follows *opcode*, and notes what it calls until that returns."""
+    """Return a method that runs *opcode*, and notes the name of what it calls until that returns."""
     follow: Any = pickle._Unpickler.dispatch[opcode[0]]
 
     def watched(tracer: _Tracer) -> None:

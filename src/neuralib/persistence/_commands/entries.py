@@ -217,7 +217,7 @@ def _parsed_keys(words: Iterable[str]) -> dict[str, list[str]]:
     for word in words:
         key, sign, value = word.partition("=")
         if not sign or not key.isidentifier():
-            raise UsageError(f"{word!r} is neither a file that is there nor key=value, as in animal=A00")
+            raise UsageError(f"{word!r} is neither an existing file nor key=value, as in animal=A00")
         found.setdefault(key, []).append(value)
     return found
 
@@ -340,7 +340,9 @@ def refuse_unknown(entries: list[Entry], wanted: dict[str, list[str]]) -> None:
     known = {name for entry in entries for name in entry.known_fields}
     for key in wanted:
         if known and key not in known and not any(entry.problem is not None for entry in entries):
-            raise UsageError(f"{key}= asks for a field that no result here has; there are {', '.join(sorted(known))}")
+            raise UsageError(
+                f"{key}= asks for a field that no result here has; the fields are {', '.join(sorted(known))}"
+            )
 
 
 def _read_names(group: list[Entry], needed: set[str]) -> bool:

@@ -36,7 +36,7 @@ class Chunk(NamedTuple):
 
 
 class Pace:
-    """How many templates go at once, by how long the last ones took.
+    """Decides how many templates are sent at once, by how long the last ones took.
 
     :param chunk_s: how long a chunk of short tasks is to take, in seconds
     """

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Computing(Protocol[T]):
-    """What is needed of the options."""
+    """The methods of the options that computing uses."""
 
     def persistence_handler(self, dest: Path | None = None) -> PersistenceHandler[T]: ...
     def compute_cache(self, result: T) -> T: ...

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 Watch = Callable[[BatchReport, "int | None"], object]
-"""What is called with the report so far, and the number of templates where it is known."""
+"""A function that is called with the report so far, and the number of templates, or None if it is not known."""
 
 
 class _Here:

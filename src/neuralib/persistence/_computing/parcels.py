@@ -72,7 +72,7 @@ class Parcel:
 
 
 def pickler_for(executor: Executor) -> Callable[[Any], bytes]:
-    """Return what pickles for *executor*: as engines do it, which also send what is defined in a script or a notebook."""
+    """Return the function that pickles for *executor*: for engines of clusters, one that also pickles classes of scripts and notebooks."""
     if not isinstance(executor, ProcessPoolExecutor):
         for name in ("cloudpickle", "joblib.externals.cloudpickle"):
             try:

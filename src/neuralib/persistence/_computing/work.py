@@ -51,7 +51,7 @@ class Work:
     ) -> None:
         self._options, self._dest = options, dest
         self.batch = os.urandom(8).hex()
-        """What no other batch has."""
+        """Identifies the batch: no other one has the same text."""
         self.with_claims, self.timeout_s, self.saves = claims, timeout_s, saves
         self._driver_pid = os.getpid()
         self._handler: PersistenceHandler[Any] | None = None

@@ -1,1 +1,1 @@
-"""Contract suites: they try out whether a store or a codec of anybody keeps its promises."""
+"""Contract suites: they test whether somebody's store or codec keeps its promises."""

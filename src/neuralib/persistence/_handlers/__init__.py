@@ -1,1 +1,1 @@
-"""How a result becomes a file, and a file a result."""
+"""Handlers, which save, load and find the results of a class."""

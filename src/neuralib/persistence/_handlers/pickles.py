@@ -69,7 +69,7 @@ class PickleHandler(FileHandler[T]):
 
 
 class _CompressedHandler(PickleHandler[T]):
-    """What handlers of compressed pickles share."""
+    """Base of the handlers of compressed pickles."""
 
     _codec_of: type[GzipCodec | ZstdCodec]
 

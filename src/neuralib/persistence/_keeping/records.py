@@ -69,7 +69,7 @@ class Records(Protocol[T]):
         ...
 
     def for_former(self) -> Self:
-        """Return records that load content whose card says another class: the caller knows that it is the same one."""
+        """Return records that load content with the card of any class: the caller knows that it is the same class."""
         ...
 
     def check(self, store: Store, name: str, /) -> bool:

@@ -1,1 +1,1 @@
-"""Where named bytes live."""
+"""Stores of named bytes: folders, archives, object stores, memory."""

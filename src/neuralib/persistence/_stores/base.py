@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 LEFTOVER_PREFIX = ".neuralib-draft-"
-"""How names begin that are no results: what was not complete when its writer was killed, and claims of batches."""
+"""The start of names that are no results: unfinished files of killed writers, and claims of batches."""
 
 
 MOST_DIGITS = 18

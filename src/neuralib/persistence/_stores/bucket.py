@@ -149,8 +149,9 @@ class Bucket:
         global _used  # noqa: PLW0603 - of the process
         if _forked:
             raise RuntimeError(
-                f"{self.url}: this process was forked from one that used an object store, and can't use it: its threads are "
-                f"not there. Start processes anew: ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
+                f"{self.url}: this process was forked from one that used an object store, and can't use it: the threads that "
+                f"do its requests were not copied. Start new processes: "
+                f"ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
             )
         _used = True
 

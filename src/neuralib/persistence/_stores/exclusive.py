@@ -211,7 +211,7 @@ def _rename_under_claim(hidden: str, target: str, mine: os.stat_result) -> None:
             # Others took this process for dead, and its draft out of the claim: once more.
         finally:
             temporary.remove()
-    raise OSError(errno.EAGAIN, "others took this process for dead again and again: save once more", target)
+    raise OSError(errno.EAGAIN, "other processes repeatedly took this one for dead: save again", target)
 
 
 def _clear(mark: str, folder: str) -> None:

@@ -233,7 +233,7 @@ class FolderStore(Store):
         return FolderDraft(self.root, durable=durable)
 
     def draft_by_hook(self, write: Callable[[Path], None], name: str, *, durable: bool = False) -> HookDraft:
-        """Return the draft that *write* makes at the path that it is given, whose last part is *name*."""
+        """Return a draft of the files that *write* writes; it gets a path that ends with *name*."""
         return HookDraft(self.root, write, name, durable=durable)
 
     def sync(self, names: Iterable[str], /) -> None:

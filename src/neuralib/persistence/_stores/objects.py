@@ -99,7 +99,7 @@ class ObjectStore(Store):
         data = content if isinstance(content, bytes) else content.content()
         self._refuse_large(self.location(name), len(data))
         if "\\" in name and self._bucket.is_azure:
-            problem = "Azure makes a slash of a backslash in a name: @persistence_class(portable=True) encodes it"
+            problem = "Azure turns a backslash in a name into a slash: @persistence_class(portable=True) encodes it"
             raise OSError(errno.EINVAL, problem, self.location(name))
         if replace is True:
             client = self._bucket.client_for(len(data))

@@ -67,7 +67,9 @@ def _refuse_url_as_path(path: str) -> None:
     :raises ValueError: *path* is of this kind
     """
     if _URL_AS_PATH.match(path):
-        raise ValueError(f"{path!r} looks like a URL that was made a path: give the URL as text, with two slashes")
+        raise ValueError(
+            f"{path!r} looks like a URL that was turned into a path: give the URL as text, with two slashes"
+        )
 
 
 def _object_store_at(url: str) -> Store:

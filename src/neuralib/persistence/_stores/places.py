@@ -86,7 +86,7 @@ class SeveralStores(Store):
         """
         store = self._with(name)
         if store is not self._first:
-            problem = "is in a place that is only read: delete it by a handler of that place"
+            problem = "is in a place that is only read: delete it with a handler for that place"
             raise PermissionError(errno.EROFS, problem, store.location(name))
         store.delete(name)
 

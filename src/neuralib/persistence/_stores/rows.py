@@ -164,16 +164,14 @@ def source_of(ask: Ask, row: Row, path: str) -> Source:
     if row.stored_bytes == row.size_bytes:
         return BytesSource(row.data) if row.data is not None else RowSource(ask, row, path)
     if row.size_bytes > largest_content(row.stored_bytes):
-        raise ValueError(
-            f"it claims {row.size_bytes:,} bytes, too many for the {row.stored_bytes:,} that they are made of"
-        )
+        raise ValueError(f"it claims {row.size_bytes:,} bytes, too many for its {row.stored_bytes:,} compressed bytes")
     stored = row.data if row.data is not None else RowSource(ask, row, path).read()
     try:
         data = zlib.decompressobj().decompress(stored, row.size_bytes + 1)
     except zlib.error as error:
         raise ValueError(f"it can't be decompressed: {error}") from error
     if len(data) != row.size_bytes:
-        raise ValueError(f"it has other than the {row.size_bytes:,} bytes that the archive says")
+        raise ValueError(f"it does not have the {row.size_bytes:,} bytes that the archive says")
     return BytesSource(data)
 
 

@@ -85,7 +85,7 @@ class Allowance:
         return found
 
     def spend(self, count: int) -> None:
-        """Take *count* units.
+        """Charge *count* units.
 
         :raises AllowanceError: they are not left
         """
@@ -97,7 +97,7 @@ class Allowance:
             )
 
     def spend_on_call(self, arguments: tuple[Any, ...]) -> None:
-        """Take what a call that gets *arguments*, or an object that gets this state, may copy of them."""
+        """Charge what a call may copy of its *arguments*, or an object of its state."""
         cost = 0
         todo: list[Any] = [arguments]
         while todo and cost <= self.left:  # tuples that hold the same tuple many times have no end
@@ -116,7 +116,7 @@ class Allowance:
         self.spend(cost)
 
     def timed(self, act: Callable[..., T], *given: Any) -> T:
-        """Return what *act* makes of *given*, and take the time that it needs."""
+        """Return what *act* makes of *given*, and charge the time that it takes."""
         start = _clock()
         made = act(*given)
         self.spend((_clock() - start) // _NS_PER_UNIT)
@@ -144,7 +144,7 @@ class Allowance:
         return made
 
     def spend_on_key(self, key: object) -> int:
-        """Take the work of hashing *key*, and return that of comparing it with one that is the same up to its end.
+        """Charge the work of hashing *key*, and return the work of comparing it with a key that differs at its end.
 
         :raises ValueError: it is nested too deeply
         """
@@ -169,7 +169,7 @@ class Allowance:
         return cost
 
     def _spend_on_keys(self, container: object, keys: Iterable[Any]) -> bool:
-        """Take the work of finding *keys* in *container*; return whether their hashes can be chosen."""
+        """Charge the work of finding *keys* in *container*; return whether their hashes can be chosen."""
         if _TEXT.issuperset(map(type, keys)):
             return False
         for key in keys:

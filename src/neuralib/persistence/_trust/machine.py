@@ -346,7 +346,7 @@ class Machine:
         named = self._stack.pop()
         arguments = self._stack.pop()
         if type(named) is not dict:
-            raise ValueError("it makes an object of arguments that are none")
+            raise ValueError("it makes an object of named arguments that are no dict")
         if named and self._admitted is not None:
             raise UntrustedTypeError("", "a new object of arguments with names")
         self._call(self._stack.pop(), (*_items_of(arguments), named) if named else arguments)
@@ -497,7 +497,7 @@ def _check_count(kind: type, arguments: tuple[Any, ...], count: int) -> None:
 
 def _known(kind: type, member: Any) -> Any:
     if member is None:
-        raise ValueError(f"it has a member of {kind.__qualname__} that there is not")
+        raise ValueError(f"it has a member of {kind.__qualname__} that does not exist")
     return member
 
 
@@ -510,7 +510,7 @@ def _set_state(value: Any, state: Any) -> None:
     attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
     for part in (attributes or {}, slots or {}):
         if type(part) is not dict or not all(type(name) is str and not name.startswith("__") for name in part):
-            raise ValueError(f"the state of a {type(value).__qualname__} in it is none")
+            raise ValueError(f"the state of a {type(value).__qualname__} in it is not a dict of its attributes")
     if attributes:
         vars(value).update(attributes)
     for name, attribute in (slots or {}).items():
@@ -520,7 +520,7 @@ def _set_state(value: Any, state: Any) -> None:
 def _items_of(arguments: Any) -> tuple[Any, ...]:
     items = arguments.items if isinstance(arguments, _Arguments) else arguments
     if type(items) is not tuple:
-        raise ValueError("it calls with arguments that are none")
+        raise ValueError("it calls something with arguments that are no tuple")
     return items
 
 

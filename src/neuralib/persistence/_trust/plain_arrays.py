@@ -209,7 +209,7 @@ def check_size(shape: Any, item_size: int, size: int) -> None:
     count = count_of(shape)
     need(count * item_size == size, "an array")
     if item_size == 0 and count > _MOST_ITEMS_OF_NOTHING:
-        raise ValueError(f"it has an array of {count} items of no bytes")
+        raise ValueError(f"it has an array of {count} items of 0 bytes")
 
 
 def _of_memory(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any = _C) -> Any:
@@ -227,7 +227,7 @@ def _of_memory(account: Allowance, shape: Any, dtype: Any, data: Any, order: Any
         account.spend(memory.nbytes >> 5)
         native = np.ndarray((memory.nbytes // 4,), f"{dtype.byteorder.replace('|', '=')}u4", memory)
         if native.max() > sys.maxunicode:
-            raise ValueError("it has an array of text with characters that there are not")
+            raise ValueError("it has an array of text with characters that do not exist")
     return array
 
 
