@@ -11,7 +11,7 @@ import types
 
 import pytest
 
-from neuralib.persistence import PickleHandler, _forks, field, persistence_class
+from neuralib.persistence import PickleHandler, _forks, autoinc_field, field, persistence_class
 from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores import database, rows
@@ -30,6 +30,19 @@ A_WHILE_S = 0.3
 class Mean:
     animal: str = field(validator=True, filename=True)
     value: float
+
+
+@persistence_class
+class Run:
+    animal: str = field(validator=True, filename=True)
+    number: int = autoinc_field("#")
+    value: float
+
+    @classmethod
+    def of(cls, animal):
+        result = cls(animal)
+        result.value = 1.0
+        return result
 
 
 class Thread(threading.Thread):
@@ -152,6 +165,30 @@ def test_the_wait_for_a_lock_has_an_end(monkeypatch):
     assert not thread.is_through
     thread.join()
     assert lock.acquire(blocking=False)
+
+
+@pytest.mark.parametrize(("name", "durable"), [("results", True), ("results.sqlar", False)])
+def test_what_waits_in_a_batch_is_saved_by_the_process_that_began_it(tmp_path, name, durable):
+    """The child, which leaves the block too, saves what it added itself."""
+    handler = PickleHandler(Run, tmp_path / name, durable=durable)
+    child = -1
+    try:
+        with handler.batch():
+            for _ in range(3):
+                handler.save_persistence(Run.of("parent"))
+            child = os.fork()
+            if child == 0:
+                handler.save_persistence(Run.of("child"))
+    finally:
+        if child == 0:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert [(hit.keys["animal"], hit.keys["number"]) for hit in handler.find()] == [
+        ("child", 0),
+        ("parent", 0),
+        ("parent", 1),
+        ("parent", 2),
+    ]
 
 
 def test_a_lock_that_is_gone_is_forgotten():

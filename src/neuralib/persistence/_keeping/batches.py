@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -127,6 +129,9 @@ A plain tuple is made in a fifth of the time of a named one, and there is one fo
 """
 
 
+_shared: weakref.WeakSet[SharedBatch[Any]] = weakref.WeakSet()
+
+
 class SharedBatch(Batch[T]):
     """Results that wait, as complete contents without names, until all get their names in one step of the store."""
 
@@ -141,6 +146,19 @@ class SharedBatch(Batch[T]):
         # Ctrl-C may come in between: saved again with a number that is not its own, it would replace another's result.
         self._unpublished: dict[int, Any] = {}
         self._field = keeper.info.layout.autoinc
+        _shared.add(self)
+
+    def leave_to_parent(self) -> None:
+        """Forget what waits, in a forked process: its parent saves it, and a number once more would be another result."""
+        if self._waiting:
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(
+                ctypes.py_object(self._waiting)
+            )  # never freed: drafts would remove the parent's files
+        self._waiting, self._bytes = [], 0
+        for each in (self._numbers, self._looked_at, self._unpublished):
+            each.clear()
 
     def give_up(self) -> None:
         """Take back the numbers of all that were not published."""
@@ -276,6 +294,15 @@ class SharedBatch(Batch[T]):
             if self._unpublished.pop(id(result), None) is not None and self._field is not None:
                 setattr(result, self._field, None)
         waiting.clear()
+
+
+def _leave_to_parent() -> None:
+    for batch in list(_shared):
+        batch.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _state_after(store: Store, before: Any, new_names: int) -> Any:
