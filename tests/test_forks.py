@@ -16,7 +16,7 @@ from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores import database, rows
 from neuralib.persistence._stores.database import opened
-from neuralib.persistence.stores import MemoryStore
+from neuralib.persistence.stores import MemoryStore, ObjectStore
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -85,6 +85,26 @@ def test_a_store_in_memory_can_be_used_although_a_thread_was_saving(tmp_path):
     result = Mean("A")
     result.value = 1.0
     assert runs_in_child(lambda: handler.save_persistence(result))
+    thread.join()
+
+
+def test_a_bucket_that_a_thread_was_asking_is_refused():
+    """As any other of the parent's: the child has no thread of its client."""
+    bucket = ObjectStore(pytest.importorskip("obstore.store").MemoryStore())._bucket
+    bucket.require("create")
+    bucket._kept.clear()
+
+    def ask(pause):
+        with bucket._lock, bucket._probing:
+            pause()
+
+    def refused():
+        for use in (lambda: bucket.require("create"), lambda: bucket.client_for(0)):
+            with pytest.raises(RuntimeError, match="was forked from one that used an object store"):
+                use()
+
+    thread = Thread(ask)
+    assert runs_in_child(refused)
     thread.join()
 
 

@@ -107,6 +107,7 @@ class Bucket:
 
     def client_for(self, size: int) -> Any:
         """Return a client that makes one attempt at a request with *size* bytes, which may take as long as those need."""
+        self.refuse_fork()
         if self._make is None:
             return self.client
         timeout_s = _SHORTEST_TIMEOUT_S
@@ -165,6 +166,7 @@ class Bucket:
         """
         problem = self._kept.get(condition)
         if problem is None:
+            self.refuse_fork()  # the lock may be a thread's that is not here
             with self._probing:
                 problem = self._kept.get(condition)
                 if problem is None:
