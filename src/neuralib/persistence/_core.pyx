@@ -85,9 +85,12 @@ cdef extern from *:
     #else
         #define nlp_type_version(cls) ((void)(cls), 0U)
     #endif
+    /* Setting an attribute takes the lock of the object. From 3.14 on, that is quicker for who holds it already. */
+    #define NLP_LOCKS_AGAIN (PY_VERSION_HEX >= 0x030E0000)
     #define nlp_is_data_descriptor(value) (Py_TYPE(value)->tp_descr_set != NULL)
     """
     bint NLP_SEES_TYPES
+    bint NLP_LOCKS_AGAIN
     PyObject* nlp_type_attribute(object cls, object name) noexcept
     unsigned int nlp_type_version(object cls) noexcept
     unsigned int nlp_get(unsigned int memo) noexcept
@@ -190,13 +193,19 @@ def _sent_layout(owner, *rest):
     return found if isinstance(found, Layout) else Layout(owner, *rest)
 
 
+cdef extern from *:
+    """
+    #define nlp_owned_layout(value) ((void *)(value))
+    """
+    Layout nlp_owned_layout(PyObject* value)  # takes over the reference
+
+
 cdef Layout layout_of(object cls):
     cdef PyObject* quick = nlp_type_attribute(cls, "_persistence_layout_") if isinstance(cls, type) else NULL
     if quick is not NULL:
-        found = <object> quick
+        if type(<object> quick) is Layout:
+            return nlp_owned_layout(quick)
         Py_XDECREF(quick)
-        if type(found) is Layout:
-            return <Layout> found
     found = getattr(cls, "_persistence_layout_", None)
     if not isinstance(found, Layout):
         raise NotPersistenceClassError(getattr(cls, "__qualname__", repr(cls)))
@@ -455,7 +464,11 @@ def from_dict(data_cls, d):
     else:
         result = data_cls.__new__(data_cls)
     with cython.critical_section(values):  # another thread may change the caller's
-        _set_fields(layout, data_cls, result, values, plain)
+        if NLP_LOCKS_AGAIN:
+            with cython.critical_section(result):
+                _set_fields(layout, data_cls, result, values, plain)
+        else:
+            _set_fields(layout, data_cls, result, values, plain)
     return result
 
 
@@ -653,7 +666,7 @@ cdef inline list _write_keys(Layout layout, object data, dict overrides, dict at
     cdef PyObject* key
     cdef PyObject* lead
     cdef PyObject* as_text
-    cdef object value
+    cdef object value, other
     cdef str text
     cdef list texts = None
     cdef PyObject* found
@@ -686,21 +699,22 @@ cdef inline list _write_keys(Layout layout, object data, dict overrides, dict at
             if found is NULL:
                 skips = 0
                 found = PyDict_GetItemWithError(attributes, <object> key)
-            # It is borrowed for a moment, which is safe as long as no other thread can change the dict.
-            value = <object> found if found is not NULL else _key_value(layout, data, overrides, <str> key)
-        else:
-            value = _key_value(layout, data, overrides, <str> key)
+        if found is NULL:
+            other = _key_value(layout, data, overrides, <str> key)
+            found = <PyObject*> other
         if as_text is <PyObject*> None and texts is None:
+            # It is borrowed, which is safe as long as no other thread can change the dict, and nothing of Python runs.
             more = -1
-            if PyUnicode_CheckExact(value):
+            if PyUnicode_CheckExact(<object> found):
                 more = _put(<object> lead, name, used)
-                more = _put(value, name, more) if more >= 0 else -1
-            elif PyLong_CheckExact(value):
+                more = _put(<object> found, name, more) if more >= 0 else -1
+            elif PyLong_CheckExact(<object> found):
                 more = _put(<object> lead, name, used)
-                more = _put_number(value, name, more) if more >= 0 else -1
+                more = _put_number(<object> found, name, more) if more >= 0 else -1
             if more >= 0:
                 used = more
                 continue
+        value = <object> found
         if wanted == BRIEF_NAME and (as_text is not <PyObject*> None or not _is_brief(value)):
             name.used = -1
             return None
