@@ -21,7 +21,7 @@ from neuralib.persistence import (
 )
 from neuralib.persistence._naming.order import natural
 from neuralib.persistence._stores.base import highest_in
-from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore
+from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore, ObjectStore
 
 
 @persistence_class
@@ -48,8 +48,6 @@ def places(root):
         from obstore.store import MemoryStore as Bucket
     except ImportError:
         return found
-    from neuralib.persistence.stores import ObjectStore
-
     return [*found, ObjectStore(Bucket())]
 
 
@@ -152,20 +150,25 @@ class Places(RuleBasedStateMachine):
             names = {hit.name for hit in found}
             assert {hit.name for hit in found.delete()} == names
             assert {hit.name for hit in found.delete(dry_run=False)} == names
+        self.forget_numbers()
         for name in names:
             assert self.model.pop(name)[0] == a
 
     @rule(data=st.data())
     def delete_by_hand(self, data):
-        """As people do. Handlers of buckets remember numbers, so that later ones are given by a new handler."""
+        """As people do."""
         if self.model:
             name = data.draw(st.sampled_from(sorted(self.model)))
             for handler in self.handlers:
                 handler.store.delete(name)
-            self.handlers = [
-                type(each)(Trial, each.store) if each.store.state() is None else each for each in self.handlers
-            ]
+            self.forget_numbers()
             del self.model[name]
+
+    def forget_numbers(self):
+        """Give later numbers by new handlers of buckets: they remember numbers, also of what was deleted."""
+        self.handlers = [
+            type(each)(Trial, each.store) if isinstance(each.store, ObjectStore) else each for each in self.handlers
+        ]
 
     def check(self, find, expected):
         """Compare what *find* finds with a handler of each place with what the dict says."""
