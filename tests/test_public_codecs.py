@@ -290,3 +290,23 @@ def test_one_codec_serves_handlers_of_several_classes(codec):
     assert len(cards) == 4
     assert all(card.name in name for name, card in cards.items())
     assert pickle.dumps(codec) == untouched
+
+
+def test_a_codec_may_be_changed_between_handlers():
+    """A handler that is made later has what was changed. A codec of one's own needs no __init__ of ours."""
+
+    class Own(PickleCodec):
+        def __init__(self):
+            self.calls = []
+
+    codec, sizes = GzipCodec(), []
+    for level in (9, 0):
+        codec.level = level
+        handler = FileHandler(Pair, MemoryStore(), codec=codec)
+        handler.save_persistence(filled(Pair("a", 1), data=list(range(20_000))))
+        (name,) = handler.store.names()
+        sizes.append(handler.store.open(name).size)
+    assert sizes[0] < sizes[1]
+    handler = FileHandler(Pair, MemoryStore(), codec=Own())
+    handler.save_persistence(filled(Pair("a", 1), data=2))
+    assert handler.load_persistence(Pair("a", 1)).data == 2

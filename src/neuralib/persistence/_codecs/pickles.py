@@ -65,22 +65,16 @@ class PickleCodec(Codec):
 
     def __init__(self) -> None:
         self._own = _NO_CARD
-        self._for_class: Self | None = None  # the copy that was asked for last
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied and pickled."""
-        return {**vars(self), "_for_class": None}
-
     def for_class(self, card: Card) -> Self:
         """Return a copy that writes *card* into each file."""
-        twin = self._for_class
-        if twin is None or twin._own.card is not card:  # handlers of one class are often made one after the other
-            twin = copy.copy(self)
-            twin._own = framed_content.own_card(card)
-            self._for_class = twin
+        cls = type(self)
+        # To copy takes longer, and a plain one has nothing else to copy.
+        twin = cls() if cls is PickleCodec else copy.copy(self)
+        twin._own = framed_content.own_card(card)
         return twin
 
     # ------------------------------------------------------------------------------------------ writing
