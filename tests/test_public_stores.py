@@ -23,6 +23,7 @@ from neuralib.persistence import (
     NameTakenError,
     PersistenceHandler,
     PickleHandler,
+    UnsafeNameError,
     ZstdHandler,
     autoinc_field,
     field,
@@ -301,6 +302,15 @@ def test_a_name_that_no_file_can_have_is_not_found(store, text):
     for name in (f"cache-Map-{text}-1.pkl", store.path(f"cache-Map-{text}-1.pkl")):
         with pytest.raises(FileNotFoundError, match="no result is saved there"):
             handler.load_persistence(name)
+
+
+@pytest.mark.parametrize("text", ["a/b", "a\0", "x" * 300])
+def test_the_error_for_a_wanted_name_names_the_key_at_fault(store, text):
+    """Not the number, which may be any."""
+    handler = PickleHandler(Shuffle, store)
+    with pytest.raises(UnsafeNameError, match=r"^Shuffle\.animal = ") as caught:
+        list(handler.load_all(Shuffle(text)))
+    assert caught.value.field == "animal"
 
 
 def test_tables_of_pandas(store):

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 from neuralib.persistence import _core
 from neuralib.persistence._classes import checks, hints
 from neuralib.persistence._classes.field import PersistentField, missing
-from neuralib.persistence._classes.name_texts import problem_of_whole, refuse_fixed_text, text_of
+from neuralib.persistence._classes.name_texts import AnyText, problem_of_whole, refuse_fixed_text, text_of
 from neuralib.persistence._errors import (
     DataNotSetError,
     FieldDefinitionError,
@@ -193,7 +193,9 @@ class PersistentClass(Generic[T]):
             return
         keys = {declared.field_name: declared for declared in self.named_fields}
         values = {key: overrides.get(key, getattr(data, key, missing)) for key in keys}
-        texts = {key: text_of(keys[key], value) or "" for key, value in values.items()}
+        texts = {
+            key: "" if isinstance(value, AnyText) else text_of(keys[key], value) or "" for key, value in values.items()
+        }
         # The "*" of a wildcard stands in no file name, and is never the cause.
         problems = {key: problem_of_whole(text) for key, text in texts.items() if values[key] is not missing}
         causes = [key for key, found in problems.items() if found is not None]
