@@ -14,8 +14,11 @@ from typing import Any
 
 _WAIT_S = 5.0  # at most for all: a thread may wait long under its lock, also for this one
 
-OPENING, STORE, IMPORT, CLOSING = range(4)
-"""The order in which a fork takes locks. A thread that holds one takes no lock that comes before."""
+OPENING, STORE, IMPORT, CLOSING, FREED = range(5)
+"""The order in which a fork takes locks. A thread that holds one takes no lock that comes before.
+
+A fork does not wait for the last kind: the child has it free, and begins anew what it guards.
+"""
 
 _numbers = itertools.count()
 _locks: dict[tuple[int, int], weakref.ref[Any]] = {}  # by order and number
@@ -48,11 +51,10 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
-    held = set(map(id, _forking.locks))
     _after_in_parent()
     for found in list(_locks.values()):
         lock = found()
-        if lock is not None and id(lock) not in held:
+        if lock is not None and not lock._is_owned():
             lock._at_fork_reinit()  # as Python does with its own: who holds it is not in this process
 
 

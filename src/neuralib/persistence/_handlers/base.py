@@ -212,6 +212,12 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         keeper = self._keeper
         keeper.durable = self.durable
+        if (
+            keeper.joins is not None
+        ):  # the handler's keeper stays that of the outer block, which may end before this one
+            with keeper.joins(keeper.durable):
+                yield
+            return
         with batches.together(keeper) as batching:
             vars(self)["_keeper"] = batching
             try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from neuralib.persistence._forks import FREED, lock_for_forks
 from neuralib.persistence._keeping.keeper import PATIENCE, Keeper, names_of
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores.base import Put, State
@@ -28,7 +28,7 @@ _PREPARE_EVERY = 256
 def save_all(keeper: Keeper[T], results: Iterable[T], *, progress: bool) -> int:
     """Save *results*, and return how many."""
     if keeper.joins is not None:
-        with bar(results, progress, "results") as shown, keeper.joins() as save:
+        with bar(results, progress, "results") as shown, keeper.joins(keeper.durable) as save:
             return sum(save(result) is None for result in shown)
     with _begun(keeper, " before this one") as batch:
         try:
@@ -58,28 +58,35 @@ def _begun(keeper: Keeper[T], when: str = "") -> Generator[Batch[T]]:
 @contextmanager
 def together(keeper: Keeper[T]) -> Generator[Keeper[T]]:
     """Give a keeper whose saves are one batch, which is complete when the block ends. Threads may share it."""
-    if keeper.joins is not None:
-        with keeper.joins():
-            yield keeper
-        return
-    lock = threading.RLock()
+    lock = lock_for_forks(FREED)
+    own, batching = copy.copy(keeper), copy.copy(keeper)  # the one of the batch, and the one that adds to it
+    is_over = False
 
     def save(result: T) -> None:
         with lock:
-            batch.add(result)
+            own.durable = own.durable or batching.durable  # which may be set at any time
+            if not is_over:
+                batch.add(result)
+                return
+        own.save(result)  # of a thread that took the handler's keeper before the block ended
 
     @contextmanager
-    def joined() -> Generator[Callable[[T], None]]:
+    def joined(durable: bool) -> Generator[Callable[[T], None]]:
+        own.durable = own.durable or durable
         try:
             yield save
         finally:
             with lock:
                 batch.flush()
 
-    batching = copy.copy(keeper)
     batching.save, batching.joins = save, joined  # type: ignore[method-assign]
-    with _begun(keeper) as batch, joined():
-        yield batching
+    with _begun(own) as batch:
+        try:
+            yield batching
+        finally:
+            with lock:
+                is_over = True
+                batch.flush()
 
 
 @contextmanager

@@ -74,8 +74,8 @@ class Keeper(Generic[T]):
         self.info = info
         self.names, self.records, self.store = names, records, store
         self.durable, self.threads = durable, threads
-        self.joins: Callable[[], AbstractContextManager[Callable[[T], None]]] | None = None
-        """In a batch: gives what adds results to it, which are saved when the block ends."""
+        self.joins: Callable[[bool], AbstractContextManager[Callable[[T], None]]] | None = None
+        """In a batch: gives what adds results to it, which are saved when the block ends, and durably if that is asked for."""
         self._autoinc: str | None = info.layout.autoinc
         marks = None if self._autoinc is None else names.number_marks()
         self._numbering = Numbering(store, marks, (names.suffix, *names.others))
