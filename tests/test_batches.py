@@ -21,11 +21,17 @@ from neuralib.persistence import (
     persistence_class,
 )
 from neuralib.persistence._stores import folder, system
+from neuralib.persistence.stores import ArchiveStore, FolderStore
 
 
 def runs(count, animal="A"):
     for number in range(count):
         yield filled(Run(animal), data=number)
+
+
+@pytest.fixture(params=[ArchiveStore, FolderStore])
+def store(request, tmp_path):
+    return request.param(tmp_path / "results.sqlar")
 
 
 @pytest.fixture(params=[False, True], ids=["not durable", "durable"])
@@ -373,3 +379,54 @@ def test_ctrl_c_at_the_end_of_a_batch_leaves_no_folder_open(tmp_path, monkeypatc
     gc.collect()
     assert handler.store.held is None
     assert len(turns) > 1
+
+
+def test_blocks_of_threads_may_end_in_any_order(store):
+    """What is saved after the first has ended is saved at once, also when the last has ended."""
+    handler = PickleHandler(Run, store)
+    outer, inner = handler.batch(), handler.batch()
+    outer.__enter__()
+    inner.__enter__()
+    handler.save_persistence(filled(Run("A"), data=0))
+    outer.__exit__(None, None, None)
+    handler.save_persistence(filled(Run("A"), data=1))
+    assert len(PickleHandler(Run, store).find()) == 2
+    inner.__exit__(None, None, None)
+    handler.save_persistence(filled(Run("A"), data=2))
+    assert len(PickleHandler(Run, store).find()) == 3
+
+
+def test_a_save_that_began_in_a_batch_is_saved_after_its_end(store):
+    """A thread may have come as far as to the batch, but not into it."""
+    handler = PickleHandler(Run, store)
+    with handler.batch():
+        keeper = handler._keeper
+        handler.save_persistence(filled(Run("A"), data=0))
+    keeper.save(filled(Run("A"), data=1))
+    assert handler.find(animal="A").to_columns()["version"] == [0, 1]
+
+
+@pytest.mark.parametrize("ask", ["save_all", "batch", "attribute"])
+def test_what_is_to_be_durable_is_so_inside_a_batch_that_is_not(store, ask, monkeypatch):
+    """It is said for each call, and may be set at any time."""
+    handler = PickleHandler(Run, store)
+    asked = []
+    put_many, put_if = store.put_many, store.put_if
+    monkeypatch.setattr(
+        store, "put_many", lambda *args, durable=False: (asked.append(durable), put_many(*args, durable=durable))[1]
+    )
+    monkeypatch.setattr(
+        store, "put_if", lambda *args, durable=False: (asked.append(durable), put_if(*args, durable=durable))[1]
+    )
+    result = filled(Run("A"), data=0)
+    with handler.batch():
+        if ask == "save_all":
+            handler.save_all([result], durable=True)
+        else:
+            handler.durable = True
+            if ask == "batch":
+                with handler.batch():
+                    handler.save_persistence(result)
+            else:
+                handler.save_persistence(result)
+    assert asked == [True]

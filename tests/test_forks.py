@@ -211,6 +211,33 @@ def test_what_waits_in_a_batch_is_saved_by_the_process_that_began_it(tmp_path, n
     ]
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_batch_to_which_a_thread_was_adding_can_be_used(tmp_path, durable):
+    """In the child, it waits for no thread that is not there."""
+    handler = PickleHandler(Run, tmp_path, durable=durable)
+
+    class Slow:
+        def __reduce__(self):
+            self.pause()
+            return float, ()
+
+    def add(pause):
+        result = Run.of("thread")
+        result.value = Slow()
+        result.value.pause = pause
+        handler.save_persistence(result)
+
+    def save():
+        with handler.batch():
+            handler.save_persistence(Run.of("child"))
+
+    with handler.batch():
+        thread = Thread(add)
+        assert runs_in_child(save)
+        thread.join()
+    assert handler.find().to_columns()["animal"] == ["child", "thread"]
+
+
 def test_a_lock_that_is_gone_is_forgotten():
     before = len(_forks._locks)
     lock = lock_for_forks(STORE)

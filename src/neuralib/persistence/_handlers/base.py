@@ -212,9 +212,7 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         keeper = self._keeper
         keeper.durable = self.durable
-        if (
-            keeper.joins is not None
-        ):  # the handler's keeper stays that of the outer block, which may end before this one
+        if keeper.joins is not None:  # another thread's block may end before this one
             with keeper.joins(keeper.durable):
                 yield
             return
