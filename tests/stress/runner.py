@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import sys
+import time
 import warnings
 
 from checks import threads_end
@@ -78,7 +79,7 @@ class ScenarioRunner:
             outcome = disturb(scenario.run)
         gc.collect()
         assert threads_end(threads), f"{_thread._count()} threads run, {threads} ran before"
-        assert descriptors() == before, f"descriptors: {descriptors()}, before: {before}"
+        assert descriptors_are(before), f"descriptors: {descriptors()}, before: {before}"
         left = [name for _, folders, files in os.walk(scenario.folder) for name in [*folders, *files]]
         assert not [name for name in left if name.startswith(system.LEFTOVER_PREFIX)], left
         scenario.report_results()
@@ -94,6 +95,17 @@ class ScenarioRunner:
             "threads are left"
         )  # so that the next runner doesn't count one that is ending
         return outcome
+
+
+def descriptors_are(wanted):
+    """Wait until the open descriptors are those; return whether that happened.
+
+    A thread that was started, and did not run yet, is not counted: it holds what it is to work with until it has run.
+    """
+    deadline = time.monotonic() + 5
+    while descriptors() != wanted and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return descriptors() == wanted
 
 
 def descriptors():
