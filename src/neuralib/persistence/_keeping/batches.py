@@ -86,6 +86,8 @@ def together(keeper: Keeper[T]) -> Generator[Keeper[T]]:
         finally:
             with lock:
                 is_over = True
+                batching.joins = None
+                del batching.save  # which refers to it: a cycle would keep the store open
                 batch.flush()
 
 
