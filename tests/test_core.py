@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 import threading
+import time
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,38 @@ def test_threads_that_change_a_result_disturb_nobody_who_reads_it():
     finally:
         sys.setswitchinterval(kept)
     assert not problems
+
+
+def test_a_default_may_wait_while_another_thread_changes_the_dict():
+    """What is set after it is still taken out of the dict while nobody changes that."""
+    names = [f"data{number}" for number in range(200)]
+
+    def slow():
+        time.sleep(0.0005)
+        return "a default"
+
+    body = {"__annotations__": {"a": str, **dict.fromkeys(names, Any)}, "__module__": __name__}
+    made = persistence_class(type("Slow", (), body | {"a": field(default_factory=slow, filename=True)}))
+    fields = {name: (0,) for name in names}
+    ended = threading.Event()
+
+    def change():
+        turn = 0
+        while not ended.is_set():
+            turn += 1
+            for name in reversed(names):
+                fields[name] = (turn,)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(200):
+            found = _core.from_dict(made, fields)
+            assert found.a == "a default"
+            assert all(type(getattr(found, name)) is tuple for name in names)
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_dict_keys_with_a_custom_eq_are_no_fields():

@@ -463,12 +463,9 @@ def from_dict(data_cls, d):
         result = (<PyTypeObject*> data_cls).tp_new(<PyTypeObject*> data_cls, <PyObject*> NO_ARGUMENTS, NULL)
     else:
         result = data_cls.__new__(data_cls)
-    with cython.critical_section(values):  # another thread may change the caller's
-        if NLP_LOCKS_AGAIN:
-            with cython.critical_section(result):
-                _set_fields(layout, data_cls, result, values, plain)
-        else:
-            _set_fields(layout, data_cls, result, values, plain)
+    # Another thread may change the caller's dict. Of nested locks, only the inner one is taken again after a wait.
+    with cython.critical_section(values, result if NLP_LOCKS_AGAIN else values):
+        _set_fields(layout, data_cls, result, values, plain)
     return result
 
 
