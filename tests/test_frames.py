@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import pickletools
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -99,6 +101,15 @@ def test_large_values_survive_and_are_plain_pickle(tmp_path, kind):
         assert ours[0] is ours[1]
     with open(path, "rb") as file:
         assert same(value, pickle.load(file)["data"])
+
+
+@pytest.mark.parametrize("module", [None, types.ModuleType("numpy")], ids=["blocked", "half imported"])
+def test_large_values_that_are_no_arrays_need_no_numpy(tmp_path, monkeypatch, module):
+    """Programs may block its import, and another thread may just be importing it."""
+    monkeypatch.setitem(sys.modules, "numpy", module)
+    for value in (bytearray(b"y" * LARGE), pickle.PickleBuffer(b"q" * LARGE), b"x" * LARGE, "z" * LARGE):
+        save(filled(Pair(1, 2), data=value), tmp_path / "a.pkl")
+        assert same(value, load(Pair, tmp_path / "a.pkl").data)
 
 
 def test_large_arrays_lie_at_multiples_of_64_bytes(tmp_path):

@@ -257,7 +257,8 @@ cdef Py_ssize_t _header_bytes(bytes chunk, Py_ssize_t size):
 
 cdef bint _is_of_array(memory):
     """Return whether *memory* is that of an array of numpy, of no subclass."""
-    return "numpy" in MODULES and type(memory.obj) is MODULES["numpy"].ndarray
+    # None blocks the import of numpy, and a numpy that another thread is just importing lacks the class.
+    return type(memory.obj) is getattr(MODULES.get("numpy"), "ndarray", None)
 
 
 @cython.final
