@@ -238,7 +238,7 @@ def test_an_explicit_number_counts_in_a_new_series():
     numbers.given(("A#", ""), 5)
     numbers.given(("A#", ""), 10**18)  # which no listing counts
     numbers.given(("B#", ""), 2**64)
-    numbers.given(("B#", ""), -3)
+    numbers.given(("B#", ""), -(2**64))
     listings = store.listings
     assert [numbers.next((head, ""), look=False)[0] for head in ("A#", "B#", "C#", "D#")] == [6, 1, 8, 0]
     assert store.listings == listings

@@ -227,12 +227,12 @@ class Numbering:
     def given(self, series: tuple[str, str], number: int) -> None:
         """Note that this handler saved a result which had *number* already. The store's state may not show that at once."""
         self._absent = False
-        if number >= 10**MOST_DIGITS:  # which doesn't count: see Store.highest
+        if not 0 <= number < 10**MOST_DIGITS:  # which doesn't count: see Store.highest
             return
         counter = self._counters[series]
         if counter is not None:
             counter.save(number)
-        elif number >= 0 and self._complete == self.view.look:  # which says that there is no other of this series
+        elif self._complete == self.view.look:  # which says that there is no other of this series
             self._note(series, number, self.view.look)
 
     def changed(self, view: View) -> None:
