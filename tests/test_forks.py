@@ -16,7 +16,7 @@ from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores import database, rows
 from neuralib.persistence._stores.database import opened
-from neuralib.persistence.stores import MemoryStore, ObjectStore
+from neuralib.persistence.stores import ArchiveStore, MemoryStore, ObjectStore
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -236,6 +236,86 @@ def test_a_batch_to_which_a_thread_was_adding_can_be_used(tmp_path, durable):
         assert runs_in_child(save)
         thread.join()
     assert handler.find().to_columns()["animal"] == ["child", "thread"]
+
+
+@pytest.mark.parametrize(("name", "durable"), [("results", True), ("results.sqlar", False)])
+def test_a_batch_that_a_thread_began_is_over_in_a_child(tmp_path, name, durable):
+    """Nobody leaves its block there."""
+    handler = PickleHandler(Run, tmp_path / name, durable=durable)
+
+    def save(pause):
+        with handler.batch():
+            handler.save_persistence(Run.of("thread"))
+            pause()
+
+    thread = Thread(save)
+    assert runs_in_child(lambda: handler.save_persistence(Run.of("child")))
+    thread.join()
+    assert handler.find().to_columns()["animal"] == ["child", "thread"]
+
+
+def test_an_archive_that_a_child_writes_into_stays_open(tmp_path):
+    """SQLite keeps in memory which locks its process has: a child that had this memory would write without a lock."""
+    store = ArchiveStore(tmp_path / "results.sqlar")
+    store.put("parent", b"")
+    to_child, to_parent = os.pipe(), os.pipe()
+
+    def save():
+        store.put("first", b"")
+        os.write(to_parent[1], b".")
+        os.read(to_child[0], 1)
+        store.put("second", b"")
+
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            save()
+        finally:
+            os._exit(0)
+    os.read(to_parent[0], 1)
+    store.close()  # which removes the log beside the file where no other process has it open
+    os.write(to_child[1], b".")
+    assert os.waitpid(child, 0)[1] == 0
+    for end in (*to_child, *to_parent):
+        os.close(end)
+    assert list(ArchiveStore(store.file).names()) == ["first", "parent", "second"]
+
+
+@pytest.mark.parametrize("use", ["names", "reading", "transaction"])
+def test_an_archive_in_use_stays_open_when_its_thread_forks(tmp_path, use):
+    """What comes after the fork goes on."""
+    store = ArchiveStore(tmp_path / "results.sqlar")
+    for name in "ABC":
+        store.put(name, b"x" * (3 << 20))
+    if use == "names":
+        names = store.names()
+        assert next(names) == "A"
+        assert runs_in_child(lambda: None)
+        assert list(names) == ["B", "C"]
+    elif use == "reading":
+        with store.open("B") as source:
+            assert runs_in_child(lambda: None)
+            assert len(source.read()) == 3 << 20
+    else:
+        used = store._file.opened()
+        with used.transaction("a test", durable=False) as keep:
+            used.execute("DELETE FROM sqlar WHERE name='A'")
+            assert runs_in_child(lambda: None)
+            keep()
+        assert list(store.names()) == ["B", "C"]
+
+
+def test_a_signal_handler_may_fork_while_a_fork_waits():
+    """Each gives back the locks that it took. Steps of Python's own have no such promise, so no process is forked."""
+    lock = lock_for_forks(STORE)
+    _forks._before()
+    _forks._before()
+    assert not _forks.is_idle(lock)
+    _forks._after_in_parent()
+    assert _forks.is_idle(lock)
+    _forks._after_in_parent()
+    assert not lock._is_owned()
 
 
 def test_a_lock_that_is_gone_is_forgotten():

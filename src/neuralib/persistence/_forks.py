@@ -10,7 +10,10 @@ import os
 import threading
 import time
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _WAIT_S = 5.0  # at most for all: a thread may wait long under its lock, also for this one
 
@@ -22,7 +25,20 @@ A fork does not wait for the last kind: the child has it free, and begins anew w
 
 _numbers = itertools.count()
 _locks: dict[tuple[int, int], weakref.ref[Any]] = {}  # by order and number
-_forking = threading.local()  # its locks: those that this thread holds while it forks
+
+
+class _Forks(threading.local):
+    """The forks that this thread is making, each with its locks, and whether this thread held them before.
+
+    There may be several: a signal handler may fork while a fork waits.
+    """
+
+    def __init__(self) -> None:
+        self.locks: list[list[tuple[Any, bool]]] = []
+
+
+_forking = _Forks()
+_last: list[Callable[[], object]] = []
 
 
 def lock_for_forks(order: int) -> Any:
@@ -33,21 +49,35 @@ def lock_for_forks(order: int) -> Any:
     return lock
 
 
+def run_before_forks(function: Callable[[], object]) -> None:
+    """Call *function* before each fork, when its locks are held."""
+    _last.append(function)
+
+
+def is_idle(lock: Any) -> bool:
+    """Return whether *lock* is held by the fork alone: neither another thread nor this one was using what it guards."""
+    return any(lock is each and not was_held for each, was_held in _forking.locks[-1])
+
+
 def _before() -> None:
-    _forking.locks = []
+    locks: list[tuple[Any, bool]] = []
+    _forking.locks.append(locks)
     end = time.monotonic() + _WAIT_S
     for order in range(CLOSING + 1):
         # Listed only now: while files are opened, there may be new locks. It is one step, since threads make others meanwhile.
         for (of_lock, _), found in list(_locks.items()):
             lock = found() if of_lock == order else None
-            if lock is not None and lock.acquire(timeout=max(0, end - time.monotonic())):
-                _forking.locks.append(lock)
+            if lock is not None:
+                was_held = lock._is_owned()
+                if lock.acquire(timeout=max(0, end - time.monotonic())):
+                    locks.append((lock, was_held))
+    for function in _last:
+        function()
 
 
 def _after_in_parent() -> None:
-    for lock in _forking.locks:
+    for lock, _ in _forking.locks.pop():
         lock.release()
-    _forking.locks = []
 
 
 def _after_in_child() -> None:

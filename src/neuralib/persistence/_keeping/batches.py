@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -60,12 +61,11 @@ def together(keeper: Keeper[T]) -> Generator[Keeper[T]]:
     """Give a keeper whose saves are one batch, which is complete when the block ends. Threads may share it."""
     lock = lock_for_forks(FREED)
     own, batching = copy.copy(keeper), copy.copy(keeper)  # the one of the batch, and the one that adds to it
-    is_over = False
 
     def save(result: T) -> None:
         with lock:
             own.durable = own.durable or batching.durable  # which may be set at any time
-            if not is_over:
+            if not batch.is_over:
                 batch.add(result)
                 return
         own.save(result)  # of a thread that took the handler's keeper before the block ended
@@ -85,7 +85,7 @@ def together(keeper: Keeper[T]) -> Generator[Keeper[T]]:
             yield batching
         finally:
             with lock:
-                is_over = True
+                batch.is_over = True
                 batching.joins = None
                 del batching.save  # which refers to it: a cycle would keep the store open
                 batch.flush()
@@ -107,6 +107,9 @@ def bar(items: Iterable[T], wanted: bool, unit: str, total: int | None = None) -
 
 class Batch(Generic[T]):
     """Results saved one by one."""
+
+    is_over = False
+    """Whether the block was left whose saves it takes."""
 
     def __init__(self, keeper: Keeper[T]) -> None:
         self._keeper = keeper
@@ -155,10 +158,13 @@ class SharedBatch(Batch[T]):
         # Ctrl-C may come in between: saved again with a number that is not its own, it would replace another's result.
         self._unpublished: dict[int, Any] = {}
         self._field = keeper.info.layout.autoinc
+        self._thread = threading.get_ident()
         _shared.add(self)
 
     def leave_to_parent(self) -> None:
         """Forget what waits, in a forked process: its parent saves it, and a number once more would be another result."""
+        if self._thread != threading.get_ident():
+            self.is_over = True  # the thread that leaves the block is not in this process
         if self._waiting:
             import ctypes
 

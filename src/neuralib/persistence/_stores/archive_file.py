@@ -6,7 +6,7 @@ import errno
 import os
 
 from neuralib.persistence._stores import mounts, rows
-from neuralib.persistence._stores.database import Database, opened
+from neuralib.persistence._stores.database import Database, opened, opening
 from neuralib.persistence._stores.folder import FolderStore
 
 _SPACE = "an archive needs some space to be written, or deleted from: free a megabyte elsewhere on its disk"
@@ -36,9 +36,10 @@ class ArchiveFile:
             if current.is_current():
                 return current
             current.abandon()
-        found = opened(self.path, keeps_locks=lambda: self._network() is None)
-        if found is not None:
-            rows.check_table(found)
+        with opening:  # so that no fork closes it in between
+            found = opened(self.path, keeps_locks=lambda: self._network() is None)
+            if found is not None:
+                rows.check_table(found)
         self._database = found
         return found
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk
-from neuralib.persistence._forks import CLOSING, OPENING, STORE, lock_for_forks
+from neuralib.persistence._forks import CLOSING, OPENING, STORE, is_idle, lock_for_forks, run_before_forks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,7 +50,7 @@ class Database:
     """
 
     __slots__ = (
-        "__weakref__", "_closing", "_device", "_inode", "_is_abandoned", "_least", "_log", "_synchronous", "connection", "cursor", "execute", "is_read_only", "lacks_space", "lock", "path",
+        "__weakref__", "_closing", "_device", "_inode", "_is_left", "_least", "_log", "_synchronous", "connection", "cursor", "execute", "is_read_only", "lacks_space", "lock", "path",
     )  # fmt: skip
 
     def __init__(self, path: str, found: os.stat_result, *, locks: bool) -> None:
@@ -61,7 +61,7 @@ class Database:
         self.lock = lock_for_forks(STORE)
         self.is_read_only = False
         self.lacks_space = False  # so that it can only be read
-        self._is_abandoned = False
+        self._is_left = False
         try:
             self._open(f"{real}-journal", locks=locks)
         except BaseException:
@@ -152,7 +152,7 @@ class Database:
 
     def is_current(self) -> bool:
         """Return whether the path is that of this file, and this process has it open."""
-        return not self._is_abandoned and _disk.leads_to(self.path, self._device, self._inode)
+        return not self._is_left and _disk.leads_to(self.path, self._device, self._inode)
 
     def wait_for_disk(self, wait: bool, /) -> None:
         """Let what is written from now on survive a loss of power when a transaction ends, or not."""
@@ -186,6 +186,7 @@ class Database:
     def close(self) -> None:
         """Bring all into the one file, and close it."""
         with self.lock:
+            self._is_left = True
             if self._closing.detach() is not None:
                 with explaining("closing the archive", self.path):
                     self.connection.close()
@@ -198,7 +199,7 @@ class Database:
         """
         import ctypes
 
-        self._is_abandoned = True
+        self._is_left = True
         if self._closing.detach() is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.cursor))
 
@@ -251,11 +252,24 @@ def opened(path: str, keeps_locks: Callable[[], bool]) -> Database | None:
         return Database(path, found, locks=keeps_locks())
 
 
+def _before_fork() -> None:
+    """Close what no thread is using: it is opened again when it is needed.
+
+    SQLite would tell the child, from the memory that it gets, that it has the locks of its parent. It has none: others would
+    remove the log into which the child writes.
+    """
+    for each in list(_live):
+        if is_idle(each.lock):
+            with suppress(Exception):
+                each.close()
+
+
 def _after_fork_in_child() -> None:
     for each in list(_live):
         each.abandon()
 
 
+run_before_forks(_before_fork)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
