@@ -406,6 +406,34 @@ def test_a_save_that_began_in_a_batch_is_saved_after_its_end(store):
     assert handler.find(animal="A").to_columns()["version"] == [0, 1]
 
 
+@pytest.mark.parametrize("ask", ["save_all", "batch"])
+def test_a_batch_may_end_while_another_thread_joins_it(store, ask):
+    """Between the look whether there is one and the call."""
+    handler = PickleHandler(Run, store)
+    outer = handler.batch()
+    outer.__enter__()
+
+    class Ending(type(handler._keeper)):
+        @property
+        def joins(self):
+            found = vars(self)["joins"]
+            if found is not None:
+                outer.__exit__(None, None, None)
+            return found
+
+        @joins.setter
+        def joins(self, value):
+            vars(self)["joins"] = value
+
+    handler._keeper.__class__ = Ending
+    if ask == "save_all":
+        assert handler.save_all([filled(Run("A"), data=0)]) == 1
+    else:
+        with handler.batch():
+            handler.save_persistence(filled(Run("A"), data=0))
+    assert len(PickleHandler(Run, store).find()) == 1
+
+
 @pytest.mark.parametrize("ask", ["save_all", "batch", "attribute"])
 def test_what_is_to_be_durable_is_so_inside_a_batch_that_is_not(store, ask, monkeypatch):
     """It is said for each call, and may be set at any time."""

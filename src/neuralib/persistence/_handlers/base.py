@@ -212,8 +212,9 @@ class PersistenceHandler(Generic[T], metaclass=abc.ABCMeta):
         """
         keeper = self._keeper
         keeper.durable = self.durable
-        if keeper.joins is not None:  # another thread's block may end before this one
-            with keeper.joins(keeper.durable):
+        joins = keeper.joins
+        if joins is not None:  # another thread's block may end before this one
+            with joins(keeper.durable):
                 yield
             return
         with batches.together(keeper) as batching:

@@ -28,8 +28,9 @@ _PREPARE_EVERY = 256
 
 def save_all(keeper: Keeper[T], results: Iterable[T], *, progress: bool) -> int:
     """Save *results*, and return how many."""
-    if keeper.joins is not None:
-        with bar(results, progress, "results") as shown, keeper.joins(keeper.durable) as save:
+    joins = keeper.joins  # looked up once: another thread may end the batch
+    if joins is not None:
+        with bar(results, progress, "results") as shown, joins(keeper.durable) as save:
             return sum(save(result) is None for result in shown)
     with _begun(keeper, " before this one") as batch:
         try:
