@@ -47,7 +47,7 @@ def fail_each_close(folder, patch, scenario, publishing, most):
             except OSError as error:
                 assert error.errno == errno.EIO
                 assert ", while " in str(error)
-                errors.append(error)
+                errors.append(str(error))  # not itself, which refers to what was mapped
             finally:
                 del os.environ["FAIL_CLOSE"]
 
