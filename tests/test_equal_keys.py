@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 import os
 import subprocess
@@ -159,6 +160,27 @@ def test_a_key_with_accents_replaces_itself(tmp_path, kind, there, mine):
     )
     with pytest.raises(NameTakenError):
         handler.save_persistence(filled(Loose(other), score=1.0))
+
+
+class Stim(enum.Enum):
+    GRATING = 1
+
+
+@persistence_class
+class Shown:
+    animal: str = field(filename=True)
+    stim: Stim = field(filename=True)
+    score: float
+
+
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_a_key_with_accents_replaces_itself_beside_one_of_a_class(tmp_path, kind):
+    """Keys of classes are not made to be compared, if all other keys are those that are there."""
+    handler = kind(Shown, tmp_path)
+    for animal, score in ((NFD, 0.5), (NFC, 0.75), (NFD, 1.0)):
+        handler.save_persistence(filled(Shown(animal, Stim.GRATING), score=score))
+        assert handler.load_persistence(Shown(NFC, Stim.GRATING)).score == score
+    assert len(os.listdir(tmp_path)) == 1
 
 
 FORMER = """

@@ -146,8 +146,11 @@ class Model:
 
 
 def same_keys(mine, theirs):
-    """Return whether these are the keys of one result: their values are equal, and so are their texts."""
-    return all(same_value(x, y) and str(x) == str(y) for x, y in zip(mine, theirs, strict=True))
+    """Return whether these are the keys of one result: their values are equal, and so are their texts. Accents count as composed."""
+    return all(
+        same_value(*(composed(key) if isinstance(key, str) else key for key in (x, y))) and composed(x) == composed(y)
+        for x, y in zip(mine, theirs, strict=True)
+    )
 
 
 def shows_as(handler, result, name, value):

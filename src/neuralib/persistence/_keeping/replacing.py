@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._classes.convert import as_dict
 from neuralib.persistence._classes.evolution import brought_up, names_then
+from neuralib.persistence._classes.field import same_key
 from neuralib.persistence._codecs.base import Head
 from neuralib.persistence._codecs.card import card_of
 from neuralib.persistence._codecs.pickles import NoFieldsError
@@ -81,7 +82,7 @@ def head_of(codec: Codec, source: Source, names: Collection[str] | None) -> Head
 
 
 def _different(stored: dict[str, Any], keys: dict[str, Any]) -> list[str]:
-    return [name for name, value in keys.items() if name in stored and not same_value(value, stored[name])]
+    return [name for name, value in keys.items() if name in stored and not same_key(value, stored[name])]
 
 
 def _head_of_keys(codec: Codec, keys: dict[str, Any]) -> dict[str, Any]:
