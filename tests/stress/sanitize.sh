@@ -54,7 +54,8 @@ for what in $wanted; do
         case $libraries in /*" "/*) ;; *) skip asan "gcc or its sanitizers are not installed"; continue ;; esac
         flags="-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer"
         CC=gcc CFLAGS=$flags LDFLAGS=$flags built asan "$python" || { failed+=(asan); continue; }
-        LD_PRELOAD=$libraries ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+        # What was freed is kept, so that its use is found, but not so much that tests which measure memory count it.
+        LD_PRELOAD=$libraries ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
             PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 tested asan "$work/asan.venv/bin/python"
         ;;
     valgrind)

@@ -77,7 +77,9 @@ class Writer:
         cursor = database.cursor
         while True:
             row = self._new_row()
-            cursor.execute(rows.INSERT, (row, name, bytearray(data) if len(data) < _FEW_BYTES else data))
+            size = len(data)
+            bound = bytearray(data) if size < _FEW_BYTES else data
+            cursor.execute(rows.INSERT, (row, name, row // rows.NS, size, bound))
             if cursor.rowcount == 1:
                 self._own_changes += 1
                 return True
@@ -98,7 +100,8 @@ class Writer:
         with database.lock, explaining("replacing a result", self._path):
             database.wait_for_disk(durable)
             row = self._new_row()
-            return bool(database.execute(rows.REPLACE, (row, data, name, former)).rowcount == 1)
+            values = (row, row // rows.NS, len(data), data, name, former)
+            return bool(database.execute(rows.REPLACE, values).rowcount == 1)
 
     def _new_row(self, count: int = 1) -> int:
         """Return the number of a new row: the time in nanoseconds, so that no later content of a name has the same.
@@ -144,11 +147,14 @@ class Writer:
     def put_new(self, database: Database, puts: Sequence[Put], *, durable: bool) -> bool:
         """Store all of *puts*, if none of their names is taken; return whether that was so."""
         names, contents = [put.name for put in puts], [data_of(put.content) for put in puts]
-        largest = max(map(len, contents))
+        sizes = list(map(len, contents))
+        largest = max(sizes)
         if largest > MOST_BYTES or not rows.are_names(names):
             return False  # which is said when it is its turn
         bound = map(bytearray, contents) if largest < _FEW_BYTES else contents
-        values = list(zip(self._rows_of(database, puts), names, bound, strict=True))
+        numbers = list(self._rows_of(database, puts))
+        times = [number // rows.NS for number in numbers]
+        values = list(zip(numbers, names, times, sizes, bound, strict=True))
         with database.transaction("saving results", durable=durable) as keep:
             if database.connection.executemany(rows.INSERT, values).rowcount != len(values):
                 return False

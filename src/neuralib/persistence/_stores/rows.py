@@ -42,9 +42,8 @@ _COMMENT = re.compile(r"--.*|/\*.*?\*/")
 _LONGEST_NAME = 4 * 255
 """Bytes: a longer name in an archive is none of a file, and listing a million of such would fill the memory."""
 _FOLDERS = frozenset({"", ".", ".."})  # what folders are called in themselves, and no file is
-INSERT = f"""INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data)
-    VALUES(?1, ?2, {_MODE}, ?1 / {NS}, length(?3), ?3)"""
-REPLACE = f"UPDATE sqlar SET rowid=?1, mode={_MODE}, mtime=?1 / {NS}, sz=length(?2), data=?2 WHERE name=?3 AND rowid=?4"  # noqa: S608
+INSERT = f"INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data) VALUES(?, ?, {_MODE}, ?, ?, ?)"
+REPLACE = f"UPDATE sqlar SET rowid=?, mode={_MODE}, mtime=?, sz=?, data=? WHERE name=? AND rowid=?"  # noqa: S608
 _ROWS_AFTER = "SELECT max(rowid) FROM sqlar WHERE rowid BETWEEN ? AND ? + 999999"
 HAS = "SELECT 1 FROM sqlar WHERE name=?"
 HAS_ROW = "SELECT 1 FROM sqlar WHERE rowid=?"
