@@ -261,7 +261,7 @@ def test_a_damaged_end_is_an_error(tmp_path):
         changed[magic] ^= 255
         problem = saved.error_for(bytes(changed))
         assert problem is not None
-        assert "end of it that says what was saved is damaged" in problem.problem
+        assert "its end, which says what was saved, is damaged" in problem.problem
 
 
 def test_files_without_a_card_load(tmp_path):

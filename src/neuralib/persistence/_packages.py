@@ -15,8 +15,21 @@ if TYPE_CHECKING:
 _ALWAYS_THERE = sys.stdlib_module_names | {"__main__", "__mp_main__", "builtins"}
 _OWN = "neuralib.persistence"
 
-importing = lock_for_forks(IMPORT)
-"""The lock under which what a save needs is imported: while a thread imports a module, a forked child could never import it."""
+_importing = lock_for_forks(IMPORT)
+
+
+def imported(module: str) -> Any:
+    """Import and return *module*, which a save may need, so that forked processes can do that too.
+
+    They could never import what another thread was importing. Once it is imported, no lock is needed.
+
+    :raises ImportError: it is not installed, or can't be imported
+    """
+    found = sys.modules.get(module)
+    if found is None or getattr(getattr(found, "__spec__", None), "_initializing", False):
+        with _importing:
+            return importlib.import_module(module)
+    return found
 
 
 def import_extra(module: str, extra: str, user: str) -> Any:
@@ -26,8 +39,7 @@ def import_extra(module: str, extra: str, user: str) -> Any:
     :raises ImportError: it is not installed, or can't be imported
     """
     try:
-        with importing:
-            return importlib.import_module(module)
+        return imported(module)
     except ImportError as error:
         message = f'{user} needs {module}: pip install "neuralib-persistence[{extra}]" ({error})'
         raise ImportError(message, name=module) from error

@@ -8,7 +8,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._packages import importing
+from neuralib.persistence._packages import imported
 from neuralib.persistence._tasks import Task
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ _ALL = 0xFFFFFFFF
 
 def fast_zlib() -> Any:
     """Return zlib-ng."""
-    with importing:
-        from zlib_ng import zlib_ng
-    return zlib_ng
+    return imported("zlib_ng.zlib_ng")
 
 
 def checksum(data: Buffer, start: int = 0) -> int:
