@@ -161,7 +161,7 @@ class CodecRecords(Generic[T]):
         except MissingFieldError as error:
             raise MissingFieldError(error.owner, error.field, store.location(name)) from error
         except Exception as error:
-            if self._trust is None or isinstance(error, PersistenceError):
+            if self._trust is None or isinstance(error, (PersistenceError, MemoryError)):
                 if not isinstance(error, PersistenceError):
                     error.add_note(f"while loading {store.location(name)}")
                 raise
