@@ -352,6 +352,20 @@ def counting_contents(monkeypatch, handler):
     return made
 
 
+def before_the_next_put(monkeypatch, store, act):
+    """Call *act* with the name, once, before *store* puts its next numbered result; return a list to which that name is added."""
+    real, tried = type(store).put_if, []
+
+    def overtaken(self, name, content, expected, /, *, durable=False):
+        if self is store and not tried:
+            tried.append(name)
+            act(name)
+        return real(self, name, content, expected, durable=durable)
+
+    monkeypatch.setattr(type(store), "put_if", overtaken)
+    return tried
+
+
 def test_threads_that_save_into_one_series_take_different_numbers(store, monkeypatch):
     """No result is encoded again because another thread of the same handler was first with its number."""
     handler, count, numbers = PickleHandler(Run, store), 200, {}
@@ -371,17 +385,13 @@ def test_a_number_is_saved_though_other_threads_and_processes_went_on(store, mon
     """It was taken before. Else it would be missing in the series, though no save failed."""
     handler, others = PickleHandler(Run, store), PickleHandler(Run, same_place(store))
     one_by_one(handler, in_turn("A"))
-    real, tried = type(store).put_if, []
 
-    def overtaken(self, name, content, expected, /, *, durable=False):
-        if self is store and not tried:
-            tried.append(name)
-            by_threads(lambda each: one_by_one(handler, each), in_turn("AA"))
-            time.sleep(TICK_S)
-            assert one_by_one(others, in_turn("A")) == [4]
-        return real(self, name, content, expected, durable=durable)
+    def go_on(_name):
+        by_threads(lambda each: one_by_one(handler, each), in_turn("AA"))
+        time.sleep(TICK_S)
+        assert one_by_one(others, in_turn("A")) == [4]
 
-    monkeypatch.setattr(type(store), "put_if", overtaken)
+    tried = before_the_next_put(monkeypatch, store, go_on)
     made = counting_contents(monkeypatch, handler)
     assert one_by_one(handler, in_turn("AA")) == [1, 5]
     assert tried
@@ -392,17 +402,13 @@ def test_a_number_that_others_saved_and_deleted_is_not_left_to_a_save(store, mon
     """As for any other save, the next number follows the highest."""
     handler, others = PickleHandler(Run, store), PickleHandler(Run, same_place(store))
     one_by_one(handler, in_turn("A"))
-    real, tried = type(store).put_if, []
 
-    def overtaken(self, name, content, expected, /, *, durable=False):
-        if self is store and not tried:
-            tried.append(name)
-            time.sleep(TICK_S)
-            assert one_by_one(others, in_turn("AA")) == [1, 2]
-            same_place(store).delete(name)
-        return real(self, name, content, expected, durable=durable)
+    def save_and_delete(name):
+        time.sleep(TICK_S)
+        assert one_by_one(others, in_turn("AA")) == [1, 2]
+        same_place(store).delete(name)
 
-    monkeypatch.setattr(type(store), "put_if", overtaken)
+    tried = before_the_next_put(monkeypatch, store, save_and_delete)
     assert one_by_one(handler, in_turn("A")) == [3]
     assert tried
 
