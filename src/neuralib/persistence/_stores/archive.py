@@ -91,7 +91,7 @@ class ArchiveStore(Store):
                 continue
 
     def _data(self, name: str, content: Content) -> bytes:
-        data: bytes = content if type(content) is bytes else content.content()
+        data = data_of(content)
         if len(data) > archive_writing.MOST_BYTES:
             refuse_large(self.location(name), len(data))
         problem = rows.problem_of_name(name)
