@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 from checks import filled
@@ -140,6 +142,28 @@ def test_an_archive_is_emptied_in_one_transaction(folder, tmp_path, capsys, monk
     monkeypatch.setattr(ArchiveStore, "delete_many", delete_many)
     assert "4 were there already" in run_command(capsys, "unpack", file, out)[1]
     assert list(ArchiveStore(file).names()) == []
+
+
+@pytest.mark.parametrize("words", [["unpack"], ["unpack", "--dry-run"], ["unpack", "--keep"], ["merge"]], ids=" ".join)
+def test_rows_that_no_file_can_have_are_told_as_left_behind(folder, tmp_path, capsys, words):
+    """They are no reason to leave others behind."""
+    file, target = tmp_path / "results.sqlar", tmp_path / "again"
+    assert run_command(capsys, "pack", folder, file)[0] == 0
+    with closing(sqlite3.connect(file)) as connection, connection:
+        rows_made = [(name, 33188, 1, 1, b"x") for name in ("../cache-Run-D-#0.pkl", "", "..")]
+        connection.executemany("INSERT INTO sqlar VALUES (?, ?, ?, ?, ?)", rows_made)
+    verb, *options = words
+    places = [file, "-o", target] if verb == "merge" else [file, target]
+    status, out, err = run_command(capsys, verb, *places, *options)
+    assert status == 1
+    assert f"left behind: 3 rows of {file} whose names are paths, empty or no text" in err
+    assert "`sqlite3 results.sqlar -At` lists them" in err
+    assert err.count("\n") == 1
+    if "--dry-run" not in words:
+        assert "4 files" in out
+        assert "3 failed" in out
+        assert len(content(target)) == 4
+    assert ArchiveStore(file).count_unlisted() == 3
 
 
 def test_what_was_replaced_meanwhile_stays(folder, tmp_path, capsys, monkeypatch):

@@ -16,6 +16,7 @@ from neuralib.persistence._finding.checking import check_name
 from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._messages import shown
+from neuralib.persistence._showing.previews import count_text
 from neuralib.persistence._stores.archive import ArchiveStore
 from neuralib.persistence._stores.paths import PATHS, store_at
 
@@ -54,7 +55,7 @@ def checked(paths: list[str], *, recursive: bool, info: PersistentClass[Any] | N
     files = [file for path in paths for file in _files_at(path, recursive=recursive, info=info)]
     found = Checked()
     found.files = len(files)
-    found.unlisted = [each for path in paths for each in _unlisted_rows_in(path, recursive=recursive) if each[1]]
+    found.unlisted = [each for path in paths for each in unlisted_rows_in(path, recursive=recursive)]
     for path in progress(files, "checking file"):
         try:
             has_checksum, file_bytes, missing = check(path)
@@ -83,12 +84,21 @@ def _files_at(path: str, *, recursive: bool, info: PersistentClass[Any] | None) 
         yield from (file for file, _ in hits_in(path, info, recursive=recursive))
 
 
-def _unlisted_rows_in(path: str, *, recursive: bool) -> Iterator[tuple[str, int]]:
+def unlisted_rows_in(path: str, *, recursive: bool = False) -> Iterator[tuple[str, int]]:
+    """Yield the archives at *path* that have rows whose names no file can have, each with how many."""
     for place in places_in(path, recursive=recursive) if holds_results(path) else []:
         store = store_at(place)
         if isinstance(store, ArchiveStore):
             with suppress(OSError):  # listing it told what is wrong
-                yield place, store.count_unlisted()
+                count = store.count_unlisted()
+                if count:
+                    yield place, count
+
+
+def unlisted_text(path: str, count: int) -> str:
+    """Return in words that the archive *path* has *count* rows whose names no file can have."""
+    advice = f"`sqlite3 {os.path.basename(path)} -At` lists them"
+    return f"{count_text(count, 'row')} of {path} whose names are paths, empty or no text; {advice}"
 
 
 def _is_named_by(info: PersistentClass[Any], path: str) -> bool:

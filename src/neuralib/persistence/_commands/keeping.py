@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._commands.checking import checked
+from neuralib.persistence._commands.checking import checked, unlisted_text
 from neuralib.persistence._commands.classes import class_asked_for
 from neuralib.persistence._commands.confirming import confirmed
 from neuralib.persistence._commands.entries import Entry, UsageError, holds_results, selected
@@ -84,9 +84,7 @@ def _write_summary(found: Checked, screen: Screen, *, has_class: bool) -> None:
         missing = ", ".join(sorted({package for _, packages in found.not_loadable for package in packages}))
         screen.line(f"not loadable here: {files} with objects of packages that are not installed: {missing}", "yellow")
     for path, count in found.unlisted:
-        rows = count_text(count, "row")
-        advice = f"`sqlite3 {os.path.basename(path)} -At` lists them"
-        screen.line(f"left out: {rows} of {path} whose names are paths, empty or no text; {advice}", "yellow")
+        screen.line(f"left out: {unlisted_text(path, count)}", "yellow")
     if found.not_compared:
         names = count_text(len(found.not_compared), "file name")
         advice = "" if has_class else " without the class; pass --class"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from neuralib.persistence._classes.name_texts import problem_of_whole
 from neuralib.persistence._codecs.pickles import PickleCodec
+from neuralib.persistence._commands.checking import unlisted_rows_in, unlisted_text
 from neuralib.persistence._commands.entries import UsageError, holds_results
 from neuralib.persistence._commands.naming import SUFFIXES
 from neuralib.persistence._commands.screen import failure, progress
@@ -130,6 +131,11 @@ class _Mover:
                 if put.name not in gone and self._source.has(put.name):
                     self._tell(OSError(0, "was replaced meanwhile, and stays", self._source.location(put.name)))
 
+    def tell_unlisted(self, source: str) -> None:
+        """Tell how many rows of the archive *source* stay there since no file can have their names."""
+        for path, count in unlisted_rows_in(source):
+            self._tell(OSError(f"left behind: {unlisted_text(path, count)}"), count)
+
     def _tell(self, error: Exception, count: int = 1) -> None:
         self.failed += count
         failure(error)
@@ -184,6 +190,7 @@ def _moved(options: argparse.Namespace, screen: Screen, done: str) -> int:
             screen.line(f"{source}: {count_text(len(names), 'file')} to be {done}; nothing was changed", "bold")
         else:
             mover.move(store, names, f"{source}: file")
+        mover.tell_unlisted(source)
     if not options.dry_run:
         text = f"{done} {count_text(mover.copied, 'file')} into {options.target}"
         text += f"; {mover.same:,} were there already" if mover.same else ""
