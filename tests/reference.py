@@ -278,9 +278,15 @@ def read_names(
 
 
 def each_name(names: list[str] | list[bytes]) -> list[str]:
-    """Bytes have many names with NUL characters between; no name has one."""
-    split = [part.decode("utf-8", "surrogatepass").split("\0") if isinstance(part, bytes) else [part] for part in names]
-    return [name for part in split for name in part if "\0" not in name]
+    """Bytes have many names with slashes between; no name has one, or a NUL character."""
+    split = [part.decode("utf-8", "surrogatepass").split("/") if isinstance(part, bytes) else [part] for part in names]
+    return [name for part in split for name in part if "/" not in name and "\0" not in name]
+
+
+def are_names(text: bytes, count: int, longest: int) -> bool:
+    """A name has no slash, so these stand between."""
+    names = text.split(b"/")
+    return b"\0" not in text and len(names) == count and max(map(len, names)) <= longest
 
 
 def every_way(name: str, literals: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -244,6 +244,23 @@ def test_names_are_listed_once_each_by_several_queries(file, monkeypatch):
         assert sorted(store.names(prefix)) == sorted(name for name in names if name.startswith(prefix))
 
 
+@pytest.mark.parametrize("size", [1_020, 1_021, 10_000])
+def test_rows_with_names_too_long_for_files_are_not_listed(file, monkeypatch, size):
+    """Whether they are longer than all names that are listed in one step may be, or not."""
+    monkeypatch.setattr("neuralib.persistence._stores.rows._NAMES_AT_ONCE", 3)
+    store = ArchiveStore(file)
+    names = ["a", "b", "c", "m", "n", "x", "y"]
+    store.put_many([Put(name, bytes(100_000)) for name in names])
+    others = [first + "k" * (size - 1) for first in "bmy"]
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.executemany("INSERT INTO sqlar(name, sz, data) VALUES(?, 0, x'')", [(name,) for name in others])
+    listed = sorted(names + others) if size <= 1_020 else names
+    assert list(store.names()) == [name for name, _ in store.stats()] == listed
+    assert b"/".join(store.packed_names()).decode().split("/") == listed
+    assert store.count_unlisted() == len(names) + len(others) - len(listed)
+    assert store.open("y").size == 100_000  # more than names that are listed together
+
+
 def test_listing_an_index_that_is_out_of_order_ends_with_an_error(file, monkeypatch):
     """Each search would begin before the end of the last one, for ever."""
     monkeypatch.setattr("neuralib.persistence._stores.rows._NAMES_AT_ONCE", 2)
@@ -1101,7 +1118,7 @@ def test_rows_whose_names_no_file_can_have_are_left_out_and_counted(file, tmp_pa
     listed = ["cache-Mean-A.pkl", "cache-Mean-B.pkl"]
     assert list(store.names()) == [name for name, _ in store.stats()] == listed
     assert list(store.names(".")) == store.packed_names(".") == []
-    assert b"\0".join(store.packed_names()).decode().split("\0") == listed
+    assert b"/".join(store.packed_names()).decode().split("/") == listed
     assert store.count_unlisted() == len(names)
     assert [hit.name for hit in PickleHandler(Mean, store).find()] == listed
     assert "2 results" in run_command(capsys, "ls", file)[1]

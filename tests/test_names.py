@@ -13,7 +13,7 @@ from neuralib.persistence import _names
 
 # Few characters, so that texts contain literals; and wide ones, which Python stores differently.
 TEXT = st.text(alphabet="ab-é中\U0001f600\udcff", max_size=4)
-NAME = st.text(alphabet="ab-é中\U0001f600\udcff", max_size=9)
+NAME = st.text(alphabet="ab-é中\U0001f600\udcff/\0", max_size=9)
 NUMBER = st.one_of(
     st.integers(0, 10**19).map(str), st.sampled_from(["007", "-1", "٣", "²", "", " 1", "9" * 18, "9" * 19, "1.0"])
 )
@@ -41,7 +41,7 @@ def folders(draw):
 
 def pack(names):
     """Return *names* as a store has them that has many in one piece."""
-    return "\0".join(names).encode("utf-8", "surrogatepass")
+    return "/".join(names).encode("utf-8", "surrogatepass")
 
 
 @given(folders(), st.data())
@@ -162,6 +162,14 @@ def test_agrees_gives_no_answer_for_ambiguous_rows():
     assert not table.agrees(0, ("y",), {"y": "b"})
     with pytest.raises(IndexError):
         table.agrees(1, ("x", "y"), {})
+
+
+@given(st.lists(st.text("a\u00e9/\0", max_size=4), min_size=1, max_size=4), st.integers(-1, 5), st.integers(-1, 9))
+def test_are_names_agrees_with_the_reference(parts, count, longest):
+    """Slashes and NUL characters inside count as well."""
+    text = "/".join(parts).encode()
+    assert _names.are_names(text, count, longest) == reference.are_names(text, count, longest)
+    assert _names.are_names(text, len(text.split(b"/")), 100) == (b"\0" not in text)
 
 
 @given(st.lists(NUMBER, max_size=6, unique=True))

@@ -12,7 +12,7 @@ cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcmp, memcpy, memset, strlen
+from libc.string cimport memchr, memcmp, memcpy, memset, strcspn
 
 cdef extern from "Python.h":
     PyObject* PyDict_GetItemWithError(dict d, object key) except? NULL
@@ -232,7 +232,7 @@ cdef class NameTable:
     cdef list parts  # in which the names are
     cdef Py_ssize_t rows, room
     cdef int width
-    cdef const char** names  # in UTF-8, each with a NUL character after it
+    cdef const char** names  # in UTF-8, each with a slash or a NUL character after it
     cdef int* codes
     cdef char* doubts
 
@@ -276,7 +276,7 @@ cdef class NameTable:
     def name(self, Py_ssize_t row):
         """Return the name of the row."""
         cdef const char* name = self.names[self._row(row)]
-        return _decoded(name, strlen(name))
+        return _decoded(name, strcspn(name, "/"))
 
     def all_names(self):
         """Return the names of all rows."""
@@ -440,8 +440,8 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
 
     A name that matches in more than one way, or more than one pattern, is doubtful.
 
-    :param names: each a name; or as bytes, many names in UTF-8 with NUL characters between, for which no objects are
-        made. Names that contain a NUL character are left out
+    :param names: each a name; or as bytes, many names in UTF-8 with slashes between, for which no objects are made.
+        Names that contain a slash or a NUL character are left out
     :param patterns: each a tuple of the literals of a name, and a tuple of the columns of the texts between them
     :param wanted: for each column the texts that are wanted, among them None where names without one are; None for all.
         Names with another text are left out, but not doubtful ones
@@ -453,7 +453,7 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
     cdef const char* end
     cdef const char* stop
     cdef Py_ssize_t rows, size = 0
-    cdef bint is_one
+    cdef bint is_one, has_nul
     table.resize(len(names))  # which grows where there are many in one piece
     for part in names:
         is_one = type(part) is str
@@ -461,20 +461,40 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
             part = _encoded(part)
         name = _utf8_of(part, &size)
         end = name + size
+        has_nul = memchr(name, 0, size) is not NULL
         rows = table.rows
         reader.is_former_first = False
         while name <= end:
-            stop = <const char*> memchr(name, 0, end - name)
+            stop = <const char*> memchr(name, c"/", end - name)
             if stop is NULL:
                 stop = end
             elif is_one:
                 break
-            reader.read(name, stop - name)
+            if not has_nul or memchr(name, 0, stop - name) is NULL:
+                reader.read(name, stop - name)
             name = stop + 1
         if table.rows > rows:
             table.parts.append(part)
     table.resize(table.rows)
     return table
+
+
+def are_names(bytes text not None, Py_ssize_t count, Py_ssize_t longest):
+    """Return whether *text* is *count* names with slashes between, none of more than *longest* bytes or with a NUL."""
+    cdef const char* name = text
+    cdef const char* end = name + len(text)
+    cdef const char* stop
+    cdef Py_ssize_t found = 0
+    if memchr(name, 0, end - name) is not NULL:
+        return False
+    while True:
+        stop = <const char*> memchr(name, c"/", end - name)
+        found += 1
+        if stop is NULL:
+            return found == count and end - name <= longest
+        if stop - name > longest:
+            return False
+        name = stop + 1
 
 
 cdef const char* _utf8_of(object part, Py_ssize_t* size) except NULL:

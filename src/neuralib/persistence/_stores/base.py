@@ -313,7 +313,7 @@ class Store(abc.ABC):
     def packed_names(self, prefix: str = "", /) -> list[str] | list[bytes]:
         """Return the names that begin with *prefix*, hidden ones excluded.
 
-        A store that has many names in one piece returns such pieces: UTF-8 with NUL characters between the names.
+        A store that has many names in one piece returns such pieces: UTF-8 with slashes between the names.
         """
         return listed(self, prefix)
 
