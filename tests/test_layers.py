@@ -72,6 +72,7 @@ ROWS = [  # from the lowest row to the highest; within a row, a module may impor
     ],
     [
         "_stores.base",
+        "_stores.moving",
         "_stores.memory",
         "_stores.attempts",
         "_stores.bucket",

@@ -22,6 +22,8 @@ from neuralib.persistence import (
     persistence_class,
     read_head,
 )
+from neuralib.persistence._finding import migrating
+from neuralib.persistence._stores import archive_writing
 from neuralib.persistence.cli_persistence import PersistenceOptions
 from neuralib.persistence.stores import ArchiveStore, MemoryStore
 
@@ -208,6 +210,64 @@ def test_a_migration_that_was_killed_goes_on(monkeypatch):
         handler.migrate(dry_run=False)
         assert names_of(store) == [f"cache~Trial~{animal}~#0.pkl" for animal in "ABC"]
         assert handler.find().to_columns("score")["score"] == [0.5] * 3
+
+
+def test_a_result_that_cannot_be_stored_stays_alone(tmp_path, monkeypatch):
+    """The others of its group move, and the report says why it did not."""
+    file = tmp_path / "results.sqlar"
+    save(PickleHandler(Before, file), ["A", "C"])
+    save(PickleHandler(Before, file), ["B"], size=1_000)
+    monkeypatch.setattr(archive_writing, "MOST_BYTES", 4_000)
+    report = PickleHandler(CHANGES["prefix"][0](), file).migrate(dry_run=False)
+    assert [(move.path.name, move.outcome) for move in report] == [
+        ("cache-Trial-A-#0.pkl", "moved"),
+        ("cache-Trial-B-#0.pkl", "failed"),
+        ("cache-Trial-C-#0.pkl", "moved"),
+    ]
+    assert "keep it in a folder" in report[1].problem
+    assert sorted(ArchiveStore(file).names()) == [
+        "cache-Trial-B-#0.pkl",
+        "cache-Trial-mouseA-#0.pkl",
+        "cache-Trial-mouseC-#0.pkl",
+    ]
+
+
+def test_results_in_an_archive_keep_their_times(tmp_path):
+    """As files do."""
+    save(PickleHandler(Before, tmp_path))
+    os.utime(tmp_path / "cache-Trial-A00-#0.pkl", (1e9, 1e9))
+    from neuralib.persistence._commands.entry import main
+
+    assert main(["pack", str(tmp_path), str(tmp_path / "results.sqlar")]) == 0
+    handler = PickleHandler(CHANGES["prefix"][0](), tmp_path / "results.sqlar")
+    assert repr(handler.migrate(dry_run=False)) == "<Migration: 1 moved>"
+    assert round(handler.find()[0].time_modified.timestamp(), 3) == 1e9
+
+
+@pytest.mark.parametrize("step", ["same_value", "moved"])
+def test_a_result_that_is_saved_anew_meanwhile_stays(place, monkeypatch, step):
+    """Whether the same result was there already, or is written under the new name."""
+    now = CHANGES["prefix"][0]()
+    old, new = PickleHandler(Before, place), PickleHandler(now, place)
+    save(old, ["A"])
+    if step == "same_value":
+        new.save_persistence(filled(now("A"), score=0.5, run=0, weights=np.arange(3)))
+    act = getattr(migrating, step)
+
+    def saving(first, second):
+        second = list(second) if step == "moved" else second
+        old.save_persistence(filled(Before("A"), score=0.75, run=0, weights=None))
+        return act(first, second)
+
+    monkeypatch.setattr(migrating, step, saving)
+    report = new.migrate(dry_run=False)
+    assert old.load_persistence(filled(Before("A"), run=0)).score == 0.75
+    if step == "moved":
+        assert [move.outcome for move in report] == ["failed"]
+        assert "was replaced meanwhile" in report[0].problem
+        monkeypatch.undo()
+        assert repr(new.migrate(dry_run=False)) == "<Migration: 1 moved>"
+        assert new.load_persistence(filled(now("A"), run=0)).score == 0.75
 
 
 def test_files_of_other_classes_and_other_names_stay(place, tmp_path):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import sys
+import tracemalloc
 from contextlib import closing
 
 import pytest
 from checks import filled
 
 from neuralib.persistence import PickleHandler, autoinc_field, field, missing, persistence_class
-from neuralib.persistence._commands import moving
 from neuralib.persistence._commands.entry import main
-from neuralib.persistence._stores import archive_writing
-from neuralib.persistence.stores import ArchiveStore, FolderStore, Put
+from neuralib.persistence._stores import archive_writing, moving
+from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore, Put
 
 
 @persistence_class
@@ -101,7 +102,7 @@ def test_names_that_clash_are_compared(folder, tmp_path, capsys):
 def test_an_interrupted_move_goes_on(folder, tmp_path, capsys, monkeypatch):
     """Nothing is lost, and nothing is there twice."""
     before, file = content(folder), tmp_path / "results.sqlar"
-    monkeypatch.setattr(moving, "_GROUP", 2)
+    monkeypatch.setattr(moving, "_MOST_TOGETHER", 2)
     plain = FolderStore.delete
     deleted = []
 
@@ -195,12 +196,94 @@ def test_a_copy_that_differs_is_reported(folder, tmp_path, capsys, monkeypatch):
     plain = ArchiveStore.put_many
 
     def wrong(self, puts, *arguments, **options):
-        return plain(self, [Put(put.name, put.content[:-1]) for put in puts], *arguments, **options)
+        return plain(self, [Put(put.name, put.content.content()[:-1]) for put in puts], *arguments, **options)
 
     monkeypatch.setattr(ArchiveStore, "put_many", wrong)
     status, _, err = run_command(capsys, "pack", folder, tmp_path / "results.sqlar")
     assert (status, len(content(folder))) == (1, 4)
     assert err.count("what was written is not what was read") == 4
+
+
+@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="every file name is a text there")
+def test_a_name_that_the_archive_cannot_have_stays_alone(folder, tmp_path, capsys):
+    """Though it is the first of its group."""
+    name = os.fsdecode(b"cache-A-\xff.pkl")
+    (folder / name).write_bytes((folder / "cache-Run-A-#0.pkl").read_bytes())
+    status, out, err = run_command(capsys, "pack", folder, tmp_path / "results.sqlar")
+    assert (status, list(content(folder))) == (1, [name])
+    assert "packed 4 files" in out
+    assert "can't be written in UTF-8" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs permissions")
+def test_files_keep_their_permissions_between_folders(folder, tmp_path, capsys):
+    """If a result was shared with others, its copy is too."""
+    os.chmod(folder / "cache-Run-C-#0.pkl", 0o664)
+    assert run_command(capsys, "merge", folder, "-o", tmp_path / "copy")[0] == 0
+    assert os.stat(tmp_path / "copy" / "cache-Run-C-#0.pkl").st_mode & 0o777 == 0o664
+
+
+def test_large_files_are_copied_piece_by_piece(folder, tmp_path, capsys):
+    """The memory is enough for a piece, however large the result is. A second time, both files are compared so too."""
+    PickleHandler(Run, folder).save_persistence(filled(Run("L"), score=b"x" * 40_000_000))
+    for told in ("merged 5 files", "5 were there already"):
+        tracemalloc.start()
+        try:
+            assert told in run_command(capsys, "merge", folder, "-o", tmp_path / "copy")[1]
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+
+
+def copies(store, target=None):
+    """Return copies of all of *store* for *target*, under the same names."""
+    return [
+        moving.Copy(name, store.stat(name), target or store, Put(name, store.open(name).read()), lambda _: None)
+        for name in sorted(store.names())
+    ]
+
+
+def test_what_moves_to_where_it_is_stays():
+    """A place may have two names, and be given as source and target."""
+    store = MemoryStore()
+    store.put("a", b"1")
+    assert [problem for _, problem in moving.moved(store, copies(store))] == [None]
+    assert store.open("a").read() == b"1"
+
+
+def test_what_the_target_did_not_store_stays():
+    """A store may have tried several at a time: then it says of each what became of it."""
+
+    class Refusing(MemoryStore):
+        def put_many(self, puts, outcomes=None, /, *, durable=False):
+            self.put(puts[0].name, puts[0].content)
+            outcomes += [None, OSError(errno.EINVAL, "no such name"), None]
+            self.put(puts[2].name, puts[2].content)
+            raise outcomes[1]
+
+    source, target = MemoryStore(), Refusing()
+    for name in "abc":
+        source.put(name, b"1")
+    problems = {copy.name: str(problem) for copy, problem in moving.moved(source, copies(source, target)) if problem}
+    assert problems == {"b": "[Errno 22] no such name"}
+    assert (list(source.names()), sorted(target.names())) == (["b"], ["a", "c"])
+
+
+def test_a_full_target_ends_the_move():
+    """What was stored before is verified, and moves."""
+
+    class Full(MemoryStore):
+        def put(self, name, content, /, *, replace=False, durable=False):
+            if name == "b":
+                raise OSError(errno.ENOSPC, "the disk is full")
+            super().put(name, content, replace=replace, durable=durable)
+
+    source, target = MemoryStore(), Full()
+    for name in "abc":
+        source.put(name, b"1")
+    with pytest.raises(OSError, match="full"):
+        list(moving.moved(source, copies(source, target)))
+    assert (sorted(source.names()), list(target.names())) == (["b", "c"], ["a"])
 
 
 def test_failure_messages_are_escaped(folder, tmp_path, capsys):

@@ -750,7 +750,7 @@ def test_a_number_is_no_data():
 
 def test_put_many_gets_named_fields():
     """For authors of ``put_many``."""
-    assert Put("a", b"1") == ("a", b"1", False, None)
+    assert Put("a", b"1") == ("a", b"1", False, None, None)
     assert Stat(3, 1.0) == (3, 1.0, None, True, None)
 
 

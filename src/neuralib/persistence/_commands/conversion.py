@@ -16,10 +16,11 @@ from neuralib.persistence._errors import CorruptResultError
 from neuralib.persistence._handlers.heads import opened
 from neuralib.persistence._showing.previews import size_text
 from neuralib.persistence._stores.base import Put
+from neuralib.persistence._stores.moving import Copy, drafted, moved
 from neuralib.persistence._stores.paths import PATHS, store_and_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from neuralib.persistence._bytes.sources import Sink, Source
     from neuralib.persistence._codecs.compression import Compression
@@ -46,36 +47,32 @@ def convert_file(
     before = store.stat(name)
     if not before.regular:
         raise OSError(errno.EINVAL, "is a link or no file: convert the file that it leads to", path)
-    status = None if store.local_folder() is None else os.lstat(path)
-    if status is not None:
-        _refuse_holes(path, status)
+    if store.local_folder() is not None:
+        _refuse_holes(path, os.lstat(path))
     last = os.path.basename(target)
-    draft = store.draft()
-    try:
-        with opened(PATHS, path) as source:
-            PickleCodec().check(source)
-            content = _copied(source, draft, compression, level)
-        if status is not None:
-            # Before it has a name: somebody else's link may have that by the time it could be changed by its path.
-            draft.set_status(status.st_mode, (status.st_atime_ns, status.st_mtime_ns))
-            store.put(last, draft, durable=True)
+    with drafted(store) as draft, opened(PATHS, path) as source:
+        PickleCodec().check(source)
+        if compression is None:
+            content = written(_content(source), draft)
         else:
-            put = Put(last, draft, time_ns=int(before.time_modified_s * 1e9))
-            for taken in store.put_many([put], durable=True):
-                if taken is not None:
-                    raise taken
-    finally:
-        draft.discard()
-    try:
-        if _sum_of(target) != content:
-            raise CorruptResultError(target, "what was written is not what was read")
-    except BaseException:
-        store.delete(last)
-        raise
-    if not keep:
-        if store.stat(name).version != before.version:
-            raise OSError(errno.EBUSY, f"was replaced meanwhile, and stays beside {target}", path)
-        store.delete(name)
+            sink = CompressingSink(compression, compression.level if level is None else level, draft)
+            content = written(_content(source), sink)
+            sink.finish()
+
+    def verify(taken: Exception | None) -> None:
+        if taken is not None:
+            raise taken
+        try:
+            if _sum_of(target) != content:
+                raise CorruptResultError(target, "what was written is not what was read")
+        except BaseException:
+            store.delete(last)
+            raise
+
+    copy = Copy(name, before, store, Put(last, draft), verify)
+    for _, problem in moved(store, [copy], keep=keep):
+        if problem is not None:
+            raise problem
 
 
 def _refuse_holes(path: str, status: os.stat_result) -> None:
@@ -94,21 +91,16 @@ def _content(source: Source) -> Iterator[bytes]:
     return pieces if compression is None else content_parts(compression, pieces)
 
 
-def _copied(source: Source, target: Sink | None, compression: Compression | None, level: int | None) -> tuple[int, int]:
-    """Write the content of *source* to *target*, if there is one; return its size in bytes and its checksum."""
-    sink = None
-    if compression is not None and target is not None:
-        target = sink = CompressingSink(compression, compression.level if level is None else level, target)
+def written(pieces: Iterable[bytes], target: Sink | None = None) -> tuple[int, int]:
+    """Write *pieces* to *target*, if there is one; return their size in bytes and their checksum."""
     size = total = 0
-    for piece in _content(source):
+    for piece in pieces:
         size, total = size + len(piece), checksum(piece, total)
         if target is not None:
             target.write(piece)
-    if sink is not None:
-        sink.finish()
     return size, total
 
 
 def _sum_of(path: str) -> tuple[int, int]:
     with opened(PATHS, path) as source:
-        return _copied(source, None, None, None)
+        return written(_content(source))

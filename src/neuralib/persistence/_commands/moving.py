@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from neuralib.persistence._classes.name_texts import problem_of_whole
+from neuralib.persistence._codecs.compression import pieces_of
 from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence._commands.checking import unlisted_rows_in, unlisted_text
+from neuralib.persistence._commands.conversion import written
 from neuralib.persistence._commands.entries import UsageError, holds_results
 from neuralib.persistence._commands.naming import SUFFIXES
 from neuralib.persistence._commands.screen import failure, progress
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
 from neuralib.persistence._handlers.heads import opened
 from neuralib.persistence._showing.previews import count_text, size_text
-from neuralib.persistence._stores.base import Put, Stat, Store, listed
+from neuralib.persistence._stores.base import Put, Store, listed, stat_of
+from neuralib.persistence._stores.moving import Copy, drafted, moved
 from neuralib.persistence._stores.paths import ARCHIVE_SUFFIX, store_at
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Iterator
 
+    from neuralib.persistence._bytes.sources import Source
     from neuralib.persistence._commands.screen import Screen
-
-_GROUP = 500  # results that are copied in one step
-_GROUP_BYTES = 1 << 26
-
-
-class _Copy(NamedTuple):
-    """What is copied in one step."""
-
-    put: Put
-    before: Stat
-    """Of the original."""
 
 
 class _Mover:
@@ -44,92 +39,54 @@ class _Mover:
 
     def __init__(self, target: Store, *, keep: bool) -> None:
         self._target, self._keep = target, keep
-        self._source: Store
+        self._told: Exception | None = None
         self.copied = self.same = self.failed = self.size_bytes = 0
 
     def move(self, source: Store, names: list[str], doing: str) -> None:
         """Copy *names* from *source*, compare each copy with the original, and then remove that, unless it is kept."""
-        self._source = source
-        group: list[_Copy] = []
-        size = 0
-        for name in progress(names, doing):
+        for _, problem in moved(source, self._copies(source, progress(names, doing)), keep=self._keep):
+            if problem is not None:
+                self._tell(problem)
+
+    def _copies(self, source: Store, names: Iterable[str]) -> Iterator[Copy]:
+        for name in names:
             try:
-                group.append(self._read(name))
+                yield self._copy(source, name)
             except (OSError, PersistenceError) as error:
                 self._tell(error)
-                continue
-            size += len(group[-1].put.content)
-            if len(group) == _GROUP or size >= _GROUP_BYTES:
-                self._copy(group)
-                group, size = [], 0
-        self._copy(group)
 
-    def _read(self, name: str) -> _Copy:
-        """Return the content of *name*, which is checked if it is a pickle.
+    def _copy(self, source: Store, name: str) -> Copy:
+        """Return a copy of *name*, which is checked if it is a pickle.
 
         :raises CorruptResultError: it is damaged
         """
         problem = problem_of_whole(name)
         if problem is not None:
-            raise CorruptResultError(self._source.location(name), f"its name can't be a file name: {problem}")
-        before = self._source.stat(name)
+            raise CorruptResultError(source.location(name), f"its name can't be a file name: {problem}")
+        before = stat_of(source, name)
         if not before.regular:
-            raise OSError(0, "is a folder or a link, not a file", self._source.location(name))
-        with opened(self._source, name) as content:
+            raise OSError(0, "is a folder or a link, not a file", source.location(name))
+        with drafted(self._target) as draft, opened(source, name) as content:
             if name.endswith(SUFFIXES):
                 PickleCodec().check(content)
-            data = bytes(content.read())
-        return _Copy(Put(name, data, time_ns=round(before.time_modified_s * 1e9)), before)
+            copied = written(pieces_of(content), draft)
+        return Copy(name, before, self._target, Put(name, draft), partial(self._verify, source, name, copied))
 
-    def _copy(self, group: list[_Copy]) -> None:
-        while group:
-            outcomes: list[Exception | None] = []
-            problem: Exception | None = None
-            try:
-                self._target.put_many([each.put for each in group], outcomes, durable=True)
-            except OSError as error:  # of the first that has no outcome
-                problem = error
-            whole = [
-                each
-                for each, taken in zip(group, outcomes, strict=False)
-                if self._is_copied(each, is_new=taken is None)
-            ]
-            if whole and not self._keep:
-                self._remove(whole)
-            group = group[len(outcomes) :]
-            if problem is not None:
-                # What is too large is about one result alone: others may still be stored.
-                if not outcomes and getattr(problem, "errno", None) != errno.EFBIG:
-                    raise problem
-                self._tell(problem)
-                group = group[1:]
+    def _verify(self, source: Store, name: str, copied: tuple[int, int], taken: Exception | None) -> None:
+        """Raise an error unless the target has the same under *name*; count it.
 
-    def _is_copied(self, copy: _Copy, *, is_new: bool) -> bool:
-        """Compare what is in the target with the original; return whether it is the same."""
-        put, _ = copy
-        with self._target.open(put.name) as content:
-            is_same = content.read() == put.content
-        if not is_same:
-            place = self._target.location(put.name)
-            why = "what was written is not what was read" if is_new else "is another result of this name; both stay"
-            self._tell(CorruptResultError(place, why) if is_new else FileExistsError(0, why, place))
-            return False
-        self.copied += is_new
-        self.same += not is_new
-        self.size_bytes += len(put.content)
-        return True
-
-    def _remove(self, copies: list[_Copy]) -> None:
-        """Remove the originals of *copies*: all of an archive's in one transaction, the others one by one."""
-        for part in [copies] if self._source.shares_puts else [[copy] for copy in copies]:
-            try:
-                gone = set(self._source.delete_many({put.name: before.version for put, before in part}))
-            except OSError as error:
-                self._tell(error, len(part))
-                continue
-            for put, _ in part:
-                if put.name not in gone and self._source.has(put.name):
-                    self._tell(OSError(0, "was replaced meanwhile, and stays", self._source.location(put.name)))
+        :param copied: size and checksum of what was copied
+        """
+        place = self._target.location(name)
+        with self._target.open(name) as there:
+            if taken is None:
+                if written(pieces_of(there)) != copied:
+                    raise CorruptResultError(place, "what was written is not what was read")
+            elif not _is_same(source, name, there):
+                raise FileExistsError(0, "is another result of this name; both stay", place)
+        self.copied += taken is None
+        self.same += taken is not None
+        self.size_bytes += copied[0]
 
     def tell_unlisted(self, source: str) -> None:
         """Tell how many rows of the archive *source* stay there since no file can have their names."""
@@ -138,7 +95,15 @@ class _Mover:
 
     def _tell(self, error: Exception, count: int = 1) -> None:
         self.failed += count
-        failure(error)
+        if error is not self._told:  # of several results
+            failure(error)
+        self._told = error
+
+
+def _is_same(source: Store, name: str, there: Source) -> bool:
+    """Compare the bytes: files that end with their checksums have the same checksum even where they differ."""
+    with source.open(name) as content:
+        return all(a == b for a, b in zip_longest(pieces_of(content), pieces_of(there)))
 
 
 def _names_in(store: Store, *, everything: bool) -> list[str]:

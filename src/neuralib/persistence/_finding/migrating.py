@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence._classes.unknown import fields_to_save
 from neuralib.persistence._equality import same_value
-from neuralib.persistence._errors import AutoIncFieldNotResolvedError, ContractError, NameTakenError, PersistenceError
+from neuralib.persistence._errors import AutoIncFieldNotResolvedError, ContractError, NameTakenError
 from neuralib.persistence._finding import tables
 from neuralib.persistence._finding.former import has_class_in_name, is_of_class, may_be_former
 from neuralib.persistence._finding.listing import take_default
 from neuralib.persistence._keeping import batches
 from neuralib.persistence._messages import shown
-from neuralib.persistence._stores.base import Put, Stat, is_deleted, listed, stat_of
+from neuralib.persistence._stores.base import Put, is_deleted, listed, stat_of
+from neuralib.persistence._stores.moving import Copy, moved
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Iterator
 
     from neuralib.persistence._codecs.card import Card
     from neuralib.persistence._keeping.keeper import Keeper
-    from neuralib.persistence._stores.base import Store
-
-_MOST_TOGETHER = 100  # files that wait for the disk together
-_GROUP_BYTES = 1 << 26
+    from neuralib.persistence._stores.base import Stat, Store
 
 
 class Move(NamedTuple):
@@ -80,6 +77,7 @@ class _Planned(NamedTuple):
     """A file that is not as it would be saved today."""
 
     name: str
+    before: Stat
     store: Store
     target: str
 
@@ -96,41 +94,62 @@ def migrate(
 
     :param only: the names of the files that are looked at; None for all
     """
-    moves: list[Move] = []
     names = may_be_former(keeper, listed(keeper.store))
     if only is not None:
         names = [name for name in names if name in only]
-    group = _Group(keeper, moves)
-    targets: set[str] = set()
+    moves: list[Move] = []
+    foreseen: dict[str, Move] = {}
     with batches.bar(names, progress, "files") as shown_names:
-        for name in shown_names:
-            try:
-                planned = _planned(keeper, name, class_names)
-                if planned is None:
-                    continue
-                move = _foreseen(keeper, planned, targets)
-                targets.add(planned.store.location(planned.target))
-                if dry_run or move.outcome == "taken":
-                    moves.append(move)
-                elif move.outcome == "merged":
-                    keeper.store.delete(name)
-                    moves.append(move)
-                else:
-                    group.add(planned, move.outcome)
-            except FileNotFoundError:
-                continue  # it was moved or removed meanwhile
-            except ContractError:
-                raise
-            except Exception as error:
-                if has_class_in_name(keeper.info, name, class_names):
-                    moves.append(_failed(keeper, name, error))
-    group.finish()
+        copies = _copies(keeper, shown_names, class_names, moves, None if dry_run else foreseen)
+        for copy, problem in moved(keeper.store, copies):
+            move = foreseen.pop(copy.name)
+            if problem is not None:
+                outcome = "taken" if isinstance(problem, FileExistsError) else "failed"
+                move = move._replace(outcome=outcome, problem=str(problem))
+            moves.append(move)
     moves.sort(key=lambda move: str(move.path))
     return Migration(moves, dry_run=dry_run)
 
 
-def _failed(keeper: Keeper[Any], name: str, error: Exception, target: PurePath | None = None) -> Move:
-    return Move(keeper.store.path(name), target, "failed", str(error))
+def _copies(
+    keeper: Keeper[Any],
+    names: Iterable[str],
+    class_names: Collection[str],
+    moves: list[Move],
+    foreseen: dict[str, Move] | None,
+) -> Iterator[Copy]:
+    """Yield the new contents of those of *names* that need one.
+
+    :param moves: gets what becomes of the others
+    :param foreseen: gets by name what will become of these; None to change nothing, and to let *moves* get all
+    """
+    targets: set[str] = set()
+    for name in names:
+        try:
+            planned = _planned(keeper, name, class_names)
+            if planned is None:
+                continue
+            move = _foreseen(keeper, planned, targets)
+            targets.add(planned.store.location(planned.target))
+            if foreseen is None or move.outcome == "taken":
+                moves.append(move)
+            elif move.outcome == "merged":
+                is_deleted(keeper.store, name, planned.before.version)
+                moves.append(move)
+            else:
+                foreseen[name] = move
+                yield _copy(keeper, planned, move.outcome)
+        except FileNotFoundError:
+            continue  # it was moved or removed meanwhile
+        except ContractError:
+            raise
+        except Exception as error:
+            if has_class_in_name(keeper.info, name, class_names):
+                moves.append(_failed(keeper, name, error))
+
+
+def _failed(keeper: Keeper[Any], name: str, error: Exception) -> Move:
+    return Move(keeper.store.path(name), None, "failed", str(error))
 
 
 def _planned(keeper: Keeper[Any], name: str, class_names: Collection[str]) -> _Planned | None:
@@ -138,6 +157,7 @@ def _planned(keeper: Keeper[Any], name: str, class_names: Collection[str]) -> _P
 
     :raises PersistenceError: that can't be told
     """
+    before = stat_of(keeper.store, name)
     head = keeper.records.about(keeper.store, name)
     if not is_of_class(keeper.info, name, head, class_names):
         return None
@@ -145,7 +165,7 @@ def _planned(keeper: Keeper[Any], name: str, class_names: Collection[str]) -> _P
     store, target = keeper.place_by(None, keys)
     if store.url == keeper.store.url and target == name and not _has_former_fields(keeper, head.card):
         return None
-    return _Planned(name, store, target)
+    return _Planned(name, before, store, target)
 
 
 def _keys_in(keeper: Keeper[Any], name: str) -> dict[str, Any]:
@@ -195,80 +215,16 @@ def _foreseen(keeper: Keeper[Any], planned: _Planned, targets: set[str]) -> Move
     return Move(source, target, "taken", str(problem))
 
 
-class _Group:
-    """Files that get their names together, which costs each a small part of the wait for the disk."""
+def _copy(keeper: Keeper[Any], planned: _Planned, outcome: str) -> Copy:
+    """Make the new content of a file."""
+    name, before, store, target = planned
+    result = keeper.records.for_former().load(keeper.store, name)
+    content = keeper.records.content(result, store, target, durable=False)
 
-    def __init__(self, keeper: Keeper[Any], moves: list[Move]) -> None:
-        self._keeper, self._moves = keeper, moves
-        self._waiting: list[tuple[_Planned, str, Stat, Put]] = []
-        self._bytes = 0
-
-    def add(self, planned: _Planned, outcome: str) -> None:
-        """Make the new content of a file."""
-        keeper = self._keeper
-        before = stat_of(keeper.store, planned.name)
-        result = keeper.records.for_former().load(keeper.store, planned.name)
-        content = keeper.records.content(result, planned.store, planned.target, durable=False)
-        self._bytes += len(content) if type(content) is bytes else content.size
-        content = _with_status_of(keeper.store, planned, content)
-        put = Put(planned.target, content, outcome == "updated")
-        self._waiting.append((planned, outcome, before, put))
-        if len(self._waiting) >= _MOST_TOGETHER or self._bytes >= _GROUP_BYTES:
-            self.finish()
-
-    def finish(self) -> None:
-        """Give all that wait their names, and remove the files under the former ones."""
-        waiting, self._waiting = self._waiting, []
-        self._bytes = 0
-        stores = {each[0].store.url: each[0].store for each in waiting}
-        for url, store in stores.items():
-            group = [each for each in waiting if each[0].store.url == url and self._is_unchanged(each)]
-            try:
-                outcomes = store.put_many([put for *_, put in group], durable=True)
-            finally:
-                for *_, put in group:
-                    if type(put.content) is not bytes:
-                        put.content.discard()
-            for (planned, outcome, before, _), taken in zip(group, outcomes, strict=True):
-                self._finish_one(planned, outcome, before, taken)
-
-    def _is_unchanged(self, waiting: tuple[_Planned, str, Stat, Put]) -> bool:
-        planned, _, before, put = waiting
-        try:
-            if stat_of(self._keeper.store, planned.name).version == before.version:
-                return True
-        except FileNotFoundError:
-            pass
-        if type(put.content) is not bytes:
-            put.content.discard()
-        return False
-
-    def _finish_one(self, planned: _Planned, outcome: str, before: Stat, taken: Exception | None) -> None:
-        keeper = self._keeper
-        source, target = keeper.store.path(planned.name), planned.store.path(planned.target)
+    def verify(taken: Exception | None) -> None:
         if taken is not None:
-            outcome = "taken" if isinstance(taken, FileExistsError) else "failed"
-            self._moves.append(Move(source, target, outcome, str(taken)))
-            return
-        try:
-            if outcome == "moved":
-                keeper.records.check(planned.store, planned.target)  # before the only other copy goes
-                is_deleted(keeper.store, planned.name, before.version)
-        except (PersistenceError, OSError) as error:
-            self._moves.append(_failed(keeper, planned.name, error, target))
-            return
-        self._moves.append(Move(source, target, outcome))
+            raise taken
+        if outcome == "moved":
+            keeper.records.check(store, target)  # before the only other copy goes
 
-
-def _with_status_of(store: Store, planned: _Planned, content: Any) -> Any:
-    """Return *content* as a draft with the permissions and times of the file *planned*, where both are files."""
-    if store.local_folder() is None or planned.store.local_folder() is None:
-        return content
-    if type(content) is bytes:
-        data, content = content, planned.store.draft()
-        content.write(data)
-    set_status = getattr(content, "set_status", None)  # of a hook's own files there is none
-    if set_status is not None:
-        status = os.stat(store.location(planned.name))
-        set_status(status.st_mode, (status.st_atime_ns, status.st_mtime_ns))
-    return content
+    return Copy(name, before, store, Put(target, content, outcome == "updated"), verify)

@@ -69,6 +69,8 @@ class Put(NamedTuple):
     replace: Replace = False
     time_ns: int | None = None
     """Of a copy: when the content was last changed, in nanoseconds since 1970. Stores that keep no such time ignore it."""
+    mode: int | None = None
+    """Of a copy: the permissions of the original, a file. Stores that keep none ignore them."""
 
 
 class Stat(NamedTuple):

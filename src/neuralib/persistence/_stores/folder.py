@@ -195,7 +195,7 @@ class FolderStore(Store):
                     draft = self._draft_of(put.content)
                     drafts.append(draft)
                     if put.time_ns is not None and isinstance(draft, FolderDraft):
-                        draft.set_status(None, (put.time_ns, put.time_ns))
+                        draft.set_status(put.mode, (put.time_ns, put.time_ns))
                     draft.finish()
                 except OSError as error:
                     if error.errno not in _NO_MORE_FILES or not _make_room(drafts, puts):
@@ -209,8 +209,9 @@ class FolderStore(Store):
                 if len(outcomes) > before:
                     system.sync_names(self.root)
             finally:
-                for draft in drafts:
-                    draft.discard()
+                for put, draft in zip(puts, drafts, strict=False):
+                    if draft is not put.content:  # else it may be put again
+                        draft.discard()
 
     def _named(self, put: Put, draft: FolderDraft | HookDraft) -> OSError | None:
         """Give *draft* its name; return the error where others have it."""
