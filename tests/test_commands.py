@@ -525,10 +525,11 @@ def test_a_large_folder_is_listed_by_names(folder, capsys, monkeypatch):
     tracemalloc.start()
     options = argparse.Namespace(paths=["trials"], wanted={}, recursive=False)
     found = entries.selected(options, None, heads=True)
-    held, _ = tracemalloc.get_traced_memory()
+    own = tracemalloc.Filter(inclusive=True, filename_pattern=f"{Path(entries.__file__).parents[1]}/*")
+    held = sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([own]).traces)
     tracemalloc.stop()
     assert len(found) == 300
-    assert held < 450_000, "the notes alone are twice that"
+    assert 100_000 < held < 450_000, "the notes alone are twice that; other threads of tests may take some too"
 
 
 def test_hostile_names_and_cards_are_read_in_bounded_time(folder, capsys):
