@@ -722,6 +722,57 @@ def test_show_tells_version_and_descriptions_from_the_card(folder, capsys):
     assert (found["version"], found["descriptions"]) == (3, {"rate": "of the camera"})
 
 
+class Like:
+    """Has the attributes of what stands for values that were not read, with other meanings."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+    @property
+    def broken(self):
+        raise RuntimeError("closed")
+
+
+class Closed(Like):
+    shape = Like.broken
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Like(content=np.arange(3)),
+        Like(fields=np.arange(3)),
+        Like(type_name=3),
+        Like(type_name="numpy.ndarray", size_bytes="many"),
+        Like(shape=(), dtype="f8", to_array=1),
+        Like(shape=(2,), dtype="f8", to_array=1),
+        Closed(),
+    ],
+    ids=lambda value: " ".join(vars(value)) or "closed",
+)
+def test_objects_with_names_of_ours_are_shown_and_compared(tmp_path, capsys, value):
+    """Users' classes may use any name; so may tables for their columns."""
+    for i, name in enumerate(("a.pkl", "b.pkl")):
+        (tmp_path / name).write_bytes(pickle.dumps({"x": value, "y": i, "z": {"inside": [value, np.zeros(2)]}}))
+    a, b = tmp_path / "a.pkl", tmp_path / "b.pkl"
+    assert re.search(r"x +(Like|Closed|f8) ", output(capsys, "show", "--trust", a))
+    assert set(json.loads(output(capsys, "show", "--trust", "--json", a))["fields"]) == {"x", "y", "z"}
+    assert "y" in output(capsys, "diff", "--trust", a, b, status=1)
+
+
+def test_tables_of_pandas_are_shown_and_compared(tmp_path, capsys):
+    """Also categories, whose dtype is none of numpy's."""
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"fields": [1, 2], "content": [3, 4], "dtype": [1, 1]})
+    for name, last in (("a.pkl", "b"), ("b.pkl", "c")):
+        fields = {"table": table, "kinds": pandas.Categorical(["a", last])}
+        (tmp_path / name).write_bytes(pickle.dumps(fields))
+    a, b = tmp_path / "a.pkl", tmp_path / "b.pkl"
+    assert "table" in output(capsys, "show", "--trust", a)
+    assert output(capsys, "diff", "--trust", a, a) == "no differences\n"
+    assert "kinds" in output(capsys, "diff", "--trust", a, b, status=1)
+
+
 class Written:
     """A file as a codec writes to it."""
 

@@ -229,9 +229,8 @@ def _same_elements(a: Any, b: Any) -> bool:
 
 
 def _same_by_operator(a: Any, b: Any) -> bool:
-    shape, other_shape = getattr(a, "shape", ()), getattr(b, "shape", ())
     try:
-        if shape != other_shape:  # before one is repeated to the shape of the other
+        if getattr(a, "shape", ()) != getattr(b, "shape", ()):  # before one is repeated to the shape of the other
             return False
         if _is_numpy_scalar(a) or _is_numpy_scalar(b):
             import numpy as np

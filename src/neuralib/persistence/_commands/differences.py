@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from neuralib.persistence._equality import same_value
-from neuralib.persistence._showing.previews import is_array
+from neuralib.persistence._showing.previews import StandIn, is_array
 
 _SIMPLE = frozenset({str, bytes, int, float, bool, complex, type(None)})
 _CHUNK = 1 << 20  # elements compared at a time; the difference of whole arrays would need as much memory as one of them
@@ -55,13 +55,13 @@ def _array_differences(name: str, a: Any, b: Any) -> list[Difference]:
         return [Difference(name, "shape", a, b, {})]
     if str(a.dtype) != str(b.dtype):
         return [Difference(name, "dtype", a, b, {})]
-    arrays = [array.to_array() if hasattr(array, "to_array") else array for array in (a, b)]
+    arrays = [array.to_array() if isinstance(array, StandIn) else array for array in (a, b)]
     if any(array is None for array in arrays):
         return [Difference(name, "not compared", a, b, {})]
+    if any(hasattr(array, "mask") or not hasattr(array.dtype, "hasobject") for array in arrays):
+        return [] if same_value(*arrays) else [Difference(name, "values", a, b, {})]
     if arrays[0].dtype.hasobject:
         return [] if same_value(*arrays) else [Difference(name, "values", a, b, _count_of_objects(*arrays))]
-    if any(hasattr(array, "mask") for array in arrays):
-        return [] if same_value(*arrays) else [Difference(name, "values", a, b, {})]
     figures = _figures(*arrays)
     return [Difference(name, "values", a, b, figures)] if figures["count"] else []
 

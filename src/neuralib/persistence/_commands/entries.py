@@ -28,7 +28,7 @@ from neuralib.persistence._handlers.heads import read_head
 from neuralib.persistence._handlers.pickles import PickleHandler
 from neuralib.persistence._naming.order import natural
 from neuralib.persistence._naming.typed import UNDECIDED
-from neuralib.persistence._showing.previews import is_array
+from neuralib.persistence._showing.previews import is_array, is_object_head
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX, Stat
 from neuralib.persistence._stores.paths import PATHS, is_archive, is_url, store_at
 from neuralib.persistence._stores.system import joined
@@ -198,7 +198,7 @@ def _keys_of(card: Card, fields: dict[str, Any], texts: dict[str, str]) -> Itera
 
 
 def _is_text_of(text: str, value: Any) -> bool:
-    if hasattr(value, "type_name") or (is_array(value) and value.shape):
+    if is_object_head(value) or (is_array(value) and value.shape):
         return False
     try:
         if str(value) == text:

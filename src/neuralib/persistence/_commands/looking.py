@@ -12,7 +12,15 @@ from neuralib.persistence._commands.plain import Budget, as_json
 from neuralib.persistence._commands.screen import Column, Screen, write_json
 from neuralib.persistence._errors import UntrustedTypeError
 from neuralib.persistence._handlers.heads import FileHead, read_head
-from neuralib.persistence._showing.previews import is_array, shape_text, size_of, size_text, type_text, value_text
+from neuralib.persistence._showing.previews import (
+    is_array,
+    is_object_head,
+    shape_text,
+    size_of,
+    size_text,
+    type_text,
+    value_text,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -89,7 +97,7 @@ def _row(name: str, value: Any, unit: str = "", description: str = "") -> list[s
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the items of a field that contains arrays, each after its label, such as ``.name`` or ``[0]``."""
-    inner = getattr(value, "fields", None) or getattr(value, "content", None) or value
+    inner = (value.fields or value.content) if is_object_head(value) else value
     if isinstance(inner, dict):
         pairs = [
             (f".{key}" if isinstance(key, str) else f"[{value_text(key, 20)}]", item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from neuralib.persistence._showing.previews import cell_text, is_array, size_of, type_text, value_text
+from neuralib.persistence._showing.previews import cell_text, is_array, is_object_head, size_of, type_text, value_text
 
 _MAX_VALUES = 100_000  # of one file, which can contain the same list a thousand times
 _MAX_CHARS = 1 << 20  # of the texts of one file
@@ -50,7 +50,7 @@ def _plain(value: Any, budget: Budget, depth: int) -> Any:
         return value_text(item) if is_array(item) else _plain(item, budget, depth + 1)
     if is_array(value):
         return {"array": list(value.shape), "dtype": budget.text(str(value.dtype)), "size_bytes": size_of(value)}
-    if hasattr(value, "type_name"):
+    if is_object_head(value):
         return {"object": type_text(value), "value": value_text(value)}
     return _container(value, budget, depth)
 

@@ -13,6 +13,7 @@ from neuralib.persistence._errors import PersistenceError
 from neuralib.persistence._finding.not_results import warn_left_out
 from neuralib.persistence._keeping.batches import bar
 from neuralib.persistence._packages import import_extra
+from neuralib.persistence._showing.previews import StandIn, is_array
 from neuralib.persistence._tasks import read_ahead
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ def _single(value: Any, name: str, path: str) -> Any:
     """
     shape = getattr(value, "shape", ())
     if not isinstance(shape, tuple) or not shape:
-        to_array = getattr(value, "to_array", None)  # the stand-in of an array with a single value
-        return value if to_array is None else to_array()[()]
+        return value.to_array()[()] if isinstance(value, StandIn) and is_array(value) else value
     raise TypeError(
         f"{path}: {name} is an array of shape {shape}, and a table holds single values: "
         f"stack({name!r}) puts the arrays of all results together"

@@ -21,6 +21,17 @@ _LATEST_S = 253_000_000_000  # in the year 9987
 _PLAIN_TYPES = (bool, float, complex, type(None))
 
 
+class StandIn:
+    """The base of what stands for a value that was not read: of ``ArrayHead`` and ``ObjectHead``."""
+
+    __slots__ = ()
+    size_bytes: int | None
+
+    def to_array(self) -> Any:
+        """Return the array that it stands for; None where it is another object, or its values were not read."""
+        return None
+
+
 def size_text(size_bytes: float) -> str:
     """Return a size in a readable unit.
 
@@ -52,7 +63,15 @@ def moment_of(seconds: float) -> datetime.datetime:
 
 def is_array(value: object) -> bool:
     """Return whether *value* is an array or an ``ArrayHead``, which describes one."""
-    return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
+    try:
+        return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
+    except Exception:  # such as of an array in a file that was closed
+        return False
+
+
+def is_object_head(value: object) -> bool:
+    """Return whether *value* is an ``ObjectHead``, which describes an object."""
+    return isinstance(value, StandIn) and not is_array(value)
 
 
 def shape_text(value: Any) -> str:
@@ -68,15 +87,15 @@ def type_text(value: Any) -> str:
     if is_array(value):
         text = str(value.dtype)
         return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
-    name: str = getattr(value, "type_name", None) or type(value).__qualname__
+    name: str = value.type_name if is_object_head(value) else type(value).__qualname__
     return name.removeprefix("builtins.")
 
 
 def size_of(value: Any) -> int | None:
     """Return the size in bytes of an array or of an object head that knows its size, or None for other values."""
-    size = getattr(value, "size_bytes", None)
-    if size is None and is_array(value):
-        size = getattr(value, "nbytes", None)
+    if isinstance(value, StandIn):
+        return value.size_bytes
+    size = getattr(value, "nbytes", None) if is_array(value) else None
     return size if isinstance(size, int) else None
 
 
@@ -104,7 +123,7 @@ def _brief(value: Any, depth: int) -> str:  # noqa: PLR0911 - one return for eac
         if value.shape == () and hasattr(value, "item"):
             return _element_text(value.flat[0], depth) if hasattr(value, "flat") else _brief(value.item(), depth + 1)
         return _array_text(value, depth) or (f"<{shape_text(value)} {type_text(value)}>" if depth else "")
-    if hasattr(value, "type_name"):
+    if is_object_head(value):
         return _object_text(value, depth)
     if isinstance(value, dict):
         return _items_text(
@@ -144,9 +163,8 @@ def _object_text(value: Any, depth: int) -> str:
 
 
 def _array_text(value: Any, depth: int) -> str:
-    to_array = getattr(value, "to_array", None)
     try:
-        array = value if to_array is None else to_array()
+        array = value.to_array() if isinstance(value, StandIn) else value
         if array is None:
             return ""
         first = list(itertools.islice(array.flat, _MAX_ITEMS))

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence._showing.previews import type_text
+from neuralib.persistence._showing.previews import StandIn, type_text
 from neuralib.persistence._trust import plain_arrays, plain_data
 from neuralib.persistence._trust.allowance import Allowance
 from neuralib.persistence._trust.plain_values import Pending, need, tuple_of
@@ -20,7 +20,7 @@ _NUMBER_KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "compl
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
-class ArrayHead:
+class ArrayHead(StandIn):
     """What is known of an array in a file without reading it."""
 
     __slots__ = ("_code", "data", "dtype", "order", "shape", "size_bytes")
@@ -57,7 +57,7 @@ class ArrayHead:
         return self if found is None else found
 
 
-class ObjectHead:
+class ObjectHead(StandIn):
     """What a file says of an object that is no plain data: nothing of it was imported, and nothing run."""
 
     __slots__ = ("arguments", "content", "size_bytes", "state", "type_name")
