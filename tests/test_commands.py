@@ -1017,6 +1017,26 @@ def test_rm_refuses_what_is_no_result_without_force(folder, capsys):
     assert not notes.exists()
 
 
+def test_rm_keeps_what_is_saved_anew_while_it_asks(folder, capsys, monkeypatch):
+    """In a folder as in an archive; also in a folder inside, which is opened for that."""
+    inside = folder / "inside"
+    PickleHandler(Shuffle, inside).save_persistence(Shuffle("A00", "s"))
+
+    def saving(*_):
+        for place, session in ((folder, "2023-01-02"), (inside, "s")):
+            PickleHandler(Shuffle, place).save_persistence(Shuffle("A00", session, 0))
+        return True
+
+    monkeypatch.setattr(keeping, "confirmed", saving)
+    status, out, err = run(capsys, "rm", "-r", folder, "animal=A00")
+    assert (status, err.count("was just replaced; the new result was not removed")) == (1, 2)
+    assert "removed 2 files; 2 failed" in out
+    assert sorted(path.name for path in folder.rglob("*A00*")) == [
+        "cache-Shuffle-A00-2023-01-02-#0.pkl",
+        "cache-Shuffle-A00-s-#0.pkl",
+    ]
+
+
 # ------------------------------------------------------------------------------------------ convert
 
 

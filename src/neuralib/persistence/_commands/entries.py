@@ -99,7 +99,7 @@ class Entry:
                 known = PATHS.stat(path)
         self.size_bytes, self.modified = known.size_bytes, known.time_modified_s
         self.version = known.version
-        """In an archive or a bucket: differs where the content was replaced since."""
+        """Differs where the content was replaced since."""
 
     @property
     def class_name(self) -> str:
@@ -156,7 +156,7 @@ def _stat_of(path: str) -> Stat:
         os.scandir(path).close()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", path)
-    return Stat(status.st_size, status.st_mtime)
+    return Stat(status.st_size, status.st_mtime, (status.st_ino, status.st_mtime_ns))
 
 
 def holds_results(path: str) -> bool:

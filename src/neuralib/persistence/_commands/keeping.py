@@ -118,6 +118,8 @@ def _removed(tops: list[str], entries: list[Entry]) -> Iterator[Exception | None
 
 def _remove(tops: list[str], entry: Entry) -> None:
     """Remove the file *entry*, in the folder where it was found, even if somebody put a link in its path meanwhile."""
+    if Entry(entry.path).version != entry.version:
+        raise _just_replaced(entry)
     top = _top_of(entry.path, tops)
     folder, name = os.path.split(entry.path)
     below = [] if top is None else os.path.relpath(folder or os.curdir, top).split(os.sep)
