@@ -20,8 +20,8 @@ class Layout:
     fixed_kinds: set[type]
     former_names: dict[str, str]
     make_by_init: Callable[[type, dict[str, Any]], Any]
-    def __init__(
-        self,
+    def __new__(
+        cls,
         owner: type,
         names: tuple[str, ...],
         required: frozenset[str],
@@ -36,7 +36,7 @@ class Layout:
         fixed_kinds: set[type],
         former_names: dict[str, str],
         make_by_init: Callable[[type, dict[str, Any]], Any],
-    ) -> None: ...
+    ) -> Layout: ...
 
 def as_dict(data: object) -> dict[str, Any]: ...
 def from_dict(data_cls: type[_T], d: Mapping[str, Any]) -> _T: ...

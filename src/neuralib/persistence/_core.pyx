@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
-# cython: autotestdict=False, auto_pickle=False
+# cython: autotestdict=False, auto_pickle=False, embedsignature.format=clinic
 """The loops that run once for each field of each result: results to dicts and back, and file names.
 
 They take and return plain values, decide nothing and touch no file. ``tests/reference.py`` has each of these functions
@@ -105,6 +105,8 @@ cdef object PLAIN_LOOKUP = object.__getattribute__
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class Layout:
     """What the loops need to know of one persistence class.
 
@@ -131,7 +133,7 @@ cdef class Layout:
     cdef readonly dict former_names
     cdef readonly object make_by_init
 
-    def __init__(
+    def __cinit__(
         self,
         object owner not None,
         tuple names not None,
@@ -148,9 +150,13 @@ cdef class Layout:
         dict former_names not None,
         object make_by_init not None,
     ):
+        # The loops don't look at types again.
         for part in parts:
-            if type(part) is not tuple or len(<tuple> part) != 3:
+            if type(part) is not tuple or [type(each) for each in part[:-1]] != [str, str]:
                 raise TypeError(f"a part of a name is a tuple (key, text before it, function or None), not {part!r}")
+        for name in names:
+            if type(name) is not str:
+                raise TypeError(f"the name of a field is a str, not {name!r}")
         self.owner = owner
         self.names = names
         self.required = required
@@ -652,7 +658,7 @@ cdef inline list _write_name(Layout layout, object data, dict overrides, int wan
         return _write_keys(layout, data, overrides, attributes, wanted, name)
 
 
-@cython.boundscheck(False)  # Layout.__init__ makes sure that each part has three items
+@cython.boundscheck(False)  # Layout makes sure that each part has three items
 @cython.wraparound(False)
 @cython.nonecheck(False)
 cdef inline list _write_keys(Layout layout, object data, dict overrides, dict attributes, int wanted, NameBuffer* name):
@@ -779,7 +785,7 @@ def around_number(Layout layout not None, data not None, str suffix not None):
     if name.used < 0 or name.number_at < 0 or name.used + len(suffix) > MOST_BYTES - MOST_DIGITS:
         return None
     text = _text_in(&name, name.used)
-    return (text[:name.number_at], text[name.number_at:] + suffix) if is_plain_name(text) else None
+    return (text[:name.number_at], text[name.number_at:] + suffix) if _is_plain(text) else None
 
 
 def plain_name(Layout layout not None, data not None, str suffix not None):
@@ -792,7 +798,7 @@ def plain_name(Layout layout not None, data not None, str suffix not None):
     if name is None:
         return None
     name = name + suffix
-    return name if is_plain_name(name) else None
+    return name if _is_plain(name) else None
 
 
 def is_plainly_named(Layout layout not None, str suffix not None, data not None, str name not None):
@@ -802,7 +808,7 @@ def is_plainly_named(Layout layout not None, str suffix not None, data not None,
     """
     cdef NameBuffer own
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(suffix)
-    if not is_plain_name(name) or not PyUnicode_IS_COMPACT_ASCII(suffix):
+    if not _is_plain(name) or not PyUnicode_IS_COMPACT_ASCII(suffix):
         return False
     _write_name(layout, data, None, BRIEF_NAME, &own)
     return (
@@ -813,11 +819,15 @@ def is_plainly_named(Layout layout not None, str suffix not None, data not None,
     )
 
 
-cpdef bint is_plain_name(str text) except -1:
+def is_plain_name(str text not None):
     """Return whether *text* is surely a file name: ASCII, at most 255 characters, none of them ``/`` or NUL.
 
     False does not mean that the name is bad, but that only a closer look can tell. On Windows it is always False.
     """
+    return _is_plain(text)
+
+
+cdef bint _is_plain(str text) noexcept:
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
     if PLATFORM_IS_WINDOWS or size > MOST_BYTES or not PyUnicode_IS_COMPACT_ASCII(text):
         return False
@@ -854,23 +864,27 @@ def filename(result, /, **overrides):
     try:
         texts = _write_name(layout, data, <dict> overrides, ANY_NAME, &buffer)
     except Exception:
-        if is_numbered(layout, data, overrides):
+        if _is_numbered(layout, data, overrides):
             raise
         raise AutoIncFieldNotResolvedError(result, layout.autoinc) from None
-    if buffer.number_open or not (layout.number_shows or is_numbered(layout, data, overrides)):
+    if buffer.number_open or not (layout.number_shows or _is_numbered(layout, data, overrides)):
         raise AutoIncFieldNotResolvedError(result, layout.autoinc)
     name = _text_in(&buffer, buffer.used) if texts is None else "".join(texts)
-    if not is_plain_name(name):
+    if not _is_plain(name):
         layout.check(name, data, overrides or {})
     return name
 
 
-cpdef bint is_numbered(Layout layout, object data, dict overrides) except -1:
+def is_numbered(Layout layout not None, data, dict overrides):
     """Return whether the auto-increment key has a value, or there is none.
 
     :param data: a result, or None
     :param overrides: values of fields that replace those of *data*, or None
     """
+    return _is_numbered(layout, data, overrides)
+
+
+cdef bint _is_numbered(Layout layout, object data, dict overrides) except -1:
     cdef PyObject* override
     if layout.autoinc is None:
         return True

@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
-# cython: autotestdict=False, auto_pickle=False
+# cython: autotestdict=False, auto_pickle=False, embedsignature.format=clinic
 """Reads and publishes small files in the fewest system calls, and tells whether a folder changed.
 
 Each function is one step for Python: Ctrl-C takes effect before or after it, never in between. Other threads run
@@ -68,6 +68,8 @@ cdef extern from "_port.h":
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class OpenFile:
     """An open file, which is closed at the latest with the last reference to it.
 
@@ -216,7 +218,7 @@ cdef object _spare_memory(list spare):
     """Take a piece of memory from *spare*, or make one."""
     try:
         memory = spare.pop()
-        if PyByteArray_GET_SIZE(memory) == SPARE_BYTES + SPARE_ALIGNMENT:
+        if type(memory) is bytearray and PyByteArray_GET_SIZE(memory) == SPARE_BYTES + SPARE_ALIGNMENT:
             return memory
     except IndexError:
         pass
@@ -224,6 +226,8 @@ cdef object _spare_memory(list spare):
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 @cython.freelist(8)
 cdef class Stamp:
     """The state of a folder, by which it is seen whether names came or went since, other than by this stamp.

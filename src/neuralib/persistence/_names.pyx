@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
-# cython: autotestdict=False, auto_pickle=False
+# cython: autotestdict=False, auto_pickle=False, embedsignature.format=clinic
 """Reads the names of a whole folder at once: which belong to a class, the texts of their keys, and their order.
 
 Equal texts are kept once; a name is kept as a few small numbers, each the place of one text. So a question about a key
@@ -77,6 +77,8 @@ cdef inline Py_ssize_t _find_last(
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class _Pattern:
     """The literals of a name, and the column of each text between them."""
 
@@ -161,6 +163,8 @@ cdef str _decoded(const char* text, Py_ssize_t size):
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class _Column:
     """The texts of one key, each of which has a code: its place among them."""
 
@@ -223,6 +227,8 @@ cdef int _small_number(const char* text, Py_ssize_t size) noexcept nogil:
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class NameTable:
     """Names, and the texts of their keys. Filled once by :func:`read_names`, never changed, so it needs no lock."""
 
@@ -506,6 +512,8 @@ cdef const char* _utf8_of(object part, Py_ssize_t* size) except NULL:
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class _Reader:
     """Fills a table with names."""
 
@@ -519,13 +527,16 @@ cdef class _Reader:
     cdef Py_ssize_t former_size
     cdef bint is_former_first  # whether it matched the first pattern alone, in one way, whose places are still there
 
-    def __cinit__(self, patterns, tuple wanted):
+    def __cinit__(self, patterns, tuple wanted not None):
         cdef int width = <int> len(wanted)
         self.table = NameTable(width)
+        cdef _Pattern pattern
         self.patterns = [_Pattern(literals, columns, width) for literals, columns in patterns]
         self.columns = [_Column(texts) for texts in self.table.texts]
         self.wanted = None if wanted == (None,) * width else wanted
-        self.most = max([len(literals) for literals, _ in patterns], default=1)
+        self.most = 1
+        for pattern in self.patterns:
+            self.most = max(self.most, pattern.n)
         self.places = <Py_ssize_t*> PyMem_Malloc(4 * self.most * sizeof(Py_ssize_t))
         if self.places is NULL:
             raise MemoryError
@@ -616,6 +627,8 @@ def rank_numbers(list texts not None):
     cdef list numbers = []
     cdef str text
     for text in texts:
+        if text is None:
+            raise TypeError("a text is a str, not None")
         size = PyUnicode_GET_LENGTH(text)
         if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND or not 0 < size <= MAX_DIGITS:
             return None

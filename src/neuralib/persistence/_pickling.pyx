@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
-# cython: autotestdict=False, auto_pickle=False
+# cython: autotestdict=False, auto_pickle=False, embedsignature.format=clinic
 """What each small pickle passes: a reducer for arrays, a table of reducers, targets, and a look at its end.
 
 All but the last are called by Python's compiled pickler.
@@ -111,6 +111,8 @@ cdef enum:
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class Reducers:
     """The table in which a pickler looks up reducers: ours first, then those that users registered, at any time.
 
@@ -162,6 +164,8 @@ cdef class Reducers:
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class FirstChunk:
     """A target for a pickler. It keeps one small chunk, which is all of most results, and passes on any more.
 
@@ -262,6 +266,8 @@ cdef bint _is_of_array(memory):
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class PickleWriter:
     """A target for a pickler: aligns the memory of large arrays, notes where they are, and adds up checksums.
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
-# cython: autotestdict=False, auto_pickle=False
+# cython: autotestdict=False, auto_pickle=False, embedsignature.format=clinic
 """Finds the highest numbers among names: of one series in a folder, or of each series in a list. Counts on from them.
 
 Of the names in a folder no Python objects are made. ``tests/reference.py`` has each of these functions in plain Python,
@@ -256,6 +256,8 @@ def index_series(list names not None, str before not None, str after not None, m
 
 
 @cython.final
+@cython.binding(False)  # else its methods take any object for self
+@cython.embedsignature(True)
 cdef class Counter:
     """The numbers of one series, as the threads of a handler take and save them. Each number is taken once.
 
