@@ -754,6 +754,16 @@ def test_put_many_gets_named_fields():
     assert Stat(3, 1.0) == (3, 1.0, None, True, None)
 
 
+@pytest.mark.parametrize("place", ["re\0sults", "re\ud800sults", "\0.sqlar", "re\0sults/results.sqlar"])
+def test_a_place_that_the_system_has_no_path_for_is_refused_at_once(tmp_path, place):
+    """By one error, when the handler or the store is made, whatever is to be done with it."""
+    place = os.path.join(tmp_path, place)
+    for make in (lambda: PickleHandler(Map, place), lambda: PickleHandler(Shuffle, place), FolderStore, ArchiveStore):
+        with pytest.raises(OSError, match="no file or folder can have such a path") as caught:
+            make(place) if isinstance(make, type) else make()
+        assert caught.value.errno == errno.EINVAL
+
+
 def test_the_modules_load_nothing_heavy():
     """Neither numpy nor a compression library."""
     heavy = {"numpy", "zlib_ng", "gzip", "backports", "argclz", "pytest"}

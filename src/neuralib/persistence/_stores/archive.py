@@ -15,7 +15,7 @@ from neuralib.persistence._stores.archive_file import ArchiveFile
 from neuralib.persistence._stores.archive_writing import Changes, Writer, data_of, refuse_large
 from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store
 from neuralib.persistence._stores.database import ClosedError, Database, explained
-from neuralib.persistence._stores.system import home_expanded
+from neuralib.persistence._stores.system import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class ArchiveStore(Store):
     shares_puts = True
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
-        self.file = os.path.abspath(home_expanded(file))
+        self.file = absolute(file)
         self.url = self.file
         self._file = ArchiveFile(self.file)
         self._writer = Writer(self.file)

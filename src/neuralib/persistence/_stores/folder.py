@@ -44,7 +44,7 @@ class FolderStore(Store):
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = os.path.abspath(system.home_expanded(root) or os.curdir)
+        self.root = system.absolute(root)
         self.url = self.root
         self.prefix = system.joined(self.root, "")  # of the path of every name
         self.held: _disk.OpenFile | None = None

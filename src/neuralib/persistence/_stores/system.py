@@ -42,6 +42,21 @@ def home_expanded(path: str | os.PathLike[str]) -> str:
     return os.path.expanduser(text) if text.startswith("~") else text
 
 
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path of *path*, with the home folder in place of ``~``.
+
+    :raises OSError: the system has no such path, as it contains a NUL character, or one without bytes in its encoding
+    """
+    found = os.path.abspath(home_expanded(path) or os.curdir)
+    if not found.isascii() or "\0" in found:
+        try:
+            if b"\0" in os.fsencode(found):
+                raise ValueError("embedded null character")
+        except ValueError as error:
+            raise OSError(errno.EINVAL, f"no file or folder can have such a path ({error})", found) from error
+    return found
+
+
 def joined(folder: str, name: str) -> str:
     """Return the path of *name* in *folder*."""
     return f"{folder}{name}" if folder.endswith(("/", os.sep)) else f"{folder}/{name}"
