@@ -160,7 +160,8 @@ def around_number(layout: Any, data: Any, suffix: str) -> tuple[str, str] | None
 
 
 def is_plain_name(text: str) -> bool:
-    return os.name == "posix" and text.isascii() and len(text) <= MOST_BYTES and "/" not in text and "\0" not in text
+    is_short = os.name == "posix" and type(text) is str and text.isascii() and len(text) <= MOST_BYTES
+    return is_short and text not in {"", ".", ".."} and "/" not in text and "\0" not in text
 
 
 def filename(result: Any, /, **overrides: Any) -> str:

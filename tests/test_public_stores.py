@@ -129,9 +129,13 @@ def values(result, score=1.0, size=5):
 
 @pytest.fixture(params=[MemoryStore, DictStore, FolderStore, ArchiveStore], ids=lambda kind: kind.__name__)
 def store(request, tmp_path):
-    if request.param is ArchiveStore:
+    return made_store(request.param, tmp_path)
+
+
+def made_store(kind, tmp_path):
+    if kind is ArchiveStore:
         return ArchiveStore(tmp_path / "made" / "results.sqlar")
-    return request.param(tmp_path / "made") if request.param is FolderStore else request.param()
+    return kind(tmp_path / "made") if kind is FolderStore else kind()
 
 
 @pytest.fixture(
@@ -158,6 +162,52 @@ def test_our_stores_keep_the_contract(tmp_path):
     check_store(make)
     check_store(lambda: FolderStore(tmp_path / str(next(folders)) / "made" / "here"))
     check_store(lambda: ArchiveStore(tmp_path / str(next(folders)) / "made" / "results.sqlar"))
+
+
+@pytest.mark.parametrize("name", ["../theirs", "sub/theirs", "sub/../mine", "./mine", "mine/", "", ".", "..", "mine\0"])
+@pytest.mark.parametrize("kind", [MemoryStore, FolderStore, ArchiveStore])
+def test_a_name_never_leads_out_of_the_store(kind, tmp_path, name):
+    """Whichever verb is given it, it is refused, or there is nothing under it; what others have there stays."""
+    store = made_store(kind, tmp_path)
+    for folder in (tmp_path, tmp_path / "made" / "sub"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "theirs").write_bytes(b"theirs")
+    store.put("mine", b"mine")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*") if ".sqlar" not in path.name}
+    draft = store.draft()
+    draft.write(b"1")
+    puts = [Put(name, b"1")]
+    for put in (
+        *(lambda how=how: store.put(name, b"1", **how) for how in ({}, {"replace": True}, {"durable": True})),
+        lambda: store.put(name, b"1", replace=print),
+        lambda: store.put(name, draft),
+        lambda: store.put_if(name, b"1", None),
+        lambda: store.put_if(name, b"1", store.state()),
+        *(lambda durable=durable: store.put_many(puts, durable=durable) for durable in (False, True)),
+        lambda: store.put_many([Put(name, b"1", replace=True, time_ns=1)]),
+    ):
+        with pytest.raises(
+            OSError, match="the store takes no such name, since it is a path, empty, or has a NUL char"
+        ) as caught:
+            put()
+        assert caught.value.errno == errno.EINVAL
+    draft.discard()
+    for verb in (store.open, store.open_to_map, store.stat, store.delete):
+        with pytest.raises(FileNotFoundError):
+            verb(name)
+    assert not store.has(name)
+    assert store.which([name, "mine"]) == ["mine"]
+    assert store.delete_many({name: None}) == []
+    assert list(store.names()) == (["mine", "sub"] if isinstance(store, FolderStore) else ["mine"])
+    assert store.open("mine").read() == b"mine"
+    if isinstance(store, FolderStore):
+        with pytest.raises(FileNotFoundError):
+            store.sync([name])
+        with pytest.raises(OSError, match="takes no such name"):
+            store.draft_by_hook(lambda path: path.write_bytes(b"1"), name)
+    assert before == {
+        path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*") if ".sqlar" not in path.name
+    }
 
 
 # ---------------------------------------------------------------------------------------------- handlers on any store
@@ -585,6 +635,16 @@ def mangled(self, name, content, /, *, replace=False, durable=False):
     DictStore.put(self, name.lower(), content, replace=replace)
 
 
+def taken_for_paths(self, name, content, /, *, replace=False, durable=False):
+    DictStore.put(self, os.path.normpath(name), content, replace=replace)
+
+
+def refuses_paths(self, name, content, /, *, replace=False, durable=False):
+    if os.path.normpath(name) != name:
+        raise OSError(errno.EINVAL, "a path", name)
+    DictStore.put(self, name, content, replace=replace)
+
+
 def all_or_nothing(self, puts, outcomes=None, /, *, durable=False):
     for put in puts:
         self.put(put.name, put.content, replace=put.replace)
@@ -608,6 +668,10 @@ BROKEN = [
     ("put", dict(put=only_bytes)),
     ("put", dict(put=raising(PermissionError("no")))),
     ("names", dict(put=mangled)),
+    ("put", dict(put=taken_for_paths)),
+    ("open", dict(_get=lambda self, name: DictStore._get(self, os.path.normpath(name)), put=refuses_paths)),
+    ("open", dict(open=lambda self, name, /: BytesSource(self._get(os.path.normpath(name))), put=refuses_paths)),
+    ("stat", dict(stat=lambda self, name, /: Stat(len(self._get(os.path.normpath(name))), 1.0), put=refuses_paths)),
     ("open", dict(open=lambda self, name, /: None)),
     ("open", dict(open=lambda self, name, /: self._get(name))),
     ("open", dict(open=lambda self, name, /: BytesSource(self.entries.get(name, b"")))),

@@ -819,17 +819,22 @@ def is_plainly_named(Layout layout not None, str suffix not None, data not None,
     )
 
 
-def is_plain_name(str text not None):
-    """Return whether *text* is surely a file name: ASCII, at most 255 characters, none of them ``/`` or NUL.
+def is_plain_name(text not None):
+    """Return whether *text* is surely a file name: 1 to 255 ASCII characters, no ``/`` or NUL, not ``.`` or ``..``.
 
-    False does not mean that the name is bad, but that only a closer look can tell. On Windows it is always False.
+    False does not mean that the name is bad, but that only a closer look can tell: also where the class of *text* is
+    derived from ``str``. On Windows it is always False.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"a name is a str, not {text!r}")
     return _is_plain(text)
 
 
-cdef bint _is_plain(str text) noexcept:
+cdef inline bint _is_plain(object text) noexcept:
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
     if PLATFORM_IS_WINDOWS or size > MOST_BYTES or not PyUnicode_IS_COMPACT_ASCII(text):
+        return False
+    if size <= 2 and memcmp(PyUnicode_DATA(text), b"..", size) == 0:  # no name, this folder or the one above
         return False
     return (
         memchr(PyUnicode_DATA(text), 47, size) is NULL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuralib.persistence._contracts.contents import expect_content, listed
+from neuralib.persistence._contracts.contents import content, expect_content, listed
 from neuralib.persistence._contracts.handling import Pair, Run, check_numbers, check_pairs, check_runs
 from neuralib.persistence._contracts.puts import (
     check_drafts,
@@ -34,6 +34,23 @@ _NAMES = (
     "#&=+,;@!~^$",
     "back.slash.dots..",
     "UPPER-x" + "y" * 120,
+)
+
+_IMPOSSIBLE_NAMES = (
+    "lone-\ud800-surrogate",
+    "nul-\0-character",
+    "there\0",
+    "",
+    ".",
+    "..",
+    "/",
+    "../there",
+    "/there",
+    "./there",
+    "there/",
+    "there/.",
+    "sub/there",
+    "sub/../there",
 )
 
 
@@ -102,28 +119,50 @@ def _check_names(store: Store, subject: Subject) -> None:
 
 
 def _check_impossible_names(store: Store, subject: Subject) -> None:
-    """Try names with characters that few stores can keep: they are kept, or refused, and then there is nothing of that name."""
-    for name in ("lone-\ud800-surrogate", "nul-\0-character"):
+    """Try names that few stores can keep: they are kept, or refused, and then there is nothing of that name.
+
+    Names that are paths must lead to no other name, in the store or beside it.
+    """
+    store.put("there", b"kept")
+    for name in _IMPOSSIBLE_NAMES:
         try:
             store.put(name, b"1")
         except OSError:
-            case = f"for the name {name!r}, which was refused"
-            subject.raises(OSError, "put_many", case, lambda: store.put_many([Put(name, b"1")]))  # noqa: B023
-            subject.raises(FileNotFoundError, "open", case, lambda: store.open(name))  # noqa: B023
-            subject.raises(FileNotFoundError, "stat", case, lambda: store.stat(name))  # noqa: B023
-            subject.raises(FileNotFoundError, "delete", case, lambda: store.delete(name))  # noqa: B023
-            subject.gives([], "delete_many", f"[] {case}", lambda: store.delete_many({name: None}))  # noqa: B023
-            subject.gives(False, "has", f"False {case}", lambda: store.has(name))  # noqa: B023
-            subject.gives([], "which", f"[] {case}", lambda: store.which([name]))  # noqa: B023
-            subject.gives(-1, "highest", f"-1 {case}", lambda: store.highest(name, ".x"))  # noqa: B023
-            subject.gives(-1, "highest", f"-1 {case}", lambda: store.highest("a", name))  # noqa: B023
-            found = listed(subject, store, name)
-            subject.expect(found == [], "names", f"no names with the prefix {name!r}, which was refused", found)
+            _check_refused(store, subject, name)
         except Exception as error:
             wanted = f"the name {name!r} to be stored, or an OSError"
             raise subject.broken("put", wanted, f"{type(error).__name__}: {error}") from error
         else:
-            expect_content(subject, store, name, b"1", "put")
+            found = listed(subject, store, name)
+            subject.expect(name in found, "put", f"{name!r} to be stored under just this name, or an OSError", found)
+            kept = content(subject, store, name)
+            subject.expect(kept == b"1", "put", f"b'1' to be stored under {name!r}, for open to return", kept)
+        expect_content(subject, store, "there", b"kept", "put")
+
+
+def _check_refused(store: Store, subject: Subject, name: str) -> None:
+    case = f"for the name {name!r}, which was refused"
+    subject.raises(OSError, "put", case, lambda: store.put(name, b"1", durable=True))
+    subject.raises(OSError, "put", case, lambda: store.put(name, b"1", replace=True))
+    subject.raises(OSError, "put", case, lambda: store.put(name, b"1", replace=lambda _: None))
+    subject.raises(OSError, "put_if", case, lambda: store.put_if(name, b"1", None))
+    for durable in (False, True):
+        subject.raises(OSError, "put_many", case, lambda: store.put_many([Put(name, b"1")], durable=durable))  # noqa: B023
+    draft = store.draft()
+    draft.write(b"1")
+    subject.raises(OSError, "put", case, lambda: store.put(name, draft))
+    draft.discard()
+    subject.raises(FileNotFoundError, "open", case, lambda: store.open(name))
+    subject.raises(FileNotFoundError, "open_to_map", case, lambda: store.open_to_map(name))
+    subject.raises(FileNotFoundError, "stat", case, lambda: store.stat(name))
+    subject.raises(FileNotFoundError, "delete", case, lambda: store.delete(name))
+    subject.gives([], "delete_many", f"[] {case}", lambda: store.delete_many({name: None}))
+    subject.gives(False, "has", f"False {case}", lambda: store.has(name))
+    subject.gives([], "which", f"[] {case}", lambda: store.which([name]))
+    subject.gives(-1, "highest", f"-1 {case}", lambda: store.highest(name, ".x"))
+    subject.gives(-1, "highest", f"-1 {case}", lambda: store.highest("a", name))
+    found = listed(subject, store, name)
+    subject.expect(name not in found, "names", f"no name {name!r}, which was refused", found)
 
 
 def _check_delete(store: Store, subject: Subject) -> None:

@@ -13,7 +13,7 @@ from neuralib.persistence._stores import archive_writing, rows
 from neuralib.persistence._stores.ahead import ReadAhead
 from neuralib.persistence._stores.archive_file import ArchiveFile
 from neuralib.persistence._stores.archive_writing import Changes, Writer, data_of, refuse_large
-from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store
+from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, refused_name
 from neuralib.persistence._stores.database import ClosedError, Database, explained
 from neuralib.persistence._stores.system import absolute
 
@@ -96,10 +96,7 @@ class ArchiveStore(Store):
             refuse_large(self.location(name), len(data))
         problem = rows.problem_of_name(name)
         if problem is not None:
-            advice = "change the value, or give the field a filename= function that returns a safe text"
-            raise OSError(
-                errno.EINVAL, f"an archive takes no such name, since {problem}: {advice}", self.location(name)
-            )
+            raise refused_name(problem, self.location(name))
         return data
 
     def put_if(self, name: str, content: Content, expected: Changes | None, /, *, durable: bool = False) -> Any:
@@ -186,12 +183,12 @@ class ArchiveStore(Store):
 
     def delete(self, name: str, /) -> None:
         """Remove *name*. Its space is used for the next results; the file stays as large."""
-        if not rows.is_text(name) or not self._deleted("DELETE FROM sqlar WHERE name=?", [(name,)]):
+        if rows.problem_of_name(name) is not None or not self._deleted("DELETE FROM sqlar WHERE name=?", [(name,)]):
             raise self._not_there(name)
 
     def delete_many(self, versions: Mapping[str, object], /) -> list[str]:
         """Remove names whose content was not replaced since it was looked at, in one transaction; return those removed."""
-        there = [each for each in versions.items() if rows.is_text(each[0])]
+        there = [each for each in versions.items() if rows.problem_of_name(each[0]) is None]
         found = self._deleted("DELETE FROM sqlar WHERE name=? AND rowid=?", there)
         return [name for name, _ in found]
 

@@ -7,11 +7,13 @@ defines the abstract methods, and is tried out with :func:`neuralib.persistence.
 from __future__ import annotations
 
 import abc
+import errno
 import time
 from collections.abc import Callable
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from neuralib.persistence import _core
 from neuralib.persistence._errors import ContractError
 from neuralib.persistence._messages import shown
 
@@ -154,12 +156,30 @@ class LimitedDraft(MemoryDraft):
         self._refuse_large(self.size + size_bytes)
 
 
+FOLDERS = frozenset({"", ".", ".."})
+"""What folders are called in themselves, and no file is."""
+
+
+def problem_of_name(name: str) -> str | None:
+    """Return why *name* is no name in any of our stores, since it would lead elsewhere; None where it does not."""
+    if _core.is_plain_name(name) or not (name in FOLDERS or "/" in name or "\0" in name):
+        return None
+    return "it is a path, empty, or has a NUL character"
+
+
+def refused_name(problem: str, place: str) -> OSError:
+    """Return the error that nothing can be put at *place*, since *problem* is that of its name."""
+    advice = "change the value, or give the field a filename= function that returns a safe text"
+    return OSError(errno.EINVAL, f"the store takes no such name, since {problem}: {advice}", place)
+
+
 class Store(abc.ABC):
     """Named bytes in one place.
 
-    A name is a text without ``/``; content is there whole or not at all. A name with characters that the store can't keep is
-    refused by :meth:`put`, and for all other methods there is nothing under it. The name of a result does not begin with ``.``. Names
-    that do are the library's own, such as claims of batches, and readers skip them.
+    A name is a text without ``/`` and NUL characters, and not empty, ``.`` or ``..``; content is there whole or not at all.
+    Another name, or one with characters that the store can't keep, is refused by :meth:`put`, and for all other methods there is
+    nothing under it. The name of a result does not begin with ``.``. Names that do are the library's own, such as claims of
+    batches, and readers skip them.
     """
 
     url: str

@@ -13,9 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk, _scan
 from neuralib.persistence._bytes.sources import BytesSource, FileSource, PooledSource, Source
+from neuralib.persistence._classes.name_texts import problem_of_whole
+from neuralib.persistence._core import is_plain_name
 from neuralib.persistence._os_errors import explained, explaining
 from neuralib.persistence._stores import leftovers, system
-from neuralib.persistence._stores.base import CHANGED, LEFTOVER_PREFIX, Content, Put, Replace, Stat, Store
+from neuralib.persistence._stores.base import (
+    CHANGED,
+    LEFTOVER_PREFIX,
+    Content,
+    Put,
+    Replace,
+    Stat,
+    Store,
+    problem_of_name,
+    refused_name,
+)
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
 
 if TYPE_CHECKING:
@@ -61,13 +73,11 @@ class FolderStore(Store):
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*: see :class:`~neuralib.persistence.stores.Store`."""
-        try:
-            if type(content) is bytes and not durable and self._put_small(name, content, replace):
-                return
-            self._publish(name, self._draft_of(content, durable=durable), replace)
-        except ValueError:
-            system.refuse_unwritable_name(self.prefix + name)
-            raise
+        if not is_plain_name(name):
+            self._refuse(name)
+        if type(content) is bytes and not durable and self._put_small(name, content, replace):
+            return
+        self._publish(name, self._draft_of(content, durable=durable), replace)
 
     def _put_small(self, name: str, content: bytes, replace: Replace) -> bool:
         """Store the small *content* in few system calls; return False where the system can't, and nothing was changed."""
@@ -92,6 +102,8 @@ class FolderStore(Store):
 
         This brings *expected* up to date, and returns it. So threads can expect the same state.
         """
+        if not is_plain_name(name):
+            self._refuse(name)
         if type(content) is bytes and not durable:
             stamp = system.publish_whole(self.root, self.prefix + name, content, True, expected, self.held)
             if stamp is not None:
@@ -103,7 +115,6 @@ class FolderStore(Store):
             now = self.state()
             if now is None or not expected.is_unchanged(now):
                 return CHANGED
-        system.refuse_unwritable_name(self.prefix + name)
         draft = self._draft_of(content, durable=durable)
         is_known = True  # whether nobody else saved since the state was the expected one
         try:
@@ -215,16 +226,24 @@ class FolderStore(Store):
 
     def _named(self, put: Put, draft: FolderDraft | HookDraft) -> OSError | None:
         """Give *draft* its name; return the error where others have it."""
+        if not is_plain_name(put.name):
+            self._refuse(put.name)
         try:
             self._publish(put.name, draft, put.replace)
         except FileExistsError as error:
             if put.replace:
                 raise
             return error
-        except ValueError:
-            system.refuse_unwritable_name(self.prefix + put.name)
-            raise
         return None
+
+    def _refuse(self, name: str) -> None:
+        """Raise an error where no file in the folder can have the name *name*.
+
+        :raises OSError: it leads out of the folder, or the system has no such name
+        """
+        problem = _problem_of(name)
+        if problem is not None:
+            raise refused_name(problem, self.prefix + name)
 
     def draft(self, *, durable: bool = False) -> FolderDraft:
         """Return a new draft; the disk is not touched before it has a megabyte, or is put.
@@ -235,21 +254,20 @@ class FolderStore(Store):
 
     def draft_by_hook(self, write: Callable[[Path], None], name: str, *, durable: bool = False) -> HookDraft:
         """Return a draft of the files that *write* writes; it gets a path that ends with *name*."""
+        self._refuse(name)
         return HookDraft(self.root, write, name, durable=durable)
 
     def sync(self, names: Iterable[str], /) -> None:
         """Write the files *names*, and their names, through to the disk."""
         for name in names:
-            system.sync_all(self.prefix + name)
+            system.sync_all(self._path_of(name))
         system.sync_names(self.root)
 
     def delete(self, name: str, /) -> None:
         """Remove the file *name*."""
-        try:
-            with explaining("deleting a result", self.prefix + name):
-                os.unlink(self.prefix + name)
-        except ValueError as error:
-            raise _no_file(self.prefix + name) from error
+        path = self._path_of(name)
+        with explaining("deleting a result", path):
+            os.unlink(path)
 
     def hold(self) -> None:
         """Keep the folder open, if it is there, so that saving into it takes less time.
@@ -279,11 +297,20 @@ class FolderStore(Store):
 
     def open(self, name: str, /) -> Source:
         """Return the content of the file *name*."""
-        return open_file(self.prefix + name)
+        return open_file(self._path_of(name))
 
     def open_to_map(self, name: str, /) -> Source:
         """Return the content of the file *name*: read already where it is too small to be mapped, else as an open file."""
-        return open_file(self.prefix + name, to_map=True)
+        return open_file(self._path_of(name), to_map=True)
+
+    def _path_of(self, name: str) -> str:
+        """Return the path of the file *name*.
+
+        :raises FileNotFoundError: no file in the folder can have this name
+        """
+        if not is_plain_name(name) and _problem_of(name) is not None:
+            raise _no_file(self.prefix + name)
+        return self.prefix + name
 
     @functools.cached_property
     def _folder(self) -> Path:
@@ -315,10 +342,7 @@ class FolderStore(Store):
 
     def stat(self, name: str, /) -> Stat:
         """Return what is known of the file *name*; a link is not followed."""
-        try:
-            found = os.lstat(self.prefix + name)
-        except ValueError as error:
-            raise _no_file(self.prefix + name) from error
+        found = os.lstat(self._path_of(name))
         created = getattr(found, "st_birthtime", None)
         version = (found.st_ino, found.st_mtime_ns)
         return Stat(found.st_size, found.st_mtime, version, stat.S_ISREG(found.st_mode), created)
@@ -352,8 +376,8 @@ class FolderStore(Store):
     def has(self, name: str, /) -> bool:
         """Return whether there is something under *name*, a broken link included."""
         try:
-            return system.is_there(self.prefix + name)
-        except ValueError:
+            return system.is_there(self._path_of(name))
+        except FileNotFoundError:  # nothing can have such a name
             return False
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # nothing can have such a name
@@ -386,6 +410,11 @@ def open_file(path: str, *, to_map: bool = False) -> Source:
     if data is not None:
         return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
     return open_unread(path)
+
+
+def _problem_of(name: str) -> str | None:
+    """Return why no file in a folder can have the name *name*; None where one can."""
+    return problem_of_name(name) or problem_of_whole(name)
 
 
 def _no_file(path: str) -> FileNotFoundError:

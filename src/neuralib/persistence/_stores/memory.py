@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._forks import STORE, lock_for_forks
-from neuralib.persistence._stores.base import CHANGED, Content, Replace, Stat, State, Store
+from neuralib.persistence._stores.base import (
+    CHANGED,
+    Content,
+    Replace,
+    Stat,
+    State,
+    Store,
+    problem_of_name,
+    refused_name,
+)
 
 if TYPE_CHECKING:
     from neuralib.persistence._bytes.sources import Source
@@ -61,6 +70,9 @@ class MemoryStore(Store):
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*."""
+        problem = problem_of_name(name)
+        if problem is not None:
+            raise refused_name(problem, self.location(name))
         data = content if isinstance(content, bytes) else content.content()
         while True:
             with self._lock:

@@ -15,7 +15,17 @@ from neuralib.persistence._stores.attempts import (
     is_refusal,
     may_pass,
 )
-from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, is_deleted
+from neuralib.persistence._stores.base import (
+    Content,
+    LimitedDraft,
+    Put,
+    Replace,
+    Stat,
+    Store,
+    is_deleted,
+    problem_of_name,
+    refused_name,
+)
 from neuralib.persistence._stores.bucket import Bucket
 from neuralib.persistence._stores.object_source import MOST_AHEAD, ObjectSource
 from neuralib.persistence._tasks import read_ahead
@@ -96,6 +106,9 @@ class ObjectStore(Store):
 
         :raises UnconditionalStoreError: the server does not keep conditions, and *replace* is not True
         """
+        problem = problem_of_name(name)
+        if problem is not None:
+            raise refused_name(problem, self.location(name))
         data = content if isinstance(content, bytes) else content.content()
         self._refuse_large(self.location(name), len(data))
         if "\\" in name and self._bucket.is_azure:
@@ -209,7 +222,7 @@ class ObjectStore(Store):
     def delete(self, name: str, /) -> None:
         """Remove *name*. Of several that do so at once, more than one may succeed."""
         # S3 says yes to a name that is not there; and obstore does not take everything for a name here.
-        if not self._bucket.tells_deleted or not name.isprintable():
+        if not self._bucket.tells_deleted or not name.isprintable() or problem_of_name(name) is not None:
             self.stat(name)
         client = self._bucket.client_for(0)
         self._request("deleting", name, lambda: client.delete(name))
@@ -223,6 +236,7 @@ class ObjectStore(Store):
 
     def open(self, name: str, /) -> ObjectSource:
         """Return the content of *name*: read by one request where it is small; of what is large, the end."""
+        self._refuse_absent(name)
         client = self._bucket.client_for(0)
         wanted = (0, _FIRST_READ_BYTES) if self._bucket.is_azure else {"suffix": _FIRST_READ_BYTES}
 
@@ -257,6 +271,12 @@ class ObjectStore(Store):
             return data
 
         return ObjectSource(size, data, found.range[0], fetch, _version_of(meta), found.attributes.get(_WRITER))
+
+    def _refuse_absent(self, name: str) -> None:
+        """Raise an error where nothing can have *name*: obstore would take a path for an object of others."""
+        problem = problem_of_name(name)
+        if problem is not None:
+            raise FileNotFoundError(errno.ENOENT, f"an object can't have such a name: {problem}", self.location(name))
 
     def names(self, prefix: str = "", /) -> list[str]:
         """Return the names that begin with *prefix*, by one request for 1,000; hidden ones only if that begins with a dot."""
@@ -333,6 +353,7 @@ class ObjectStore(Store):
 
     def stat(self, name: str, /) -> Stat:
         """Return the size, time and ETag of *name*."""
+        self._refuse_absent(name)
         client = self._bucket.client_for(0)
         return _stat_of(self._request("looking at a result", name, lambda: client.head(name)))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuralib.persistence import _core, _names
 from neuralib.persistence._bytes.sources import BytesSource, Source
+from neuralib.persistence._stores import base
 from neuralib.persistence._stores.base import MOST_DIGITS
 from neuralib.persistence._stores.database import Database, explained, explaining, opening, out_of_order
 from neuralib.persistence._trust.allowance import largest_content
@@ -41,7 +42,6 @@ _PLAIN_INDEX = re.compile(r"""CREATE (UNIQUE )?INDEX\s+[^()]*\([\w\s,"'`\[\]]*\)
 _COMMENT = re.compile(r"--.*|/\*.*?\*/")
 _LONGEST_NAME = 4 * 255
 """Bytes: a longer name in an archive is none of a file, and listing a million of such would fill the memory."""
-_FOLDERS = frozenset({"", ".", ".."})  # what folders are called in themselves, and no file is
 INSERT = f"INSERT OR IGNORE INTO sqlar(rowid, name, mode, mtime, sz, data) VALUES(?, ?, {_MODE}, ?, ?, ?)"
 REPLACE = f"UPDATE sqlar SET rowid=?, mode={_MODE}, mtime=?, sz=?, data=? WHERE name=? AND rowid=?"  # noqa: S608
 _ROWS_AFTER = "SELECT max(rowid) FROM sqlar WHERE rowid BETWEEN ? AND ? + 999999"
@@ -69,7 +69,9 @@ def contents_of(database: Database, names: list[str]) -> dict[str, Source]:
 
 
 def content_of(database: Database, name: str) -> Any:
-    """Return what :data:`CONTENT` selects for *name*; None where there is nothing."""
+    """Return what :data:`CONTENT` selects for *name*; None where there is nothing, or what no store has as a name."""
+    if problem_of_name(name) is not None:
+        return None
     try:
         return database.execute(CONTENT, (name,)).fetchone()
     except Exception as error:
@@ -77,23 +79,16 @@ def content_of(database: Database, name: str) -> Any:
 
 
 def look(database: Database, statement: str, name: str) -> Any:
-    """Return what *statement* selects for *name*; None where there is nothing."""
+    """Return what *statement* selects for *name*; None where there is nothing, or what no store has as a name."""
+    if problem_of_name(name) is not None:
+        return None
     return database.execute(statement, (name,)).fetchone()
-
-
-def is_text(name: str) -> bool:
-    """Return whether SQLite has such a text: a lone surrogate is no character."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def which(database: Database, names: list[str]) -> set[str]:
     """Return those of *names* that there are."""
     found: set[str] = set()
-    names = list(filter(is_text, names))
+    names = [name for name in names if problem_of_name(name) is None]
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
         places = ", ".join("?" * len(part))
@@ -247,7 +242,7 @@ def reading_failed(error: Exception, path: str) -> Exception:
 def names_in(ask: Ask, prefix: str) -> Iterator[list[str]]:
     """Yield the names that begin with *prefix* in parts, in order, without those that no file can have."""
     for part in packed_names_in(ask, prefix, after(prefix)):
-        names = [name for name in part.decode().split("/") if name not in _FOLDERS]
+        names = [name for name in part.decode().split("/") if name not in base.FOLDERS]
         yield sorted(names)  # SQLite promises no order of what it puts together
 
 
@@ -322,12 +317,12 @@ def _if_short(database: Database, query: str, values: list[Any]) -> Any:
 
 def _can_be_name(text: bytes) -> bool:
     """Return whether a file can have the name *text*."""
-    return _can_be_names(text, 1) and text.decode() not in _FOLDERS
+    return _can_be_names(text, 1) and text.decode() not in base.FOLDERS
 
 
 def problem_of_name(name: str) -> str | None:
     """Return why *name* is no name of a result, and would not be listed; None where it is one."""
-    if name not in _FOLDERS and _core.is_plain_name(name):
+    if _core.is_plain_name(name):
         return None
     try:
         text = name.encode()
@@ -335,14 +330,12 @@ def problem_of_name(name: str) -> str | None:
         return f"{name[error.start]!r} can't be written in UTF-8"
     if len(text) > _LONGEST_NAME:
         return f"it has {len(text):,} bytes"
-    return None if _can_be_name(text) else "it is a path, empty, or has a NUL character"
+    return base.problem_of_name(name)
 
 
 def are_names(names: list[str]) -> bool:
     """Return whether :func:`problem_of_name` gives none for *names*: quickly for most."""
-    if _FOLDERS.isdisjoint(names) and all(map(_core.is_plain_name, names)):
-        return True
-    return not any(map(problem_of_name, names))
+    return all(map(_core.is_plain_name, names)) or not any(map(problem_of_name, names))
 
 
 def _can_be_names(text: bytes, count: int) -> bool:

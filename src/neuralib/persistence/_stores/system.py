@@ -113,24 +113,9 @@ def publish_whole(
         return _disk.publish_unnamed(folder, target, data, stamped, expected, held, makes_folder)
     except FileExistsError:
         raise
-    except ValueError:
-        refuse_unwritable_name(target)
-        raise
     except OSError as error:
         doing = "giving the result its name" if error.filename == target else "writing a result into the folder"
         raise explained(error, doing, error.filename) from error
-
-
-def refuse_unwritable_name(path: str) -> None:
-    """Raise an error where the system can't be told the path *path*.
-
-    :raises OSError: it contains a NUL character, or one that has no bytes in the file system's encoding
-    """
-    try:
-        if b"\0" in os.fsencode(path):
-            raise ValueError("embedded null character")
-    except ValueError as error:
-        raise OSError(errno.EINVAL, f"no file can have such a name ({error})", path) from error
 
 
 def write_unnamed(folder: str, data: bytes) -> _disk.OpenFile | None:
