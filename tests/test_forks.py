@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import signal
 import sqlite3
@@ -11,12 +13,13 @@ import types
 
 import pytest
 
-from neuralib.persistence import PickleHandler, _forks, autoinc_field, field, persistence_class
+from neuralib.persistence import PickleHandler, _disk, _forks, autoinc_field, field, persistence_class
+from neuralib.persistence._computing.claims import Claims, claim_name
 from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._packages import import_extra
-from neuralib.persistence._stores import database, rows
+from neuralib.persistence._stores import database, drafts, exclusive, rows, system
 from neuralib.persistence._stores.database import opened
-from neuralib.persistence.stores import ArchiveStore, MemoryStore, ObjectStore
+from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore, ObjectStore
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
@@ -324,3 +327,214 @@ def test_a_lock_that_is_gone_is_forgotten():
     assert len(_forks._locks) == before + 1
     del lock
     assert len(_forks._locks) == before
+
+
+class LeftInChildError(BaseException):
+    """Ends a save in the child, as Ctrl-C would."""
+
+
+CALLS = ["link", "rename", "replace", "mkdir", "rmdir", "unlink", "lstat", "write", "urandom"]
+
+
+@pytest.fixture
+def forks(monkeypatch):
+    """After many system calls, fork. The child leaves by an exception; the parent waits for its end, and goes on.
+
+    Returns a function that does what it is given so, and returns how many children there were.
+    """
+
+    def run(function):
+        parent, children = os.getpid(), []
+
+        def forking(call):
+            def call_and_fork(*arguments, **options):
+                done = call(*arguments, **options)
+                if os.getpid() != parent:
+                    return done
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(10)
+                    raise LeftInChildError
+                children.append(os.waitpid(child, 0)[1])
+                return done
+
+            return call_and_fork
+
+        try:
+            with monkeypatch.context() as patch:
+                for name in CALLS:
+                    patch.setattr(os, name, forking(getattr(os, name)))
+                function()
+        finally:
+            if os.getpid() != parent:
+                gc.collect()
+                os._exit(0)
+        assert set(children) == {0}
+        return len(children)
+
+    return run
+
+
+@pytest.fixture(params=["unnamed", "hidden", "claims"])
+def way(request, monkeypatch):
+    """How files get their names: all is there, there are no files without names, or neither links nor exclusive renames."""
+    if request.param != "unnamed":
+        monkeypatch.setattr(system, "TMPFILE", 0)
+    if request.param == "claims":
+
+        def refuse(*_, **__):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+        monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(exclusive._disk, "rename_exclusively", lambda *_: False)
+    return request.param
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_child_that_is_forked_in_a_save_leaves_its_parents_files(tmp_path, forks, way, durable):
+    """Whichever step comes next."""
+    store = FolderStore(tmp_path)
+
+    def save(replace, size=3):
+        draft = store.draft()
+        for part in range(size):
+            draft.write(b"%d" % part * 1_000_000)
+        store.put("result", draft, replace=replace, durable=durable)
+
+    content = b"".join(b"%d" % part * 1_000_000 for part in range(3))
+    assert forks(lambda: save(replace=False)) > 0
+    assert store.open("result").read() == content
+    assert os.listdir(tmp_path) == ["result"]
+    assert forks(lambda: save(replace=True, size=2)) > 0
+    assert store.open("result").read() == content[:2_000_000]
+    assert os.listdir(tmp_path) == ["result"]
+
+
+def test_a_child_that_is_forked_in_a_small_save_leaves_its_parents_file(tmp_path, monkeypatch, forks):
+    """A small file is replaced in one step; where that step fails, in two, between which it has a hidden name."""
+    store = FolderStore(tmp_path)
+    store.put("result", b"first")
+    replace_file = _disk.replace_file
+
+    def written_only(hidden, target, *arguments):
+        assert replace_file(hidden, hidden + "-named", *arguments)
+        os.rename(hidden + "-named", hidden)
+        return False
+
+    monkeypatch.setattr(drafts._disk, "replace_file", written_only)
+    assert forks(lambda: store.put("result", b"second", replace=True)) > 0
+    assert store.open("result").read() == b"second"
+    assert os.listdir(tmp_path) == ["result"]
+
+
+def test_a_child_that_is_forked_in_a_hook_leaves_its_parents_files(tmp_path, forks, way):
+    """Those of the hidden folder that the hook writes into."""
+    store = FolderStore(tmp_path)
+
+    def write(path):
+        path.with_name("beside").write_bytes(b"other")
+        path.write_bytes(b"content")
+        os.lstat(path)
+
+    assert forks(lambda: store.put("result", store.draft_by_hook(write, "result"))) > 0
+    assert store.open("result").read() == b"content"
+    assert sorted(os.listdir(tmp_path)) == ["beside", "result"]
+
+
+class Forking:
+    """Forks where it is pickled first, and waits for the child."""
+
+    child = -1
+
+    def __reduce__(self):
+        if self.child == -1:
+            self.child = os.fork()
+            if self.child:
+                assert os.waitpid(self.child, 0)[1] == 0
+            else:
+                signal.alarm(10)
+        return float, ()
+
+
+def test_a_child_that_is_forked_while_a_result_is_pickled_does_not_save_it(tmp_path, way):
+    """Both would write into one file. The parent's result is whole."""
+    handler, forking = PickleHandler(Mean, tmp_path), Forking()
+    result = Mean("A")
+    large = [b"%d" % n * 3_000_000 for n in range(4)]
+    result.value = [*large[:2], forking, *large[2:]]
+    try:
+        handler.save_persistence(result)
+    except RuntimeError as error:
+        if forking.child == 0:
+            os._exit("forked while its parent was saving a result" not in str(error))
+        raise
+    finally:
+        if forking.child == 0:
+            os._exit(2)
+    assert forking.child > 0
+    assert handler.load_persistence(result).value == [*large[:2], 0.0, *large[2:]]
+    assert os.listdir(tmp_path) == ["cache-Mean-A.pkl"]
+
+
+def test_a_child_that_goes_on_after_a_hook_publishes_nothing(tmp_path):
+    """What the hook wrote is the parent's."""
+    store, forked = FolderStore(tmp_path), []
+
+    def write(path):
+        path.write_bytes(b"content")
+        forked.append(os.fork())
+        if forked[0]:
+            assert os.waitpid(forked[0], 0)[1] == 0
+
+    try:
+        store.put("result", store.draft_by_hook(write, "result"))
+    except RuntimeError:
+        if forked[0]:
+            raise
+        os._exit(0)
+    finally:
+        if not forked[0]:
+            os._exit(2)
+    assert store.open("result").read() == b"content"
+    assert os.listdir(tmp_path) == ["result"]
+
+
+def test_a_child_can_not_go_on_with_a_draft_of_its_parent(tmp_path):
+    """Both would write into one file. What had no file yet is copied by the fork."""
+    store = FolderStore(tmp_path)
+    begun, in_memory = store.draft(), store.draft()
+    begun.write(b"x" * 2_000_000)
+    in_memory.write(b"small")
+
+    def go_on():
+        for act in (lambda: begun.write(b"x" * 2_000_000), lambda: begun.reserve(5), lambda: store.put("a", begun)):
+            with pytest.raises(RuntimeError, match="forked while its parent was saving a result"):
+                act()
+        in_memory.write(b"x" * 2_000_000)
+        store.put("child", in_memory)
+
+    assert runs_in_child(go_on)
+    store.put("parent", begun)
+    store.put("small", in_memory)
+    sizes = {name: store.stat(name).size_bytes for name in store.names()}
+    assert sizes == {"child": 2_000_005, "parent": 2_000_000, "small": 5}
+
+
+def test_a_child_leaves_the_claims_of_its_parents_batch(tmp_path):
+    """It may have claims of its own, though a thread of the parent held the lock."""
+    store, claims = FolderStore(tmp_path), Claims("batch")
+    assert claims.take(store, "parents") == "new"
+
+    def leave():
+        claims.release(store, "parents")
+        assert claims.is_held(store, "parents")
+        assert claims.take(store, "childs") == "new"
+        claims.release_all()
+        assert claims.take(store, "childs") == "new"
+        claims.release(store, "childs")
+
+    with claims._lock:
+        assert runs_in_child(leave)
+    assert os.listdir(tmp_path) == [claim_name("parents")]
+    claims.release(store, "parents")
+    assert os.listdir(tmp_path) == []

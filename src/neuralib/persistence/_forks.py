@@ -23,6 +23,9 @@ OPENING, STORE, IMPORT, CLOSING, FREED = range(5)
 A fork does not wait for the last kind: the child has it free, and begins anew what it guards.
 """
 
+this_process = object()
+"""Another object in each forked process. What is noted with it was made by this process if it is still the same one."""
+
 _numbers = itertools.count()
 _locks: dict[tuple[int, int], weakref.ref[Any]] = {}  # by order and number
 
@@ -81,6 +84,8 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
+    global this_process  # noqa: PLW0603
+    this_process = object()
     _after_in_parent()
     for found in list(_locks.values()):
         lock = found()

@@ -16,9 +16,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from neuralib.persistence import _forks
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from neuralib.persistence._bytes.sources import Source
     from neuralib.persistence._stores.base import Store
 
@@ -41,7 +44,7 @@ def claim_name(name: str) -> str:
 
 
 class Claims:
-    """The claims that this process holds for one batch.
+    """The claims that this process holds for one batch. A process that is forked meanwhile leaves them to its parent.
 
     :param batch: the batch; of a claim that it finds there itself, an attempt was lost
     """
@@ -52,15 +55,28 @@ class Claims:
         owner = {"batch": batch, "host": self._host, "pid": pid, "start": _state_of(pid)[1]}
         self._content = json.dumps(owner).encode()
         self._batch = batch
+        self._parents: Collection[tuple[str, str]] = ()  # what the process held that this one was forked from
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hold nothing yet."""
+        self._process = _forks.this_process
         self._held: dict[tuple[str, str], tuple[Store, float]] = {}
         self._lock = threading.Lock()
         self._beating = False
+
+    def _see_fork(self) -> None:
+        """Begin anew in a forked process: the lock may have been held, and the thread is not there."""
+        if self._process is not _forks.this_process:
+            self._parents = {*self._parents, *self._held}
+            self._begin()
 
     def take(self, store: Store, name: str) -> Literal["new", "taken over", "resumed"] | None:
         """Claim the result *name* in *store*; return None where another batch is computing it.
 
         A claim is resumed that this batch itself has: its attempt was lost.
         """
+        self._see_fork()
         claim = claim_name(name)
         how: Literal["new", "taken over", "resumed"] = "new"
         try:
@@ -86,6 +102,7 @@ class Claims:
 
     def _pop(self, store: Store, claim: str) -> bool:
         """Renew *claim* no more; return whether it is surely this batch's: nobody takes over one that is so young."""
+        self._see_fork()
         with self._lock:
             _, since = self._held.pop((store.url, claim), (store, -math.inf))
         return time.monotonic() - since < BEAT_S
@@ -94,7 +111,8 @@ class Claims:
         """Give up this batch's claim on *name*; one that others took over stays."""
         claim = claim_name(name)
         try:
-            if self._pop(store, claim) or self._is_of_batch(_read(store, claim)):
+            is_own = self._pop(store, claim)
+            if is_own or ((store.url, claim) not in self._parents and self._is_of_batch(_read(store, claim))):
                 _remove(store, claim)
         except OSError:
             pass  # of a store that can't be read, it is nobody's after a minute
@@ -108,6 +126,7 @@ class Claims:
 
     def release_all(self) -> None:
         """Give up all claims."""
+        self._see_fork()
         with self._lock:
             held, self._held = self._held, {}
         for (_, claim), (store, _) in held.items():

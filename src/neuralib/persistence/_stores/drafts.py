@@ -14,7 +14,7 @@ from pathlib import Path
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
 
-from neuralib.persistence import _disk
+from neuralib.persistence import _disk, _forks
 from neuralib.persistence._os_errors import explained, explaining, explaining_any
 from neuralib.persistence._stores import exclusive, system
 from neuralib.persistence._stores.leftovers import OpenFolder
@@ -45,6 +45,7 @@ class FolderDraft:
         "_hidden",
         "_made",
         "_pending",
+        "_process",
         "_published",
         "_status",
         "durable",
@@ -53,6 +54,7 @@ class FolderDraft:
 
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
+        self._process: object = None  # the process whose file it is
         self.durable = durable
         self._chunks: list[Buffer] = []
         self._pending = 0  # bytes in _chunks
@@ -91,6 +93,7 @@ class FolderDraft:
         _disk.reserve(self._opened().fd, self.size, size)
 
     def _flush(self) -> None:
+        self._refuse_child()
         try:
             begins_small = self._file is None and self._pending < _SPILL_BYTES
             if begins_small:
@@ -99,11 +102,22 @@ class FolderDraft:
                 fd = self._opened().fd
                 as_they_are = len(self._chunks) == 1 or self._pending > 2 * _SPILL_BYTES
                 for chunk in self._chunks if as_they_are else [self._joined()]:
+                    self._refuse_child()
                     system.write_all(fd, chunk)
         except OSError as error:
             raise explained(error, "writing a result into the folder", self._folder) from error
         self._chunks.clear()
         self._pending = 0
+
+    def _refuse_child(self) -> None:
+        """Raise an error where the file is that of the process that this one was forked from: both would write into it.
+
+        :raises RuntimeError: it is
+        """
+        if self._file is None and self._hidden is None:
+            self._process = _forks.this_process  # which may make the file now
+        elif self._process is not _forks.this_process:
+            raise _of_parent(self._folder)
 
     def _joined(self) -> bytes:
         """Return what is pending."""
@@ -111,6 +125,7 @@ class FolderDraft:
         return chunks[0] if len(chunks) == 1 and type(chunks[0]) is bytes else b"".join(chunks)
 
     def _opened(self) -> _disk.OpenFile:
+        self._refuse_child()
         if self._file is not None:
             return self._file
         with explaining("making a file in the folder", self._folder):
@@ -157,6 +172,7 @@ class FolderDraft:
 
     def finish(self) -> None:
         """Write what is pending, and through to the disk where the draft is durable."""
+        self._refuse_child()
         if self._finished:
             return  # publishing it under another name failed before
         if self._chunks or self._file is None:
@@ -189,8 +205,7 @@ class FolderDraft:
         if is_small and system.publish_whole(self._folder, target, self._joined()) is not None:
             self._published = target
             return
-        if not self._finished:
-            self.finish()
+        self.finish()
         if self._hidden is None:
             assert self._file is not None
             if self._linked(target):
@@ -207,8 +222,7 @@ class FolderDraft:
         """Give the file *name*, in place of a file or link of that name."""
         target = joined(self._folder, name)
         found = system.refuse_special(target)
-        if not self._finished:
-            self.finish()
+        self.finish()
         if self._file is not None and self._hidden is None:
             self._hidden = system.hidden_path(self._folder)
             if not self._linked(self._hidden):
@@ -252,7 +266,7 @@ class FolderDraft:
         self._close()
 
     def discard(self) -> None:
-        """Close the file, and remove its hidden name if it has one."""
+        """Close the file, and remove its hidden name if it has one, but not that of a parent's file in a forked process."""
         if self._chunks:
             self._chunks.clear()
         if self._file is not None:
@@ -261,7 +275,8 @@ class FolderDraft:
             except OSError:
                 pass  # nobody needs what was written
         if self._hidden is not None:
-            system.remove(self._hidden)
+            if self._process is _forks.this_process:
+                system.remove(self._hidden)
             self._hidden = None
 
     def __del__(self) -> None:
@@ -318,6 +333,7 @@ def replace_whole(folder: str, target: str, data: bytes, mode: int, owner: int) 
         for those of a new file
     :raises OSError: it can't be written; what is there is as it was
     """
+    process = _forks.this_process
     hidden = system.hidden_path(folder)
     try:
         try:
@@ -330,8 +346,14 @@ def replace_whole(folder: str, target: str, data: bytes, mode: int, owner: int) 
             except OSError as error:
                 raise explained(error, "giving the result its name", target) from error
     except BaseException:
-        system.remove(hidden)
+        if process is _forks.this_process:
+            system.remove(hidden)
         raise
+
+
+def _of_parent(folder: str) -> RuntimeError:
+    problem = "this process was forked while its parent was saving a result, which the parent alone goes on with"
+    return RuntimeError(f"{problem}: save it again here, while writing into the folder: {folder}")
 
 
 class HookDraft:
@@ -342,10 +364,11 @@ class HookDraft:
     open: see :mod:`~neuralib.persistence._stores.leftovers`.
     """
 
-    __slots__ = ("_folder", "_hidden", "_inside", "_made", "_moved", "_outside", "_published", "durable")
+    __slots__ = ("_folder", "_hidden", "_inside", "_made", "_moved", "_outside", "_process", "_published", "durable")
 
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
+        self._process = _forks.this_process
         self.durable = durable
         self._published: list[str] = []
         self._outside: OpenFolder | None = None  # the hidden folder
@@ -418,6 +441,8 @@ class HookDraft:
         self._publish(name, exclusive.rename_over)
 
     def _publish(self, name: str, rename: Callable[[str, str], None]) -> None:
+        if self._process is not _forks.this_process:
+            raise _of_parent(self._folder)
         self.finish()
         target = joined(self._folder, name)
         inside = self._inside
@@ -444,9 +469,18 @@ class HookDraft:
             system.sync_names(self._folder)
 
     def discard(self) -> None:
-        """Remove the hidden folders and what is left in them."""
+        """Remove the hidden folders and what is left in them, but not those of a parent in a forked process."""
         if not self._hidden:
             return
+        if self._process is _forks.this_process:
+            self._remove_hidden()
+        for opened in (self._inside, self._outside):
+            if opened is not None:
+                opened.close()
+        self._hidden = self._moved = ""
+        self._inside = self._outside = None
+
+    def _remove_hidden(self) -> None:
         try:
             if self._moved:
                 with OpenFolder(self._folder) as around:
@@ -461,11 +495,6 @@ class HookDraft:
             os.rmdir(os.path.dirname(self._hidden))
         except OSError:
             pass  # what can't be removed now is invisible, and is swept once it is stale
-        for opened in (self._inside, self._outside):
-            if opened is not None:
-                opened.close()
-        self._hidden = self._moved = ""
-        self._inside = self._outside = None
 
     def __del__(self) -> None:
         if hasattr(self, "_hidden"):  # else Ctrl-C came while it was made

@@ -15,7 +15,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from neuralib.persistence import _disk
+from neuralib.persistence import _disk, _forks
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX
 from neuralib.persistence._stores.leftovers import OpenFolder
 from neuralib.persistence._stores.system import hidden_path, is_there, joined, remove
@@ -152,16 +152,25 @@ def _links_work(path: str) -> bool:
 
 
 class _TemporaryPaths:
-    """Paths that are removed by :meth:`remove`, or by the finalizer where Ctrl-C kept a ``finally`` from calling it."""
+    """Paths that are removed by :meth:`remove`, or by the finalizer where Ctrl-C kept a ``finally`` from calling it.
 
-    __slots__ = ("_paths", "_remove")
+    In a process that is forked meanwhile, they stay: they are those of its parent.
+    """
+
+    __slots__ = ("_paths", "_process", "_remove")
 
     def __init__(self, remove: Callable[[str], None], *paths: str) -> None:
+        self._process = _forks.this_process
         self._remove = remove
         self._paths = paths
 
+    @property
+    def are_own(self) -> bool:
+        """Whether this process made them, not the one that it was forked from."""
+        return self._process is _forks.this_process
+
     def remove(self) -> None:
-        for path in self._paths:
+        for path in self._paths if self.are_own else ():
             try:
                 self._remove(path)
             except OSError:
@@ -203,6 +212,8 @@ def _rename_under_claim(hidden: str, target: str, mine: os.stat_result) -> None:
                 return
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
         except BaseException as error:
+            if not temporary.are_own:
+                raise  # the draft is the parent's, who goes on with it
             if isinstance(error, OSError) and _is_file(mine, target):
                 return  # only the answer was lost
             back = _moved_back(hidden, mark, own, claim, folder)
