@@ -212,7 +212,7 @@ class FolderStore(Store):
                     if error.errno not in _NO_MORE_FILES or not _make_room(drafts, puts):
                         raise
                     break
-            sync_drafts(self.root, drafts)
+            self._sync(drafts, puts)
             for put, draft in zip(puts, drafts, strict=False):
                 outcomes.append(self._named(put, draft))
         finally:
@@ -223,6 +223,15 @@ class FolderStore(Store):
                 for put, draft in zip(puts, drafts, strict=False):
                     if draft is not put.content:  # else it may be put again
                         draft.discard()
+
+    def _sync(self, drafts: list[FolderDraft | HookDraft], puts: Sequence[Put]) -> None:
+        """Wait for the disk once; where no more files can be opened, discard the last of *drafts* first."""
+        try:
+            sync_drafts(self.root, drafts)
+        except OSError as error:
+            if error.errno not in _NO_MORE_FILES or not _make_room(drafts, puts):
+                raise
+            sync_drafts(self.root, drafts)
 
     def _named(self, put: Put, draft: FolderDraft | HookDraft) -> OSError | None:
         """Give *draft* its name; return the error where others have it."""
