@@ -29,7 +29,7 @@ built() {
     (cd "$source" && git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -T - -c) |
         tar -x -C "$work/$name"
     "$interpreter" -m venv "$work/$name.venv" &&
-        "$work/$name.venv/bin/python" -m pip install -q "setuptools>=77.0.3" "cython>=3.2.1,<4" numpy "zlib-ng>=1.0" \
+        "$work/$name.venv/bin/python" -m pip install -q "setuptools>=77.0.3" "cython>=3.2.1,<3.3" numpy "zlib-ng>=1.0" \
             "pytest>=8" "hypothesis>=6" "argclz>=1.0" "tqdm>=4.64" typing-extensions &&
         (cd "$work/$name" && "$work/$name.venv/bin/python" setup.py -q build_ext --inplace >"$work/$name.log" 2>&1) ||
         { tail -n 20 "$work/$name.log"; return 1; }

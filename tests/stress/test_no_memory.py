@@ -20,7 +20,7 @@ from checks import Pair, Run, filled
 from stress.reads import READS
 from stress.runner import CASES, ScenarioRunner
 
-from neuralib.persistence import CorruptResultError, GzipHandler, PersistenceError, PickleHandler
+from neuralib.persistence import CorruptResultError, GzipHandler, PersistenceError, PickleHandler, _scan
 
 # LoadMapped is left out: when a comparison of mapped arrays fails for want of memory, the interpreter leaks its arguments.
 TRIED = [case for case in CASES if case[0] != "LoadMapped"]
@@ -113,6 +113,27 @@ def test_any_allocation_fails(tmp_path, monkeypatch, sample, long, scenario, pub
     output, code = in_a_child(work)
     assert code == 0, f"{signal.Signals(-code).name if code < 0 else code} at {output[-3000:]}"
     assert int(output.split()[-1]) > 3
+
+
+def test_a_list_that_cannot_grow_releases_what_it_was_given_once(tmp_path, monkeypatch):
+    """In the compiled core: the code that Cython 3.3.0 and 3.3.1 write for a list comprehension releases it twice."""
+    if not hasattr(pytest.importorskip("_testcapi"), "set_nomemory"):
+        pytest.skip("this Python's allocations can't be made to fail")
+    kept = os.fsencode(tmp_path)
+    monkeypatch.setattr(_scan, "fsencode", lambda _: kept)
+
+    def work(say):
+        before = sys.getrefcount(kept)
+        failed = 0
+        for turn in range(40):
+            failed += failing(turn)(lambda: _scan.scan_folder("folder", "head", tuple("12345678"), "leftover"))
+        say(failed, sys.getrefcount(kept) - before)
+
+    output, code = in_a_child(work)
+    assert code == 0, f"{signal.Signals(-code).name if code < 0 else code} at {output[-3000:]}"
+    failed, changed = map(int, output.split())
+    assert failed > 1  # the list grows twice
+    assert changed == 0
 
 
 class RaisesWhenPickled:
