@@ -309,6 +309,42 @@ def test_an_archive_in_use_stays_open_when_its_thread_forks(tmp_path, use):
         assert list(store.names()) == ["B", "C"]
 
 
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_child_that_is_forked_in_a_transaction_does_not_undo_it(tmp_path, journal, goes_on):
+    """Its parent keeps what is written, and the file is whole. What the child goes on with is done with the file opened anew."""
+    store = ArchiveStore(tmp_path / "results.sqlar")
+    for number in range(50):
+        store.put(f"former{number}", b"f" * 5000)
+    used, parent = store._file.opened(), os.getpid()
+    used.execute(f"PRAGMA journal_mode={journal}")
+    used.execute("PRAGMA cache_size=10")  # so that some is written before the end
+    try:
+        with used.transaction("a test", durable=False) as keep:
+            used.execute("DELETE FROM sqlar")
+            rows_made = [(f"new{number}", 33188, 1, 5000, b"n" * 5000) for number in range(300)]
+            used.connection.executemany("INSERT INTO sqlar VALUES (?, ?, ?, ?, ?)", rows_made)
+            child = os.fork()
+            if child:
+                assert os.waitpid(child, 0)[1] == 0
+            elif not goes_on:
+                raise LeftInChildError
+            else:
+                signal.alarm(10)
+                for act in (keep, lambda: used.execute("DELETE FROM sqlar"), lambda: used.cursor.execute("COMMIT")):
+                    with pytest.raises(database.ClosedError):
+                        act()
+            keep()
+    except (LeftInChildError, database.ClosedError):
+        assert os.getpid() != parent
+        os._exit(0)
+    finally:
+        if os.getpid() != parent:
+            os._exit(1)
+    assert len(list(store.names())) == 300
+    assert store._file.opened().execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
 def test_a_signal_handler_may_fork_while_a_fork_waits():
     """Each gives back the locks that it took. Steps of Python's own have no such promise, so no process is forked."""
     lock = lock_for_forks(STORE)

@@ -74,11 +74,11 @@ class Writer:
             raise explained(error, "saving a result", self._path) from error
 
     def _insert(self, database: Database, name: str, data: bytes, *, durable: bool) -> bool:
-        cursor = database.cursor
         while True:
             row = self._new_row()
             size = len(data)
             bound = bytearray(data) if size < _FEW_BYTES else data
+            cursor = database.cursor
             cursor.execute(rows.INSERT, (row, name, row // rows.NS, size, bound))
             if cursor.rowcount == 1:
                 self._own_changes += 1
@@ -129,18 +129,18 @@ class Writer:
 
     def _put_if(self, database: Database, name: str, data: bytes, expected: Changes | None, *, durable: bool) -> Any:
         database.wait_for_disk(durable)
-        execute, own_changes = database.cursor.execute, self._own_changes
-        execute("BEGIN IMMEDIATE")
+        own_changes = self._own_changes
+        database.cursor.execute("BEGIN IMMEDIATE")
         try:
             before = self.seen(database)
             if expected is not None and not expected.is_unchanged(before):
                 return CHANGED
             is_stored = self._insert(database, name, data, durable=durable)
-            execute("COMMIT")
+            database.cursor.execute("COMMIT")
         finally:
             if database.connection.in_transaction:
                 self._own_changes = own_changes
-                execute("ROLLBACK")
+                database.cursor.execute("ROLLBACK")
         before.own = self._own_changes  # what others change from the commit on shows in the next look
         return before if is_stored else None
 

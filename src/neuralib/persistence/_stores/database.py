@@ -8,7 +8,6 @@ import stat
 import urllib.parse
 import weakref
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk
@@ -168,7 +167,7 @@ class Database:
             self.wait_for_disk(durable)
             self.execute("BEGIN IMMEDIATE")
             try:
-                yield partial(self.execute, "COMMIT")
+                yield lambda: self.execute("COMMIT")  # looked up then: see abandon
             finally:
                 if self.connection.in_transaction:
                     self.execute("ROLLBACK")
@@ -192,16 +191,37 @@ class Database:
                     self.connection.close()
 
     def abandon(self) -> None:
-        """Never close the connection: the file is another by now, or it is the parent process's.
+        """Never use or close the connection again: the file is another by now, or it is the parent process's.
 
         Closing removes the log of the file that has the name now, and gives up the locks of the other process. The cursor
         keeps the connection, and is not freed either: it would wait for a thread that used it and is not in this process.
+        A process that was forked in a transaction must not undo it: it would take out of the log what its parent keeps.
         """
         import ctypes
 
         self._is_left = True
         if self._closing.detach() is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.cursor))
+            left: Any = _Left(self.path)
+            self.connection, self.cursor, self.execute = left, left, left.execute
+
+
+class _Left:
+    """Stands for the connection and the cursor of a file that was abandoned: who goes on opens it again."""
+
+    in_transaction = False
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def execute(self, *_: object, **__: object) -> Any:
+        raise ClosedError(errno.EBADF, "the archive is another file by now, or that of the parent process", self._path)
+
+    executemany = blobopen = execute
+
+    def setlimit(self, *_: object) -> int:
+        """Do nothing: it is what undoes such a call before."""
+        return 0
 
 
 def _close(connection: sqlite3.Connection) -> None:
