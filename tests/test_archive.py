@@ -1097,6 +1097,25 @@ def test_names_that_no_file_can_have_are_left_out(tmp_path):
     assert [name for name, _ in store.stats()] == ["a", "b\u00e9"]
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_others_save_or_delete_meanwhile_is_not_counted_as_left_out(file, monkeypatch, when):
+    """Counting takes several steps."""
+    store, other = ArchiveStore(file), ArchiveStore(file)
+    for name in "abc":
+        store.put(name, b"")
+    listing = rows.names_in
+
+    def changed(*arguments):
+        if when == "before":
+            other.delete("a")
+        yield from listing(*arguments)
+        if when == "after":
+            other.put("d", b"")
+
+    monkeypatch.setattr(rows, "names_in", changed)
+    assert store.count_unlisted() == 0
+
+
 def test_rows_whose_names_no_file_can_have_are_left_out_and_counted(file, tmp_path, capsys):
     """By all that list names; nothing is written outside the folder that an archive is unpacked into."""
     PickleHandler(Mean, file).save_all(means("AB"))

@@ -819,7 +819,7 @@ def is_plainly_named(Layout layout not None, str suffix not None, data not None,
     )
 
 
-def is_plain_name(text not None):
+def is_plain_name(text):
     """Return whether *text* is surely a file name: 1 to 255 ASCII characters, no ``/`` or NUL, not ``.`` or ``..``.
 
     False does not mean that the name is bad, but that only a closer look can tell: also where the class of *text* is

@@ -363,10 +363,14 @@ def _stats_between(database: Database, first: str, last: str) -> list[tuple[Any,
 
 
 def count_unlisted(ask: Ask) -> int:
-    """Return how many rows have names that no file can have, so that they are not listed."""
+    """Return how many rows have names that no file can have, so that they are not listed.
+
+    What others save or delete meanwhile does not count.
+    """
+    before: int = ask("listing the archive", _count, default=0)
     listed = sum(map(len, names_in(ask, "")))
-    count: int = ask("listing the archive", _count, default=0)
-    return max(0, count - listed)
+    after: int = ask("listing the archive", _count, default=0)
+    return max(0, min(before, after) - listed)
 
 
 def _count(database: Database) -> int:
