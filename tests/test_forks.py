@@ -19,6 +19,7 @@ from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores import database, drafts, exclusive, rows, system
 from neuralib.persistence._stores.database import opened
+from neuralib.persistence._tasks import read_ahead
 from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore, ObjectStore
 
 pytestmark = [
@@ -165,6 +166,33 @@ def test_a_module_that_a_thread_is_importing_can_be_imported(tmp_path, monkeypat
     thread = Thread(import_it)
     assert runs_in_child(lambda: import_extra("imported_by_a_thread", "slow", "a test"))
     thread.join()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_child_waits_for_no_thread_that_reads_ahead(goes_on):
+    """Such a thread is not there. What it was reading is read again."""
+    begun, ended, parent = threading.Event(), threading.Event(), os.getpid()
+
+    def read(item):
+        if item == 1 and os.getpid() == parent:
+            begun.set()
+            assert ended.wait(20)
+        return item
+
+    found = read_ahead(2, read, range(5))
+    item, result_of = next(found)
+    assert result_of(item) == 0
+    assert begun.wait(10)
+
+    def use():
+        if goes_on:
+            assert [result_of(item) for item, result_of in found] == [1, 2, 3, 4]
+        else:
+            found.close()
+
+    assert runs_in_child(use)
+    ended.set()
+    assert [result_of(item) for item, result_of in found] == [1, 2, 3, 4]
 
 
 def test_the_wait_for_a_lock_has_an_end(monkeypatch):

@@ -185,7 +185,6 @@ ALONE = {
     "_codecs.arrays",
     "_codecs.card",
     "_stores.base",
-    "_tasks",
 }  # modules that import nothing from their own row
 HEAVY = {"rich", "obstore", "numpy", "gzip", "zlib_ng", "argclz", "pandas", "dataclasses"}
 HEIGHT = {name: (row, place) for row, names in enumerate(ROWS) for place, name in enumerate(names)}
