@@ -10,14 +10,18 @@ import sqlite3
 import threading
 import time
 import types
+import zlib
 
 import pytest
 
 from neuralib.persistence import PickleHandler, _disk, _forks, autoinc_field, field, persistence_class
+from neuralib.persistence._bytes.checksums import BackgroundCrc
+from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._computing.claims import Claims, claim_name
 from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores import database, drafts, exclusive, rows, system
+from neuralib.persistence._stores.ahead import ReadAhead
 from neuralib.persistence._stores.database import opened
 from neuralib.persistence._tasks import read_ahead
 from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore, ObjectStore
@@ -193,6 +197,49 @@ def test_a_child_waits_for_no_thread_that_reads_ahead(goes_on):
     assert runs_in_child(use)
     ended.set()
     assert [result_of(item) for item, result_of in found] == [1, 2, 3, 4]
+
+
+def test_a_child_adds_up_what_a_thread_has_added_up_in_its_parent():
+    """The thread is not there, and the pieces that it took are in no queue any more."""
+    pieces = [b"%d" % number * 100 for number in range(5)]
+    whole = zlib.crc32(b"".join(pieces))
+    background = BackgroundCrc(0)
+    for piece in pieces[:3]:
+        background.add(piece)
+    while not background._pieces.empty():
+        time.sleep(0.001)
+
+    def go_on():
+        background.add(pieces[3])
+        background.add(pieces[4])
+        assert background.result() == whole
+
+    assert runs_in_child(go_on)
+    go_on()
+
+
+def test_a_child_reads_ahead_although_a_thread_was_reading():
+    """What the thread had begun to read together is read one by one."""
+    names, parent = [str(number) for number in range(6)], os.getpid()
+
+    def read(pause):
+        def read_many(some):
+            if os.getpid() == parent:
+                pause()
+            return {name: BytesSource(name.encode()) for name in some}
+
+        nonlocal ahead
+        ahead = ReadAhead(names, read_many, 3)
+        ahead.source("0")
+
+    def go_on():
+        assert ahead.source("0") is None
+        assert ahead.source("3").read() == b"3"
+
+    ahead = None
+    thread = Thread(read)
+    assert runs_in_child(go_on)
+    thread.join()
 
 
 def test_the_wait_for_a_lock_has_an_end(monkeypatch):

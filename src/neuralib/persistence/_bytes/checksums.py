@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import queue
 import zlib
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
+from neuralib.persistence import _forks
 from neuralib.persistence._packages import imported
 from neuralib.persistence._tasks import Task
 
@@ -72,17 +73,22 @@ class BackgroundCrc:
 
     def __init__(self, start: int) -> None:
         self._pieces: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
+        self._added: list[Buffer] = []
+        self._start, self._process = start, _forks.this_process
         # It does not refer to this object, so that a thread that does it ends with this, wherever Ctrl-C may come.
         self._task = Task(partial(_added_up, self._pieces, start))
         self._task.begin()
 
     def add(self, piece: Buffer) -> None:
         """Take the next piece, which must not change before :meth:`result` is asked for."""
+        self._added.append(piece)
         self._pieces.put(piece)
 
     def result(self) -> int:
         """Return the checksum of all pieces, once there are no more."""
         self._pieces.put(None)
+        if self._process is not _forks.this_process:  # the thread is not in a forked process, and took some pieces
+            return reduce(lambda total, piece: checksum(piece, total), self._added, self._start)
         return self._task.result()
 
     def __del__(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from typing import TYPE_CHECKING
+
+from neuralib.persistence._forks import FREED, lock_for_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ class ReadAhead:
         self._read_many, self._at_once = read_many, at_once
         self._read: dict[str, Source | None] = {}  # None: it is large, or was not there
         self._last: dict[str, Source | None] = {}  # which threads may still ask for
-        self._reading = threading.Lock()
+        self._reading = lock_for_forks(FREED)
 
     def source(self, name: str) -> Source | None:
         """Return the content of *name*; None where it has to be read alone."""
