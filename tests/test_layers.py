@@ -50,6 +50,7 @@ ROWS = [  # from the lowest row to the highest; within a row, a module may impor
         "_trust.allowance",
         "_trust.plain_values",
         "_trust.plain_arrays",
+        "_trust.plain_generators",
         "_trust.plain_data",
         "_trust.stand_ins",
         "_trust.instructions",

@@ -31,6 +31,7 @@ with atheris.instrument_imports(
         "neuralib.persistence._trust.machine",
         "neuralib.persistence._trust.outline",
         "neuralib.persistence._trust.plain_arrays",
+        "neuralib.persistence._trust.plain_generators",
         "neuralib.persistence._trust.plain_data",
         "neuralib.persistence._trust.plain_values",
         "neuralib.persistence._trust.stand_ins",

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._errors import UntrustedTypeError
-from neuralib.persistence._trust import plain_arrays
+from neuralib.persistence._trust import plain_arrays, plain_generators
 from neuralib.persistence._trust.plain_values import Function, Pending, class_of, is_one_of, label_of, need, only
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ def _path(kind: str) -> Maker:
 
 
 TABLE: dict[str, Maker] = {
-    **dict.fromkeys((*_CLASSES, "builtins.object", "zoneinfo.ZoneInfo", *plain_arrays.CLASSES), _refused),
+    **dict.fromkeys((*_CLASSES, "builtins.object", "zoneinfo.ZoneInfo"), _refused),
+    **dict.fromkeys((*plain_arrays.CLASSES, *plain_generators.CLASSES), _refused),
     "builtins.bytearray": _bytearray,
     "builtins.bytes": lambda _: b"",
     "builtins.complex": _complex,
@@ -224,5 +225,6 @@ TABLE: dict[str, Maker] = {
     "pathlib.PosixPath": _path("Path"),
     "pathlib.WindowsPath": _path("Path"),
     **plain_arrays.TABLE,
+    **plain_generators.TABLE,
 }
 """By full name, what a pickle may call, or name as an argument."""

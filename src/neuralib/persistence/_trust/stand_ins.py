@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._showing.previews import StandIn, type_text
-from neuralib.persistence._trust import plain_arrays, plain_data
+from neuralib.persistence._trust import plain_arrays, plain_data, plain_generators
 from neuralib.persistence._trust.allowance import Allowance
 from neuralib.persistence._trust.plain_values import Pending, need, tuple_of
 
@@ -168,7 +168,7 @@ class _ArrayBegun(Pending):
 
 TABLE: dict[str, Callable[..., Any]] = {
     **plain_data.TABLE,
-    **dict.fromkeys(plain_arrays.GENERATORS, lambda *_: ObjectHead("numpy.random.Generator", ())),
+    **dict.fromkeys(plain_generators.GENERATORS, lambda *_: ObjectHead("numpy.random.Generator", ())),
     "numpy.ndarray": _array,
     "numpy._core.multiarray._reconstruct": lambda *_: _ArrayBegun(),
     "numpy._core.numeric._frombuffer": _from_buffer,
