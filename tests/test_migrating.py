@@ -232,6 +232,21 @@ def test_a_result_that_cannot_be_stored_stays_alone(tmp_path, monkeypatch):
     ]
 
 
+def test_results_in_a_place_that_is_only_read_stay(tmp_path):
+    """The others are removed under their former names."""
+    save(PickleHandler(Before, tmp_path / "first.sqlar"), ["B", "C"])
+    save(PickleHandler(Before, tmp_path / "second"), ["A"])
+    handler = PickleHandler(CHANGES["prefix"][0](), [tmp_path / "first.sqlar", tmp_path / "second"])
+    report = handler.migrate(dry_run=False)
+    assert sorted((move.path.name, move.outcome) for move in report) == [
+        ("cache-Trial-A-#0.pkl", "failed"),
+        ("cache-Trial-B-#0.pkl", "moved"),
+        ("cache-Trial-C-#0.pkl", "moved"),
+    ]
+    assert "only read" in report.problems[0].problem
+    assert len(names_of(tmp_path / "second")) == 1
+
+
 def test_results_in_an_archive_keep_their_times(tmp_path):
     """As files do."""
     save(PickleHandler(Before, tmp_path))

@@ -136,7 +136,8 @@ def _removed(source: Store, copies: list[Copy], *, keep: bool) -> Iterator[Outco
             yield copy, None
         else:
             going.append(copy)
-    for part in [going] if source.shares_puts and going else [[copy] for copy in going]:
+    shares_cost = type(source).delete_many is not Store.delete_many
+    for part in [going] if shares_cost and going else [[copy] for copy in going]:
         try:
             gone = set(source.delete_many({copy.name: copy.before.version for copy in part}))
             left = {copy.name for copy in part if copy.name not in gone and source.has(copy.name)}
