@@ -42,6 +42,14 @@ def filled(template):
     return template
 
 
+def test_a_job_without_tasks_is_told(monkeypatch, no_array):
+    """LSF sets the variables of arrays to 0 in other jobs."""
+    for name in ARRAYS["lsf"]:
+        monkeypatch.setenv(name, "0")
+    with pytest.raises(ValueError, match="LSB_JOBINDEX_STEP is '0'; is this process a task of a job array"):
+        share_of("lsf")
+
+
 @settings(max_examples=40)
 @given(
     order=st.lists(st.integers(0, 3), max_size=90),

@@ -115,6 +115,20 @@ def test_an_array_is_no_cell_of_a_table(handler):
         handler.find().to_columns("nothing")
 
 
+def test_a_column_of_paths_does_not_replace_a_field(tmp_path):
+    """A class may have a key of that name."""
+
+    @persistence_class
+    class Copied:
+        path: str = field(filename=True)
+
+    PickleHandler(Copied, tmp_path).save_persistence(Copied("a"))
+    found = PickleHandler(Copied, tmp_path).find()
+    with pytest.raises(ValueError, match="Copied has a field of the name 'path'"):
+        found.to_columns(path=True)
+    assert found.to_columns() == {"path": ["a"]}
+
+
 def test_values_with_a_single_element_are_cells(tmp_path):
     """Such as numpy's functions return."""
     handler = PickleHandler(Pair, tmp_path)

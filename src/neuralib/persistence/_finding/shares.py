@@ -78,7 +78,7 @@ def _from_environment(share: str) -> tuple[int, int]:
         raise ValueError(f"share={share!r}: expected (i, n), or one of {known}, with :n where n tasks were submitted")
     index = _number(share, scheduler.task)
     first = _number(share, scheduler.first) if scheduler.first else scheduler.default_first
-    step = _number(share, scheduler.step) if scheduler.step else 1
+    step = _number(share, scheduler.step, least=1) if scheduler.step else 1
     place, off_step = divmod(index - first, step)
     if given:
         count = int(given)
@@ -96,9 +96,9 @@ def _from_environment(share: str) -> tuple[int, int]:
     return place, count
 
 
-def _number(share: str, variable: str) -> int:
+def _number(share: str, variable: str, *, least: int = 0) -> int:
     text = os.environ.get(variable, "")
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) < least:
         found = f"is {text!r}" if text else "is not set"
         raise ValueError(f"share={share!r}: {variable} {found}; is this process a task of a job array?")
     return int(text)

@@ -63,7 +63,13 @@ def columns_of(
 
     :return: the columns, and those of *rows* that are in them
     :raises TypeError: one of *fields* is an array
+    :raises ValueError: there would be two columns of one name
     """
+    if path and (PATH in listing.columns or PATH in fields):
+        owner = listing.keeper.info.persistence_cls.__qualname__
+        raise ValueError(
+            f"path=True: {owner} has a field of the name {PATH!r} itself; the attribute paths has the paths"
+        )
     more = [name for name in fields if name not in listing.columns]
     columns = {name: listing.values(column, rows) for name, column in listing.columns.items()}
     columns.update((name, [None] * len(rows)) for name in more)
