@@ -70,6 +70,17 @@ def test_other_files_move_where_that_is_asked_for(folder, tmp_path, capsys):
     assert ArchiveStore(tmp_path / "all.sqlar").open("notes.txt").read() == b"mine"
 
 
+def test_the_files_of_an_open_archive_stay(folder, tmp_path, capsys):
+    """Without its log, an archive lacks its last results."""
+    with ArchiveStore(folder / "own.sqlar") as store:
+        PickleHandler(Run, store).save_persistence(filled(Run("D"), score=1.0))
+        beside = {path.name for path in folder.iterdir() if path.name.startswith("own.sqlar")}
+        assert "own.sqlar-wal" in beside
+        assert run_command(capsys, "pack", folder, tmp_path / "all.sqlar", "--all")[0] == 0
+        assert {path.name for path in folder.iterdir()} == beside
+    assert len(PickleHandler(Run, folder / "own.sqlar").find()) == 1
+
+
 def test_what_is_damaged_stays(folder, tmp_path, capsys):
     """It is reported, and the others move."""
     damaged = folder / "cache-Run-A-#1.pkl"

@@ -20,7 +20,7 @@ from neuralib.persistence._handlers.heads import opened
 from neuralib.persistence._showing.previews import count_text, size_text
 from neuralib.persistence._stores.base import Put, Store, listed, stat_of
 from neuralib.persistence._stores.moving import Copy, drafted, moved
-from neuralib.persistence._stores.paths import ARCHIVE_SUFFIX, store_at
+from neuralib.persistence._stores.paths import ARCHIVE_FILES, ARCHIVE_SUFFIX, store_at
 
 if TYPE_CHECKING:
     import argparse
@@ -111,9 +111,7 @@ def _names_in(store: Store, *, everything: bool) -> list[str]:
     if not everything:
         names = [name for name in names if name.endswith(SUFFIXES)]
     if store.local_folder() is not None:
-        names = [
-            name for name in names if not os.path.isdir(store.location(name)) and not name.endswith(ARCHIVE_SUFFIX)
-        ]
+        names = [name for name in names if not os.path.isdir(store.location(name)) and not name.endswith(ARCHIVE_FILES)]
     return sorted(names)
 
 

@@ -24,6 +24,9 @@ Place = Union[str, os.PathLike[str], Store, Sequence[Union[str, os.PathLike[str]
 ARCHIVE_SUFFIX = ".sqlar"
 """How the names of archives end."""
 
+ARCHIVE_FILES = tuple(f"{ARCHIVE_SUFFIX}{ending}" for ending in ("", "-wal", "-shm", "-journal"))
+"""How the names of their files end: SQLite has up to three beside an archive, without which its last changes are lost."""
+
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"})
 _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")  # how names of environment variables begin that obstore reads
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
