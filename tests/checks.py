@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import io
 import pickle
 import sys
 import time
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from neuralib.persistence import PersistenceHandler, autoinc_field, field, persistence_class, results_equal
+from neuralib.persistence import PersistenceHandler, _pickling, autoinc_field, field, persistence_class, results_equal
+from neuralib.persistence._codecs.arrays import numpy_is_known, reducers
 
 
 @persistence_class
@@ -32,6 +34,19 @@ class Run:
 
 NOT_PICKLED = (AttributeError, TypeError, pickle.PicklingError)
 """The errors of pickling a local function; which one depends on the version of Python."""
+
+
+def dump_into(target: Any, value: Any) -> None:
+    """Pickle *value* into *target*, which has a method ``write``, as codecs do."""
+    numpy_is_known()
+    _pickling.FirstChunk(0, lambda: target, reducers).dump(value)
+
+
+def dumped(value: Any) -> bytes:
+    """Return *value* pickled as codecs do it."""
+    target = io.BytesIO()
+    dump_into(target, value)
+    return target.getvalue()
 
 
 def filled(result: Any, **values: Any) -> Any:

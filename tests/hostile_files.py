@@ -23,12 +23,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from checks import dump_into, dumped
 
 from neuralib.persistence import PersistenceError
 from neuralib.persistence._bytes import checksums
 from neuralib.persistence._bytes.sources import BytesSource, FileSource
 from neuralib.persistence._codecs import framed_reader, frames
-from neuralib.persistence._codecs.arrays import pickler
 from neuralib.persistence._codecs.card import ArrayPlace, Card, parse_card, with_arrays
 from neuralib.persistence._codecs.pickles import NoFieldsError, PickleCodec
 from neuralib.persistence._messages import shown as shown_briefly
@@ -84,14 +84,8 @@ def real_values() -> list[Any]:
 def real_pickles() -> list[bytes]:
     """Return pickles of :func:`real_values`, of several protocols and as this package writes them."""
     found = [pickle.dumps(value, protocol) for value in real_values() for protocol in (0, 2, 5)]
-    found += [_ours(value) for value in real_values()]
+    found += [dumped(value) for value in real_values()]
     return [*found, pickle_with_large_array()]
-
-
-def _ours(value: Any) -> bytes:
-    target = BytesIO()
-    pickler(target).dump(value)
-    return target.getvalue()
 
 
 CARD = Card("", "", "", "-", (), {}).to_bytes()
@@ -101,7 +95,7 @@ def file_with_large_array(size: int = 70_000) -> bytes:
     """Return a file whose array is between the frames of its pickle, with card and end."""
     draft = MemoryDraft()
     writer = frames.writer_to(draft)
-    pickler(writer).dump({"a": 1, "data": np.zeros(size, "u1"), "b": "x"})
+    dump_into(writer, {"a": 1, "data": np.zeros(size, "u1"), "b": "x"})
     frames.finish(writer, CARD)
     return draft.content()
 

@@ -589,26 +589,18 @@ def reduce_object(obj: object, /) -> str | tuple[Any, ...]:
 
 
 class Reducers:
-    """What a pickler looks types up in: ours, then those of ``copyreg``, then :func:`reduce_object`."""
+    """Reducers by type: ours, then those of ``copyreg``, then :func:`reduce_object`."""
 
-    def __init__(
-        self, registered: dict[Any, Any], package_of: Callable[[type], tuple[str, str] | None] | None = None
-    ) -> None:
+    def __init__(self, registered: dict[Any, Any], package_of: Callable[[type], tuple[str, str] | None]) -> None:
         self.ours: dict[Any, Any] = {}
         self.registered = registered
-        self.package_of = package_of or (lambda kind: None)
+        self.package_of = package_of
 
     def __len__(self) -> int:
         return len(self.ours)
 
     def __setitem__(self, kind: type, reducer: Callable[[Any], Any]) -> None:
         self.ours[kind] = reducer
-
-    def __getitem__(self, kind: type) -> Callable[[Any], Any]:
-        found = self.ours.get(kind) or self.registered.get(kind)
-        if found is None and issubclass(kind, type):
-            raise KeyError(kind)
-        return found or reduce_object
 
 
 class FirstChunk:
@@ -617,7 +609,7 @@ class FirstChunk:
     As a table of reducers it notes the packages of the classes that are not ours; then it holds the chunk as *noted*.
     """
 
-    def __init__(self, limit: int, begin_rest: Callable[[], Any], reducers: Reducers | None = None) -> None:
+    def __init__(self, limit: int, begin_rest: Callable[[], Any], reducers: Reducers) -> None:
         self.limit, self.begin_rest, self.reducers = limit, begin_rest, reducers
         self.first: bytes | None = None
         self.noted: bytes | None = None
@@ -642,13 +634,15 @@ class FirstChunk:
         pickler.dump(value)
 
     def __getitem__(self, kind: type) -> Callable[[Any], Any]:
-        if self.reducers is None:
+        if kind in self.reducers.ours:
+            return self.reducers.ours[kind]
+        found = self.reducers.registered.get(kind)
+        if found is None and issubclass(kind, type):
             raise KeyError(kind)
-        found = self.reducers[kind]
-        package = None if kind in self.reducers.ours else self.reducers.package_of(kind)
+        package = self.reducers.package_of(kind)
         if package is not None:
             self.packages = {**(self.packages or {}), package[0]: package[1]}
-        return found
+        return found or reduce_object
 
 
 class PickleWriter:

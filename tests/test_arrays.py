@@ -11,7 +11,6 @@ import decimal
 import enum
 import fractions
 import functools
-import io
 import math
 import os
 import pathlib
@@ -26,10 +25,9 @@ from typing import Any
 import memory
 import numpy as np
 import pytest
+from checks import dumped
 from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as st_np
-
-from neuralib.persistence._codecs.arrays import pickler
 
 ANY_DTYPE = st.one_of(
     st_np.scalar_dtypes(),
@@ -38,12 +36,6 @@ ANY_DTYPE = st.one_of(
     st_np.array_dtypes(st_np.scalar_dtypes(), max_size=3),
 )
 ANY_SHAPE = st_np.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
-
-
-def dumped(value: object) -> bytes:
-    file = io.BytesIO()
-    pickler(file).dump(value)
-    return file.getvalue()
 
 
 def assert_same_array(found: Any, expected: Any) -> None:
@@ -255,10 +247,9 @@ print(saved / 32e6, (peak() - start) / 32e6, loaded.data.sum())
 def test_no_array_names_a_function_that_another_numpy_lacks(dtype, order):
     """numpy 2 would write ``numpy._core.numeric._frombuffer``, which numpy 1 does not have."""
     array = np.zeros((2, 3), dtype, order=order)
-    target = io.BytesIO()
-    pickler(target).dump({"array": array})
-    assert b"numeric" not in target.getvalue()
-    found = pickle.loads(target.getvalue())["array"]
+    written = dumped({"array": array})
+    assert b"numeric" not in written
+    found = pickle.loads(written)["array"]
     assert (found.dtype, found.shape, found.flags.f_contiguous) == (array.dtype, array.shape, array.flags.f_contiguous)
     assert found.tobytes() == array.tobytes()
     found[0] = array[0]  # writing is allowed

@@ -119,19 +119,24 @@ CALLS = {
     "_pickling.reduce_array": lambda: (_pickling.reduce_array, (np.arange(3.0),)),
     "_pickling.reduce_dtype": lambda: (_pickling.reduce_dtype, (np.dtype([("a", "<f8")]),)),
     "_pickling.reduce_object": lambda: (_pickling.reduce_object, (run(),)),
-    "_pickling.Reducers": lambda: (_pickling.Reducers, ({}, None)),
-    "_pickling.Reducers.__len__": lambda: (_pickling.Reducers.__len__, (_pickling.Reducers({}),)),
-    "_pickling.Reducers.__setitem__": lambda: (_pickling.Reducers.__setitem__, (_pickling.Reducers({}), int, repr)),
-    "_pickling.Reducers.__getitem__": lambda: (_pickling.Reducers.__getitem__, (_pickling.Reducers({}), int)),
-    "_pickling.FirstChunk": lambda: (_pickling.FirstChunk, (100, list, _pickling.Reducers({}))),
-    "_pickling.FirstChunk.write": lambda: (_pickling.FirstChunk.write, (_pickling.FirstChunk(100, list), b"data")),
+    "_pickling.Reducers": lambda: (_pickling.Reducers, ({}, {}.get)),
+    "_pickling.Reducers.__len__": lambda: (_pickling.Reducers.__len__, (_pickling.Reducers({}, {}.get),)),
+    "_pickling.Reducers.__setitem__": lambda: (
+        _pickling.Reducers.__setitem__,
+        (_pickling.Reducers({}, {}.get), int, repr),
+    ),
+    "_pickling.FirstChunk": lambda: (_pickling.FirstChunk, (100, list, _pickling.Reducers({}, {}.get))),
+    "_pickling.FirstChunk.write": lambda: (
+        _pickling.FirstChunk.write,
+        (_pickling.FirstChunk(100, list, _pickling.Reducers({}, {}.get)), b"data"),
+    ),
     "_pickling.FirstChunk.dump": lambda: (
         _pickling.FirstChunk.dump,
-        (_pickling.FirstChunk(100, list, _pickling.Reducers({})), [1]),
+        (_pickling.FirstChunk(100, list, _pickling.Reducers({}, {}.get)), [1]),
     ),
     "_pickling.FirstChunk.__getitem__": lambda: (
         _pickling.FirstChunk.__getitem__,
-        (_pickling.FirstChunk(100, list, _pickling.Reducers({})), int),
+        (_pickling.FirstChunk(100, list, _pickling.Reducers({}, {}.get)), int),
     ),
     "_pickling.PickleWriter": lambda: (_pickling.PickleWriter, (sys.stdout.buffer, number_of, number_of, 100)),
     "_pickling.PickleWriter.write": lambda: (

@@ -1,8 +1,6 @@
 # cython: language_level=3, freethreading_compatible=True, binding=True, embedsignature=False
 # cython: autotestdict=False, auto_pickle=False, embedsignature.format=clinic
-"""What each small pickle passes: a reducer for arrays, a table of reducers, targets, and a look at its end.
-
-All but the last are called by Python's compiled pickler.
+"""What runs for each small pickle: the reducers and the targets that Python's compiled pickler calls, and quick checks.
 
 ``tests/reference.py`` has each of these in plain Python, to read, and to compare with.
 """
@@ -114,7 +112,7 @@ cdef enum:
 @cython.binding(False)  # else its methods take any object for self
 @cython.embedsignature(True)
 cdef class Reducers:
-    """The table in which a pickler looks up reducers: ours first, then those that users registered, at any time.
+    """The reducers of :class:`FirstChunk`: ours first, then those that users registered, at any time.
 
     For all other types it has :func:`reduce_object`. A dict would raise a KeyError there, which takes longer than
     reducing many an object.
@@ -128,7 +126,7 @@ cdef class Reducers:
     cdef object package_of
     cdef dict packages
 
-    def __init__(self, dict registered not None, package_of=None):
+    def __init__(self, dict registered not None, package_of not None):
         self.ours = {}
         self.registered = registered
         self.package_of = package_of
@@ -139,10 +137,6 @@ cdef class Reducers:
 
     def __setitem__(self, kind, reducer):
         self.ours[kind] = reducer
-
-    def __getitem__(self, kind):
-        found = self.ours.get(kind)
-        return self.reducer_of_others(kind) if found is None else found
 
     cdef object reducer_of_others(self, kind):
         found = self.registered.get(kind)
@@ -158,8 +152,7 @@ cdef class Reducers:
         if found is ABSENT:
             if len(self.packages) >= MOST_CLASSES:
                 self.packages.clear()
-            found = None if self.package_of is None else self.package_of(kind)
-            self.packages[kind] = found
+            found = self.packages[kind] = self.package_of(kind)
         return found
 
 
@@ -169,12 +162,12 @@ cdef class Reducers:
 cdef class FirstChunk:
     """A target for a pickler. It keeps one small chunk, which is all of most results, and passes on any more.
 
-    It can be the pickler's table of reducers too, and then notes the packages of the objects' classes. Where it noted
-    some, it keeps the chunk as *noted*, so that results without such objects need not be asked.
+    It is the pickler's table of reducers too, and notes the packages of the objects' classes. Where it noted some, it
+    keeps the chunk as *noted*, so that results without such objects need not be asked.
 
     :param limit: a chunk of so many bytes or more is passed on, too
     :param begin_rest: called without arguments before the first chunk is passed on; returns the object to write to
-    :param reducers: the table
+    :param reducers: what the table has
     """
 
     cdef readonly bytes first
@@ -186,7 +179,7 @@ cdef class FirstChunk:
     cdef Reducers reducers
     cdef object last_kind
 
-    def __init__(self, Py_ssize_t limit, begin_rest not None, Reducers reducers=None):
+    def __init__(self, Py_ssize_t limit, begin_rest not None, Reducers reducers not None):
         self.limit = limit
         self.begin_rest = begin_rest
         self.reducers = reducers
@@ -215,7 +208,7 @@ cdef class FirstChunk:
         pickler.dump(value)
 
     def __getitem__(self, kind):
-        if self.reducers is None:
+        if self.reducers is None:  # __init__ was not called
             raise KeyError(kind)
         found = self.reducers.ours.get(kind)
         if found is not None:

@@ -8,32 +8,16 @@ written so. All others (of objects, dates, subclasses, strided views) are pickle
 from __future__ import annotations
 
 import copyreg
-import pickle
 import sys
-from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _pickling
 from neuralib.persistence._packages import package_of
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
-
-PROTOCOL = 5
 
 _NATIVE_NUMBERS = "?bhilqBHILQefdFD"  # numpy's one-letter codes
 
 
 # Filled when numpy is loaded. Threads share it without a lock: if two of them fill it, they put in the same.
 reducers = _pickling.Reducers(copyreg.dispatch_table, package_of)
-
-
-def pickler(file: SupportsWrite[Any]) -> pickle.Pickler:
-    """Return a pickler that writes to *file*: frames of about 64 KiB, and larger buffers without copying them."""
-    made = pickle.Pickler(file, PROTOCOL)
-    if len(reducers) or numpy_is_known():
-        made.dispatch_table = reducers  # type: ignore[assignment]  # it is asked for items, and nothing else
-    return made
 
 
 def numpy_is_known() -> bool:

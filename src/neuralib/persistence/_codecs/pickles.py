@@ -13,7 +13,7 @@ from neuralib.persistence._bytes import holes
 from neuralib.persistence._bytes.checksums import checksum
 from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._codecs import framed_content, framed_reader, frames
-from neuralib.persistence._codecs.arrays import numpy_is_known, pickler, reducers
+from neuralib.persistence._codecs.arrays import numpy_is_known, reducers
 from neuralib.persistence._codecs.base import Codec, Decoded, Head
 from neuralib.persistence._codecs.card import Card, parse_card, with_packages
 from neuralib.persistence._codecs.compression import (
@@ -296,7 +296,7 @@ def _dump(fields: Mapping[str, Any], target: _pickling.FirstChunk) -> None:
     except Exception as error:
         for name, value in fields.items():
             try:
-                pickler(_Nowhere()).dump(value)
+                _pickling.FirstChunk(0, _Nowhere, reducers).dump(value)
             except Exception:
                 error.add_note(f"the field {name}, a {type(value).__qualname__}, can't be pickled; nothing was saved")
         raise
