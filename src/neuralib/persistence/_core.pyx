@@ -9,6 +9,7 @@ in plain Python, to read, and to compare with.
 cimport cython
 
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 
 from neuralib.persistence._errors import (
     AutoIncFieldNotResolvedError,
@@ -70,18 +71,20 @@ cdef extern from *:
         #define NLP_SEES_TYPES 0
         #define nlp_type_attribute(cls, name) ((void)(cls), (void)(name), (PyObject *)NULL)
     #endif
-    /* Memos of several threads, and an order of what is read; without free threads the GIL sees to both. */
+    /* Numbers that several threads read and write, and an order of that; without free threads the GIL sees to both. */
     #ifdef Py_GIL_DISABLED
-        #define nlp_get(memo) _Py_atomic_load_uint_relaxed(&(memo))
-        #define nlp_set(memo, version) _Py_atomic_store_uint_relaxed(&(memo), (version))
+        #define nlp_version(tag) _Py_atomic_load_uint_relaxed(&(tag))
+        #define nlp_get(memo) _Py_atomic_load_uint64_relaxed(&(memo))
+        #define nlp_set(memo, value) _Py_atomic_store_uint64_relaxed(&(memo), (value))
         #define nlp_fence() _Py_atomic_fence_seq_cst()
     #else
+        #define nlp_version(tag) (tag)
         #define nlp_get(memo) (memo)
-        #define nlp_set(memo, version) ((memo) = (version))
+        #define nlp_set(memo, value) ((memo) = (value))
         #define nlp_fence() ((void)0)
     #endif
     #if NLP_SEES_TYPES
-        #define nlp_type_version(cls) nlp_get(((PyTypeObject *)(cls))->tp_version_tag)
+        #define nlp_type_version(cls) nlp_version(((PyTypeObject *)(cls))->tp_version_tag)
     #else
         #define nlp_type_version(cls) ((void)(cls), 0U)
     #endif
@@ -93,8 +96,8 @@ cdef extern from *:
     bint NLP_LOCKS_AGAIN
     PyObject* nlp_type_attribute(object cls, object name) noexcept
     unsigned int nlp_type_version(object cls) noexcept
-    unsigned int nlp_get(unsigned int memo) noexcept
-    void nlp_set(unsigned int memo, unsigned int version) noexcept
+    uint64_t nlp_get(uint64_t memo) noexcept
+    void nlp_set(uint64_t memo, uint64_t value) noexcept
     void nlp_fence() noexcept
     bint nlp_is_data_descriptor(PyObject* value) noexcept
     void Py_XDECREF(PyObject* value) noexcept
@@ -110,7 +113,7 @@ cdef object PLAIN_LOOKUP = object.__getattribute__
 cdef class Layout:
     """What the loops need to know of one persistence class.
 
-    It is filled once. What changes later are three memos, each one number that is written and read in one piece.
+    It is filled once. What changes later are two memos, each one number that is written and read in one piece.
     """
 
     cdef readonly object owner
@@ -124,10 +127,8 @@ cdef class Layout:
     cdef readonly object wildcard
     cdef readonly object any_text
     cdef readonly object check
-    # The versions of the classes for which _reads_own_dict, _creates_plainly and _has_generated_init said yes last.
-    cdef unsigned int read_version
-    cdef unsigned int create_version
-    cdef unsigned int init_version
+    cdef uint64_t seen  # the version of the class that was looked at last, and behind it what _look found
+    cdef uint64_t read_version  # the version of the class that last was one that READS_OWN_DICT
     cdef readonly object make_text
     cdef readonly set fixed_kinds
     cdef readonly dict former_names
@@ -172,6 +173,7 @@ cdef class Layout:
         self.fixed_kinds = fixed_kinds
         self.former_names = former_names
         self.make_by_init = make_by_init
+        self.seen = <uint64_t> 1 << 63  # of no class
 
     def __reduce__(self):
         # Engines of clusters send a class along that is defined in a notebook, and its layout with it.
@@ -240,47 +242,68 @@ cdef inline PyObject* _address(object cls, object name):
     return found
 
 
-cdef inline bint _reads_own_dict(Layout layout, object cls):
-    """Return whether a field of an instance of *cls* is what its ``__dict__`` has under that name, if it has one."""
+# What a look at a class tells of its instances.
+cdef enum:
+    READS_OWN_DICT = 1  # a field is what the instance's __dict__ has under that name, if it has one
+    CREATES_PLAINLY = 2  # object makes the instance and sets its fields
+    HAS_GENERATED_INIT = 4  # so that an instance needs no call of it
+    LOOK_BITS = 3
+
+
+cdef inline int _look(Layout layout, object cls) except -1:
+    """Return what is known of *cls*, which is a type."""
+    cdef uint64_t known = nlp_get(layout.seen) ^ <uint64_t> nlp_type_version(cls) << LOOK_BITS
+    if known < 1 << LOOK_BITS:  # the version is the same
+        return <int> known
+    return _look_anew(layout, cls)
+
+
+cdef int _look_anew(Layout layout, object cls) except -1:
+    """Return what is known of *cls*, type or not, and remember it for this version of the type."""
+    cdef unsigned int version = 0
+    cdef int found = 0
+    if NLP_SEES_TYPES and isinstance(cls, type):
+        _address(cls, "__init__")  # the first look gives the class a version
+        version = nlp_type_version(cls)
+        nlp_fence()
+        if _no_data_descriptors(layout, cls):
+            if (
+                _address(cls, "__getattribute__") is <PyObject*> PLAIN_LOOKUP
+                and (<PyTypeObject*> cls).tp_dictoffset != 0
+            ):
+                found |= READS_OWN_DICT
+            if (
+                (<PyTypeObject*> cls).tp_new is (<PyTypeObject*> object).tp_new
+                and (<PyTypeObject*> cls).tp_setattro is <void*> PyObject_GenericSetAttr
+            ):
+                found |= CREATES_PLAINLY
+    if hasattr(getattr(cls, "__init__", None), "_persistence_generated_"):
+        found |= HAS_GENERATED_INIT
+    nlp_fence()
+    if version != 0 and nlp_type_version(cls) == version:  # versions don't come again
+        nlp_set(layout.seen, <uint64_t> version << LOOK_BITS | found)
+        if found & READS_OWN_DICT:
+            nlp_set(layout.read_version, version)
+    return found
+
+
+cdef inline bint _reads_own_dict(Layout layout, object cls) except -1:
+    """Return whether *cls*, a type, is one that ``READS_OWN_DICT``."""
     cdef unsigned int version = nlp_type_version(cls)
     if version != 0 and version == nlp_get(layout.read_version):
         return True
     return _finds_own_dict(layout, cls)
 
 
-cdef bint _finds_own_dict(Layout layout, object cls):
-    """Return the same, by a look at the class, and remember a yes."""
-    cdef unsigned int version
-    if not NLP_SEES_TYPES:
-        return False
-    _address(cls, "__getattribute__")  # the first look gives the class a version
-    version = _version_before(cls)
-    if _address(cls, "__getattribute__") is not <PyObject*> PLAIN_LOOKUP:
-        return False
-    if (<PyTypeObject*> cls).tp_dictoffset == 0 or not _no_data_descriptors(layout, cls):
-        return False
-    if _is_version_still(cls, version):
-        nlp_set(layout.read_version, version)
-    return True
-
-
-cdef inline unsigned int _version_before(object cls) noexcept:
-    """Return the version of *cls*, which is then looked at."""
-    cdef unsigned int version = nlp_type_version(cls)
-    nlp_fence()
-    return version
-
-
-cdef inline bint _is_version_still(object cls, unsigned int version) noexcept:
-    """Return whether *cls* is still as :func:`_version_before` said: versions don't come again."""
-    nlp_fence()
-    return nlp_type_version(cls) == version
+cdef bint _finds_own_dict(Layout layout, object cls) except -1:
+    """Return the same by a look, which is rare: inlined, it would cost the callers registers."""
+    return NLP_SEES_TYPES and _look(layout, cls) & READS_OWN_DICT != 0
 
 
 cdef inline bint _class_may_supply(object data, str name):
     """Return whether *data* may have the attribute *name* though its ``__dict__`` lacks it.
 
-    Asked only where :func:`_reads_own_dict` says yes.
+    Asked only where the class is one that ``READS_OWN_DICT``.
     """
     cdef object cls = type(data)
     if not NLP_SEES_TYPES or (<PyTypeObject*> cls).tp_getattro is not <void*> PyObject_GenericGetAttr:
@@ -391,53 +414,6 @@ def as_dict(data):
     return found
 
 
-cdef inline bint _creates_plainly(Layout layout, object cls):
-    """Return whether *cls* leaves it to ``object`` to make an instance and to set its fields."""
-    cdef unsigned int version = nlp_type_version(cls)
-    if version != 0 and version == nlp_get(layout.create_version):
-        return True
-    return _finds_plain_creation(layout, cls)
-
-
-cdef bint _finds_plain_creation(Layout layout, object cls):
-    """Return the same, by a look at the class, and remember a yes."""
-    cdef unsigned int version
-    if not NLP_SEES_TYPES:
-        return False
-    _address(cls, "__new__")  # the first look gives the class a version
-    version = _version_before(cls)
-    if (<PyTypeObject*> cls).tp_new is not (<PyTypeObject*> object).tp_new:
-        return False
-    if (<PyTypeObject*> cls).tp_setattro is not <void*> PyObject_GenericSetAttr:
-        return False
-    if not _no_data_descriptors(layout, cls):
-        return False
-    if _is_version_still(cls, version):
-        nlp_set(layout.create_version, version)
-    return True
-
-
-cdef inline bint _has_generated_init(Layout layout, object cls) except -1:
-    """Return whether the ``__init__`` of *cls* is a generated one, so that an instance needs no call of it."""
-    cdef unsigned int version = nlp_type_version(cls) if isinstance(cls, type) else 0
-    if version != 0 and version == nlp_get(layout.init_version):
-        return True
-    return _finds_generated_init(layout, cls)
-
-
-cdef bint _finds_generated_init(Layout layout, object cls) except -1:
-    """Return the same, by a look at the class, and remember a yes."""
-    cdef unsigned int version = 0
-    if isinstance(cls, type):
-        _address(cls, "__init__")  # the first look gives the class a version
-        version = _version_before(cls)
-    if not hasattr(getattr(cls, "__init__", None), "_persistence_generated_"):
-        return False
-    if version != 0 and _is_version_still(cls, version):
-        nlp_set(layout.init_version, version)
-    return True
-
-
 cdef inline bint _is_text(PyObject* key, str name) noexcept:
     """Return whether *key* is surely the text *name*: names read from a file are other objects than the class's."""
     return key is <PyObject*> name or (
@@ -461,10 +437,11 @@ def from_dict(data_cls, d):
     """
     cdef dict values = <dict> d if type(d) is dict else dict(d)
     cdef Layout layout = layout_of(data_cls)
-    if not _has_generated_init(layout, data_cls):
-        return layout.make_by_init(data_cls, values)
     cdef bint is_type = isinstance(data_cls, type)
-    cdef bint plain = is_type and _creates_plainly(layout, data_cls)
+    cdef int found = _look(layout, data_cls) if is_type else _look_anew(layout, data_cls)
+    if not found & HAS_GENERATED_INIT:
+        return layout.make_by_init(data_cls, values)
+    cdef bint plain = found & CREATES_PLAINLY
     if plain or (is_type and (<PyTypeObject*> data_cls).tp_new is (<PyTypeObject*> object).tp_new):
         result = (<PyTypeObject*> data_cls).tp_new(<PyTypeObject*> data_cls, <PyObject*> NO_ARGUMENTS, NULL)
     else:
