@@ -10,6 +10,7 @@ import importlib
 import itertools
 import os
 import sys
+import sysconfig
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,18 +201,19 @@ def wrong_values(right):
 
 def compiled_names():
     """Yield the names of all that is defined in compiled modules, with those of their methods."""
-    package = Path(_core.__file__).parent
-    for path in sorted(package.glob("*.pyx")):
-        name = "neuralib.persistence" + ("" if path.stem == "__init__" else f".{path.stem}")
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    for path in sorted(Path(_core.__file__).parent.glob(f"*{suffix}")):
+        stem = path.name.removesuffix(suffix)
+        name = "neuralib.persistence" + ("" if stem == "__init__" else f".{stem}")
         for key, value in vars(importlib.import_module(name)).items():
             if getattr(value, "__module__", None) != name or not callable(value):
                 continue
-            yield f"{path.stem}.{key}"
+            yield f"{stem}.{key}"
             own = vars(value) if isinstance(value, type) else {}
             for each, member in own.items():
                 is_method = type(member).__name__ in {"method_descriptor", "cython_function_or_method"}
                 if is_method or each in {"__len__", "__getitem__", "__setitem__"}:
-                    yield f"{path.stem}.{key}.{each}"
+                    yield f"{stem}.{key}.{each}"
 
 
 def call(function, arguments):
