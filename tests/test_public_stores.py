@@ -164,6 +164,27 @@ def test_our_stores_keep_the_contract(tmp_path):
     check_store(lambda: ArchiveStore(tmp_path / str(next(folders)) / "made" / "results.sqlar"))
 
 
+@pytest.mark.parametrize("content", ["text", bytearray(b"data"), 3, None, "draft of another"], ids=repr)
+@pytest.mark.parametrize("kind", [MemoryStore, FolderStore, ArchiveStore])
+def test_content_that_is_neither_bytes_nor_a_draft_is_refused(kind, tmp_path, content):
+    """Nothing is stored, and what there is stays."""
+    store = made_store(kind, tmp_path)
+    store.put("mine", b"mine")
+    if content == "draft of another":
+        content = (MemoryStore() if kind is FolderStore else FolderStore(tmp_path)).draft()
+    for put in (
+        lambda: store.put("new", content),
+        lambda: store.put("mine", content, replace=True),
+        lambda: store.put("new", content, durable=True),
+        lambda: store.put_if("new", content, store.state()),
+        lambda: store.put_many([Put("new", content)]),
+    ):
+        with pytest.raises(TypeError, match=f"takes bytes, or a draft .* not {type(content).__name__}: convert"):
+            put()
+    assert list(store.names()) == ["mine"]
+    assert store.open("mine").read() == b"mine"
+
+
 @pytest.mark.parametrize("name", ["../theirs", "sub/theirs", "sub/../mine", "./mine", "mine/", "", ".", "..", "mine\0"])
 @pytest.mark.parametrize("kind", [MemoryStore, FolderStore, ArchiveStore])
 def test_a_name_never_leads_out_of_the_store(kind, tmp_path, name):

@@ -12,8 +12,8 @@ from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._stores import archive_writing, rows
 from neuralib.persistence._stores.ahead import ReadAhead
 from neuralib.persistence._stores.archive_file import ArchiveFile
-from neuralib.persistence._stores.archive_writing import Changes, Writer, data_of, refuse_large
-from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, refused_name
+from neuralib.persistence._stores.archive_writing import Changes, Writer, refuse_large
+from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, data_of, refused_name
 from neuralib.persistence._stores.database import ClosedError, Database, explained
 from neuralib.persistence._stores.system import absolute
 

@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence._stores import rows
-from neuralib.persistence._stores.base import CHANGED, State
+from neuralib.persistence._stores.base import CHANGED, State, data_of
 from neuralib.persistence._stores.database import Database, explained, explaining
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from neuralib.persistence._stores.base import Content, Put
+    from neuralib.persistence._stores.base import Put
 
 MOST_BYTES = 1 << 29
 """The largest result. SQLite takes up to 10**9 bytes, and needs several times the memory of what it writes."""
@@ -35,11 +35,6 @@ class Changes(State):
 
     def is_after(self, before: Changes, new_names: int, /) -> bool:
         return self.own == before.own + new_names and self.others == before.others and self.database is before.database
-
-
-def data_of(content: Content) -> bytes:
-    """Return the bytes of *content*, which are bytes or a draft in memory."""
-    return content if type(content) is bytes else content.content()
 
 
 def refuse_large(place: str, size_bytes: int) -> None:

@@ -156,6 +156,24 @@ class LimitedDraft(MemoryDraft):
         self._refuse_large(self.size + size_bytes)
 
 
+def data_of(content: Content) -> bytes:
+    """Return the bytes of *content*, which are bytes or a draft in memory.
+
+    :raises TypeError: it is something else
+    """
+    if isinstance(content, MemoryDraft):
+        return content.content()
+    if isinstance(content, bytes):
+        return bytes(content)
+    raise refused_content(content)
+
+
+def refused_content(content: object) -> TypeError:
+    """Return the error that *content* can't be put into a store."""
+    kind = type(content).__qualname__
+    return TypeError(f"a store takes bytes, or a draft that it made, as content, not {kind}: convert it to bytes")
+
+
 FOLDERS = frozenset({"", ".", ".."})
 """What folders are called in themselves, and no file is."""
 

@@ -26,6 +26,7 @@ from neuralib.persistence._stores.base import (
     Stat,
     Store,
     problem_of_name,
+    refused_content,
     refused_name,
 )
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
@@ -130,10 +131,12 @@ class FolderStore(Store):
         return self.state() if is_known else None
 
     def _draft_of(self, content: Content, *, durable: bool = False) -> FolderDraft | HookDraft:
-        if type(content) is not bytes:
+        if isinstance(content, (FolderDraft, HookDraft)):
             if durable:
                 content.durable = True
-            return content  # type: ignore[no-any-return]
+            return content
+        if not isinstance(content, bytes):
+            raise refused_content(content)
         draft = self.draft(durable=durable)
         draft.write(content)
         return draft

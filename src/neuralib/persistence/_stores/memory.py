@@ -17,6 +17,7 @@ from neuralib.persistence._stores.base import (
     Stat,
     State,
     Store,
+    data_of,
     problem_of_name,
     refused_name,
 )
@@ -73,7 +74,7 @@ class MemoryStore(Store):
         problem = problem_of_name(name)
         if problem is not None:
             raise refused_name(problem, self.location(name))
-        data = content if isinstance(content, bytes) else content.content()
+        data = data_of(content)
         while True:
             with self._lock:
                 found = self._entries.get(name)

@@ -22,6 +22,7 @@ from neuralib.persistence._stores.base import (
     Replace,
     Stat,
     Store,
+    data_of,
     is_deleted,
     problem_of_name,
     refused_name,
@@ -109,7 +110,7 @@ class ObjectStore(Store):
         problem = problem_of_name(name)
         if problem is not None:
             raise refused_name(problem, self.location(name))
-        data = content if isinstance(content, bytes) else content.content()
+        data = data_of(content)
         self._refuse_large(self.location(name), len(data))
         if "\\" in name and self._bucket.is_azure:
             problem = "Azure turns a backslash in a name into a slash: @persistence_class(portable=True) encodes it"
