@@ -471,6 +471,7 @@ def forks(monkeypatch):
 
             return call_and_fork
 
+        gc.freeze()  # else each child would copy the memory of all objects to look at them
         try:
             with monkeypatch.context() as patch:
                 for name in CALLS:
@@ -480,6 +481,7 @@ def forks(monkeypatch):
             if os.getpid() != parent:
                 gc.collect()
                 os._exit(0)
+            gc.unfreeze()
         assert set(children) == {0}
         return len(children)
 
