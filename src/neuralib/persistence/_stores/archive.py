@@ -13,7 +13,7 @@ from neuralib.persistence._stores import archive_writing, rows
 from neuralib.persistence._stores.ahead import ReadAhead
 from neuralib.persistence._stores.archive_file import ArchiveFile
 from neuralib.persistence._stores.archive_writing import Changes, Writer, refuse_large
-from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, data_of, refused_name
+from neuralib.persistence._stores.base import Content, LimitedDraft, Put, Replace, Stat, Store, data_of, refuse_name
 from neuralib.persistence._stores.database import ClosedError, Database, explained
 from neuralib.persistence._stores.system import absolute
 
@@ -94,9 +94,7 @@ class ArchiveStore(Store):
         data = data_of(content)
         if len(data) > archive_writing.MOST_BYTES:
             refuse_large(self.location(name), len(data))
-        problem = rows.problem_of_name(name)
-        if problem is not None:
-            raise refused_name(problem, self.location(name))
+        refuse_name(self, name, rows.problem_of_name(name))
         return data
 
     def put_if(self, name: str, content: Content, expected: Changes | None, /, *, durable: bool = False) -> Any:

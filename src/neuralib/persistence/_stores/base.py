@@ -185,10 +185,15 @@ def problem_of_name(name: str) -> str | None:
     return "it is a path, empty, or has a NUL character"
 
 
-def refused_name(problem: str, place: str) -> OSError:
-    """Return the error that nothing can be put at *place*, since *problem* is that of its name."""
-    advice = "change the value, or give the field a filename= function that returns a safe text"
-    return OSError(errno.EINVAL, f"the store takes no such name, since {problem}: {advice}", place)
+def refuse_name(store: Store, name: str, problem: str | None) -> None:
+    """Raise an error that nothing can be put under *name*, unless there is no *problem* with it.
+
+    :raises OSError: there is one
+    """
+    if problem is not None:
+        advice = "change the value, or give the field a filename= function that returns a safe text"
+        problem = f"the store takes no such name, since {problem}: {advice}"
+        raise OSError(errno.EINVAL, problem, store.location(name))
 
 
 class Store(abc.ABC):

@@ -26,8 +26,8 @@ from neuralib.persistence._stores.base import (
     Stat,
     Store,
     problem_of_name,
+    refuse_name,
     refused_content,
-    refused_name,
 )
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
 
@@ -253,9 +253,7 @@ class FolderStore(Store):
 
         :raises OSError: it leads out of the folder, or the system has no such name
         """
-        problem = _problem_of(name)
-        if problem is not None:
-            raise refused_name(problem, self.prefix + name)
+        refuse_name(self, name, _problem_of(name))
 
     def draft(self, *, durable: bool = False) -> FolderDraft:
         """Return a new draft; the disk is not touched before it has a megabyte, or is put.

@@ -19,7 +19,7 @@ from neuralib.persistence._stores.base import (
     Store,
     data_of,
     problem_of_name,
-    refused_name,
+    refuse_name,
 )
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ class MemoryStore(Store):
 
     def put(self, name: str, content: Content, /, *, replace: Replace = False, durable: bool = False) -> None:
         """Store *content* under *name*."""
-        problem = problem_of_name(name)
-        if problem is not None:
-            raise refused_name(problem, self.location(name))
+        refuse_name(self, name, problem_of_name(name))
         data = data_of(content)
         while True:
             with self._lock:

@@ -25,7 +25,7 @@ from neuralib.persistence._stores.base import (
     data_of,
     is_deleted,
     problem_of_name,
-    refused_name,
+    refuse_name,
 )
 from neuralib.persistence._stores.bucket import Bucket
 from neuralib.persistence._stores.object_source import MOST_AHEAD, ObjectSource
@@ -107,9 +107,7 @@ class ObjectStore(Store):
 
         :raises UnconditionalStoreError: the server does not keep conditions, and *replace* is not True
         """
-        problem = problem_of_name(name)
-        if problem is not None:
-            raise refused_name(problem, self.location(name))
+        refuse_name(self, name, problem_of_name(name))
         data = data_of(content)
         self._refuse_large(self.location(name), len(data))
         if "\\" in name and self._bucket.is_azure:
