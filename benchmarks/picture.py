@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-COLOURS = 64  # of a saved picture: enough for smooth letters
+COLOURS = 32  # of a saved picture: enough for smooth letters
 
 
 def keep(figure: Figure, target: Path, dots: int) -> None:
@@ -19,7 +19,7 @@ def keep(figure: Figure, target: Path, dots: int) -> None:
 
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=dots)
-    Image.open(drawn).convert("RGB").quantize(COLOURS).save(target, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
 
 
 def where(row: dict[str, object]) -> str:
@@ -45,7 +45,7 @@ def draw(found: list[dict[str, object]], target: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [row for row in found if float(row["ratio"]) > 0][::-1]  # type: ignore[arg-type]
-    figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 0.22 * len(rows) + 1.2), layout="constrained")
     ratios = [float(row["ratio"]) for row in rows]  # type: ignore[arg-type]
     aims = [float(row["at_most"] or 1) for row in rows]  # type: ignore[arg-type]
     colours = ["#2a7f62" if ratio <= aim else "#c05746" for ratio, aim in zip(ratios, aims, strict=True)]
@@ -68,4 +68,4 @@ def draw(found: list[dict[str, object]], target: Path) -> None:
     axes.axvline(1, color="grey", lw=0.8)
     axes.set_xlim(min(ratios) / 2.5, max(2.0, max(ratios) * 1.2))
     axes.set_xlabel("ours / the other's: time, or what else is measured\n(less is better; black: the aim)", loc="right")
-    keep(figure, target, 130)
+    keep(figure, target, 100)
