@@ -280,6 +280,26 @@ def test_what_the_target_did_not_store_stays():
     assert (list(source.names()), sorted(target.names())) == (["b"], ["a", "c"])
 
 
+def test_what_the_target_did_not_try_is_tried_again():
+    """A store that tries several at a time begins no others after a failure, which may be about that one result."""
+
+    class Parallel(MemoryStore):
+        def put_many(self, puts, outcomes=None, /, *, durable=False):
+            for put in puts:
+                if put.name == "b":
+                    outcomes += [InterruptedError() for _ in puts]
+                    outcomes[puts.index(put)] = OSError(errno.EINVAL, "no such name")
+                    raise outcomes[puts.index(put)]
+            return super().put_many(puts, outcomes)
+
+    source, target = MemoryStore(), Parallel()
+    for name in "abcd":
+        source.put(name, b"1")
+    problems = {copy.name: str(problem) for copy, problem in moving.moved(source, copies(source, target)) if problem}
+    assert problems == {"b": "[Errno 22] no such name"}
+    assert (list(source.names()), sorted(target.names())) == (["b"], ["a", "c", "d"])
+
+
 def test_a_full_target_ends_the_move():
     """What was stored before is verified, and moves."""
 

@@ -428,6 +428,46 @@ def test_a_failed_batch_says_how_many_were_saved():
     assert len([name for name in store.names() if "Shuffle" in name]) == 7
 
 
+def test_an_interrupted_batch_knows_what_was_saved(monkeypatch):
+    """Also of what was under way: a result without its number would be saved again, under another one."""
+    store, client = probed_bucket(in_flight=2)
+    begun, put = threading.Semaphore(0), client.put
+
+    def interrupted(*arguments):
+        for turn, (item, wait_for) in enumerate(read_ahead(*arguments)):
+            yield item, wait_for if turn == 0 else interrupt
+
+    def interrupt(_item):
+        for _ in range(3):  # the first result, and two more
+            assert begun.acquire(timeout=30)
+        raise KeyboardInterrupt
+
+    client.put = lambda *args, **more: (begun.release(), put(*args, **more))[1]
+    monkeypatch.setattr(objects, "read_ahead", interrupted)
+    results = [result_of(Shuffle, "A") for _ in range(20)]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        PickleHandler(Shuffle, store).save_all(results)
+    numbers = [result.run for result in results if result.run is not None]
+    assert {f"cache-Shuffle-A-#{number}.pkl" for number in numbers} == set(store.names())
+    assert len(numbers) >= 3
+    assert caught.value.__notes__ == [f"{len(numbers)} results of the batch were saved before this one"]
+
+
+def test_a_batch_ends_at_a_name_that_is_taken():
+    """What comes after it is not tried, and does not count as a number that others took."""
+    store, client = probed_bucket(in_flight=1)
+    handler = PickleHandler(Shuffle, store)
+    other = MemoryStore()
+    PickleHandler(Shuffle, other).save_persistence(result_of(Shuffle, "B"))
+    client.inner.put("cache-Shuffle-A-#7.pkl", content_of(other, "cache-Shuffle-B-#0.pkl"))
+    taken = filled(Shuffle("A"), run=7, weights=np.ones(3))
+    results = [result_of(Shuffle, "C"), taken, result_of(Shuffle, "C"), result_of(Shuffle, "C")]
+    with pytest.raises(NameTakenError):
+        handler.save_all(results)
+    assert [result.run for result in results] == [0, 7, None, None]
+    assert [name for name in store.names() if "-C-" in name] == ["cache-Shuffle-C-#0.pkl"]
+
+
 def test_a_batch_replaces_numbers_that_others_took():
     """Each result has a number of its own, whoever saves meanwhile."""
     store, _ = probed_bucket()

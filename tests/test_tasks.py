@@ -175,6 +175,30 @@ def test_reading_ahead_ends_early_without_anybody_reading_on():
     assert threads_end(before)
 
 
+def test_what_was_not_begun_is_never_begun_after_reading_ahead_ended(monkeypatch):
+    """Else it would begin while those under way are waited for: a save after Ctrl-C, or requests that nobody wants."""
+    under_way, taken, last_taken, begun = threading.Semaphore(0), [], threading.Event(), []
+
+    def read(item):
+        begun.append(item)
+        under_way.release()
+        last_taken.wait(10)
+
+    def take(task, plain=Task.take):
+        taken.append(task)
+        if len(taken) == 3:
+            last_taken.set()
+        plain(task)
+
+    monkeypatch.setattr(Task, "take", take)
+    reading = read_ahead(2, read, range(4))
+    next(reading)
+    for _ in range(2):
+        assert under_way.acquire(timeout=10)
+    reading.close()
+    assert sorted(begun) == [0, 1]
+
+
 def test_reading_ahead_works_without_threads(monkeypatch):
     """There may be too many already."""
 

@@ -182,5 +182,5 @@ def _read_by_threads(
             held -= size
     finally:
         pool.end()
-        for _, _, task in ahead:
+        for _, _, task in reversed(ahead):  # those that no thread has begun come first: else some would still begin
             task.take()

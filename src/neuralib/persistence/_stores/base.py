@@ -299,7 +299,7 @@ class Store(abc.ABC):
         A store that can share the cost of many does so here: a wait for the disk, a transaction, many requests at a time.
 
         :param outcomes: a list to be filled as puts succeed, which tells how far it came where an error ends it: None for
-            each that was stored, and any error for one that was not
+            each that was stored, and an error for one that was not: an :class:`InterruptedError` if it was not tried
         :raises Exception: any error but that a name is taken by others
         """
         outcomes = [] if outcomes is None else outcomes

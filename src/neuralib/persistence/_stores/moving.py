@@ -82,11 +82,15 @@ def _moved_together(source: Store, group: list[Copy], *, keep: bool) -> Iterator
                 group[0].target.put_many([put for _, put in left], outcomes, durable=True)
             except OSError as error:
                 problem = error
-            outcome_of = {copy.name: outcome for (copy, _), outcome in zip(left, outcomes, strict=problem is None)}
-            put = [copy for copy, _ in left[: len(outcomes)]]
-            whole = yield from _passing(put, lambda copy: _verify(copy, outcome_of[copy.name]))  # noqa: B023 - called at once
+            outcome_of = {
+                copy.name: outcome
+                for (copy, _), outcome in zip(left, outcomes, strict=problem is None)
+                if not isinstance(outcome, InterruptedError)
+            }
+            tried = [copy for copy, _ in left if copy.name in outcome_of]
+            whole = yield from _passing(tried, lambda copy: _verify(copy, outcome_of[copy.name]))  # noqa: B023 - called at once
             yield from _removed(source, [copy for copy, _ in whole], keep=keep)
-            left = left[len(outcomes) :]
+            left = [each for each in left if each[0].name not in outcome_of]
             if problem is not None and problem.errno not in _ABOUT_ONE:
                 raise problem
             if problem is not None and problem not in outcomes:

@@ -196,26 +196,33 @@ class ObjectStore(Store):
     ) -> list[Exception | None]:
         """Store several contents, many at a time; those of one name in order.
 
-        After an error, those that are under way are waited for, and no others begin.
+        After an error, or Ctrl-C, those that are under way are waited for, and no others begin.
         """
         outcomes = [] if outcomes is None else outcomes
         failures: list[Exception] = []
+        found: dict[str, Exception | None] = {}  # the outcomes of one part, by name
 
-        def outcome_of(put: Put) -> Exception | None:
+        def put_one(put: Put) -> None:
             if failures:
-                return failures[0]
+                return
             try:
                 self.put(put.name, put.content, replace=put.replace)
+                found[put.name] = None
             except Exception as error:
+                found[put.name] = error
                 if put.replace or not isinstance(error, FileExistsError):
                     failures.append(error)
-                return error
-            return None
 
         for part in _without_repeated_names(puts):
-            outcomes.extend(outcome(put) for put, outcome in read_ahead(self.in_flight, outcome_of, part))
-        if failures:
-            raise failures[0]
+            found.clear()
+            try:
+                for put, wait_for in read_ahead(self.in_flight, put_one, part):
+                    wait_for(put)
+            finally:  # by now, no thread is at work: the iterator has ended
+                not_tried = InterruptedError("not tried, since another put failed")
+                outcomes.extend(found.get(put.name, not_tried) for put in part)
+            if failures:
+                raise failures[0]
         return outcomes
 
     def delete(self, name: str, /) -> None:
