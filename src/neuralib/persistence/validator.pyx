@@ -10,10 +10,4 @@ from neuralib.persistence._validators import (
     validate_concat_etl_persistence,
 )
 
-__all__ = [
-    "ETLConcatable",
-    "PersistenceConcatError",
-    "attributes_validate",
-    "create_date_validate",
-    "validate_concat_etl_persistence",
-]
+__all__ = sorted(name for name in globals() if not name.startswith("_"))
