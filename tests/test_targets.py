@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -37,6 +38,33 @@ def way(request, monkeypatch):
     elif not system.TMPFILE:
         pytest.skip("this system has no files without name")
     return request.param
+
+
+@pytest.fixture
+def leased():
+    """Gives a function that takes a lease of a file, as a file server does, and gives it back once it is told to."""
+    fcntl = pytest.importorskip("fcntl")
+    if not hasattr(fcntl, "F_SETLEASE"):
+        pytest.skip("this system has no leases")
+    told, before = [], signal.getsignal(signal.SIGIO)
+
+    def take(path):
+        fd = os.open(path, os.O_RDWR)
+
+        def give_back(*_):
+            told.append(path)
+            os.close(fd)
+
+        signal.signal(signal.SIGIO, give_back)
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            os.close(fd)
+            pytest.skip("this file system has no leases")
+        return told
+
+    yield take
+    signal.signal(signal.SIGIO, before)
 
 
 def mine(data="mine"):
@@ -326,3 +354,16 @@ def test_leftovers_are_swept_when_they_are_stale(kind, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith(system.LEFTOVER_PREFIX)) == sorted(
         file.name for file in live
     )
+
+
+@pytest.mark.parametrize("data", ["small", "large" * 50_000])
+def test_a_file_that_a_server_keeps_is_read_once_it_gives_it_back(kind, tmp_path, leased, data):
+    """Such as a server for SMB or NFS, whose client may have the newest content. Opening without waiting is an error then."""
+    handler = kind(Pair, tmp_path)
+    handler.save_persistence(mine(data))
+    told = leased(handler.filepath(mine()))
+    assert results_equal(handler.load_persistence(mine()), mine(data))
+    assert len(told) == 1
+    leased(handler.filepath(mine()))
+    handler.save_persistence(mine("new"))
+    assert results_equal(handler.load_persistence(mine()), mine("new"))

@@ -125,7 +125,7 @@ static int np_leads_to(const char *path, long long device, unsigned long long in
 }
 
 /* Open a regular file of less than `limit` bytes; with `is_link_refused`, no link to one. Returns 0 with its descriptor and
- * status, an error number, or -1 where it is something else or larger. */
+ * status, an error number, or -1 where it is something else, larger, or can't be opened without waiting. */
 static int np_open_small(const char *path, int is_link_refused, long long limit, int *fd, np_status *status)
 {
     struct stat info;
@@ -133,8 +133,8 @@ static int np_open_small(const char *path, int is_link_refused, long long limit,
     do {
         *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (is_link_refused ? O_NOFOLLOW : 0));
     } while (*fd < 0 && errno == EINTR);
-    if (*fd < 0)
-        return errno;
+    if (*fd < 0) /* EAGAIN: another program has a lease, for which the slow path waits */
+        return errno == EAGAIN ? -1 : errno;
     if (fstat(*fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size >= limit) {
         close(*fd);
         return -1;

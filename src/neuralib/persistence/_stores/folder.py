@@ -45,6 +45,7 @@ _ROOM = 8  # open files that are left for others
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_FILE = (-1, 0)  # mode and owner of what is no file, such as a link
 _NO_MORE_FILES = {errno.EMFILE, errno.ENFILE}
+_TRIES, _PAUSE_S = 6000, 0.01  # 60 s: Linux ends a lease 45 s after its holder was told, unless it is set otherwise
 
 _buffer_pool: list[bytearray] = []
 """Memory that files are read into. Threads take it and put it back, which lists allow without a lock."""
@@ -437,7 +438,7 @@ def open_unread(path: str) -> FileSource:
 
     :raises OSError: there is none, or it is no regular file
     """
-    file = _disk.OpenFile(path, _READ)
+    file = _opened(path)
     try:
         source = FileSource(file.fd, file)
         mode = os.fstat(file.fd).st_mode
@@ -447,6 +448,20 @@ def open_unread(path: str) -> FileSource:
         file.close()
         raise
     return source
+
+
+def _opened(path: str) -> _disk.OpenFile:
+    """Open the file *path* for reading, and wait for a program that has a lease of it, such as a server for SMB or NFS.
+
+    The first try tells that program, which then writes what it has kept in memory. The system itself would only wait without
+    ``O_NONBLOCK``, and then for a pipe as well.
+    """
+    for _ in range(_TRIES):
+        try:
+            return _disk.OpenFile(path, _READ)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+    return _disk.OpenFile(path, _READ)
 
 
 def _make_room(drafts: list[FolderDraft | HookDraft], puts: Sequence[Put]) -> bool:
