@@ -611,6 +611,15 @@ def test_lost_requests_are_sent_again_a_few_times():
     assert not store.has("b")
 
 
+def test_each_failure_of_a_put_counts_as_one_attempt():
+    """Also where it is to replace what is there, which is looked at again after each failure."""
+    store, client = probed_bucket()  # with four retries
+    store.put("a", b"1")
+    client.faults = {"put update": [exceptions.GenericError("status code: 503 Slow Down")] * 4}
+    store.put("a", b"2", replace=lambda there: None)
+    assert content_of(store, "a") == b"2"
+
+
 def test_repeated_requests_leave_the_global_random_numbers_alone():
     """A program with a seed gets the same numbers, however often requests are lost."""
     store, client = probed_bucket()
@@ -694,6 +703,18 @@ def test_parts_of_two_contents_are_not_put_together(later):
         with pytest.raises(OSError, match="it was replaced meanwhile") as caught:
             source.read()
     assert caught.value.errno == errno.ESTALE
+
+
+def test_a_content_that_was_replaced_is_asked_for_once():
+    """It does not come back: waiting for it would take most of a minute before the new content is read."""
+    store, client = probed_bucket()
+    store.put("a", bytes(1_000_000))
+    with store.open("a") as source:
+        client.inner.put("a", bytes(1_000_001))
+        client.asked()
+        with pytest.raises(OSError, match="it was replaced meanwhile") as caught:
+            source.read()
+    assert (caught.value.errno, client.asked()) == (errno.ESTALE, ["get"])
 
 
 def test_replacing_ends_where_the_server_cannot_tell_what_it_has():

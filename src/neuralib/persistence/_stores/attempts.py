@@ -39,10 +39,9 @@ class Attempts:
         self._base: float = backoff.get("base", 2)
         self._start_s = time.monotonic()
 
-    def pause(self, error: Exception) -> bool:
-        """Wait before the next attempt. Return False, without waiting, if *error* is final or there were enough attempts."""
-        waited_s = time.monotonic() - self._start_s
-        if not may_pass(error) or self.retries >= self._most_retries or waited_s >= self._longest_s:
+    def pause(self) -> bool:
+        """Wait before the next attempt. Return False, without waiting, if there were enough."""
+        if self.retries >= self._most_retries or time.monotonic() - self._start_s >= self._longest_s:
             return False
         self.retries += 1
         time.sleep(_chance.uniform(0.5, 1.0) * self._pause_s)  # so that writers don't come again together
@@ -55,7 +54,7 @@ class Attempts:
             try:
                 return request()
             except Exception as error:
-                if not self.pause(error):
+                if not may_pass(error) or not self.pause():
                     raise
 
     def text(self) -> str:
@@ -73,7 +72,7 @@ def may_pass(error: Exception) -> bool:
     """Return whether *error* may be gone at the next attempt: of the network, or of a server that is busy."""
     from obstore import exceptions
 
-    if is_refusal(error):
+    if isinstance(error, exceptions.AlreadyExistsError):
         return True  # another request for the same name may have been under way
     if not isinstance(error, exceptions.GenericError):
         return False

@@ -138,7 +138,7 @@ class ObjectStore(Store):
         attempts = self._bucket.attempts()
         writer = {_WRITER: os.urandom(12).hex()}
         version: dict[str, str] | None = None  # of what is to be replaced
-        looks = 0  # at what was to be replaced
+        was_admitted = False  # what was to be replaced
         while True:
             mode: Any = "create" if version is None else version
             try:
@@ -146,21 +146,21 @@ class ObjectStore(Store):
                 return
             except Exception as error:
                 problem = error
-            if not may_pass(problem):
+            is_refused = is_refusal(problem)
+            if not is_refused and not may_pass(problem):
                 raise self._explained(problem, name, attempts) from None
             # What is there tells who has won: an answer can be lost, or be that to the same request sent a second time.
             there = self._found(name, whole=bool(replace))
             if there is not None and there.writer == writer[_WRITER]:
                 return
-            if (there is None or not is_refusal(problem)) and not attempts.pause(problem):
+            if there is not None and not callable(replace):
+                raise FileExistsError(errno.EEXIST, "there is a result already", self.location(name))
+            # The first refusal asks for a look at what is there. A server may refuse for ever.
+            if (there is None or was_admitted or not is_refused) and not attempts.pause():
                 raise self._explained(problem, name, attempts) from None
             version = None
-            if there is not None:
-                if not callable(replace):
-                    raise FileExistsError(errno.EEXIST, "there is a result already", self.location(name))
-                if looks and not attempts.pause(problem):  # a server may refuse for ever
-                    raise self._explained(problem, name, attempts) from None
-                looks += 1
+            if there is not None and callable(replace):
+                was_admitted = True
                 version = self._admitted(there, replace)
 
     def _explained(self, error: Exception, name: str, attempts: Attempts) -> Exception:
