@@ -32,7 +32,7 @@ from neuralib.persistence import (
 from neuralib.persistence._commands.entry import main
 from neuralib.persistence._tasks import read_ahead
 from neuralib.persistence.cli_persistence import PersistenceOptions
-from neuralib.persistence.stores import MemoryStore, Put
+from neuralib.persistence.stores import MemoryStore, Put, SeveralStores
 from neuralib.persistence.testing import check_store
 
 obstore = pytest.importorskip("obstore", reason="needs the extra cloud")
@@ -413,7 +413,11 @@ def test_reading_ahead_is_bounded_by_memory():
     client.inner.put("large", bytes(2_000_000))
     client.inner.put("small", bytes(2_000))
     list(store.names())
-    assert (store.weight("large"), store.weight("small")) == (8_000_000, 0)
+    several = SeveralStores([MemoryStore(), store])
+    client.asked()
+    for place in (store, several):
+        assert (place.weight("large"), place.weight("small")) == (8_000_000, 0)
+    assert client.asked() == [], "a request for each result, one after the other"
 
 
 def test_a_failed_batch_says_how_many_were_saved():

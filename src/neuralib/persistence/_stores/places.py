@@ -139,8 +139,8 @@ class SeveralStores(Store):
         return self._with(name).stat(name)
 
     def weight(self, name: str, /) -> int:
-        """Return how much memory reading *name* takes."""
-        return self._with(name).weight(name) if self.in_flight > 1 else 0
+        """Return how much memory reading *name* takes at most, without asking which of them has it."""
+        return max(store.weight(name) for store in self._stores)
 
     def has(self, name: str, /) -> bool:
         """Return whether one of them has *name*."""
