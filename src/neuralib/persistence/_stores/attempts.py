@@ -112,7 +112,7 @@ def problem_of(error: BaseException) -> str:
     if status is not None:
         reasons = [found[1].strip() for found in (pattern.search(text) for pattern in _REASONS) if found]
         return printable(": ".join([f"the server answered {status[1]}{status[2]}".rstrip(), *reasons]))
-    text = printable(re.sub(r"\?\S*", "", text.splitlines()[0] if text else type(error).__name__))
+    text = printable(re.sub(r"\?\S*|(?<=//)[^/\s]*@", "", text.splitlines()[0] if text else type(error).__name__))
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
 

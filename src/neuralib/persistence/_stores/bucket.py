@@ -94,7 +94,7 @@ class Bucket:
         :raises TypeError: credentials are among them
         """
         given = {**_config_of(self._place), **self._options, **(self._options.get("config") or {})}
-        given |= self._options.get("client_options") or {}
+        given |= getattr(self._place, "client_options", None) or self._options.get("client_options") or {}
         secret = sorted(name for name in given if _SECRET.search(name.lower()) and not _HARMLESS.match(name.lower()))
         if secret:
             raise TypeError(
