@@ -72,7 +72,6 @@ class Bucket:
         kind = type(self.client).__name__
         self.is_sorted = kind in _SORTED and not _is_true(_config_of(self.client).get("s3_express"))
         self.is_azure = kind == "AzureStore"
-        self.tells_deleted = kind in {"AzureStore", "GCSStore"}
         self.most_bytes = _MOST_PUT_BYTES.get(kind, 5 << 40)
         self._clients: dict[int, Any] = {}  # by the longest time that a request may take, in seconds
         self._lock, self._probing = threading.Lock(), threading.Lock()

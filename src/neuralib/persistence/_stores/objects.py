@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -115,7 +116,7 @@ class ObjectStore(Store):
             raise OSError(errno.EINVAL, problem, self.location(name))
         if replace is True:
             client = self._bucket.client_for(len(data))
-            self._request("saving", name, lambda: client.put(name, data))
+            self._request("saving", name, lambda: client.put(name, data, use_multipart=False))
         else:
             self._bucket.require("create")
             self._put_unless_taken(name, data, replace)
@@ -227,11 +228,10 @@ class ObjectStore(Store):
 
     def delete(self, name: str, /) -> None:
         """Remove *name*. Of several that do so at once, more than one may succeed."""
-        # S3 says yes to a name that is not there; and obstore does not take everything for a name here.
-        if not self._bucket.tells_deleted or not name.isprintable() or problem_of_name(name) is not None:
-            self.stat(name)
+        self.stat(name)  # S3 says yes to a name that is not there
         client = self._bucket.client_for(0)
-        self._request("deleting", name, lambda: client.delete(name))
+        with suppress(FileNotFoundError):  # of this request perhaps, if it was sent again: it was there
+            self._request("deleting", name, lambda: client.delete(name))
 
     def delete_many(self, versions: Mapping[str, object], /) -> list[str]:
         """Remove names whose content was not replaced since it was looked at, many at a time; return those removed."""
