@@ -140,7 +140,8 @@ def as_os_error(error: Exception, doing: str, place: str, tried: str = "") -> Ex
     ):
         number, problem = errno.EINVAL if doing == "saving" else errno.ENOENT, "an object can't have such a name"
     elif isinstance(error, exceptions.InvalidPathError):
-        number, problem = errno.EIO, f"there is an object with a name that obstore can't read: {problem_of(error)}"
+        problem = f"obstore can't list an object with such a name: {problem_of(error)}"
+        number, problem = errno.EIO, f"{problem}; rename or delete it, or give results a prefix of their own"
     elif isinstance(error, (ValueError, OverflowError)):  # such as of a time that no calendar has
         number, problem = errno.EIO, f"the server's answer can't be read: {problem_of(error)}"
     elif is_unsupported(error):
