@@ -441,11 +441,15 @@ def test_reading_ahead_is_bounded_by_memory():
     client.inner.put("large", bytes(2_000_000))
     client.inner.put("small", bytes(2_000))
     list(store.names())
+    assert list(store.names("sm")) == ["small"]  # as where a number is looked for while others are read
     several = SeveralStores([MemoryStore(), store])
     client.asked()
     for place in (store, several):
         assert (place.weight("large"), place.weight("small")) == (8_000_000, 0)
     assert client.asked() == [], "a request for each result, one after the other"
+    client.inner.delete("large")
+    list(store.names())
+    assert store.weight("large") == 0
 
 
 def test_a_failed_batch_says_how_many_were_saved():

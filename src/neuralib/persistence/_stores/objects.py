@@ -76,7 +76,7 @@ class ObjectStore(Store):
             raise ValueError(f"ObjectStore: in_flight must be an int of at least 1, not {in_flight!r}")
         self._bucket = Bucket(place, options)
         self.url, self.in_flight = self._bucket.url, in_flight
-        self._large: dict[str, int] = {}  # by name: the size of what was large when the names were listed last
+        self._large: dict[str, int] = {}  # by name: the size of what was large when it was listed last
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"
@@ -330,7 +330,9 @@ class ObjectStore(Store):
                     yield name, _stat_of(meta)
             if self._bucket.is_sorted and last > prefix and not last.startswith(prefix):
                 break
-        self._large = large
+        # Those of other names may be read just now.
+        others = {name: size for name, size in self._large.items() if not name.startswith(prefix)}
+        self._large = large if len(others) + len(large) > _MOST_LARGE else {**others, **large}
 
     def _next_page(self, pages: Any, seen: int) -> Any:
         self._bucket.refuse_fork()
@@ -349,7 +351,7 @@ class ObjectStore(Store):
         return OSError(errno.EIO, f"{problem}, while listing the names, after {seen:,}", self.url)
 
     def weight(self, name: str, /) -> int:
-        """Return how much memory reading *name* takes where it was large when the names were listed last, else 0."""
+        """Return how much memory reading *name* takes where it was large when it was listed last, else 0."""
         size_bytes = self._large.get(name, 0)
         return size_bytes + 3 * min(size_bytes, MOST_AHEAD)  # parts that arrive, and what they are put together to
 
