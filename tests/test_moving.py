@@ -14,7 +14,8 @@ from checks import filled
 
 from neuralib.persistence import PickleHandler, autoinc_field, field, missing, persistence_class
 from neuralib.persistence._commands.entry import main
-from neuralib.persistence._stores import archive_writing, moving
+from neuralib.persistence._stores import archive_writing, moving, system
+from neuralib.persistence._stores.drafts import FolderDraft
 from neuralib.persistence.stores import ArchiveStore, FolderStore, MemoryStore, Put
 
 
@@ -232,6 +233,33 @@ def test_files_keep_their_permissions_between_folders(folder, tmp_path, capsys):
     os.chmod(folder / "cache-Run-C-#0.pkl", 0o664)
     assert run_command(capsys, "merge", folder, "-o", tmp_path / "copy")[0] == 0
     assert os.stat(tmp_path / "copy" / "cache-Run-C-#0.pkl").st_mode & 0o777 == 0o664
+
+
+def test_files_are_copied_to_where_their_times_cannot_be_set(folder, tmp_path, capsys, monkeypatch):
+    """Some disks let only the owner of the whole disk set them, some servers nobody."""
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    before = content(folder)
+    assert run_command(capsys, "merge", folder, "-o", tmp_path / "copy")[0] == 0
+    assert content(tmp_path / "copy") == before
+
+
+def test_copies_on_their_way_to_their_names_are_not_swept(folder, tmp_path, monkeypatch):
+    """They have the times of their originals already, which may be years old."""
+    monkeypatch.setattr(system, "TMPFILE", 0)
+    store, publish = FolderStore(tmp_path / "copies"), FolderDraft.publish_new
+
+    def swept_before(draft, name):
+        assert any(each.startswith(system.LEFTOVER_PREFIX) for each in os.listdir(store.root))
+        assert store.sweep() == []
+        publish(draft, name)
+
+    monkeypatch.setattr(FolderDraft, "publish_new", swept_before)
+    assert store.put_many([Put(name, b"content", time_ns=10**18) for name in "ab"]) == [None, None]
+    assert {os.stat(store.path(name)).st_mtime_ns for name in "ab"} == {10**18}
 
 
 def test_large_files_are_copied_piece_by_piece(folder, tmp_path, capsys):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
+from contextlib import suppress
 from pathlib import Path
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,7 @@ class FolderDraft:
         self._hidden: str | None = None  # the path of the hidden name, where the file has one
         self._made: Any = None  # the status (os.stat_result) of the closed file with a hidden name
         self._published: str | None = None  # the path under which it was published
-        self._status: tuple[int | None, tuple[int, int]] | None = None  # see set_status
+        self._status: tuple[int | None, int] | None = None  # see set_status
 
     @property
     def has_hidden_name(self) -> bool:
@@ -148,27 +150,28 @@ class FolderDraft:
         self._hidden = system.hidden_path(self._folder)  # noted before it is there: Ctrl-C may come in between
         return system.create(self._hidden)
 
-    def set_status(self, mode: int | None, times_ns: tuple[int, int]) -> None:
-        """Give the file the permissions of *mode*, and times, before it has a name. Nothing may be written afterwards.
+    def set_status(self, mode: int | None, time_ns: int) -> None:
+        """Give the file the permissions of *mode*, and a time, before it has a name. Nothing may be written afterwards.
+
+        File systems that keep none, or don't let this user set them, give the file their own.
 
         :param mode: None for those of a new file
-        :param times_ns: of the last access and the last change, in nanoseconds since 1970
+        :param time_ns: of the last change, in nanoseconds since 1970
         """
-        self._status = mode, times_ns
+        self._status = mode, time_ns
         if self._chunks:
             self._flush()
         self._keep_status()
 
     def _keep_status(self) -> None:
         if self._status is not None:
-            mode, times_ns = self._status
+            mode, time_ns = self._status
             fd = self._opened().fd
-            try:
-                if mode is not None:
-                    os.chmod(fd if os.chmod in os.supports_fd else self._hidden or fd, mode & 0o777)
-            except OSError:
-                pass  # a file system without modes
-            os.utime(fd if os.utime in os.supports_fd else self._hidden or fd, ns=times_ns)
+            if mode is not None:
+                with suppress(OSError):
+                    os.chmod(fd if os.chmod in os.supports_fd else self._hidden or fd, mode & _PERMISSIONS)
+            with suppress(OSError):  # that it was accessed just now keeps its hidden name from being swept
+                os.utime(fd if os.utime in os.supports_fd else self._hidden or fd, ns=(time.time_ns(), time_ns))
 
     def finish(self) -> None:
         """Write what is pending, and through to the disk where the draft is durable."""

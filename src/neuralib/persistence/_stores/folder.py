@@ -210,7 +210,7 @@ class FolderStore(Store):
                     draft = self._draft_of(put.content)
                     drafts.append(draft)
                     if put.time_ns is not None and isinstance(draft, FolderDraft):
-                        draft.set_status(put.mode, (put.time_ns, put.time_ns))
+                        draft.set_status(put.mode, put.time_ns)
                     draft.finish()
                 except OSError as error:
                     if error.errno not in _NO_MORE_FILES or not _make_room(drafts, puts):

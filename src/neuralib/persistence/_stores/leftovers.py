@@ -136,7 +136,7 @@ def _swept(folder: OpenFolder, name: str, before: float) -> bool:
     """
     try:
         found = folder.stat(name)
-        if not _is_own(found) or found.st_mtime > before:
+        if not _is_own_and_old(found, before):
             return False
         if not stat.S_ISDIR(found.st_mode):
             os.unlink(folder.at(name), dir_fd=folder.fd)
@@ -156,7 +156,7 @@ def _swept(folder: OpenFolder, name: str, before: float) -> bool:
 def _is_stale(folder: OpenFolder, name: str, before: float) -> bool:
     """Return whether *name* in *folder*, with all that is in it, is the user's own, and nothing of it was changed since."""
     found = folder.stat(name)
-    if not _is_own(found) or found.st_mtime > before:
+    if not _is_own_and_old(found, before):
         return False
     if not stat.S_ISDIR(found.st_mode):
         return True
@@ -164,5 +164,11 @@ def _is_stale(folder: OpenFolder, name: str, before: float) -> bool:
         return all(_is_stale(inside, each, before) for each in inside.names())
 
 
-def _is_own(found: os.stat_result) -> bool:
-    return not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+def _is_own_and_old(found: os.stat_result, before: float) -> bool:
+    """Return whether *found* is the user's own, and was changed last *before* that time.
+
+    A copy has the time of its original already when it gets its name. So the last access to a file counts, too.
+    """
+    if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+        return False
+    return found.st_mtime <= before and (stat.S_ISDIR(found.st_mode) or found.st_atime <= before)
