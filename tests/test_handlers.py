@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,18 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(tmp_path, monkeypat
         assert read_head(path).fields["data"] == 3
         assert [found.problem for found in handler.verify(path)] == [None]
     assert load_by(Pair, "~/results", a=4, b=5).data == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the current folder can't be removed there")
+@pytest.mark.parametrize("place", ["results", "results.sqlar"])
+def test_a_relative_path_where_the_current_folder_was_removed_is_named(tmp_path, monkeypatch, place):
+    """The system's own error names nothing. A handler for an absolute path still saves."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError, match=f"current folder.*{place}"):
+        PickleHandler(Pair, place)
+    PickleHandler(Pair, tmp_path / place).save_persistence(filled(Pair(1, 2), data="x"))
 
 
 @pytest.mark.parametrize("place", [Path("s3://bucket/x"), "s3:/bucket", Path("GS://bucket/x"), "https:/host/x"])

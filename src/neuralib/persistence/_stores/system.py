@@ -45,9 +45,14 @@ def home_expanded(path: str | os.PathLike[str]) -> str:
 def absolute(path: str | os.PathLike[str]) -> str:
     """Return the absolute path of *path*, with the home folder in place of ``~``.
 
-    :raises OSError: the system has no such path, as it contains a NUL character, or one without bytes in its encoding
+    :raises OSError: the system has no such path, as it contains a NUL character, or one without bytes in its encoding; or it is
+        relative, and the current folder was removed
     """
-    found = os.path.abspath(home_expanded(path) or os.curdir)
+    found = home_expanded(path) or os.curdir
+    try:
+        found = os.path.abspath(found)
+    except OSError as error:
+        raise explained(error, "finding the current folder, from which the path starts", found) from error
     if not found.isascii() or "\0" in found:
         try:
             if b"\0" in os.fsencode(found):
