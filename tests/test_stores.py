@@ -16,6 +16,7 @@ from checks import NOT_PICKLED, Pair, filled
 
 from neuralib.persistence import PersistenceHandler, PickleHandler, _disk, load
 from neuralib.persistence._stores import system
+from neuralib.persistence._stores.drafts import FolderDraft
 from neuralib.persistence._stores.folder import FolderStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and permissions of POSIX")
@@ -224,6 +225,27 @@ def test_the_mode_of_a_replaced_file_is_kept(publishing, tmp_path):
     os.chmod(tmp_path / "x", 0o664)
     publish(tmp_path, "x", b"2", over=True)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o664
+
+
+@pytest.mark.skipif(not system.TMPFILE, reason="this system has no files without name")
+def test_a_large_file_has_its_permissions_before_its_hidden_name(tmp_path, monkeypatch):
+    """Whoever opened it for a moment could read it for good: see ``tests/stress/test_strangers.py`` for small files."""
+    store, linked, modes = FolderStore(tmp_path), FolderDraft._linked, []
+    store.put("x", b"1")
+    os.chmod(tmp_path / "x", 0o600)
+
+    def seen(draft, path):
+        found = linked(draft, path)
+        if os.path.basename(path) != "x":
+            modes.append(os.stat(path).st_mode & 0o777)
+        return found
+
+    monkeypatch.setattr(FolderDraft, "_linked", seen)
+    draft = store.draft()
+    draft.write(b"2" * (1 << 20))
+    store.put("x", draft, replace=True)
+    assert modes == [0o600]
+    assert os.stat(tmp_path / "x").st_mode & 0o777 == 0o600
 
 
 def test_a_store_that_has_replaced_a_result_stores_new_ones_too(tmp_path):

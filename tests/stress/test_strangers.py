@@ -341,6 +341,40 @@ def test_a_swapped_file_gives_no_permissions_away(place, long, monkeypatch):
     assert is_unharmed(place)
 
 
+@pytest.mark.skipif(not system.TMPFILE, reason="this system has no files without name")
+@pytest.mark.parametrize("size", [1, 300_000])
+def test_what_replaces_a_private_file_is_private_at_any_moment(place, long, size):
+    """The other user tries to open whatever gets a hidden name."""
+    shared = place / "shared"
+
+    def replace():
+        handler = PickleHandler(Pair, shared)
+        for n in range(10_000 if long else 200):
+            handler.save_persistence(filled(Pair(1, 2), data=np.full(size, n)))
+        (shared / "done").touch()
+
+    def spy():
+        opened = []
+        while not (shared / "done").exists():
+            for name in set(os.listdir(shared)) - {"done"}:
+                try:
+                    os.close(os.open(shared / name, os.O_RDONLY))
+                    opened.append(name)
+                except OSError:
+                    continue
+        return opened
+
+    def begin():
+        handler = PickleHandler(Pair, shared)
+        handler.save_persistence(filled(Pair(1, 2), data=1))
+        handler.filepath(Pair(1, 2)).chmod(0o600)
+
+    User(OWNER, begin).result()
+    stranger = User(STRANGER, spy)
+    User(OWNER, replace).result()
+    assert stranger.result() == []
+
+
 @pytest.mark.parametrize("size", [1, 100, 300_000])
 @pytest.mark.parametrize("unnamed", [True, False])
 def test_permissions_of_another_user_s_file_are_not_copied(place, monkeypatch, size, unnamed):

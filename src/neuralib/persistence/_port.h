@@ -503,16 +503,16 @@ static int np_replace(
 )
 {
     struct stat mine, there;
-    int fd, error;
-    do {
-        fd = open(hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    int fd, error, is_kept = mode >= 0 && owner == geteuid();
+    do { /* nobody may open the new file who may not open the former one */
+        fd = open(hidden, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, is_kept ? (mode_t)mode & 0777 : 0666);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return errno;
     error = np_write_all(fd, data, size);
     if (error == 0 && fstat(fd, &mine) != 0)
         error = errno;
-    if (error == 0 && mode >= 0 && ((unsigned)mode ^ mine.st_mode) & 0777 && owner == geteuid())
+    if (error == 0 && is_kept && ((unsigned)mode ^ mine.st_mode) & 0777) /* the umask took some away */
         (void)!fchmod(fd, (mode_t)mode & 0777); /* there are file systems without permissions */
     if (close(fd) != 0 && errno != EINTR && error == 0) /* network file systems report a full disk only now */
         error = errno;

@@ -226,12 +226,15 @@ class FolderDraft:
         target = joined(self._folder, name)
         found = system.refuse_special(target)
         self.finish()
+        kept = found if found is not None and stat.S_ISREG(found.st_mode) else None
         if self._file is not None and self._hidden is None:
+            if kept is not None:  # nobody may open the new file who may not open the former one
+                keep_mode(self._file.fd, kept)
             self._hidden = system.hidden_path(self._folder)
             if not self._linked(self._hidden):
                 self._copy_to_hidden()
-        if found is not None and stat.S_ISREG(found.st_mode):
-            self._keep_mode(found)
+        if kept is not None:
+            self._keep_mode(kept)
         self._close()
         assert self._hidden is not None
         with explaining("giving the result its name", target):
