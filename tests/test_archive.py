@@ -885,6 +885,15 @@ def test_the_file_system_is_read_from_the_output_of_mount(folder, kind):
     assert mounts.kind_in_mount_output(MOUNT_OUTPUT, folder) == kind
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mountinfo"), reason="needs Linux")
+def test_clients_of_networks_in_user_space_are_networks(tmp_path, monkeypatch):
+    """By the names that their mounts have. A disk that is mounted in user space is none."""
+    kinds = ["fuse.sshfs", "fuse.ceph-fuse", "fuse.juicefs", "fuse.mfs", "wekafs", "fuse.ntfs-3g", "fuseblk", "ext4"]
+    monkeypatch.setattr(mounts, "kind_in_mountinfo", lambda *_: kinds.pop(0))
+    found = [mounts.network_file_system(str(tmp_path)) for _ in tuple(kinds)]
+    assert found == ["fuse.sshfs", "fuse.ceph-fuse", "fuse.juicefs", "fuse.mfs", "wekafs", None, None, None]
+
+
 def test_a_missing_folder_has_the_file_system_of_its_parent(tmp_path):
     here = mounts.network_file_system(str(tmp_path))
     assert mounts.network_file_system(str(tmp_path / "not" / "there")) == here

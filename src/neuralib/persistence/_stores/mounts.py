@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 _NETWORKS = re.compile(
     r"9p|afs|beegfs|ceph|cifs|gfs2?|glusterfs|gpfs|lustre|ncpfs|nfs[34]?|ocfs2|orangefs|panfs|pvfs2|smb[23]?|smbfs|vboxsf|webdav"
-    r"|afpfs|fuse\.(beegfs|ceph|curlftpfs|davfs2|glusterfs|gvfsd-fuse|rclone|s3fs|sshfs)"
+    r"|wekafs|afpfs"
+    r"|fuse\.(beegfs|ceph(-fuse)?|curlftpfs|davfs2|gcsfuse|glusterfs|gvfsd-fuse|juicefs|mfs|rclone|s3fs|smbnetfs|sshfs|vmhgfs-fuse)"
 )
 _DRIVE_REMOTE = 4  # of GetDriveTypeW
 
