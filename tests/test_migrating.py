@@ -19,6 +19,7 @@ from neuralib.persistence import (
     PickleHandler,
     autoinc_field,
     field,
+    missing,
     persistence_class,
     read_head,
 )
@@ -283,6 +284,26 @@ def test_a_result_that_is_saved_anew_meanwhile_stays(place, monkeypatch, step):
         monkeypatch.undo()
         assert repr(new.migrate(dry_run=False)) == "<Migration: 1 moved>"
         assert new.load_persistence(filled(now("A"), run=0)).score == 0.75
+
+
+def test_a_result_that_is_saved_anew_under_its_name_stays(place, monkeypatch):
+    """Also right before it would be replaced by what was read of it."""
+    now = made(keys(), version=1)
+    old, new = PickleHandler(Before, place), PickleHandler(now, place)
+    save(old, ["A", "B"])
+    put_many = new.store.put_many
+
+    def saving(*arguments, **more):
+        monkeypatch.undo()
+        old.save_persistence(filled(Before("A"), score=0.75, run=0, weights=None))
+        return put_many(*arguments, **more)
+
+    monkeypatch.setattr(new.store, "put_many", saving)
+    report = new.migrate(dry_run=False)
+    assert repr(report) == "<Migration: 1 failed, 1 updated>"
+    assert "was replaced meanwhile, and stays" in report.problems[0].problem
+    assert repr(new.migrate(dry_run=False)) == "<Migration: 1 updated>"
+    assert [result.score for _, result in new.load_all(animal=missing)] == [75, 50]
 
 
 def test_files_of_other_classes_and_other_names_stay(place, tmp_path):

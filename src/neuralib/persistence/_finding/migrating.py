@@ -13,8 +13,8 @@ from neuralib.persistence._finding.former import has_class_in_name, is_of_class,
 from neuralib.persistence._finding.listing import take_default
 from neuralib.persistence._keeping import batches
 from neuralib.persistence._messages import shown
-from neuralib.persistence._stores.base import Put, is_deleted, listed, stat_of
-from neuralib.persistence._stores.moving import Copy, moved
+from neuralib.persistence._stores.base import Put, Replace, is_deleted, listed, stat_of
+from neuralib.persistence._stores.moving import Copy, moved, refuse_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -227,4 +227,6 @@ def _copy(keeper: Keeper[Any], planned: _Planned, outcome: str) -> Copy:
         if outcome == "moved":
             keeper.records.check(store, target)  # before the only other copy goes
 
-    return Copy(name, before, store, Put(target, content, outcome == "updated"), verify)
+    # What is updated keeps its name, under which others may save meanwhile.
+    replace: Replace = outcome == "updated" and (lambda _there: refuse_replaced(store, target, before))
+    return Copy(name, before, store, Put(target, content, replace), verify)

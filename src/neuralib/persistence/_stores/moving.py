@@ -22,7 +22,12 @@ T = TypeVar("T")
 
 _MOST_TOGETHER = 500  # copies that wait for the disk together
 _GROUP_BYTES = 1 << 26
-_ABOUT_ONE = {errno.EFBIG, errno.EINVAL, errno.ENAMETOOLONG}  # errors after which the other copies may be stored
+_ABOUT_ONE = {
+    errno.EBUSY,
+    errno.EFBIG,
+    errno.EINVAL,
+    errno.ENAMETOOLONG,
+}  # errors after which the other copies may be stored
 
 
 class Copy(NamedTuple):
@@ -114,16 +119,25 @@ def _passing(copies: list[Copy], step: Callable[[Copy], T]) -> Generator[Outcome
 
 def _dated(source: Store, copy: Copy, *, keep: bool) -> Put:
     """Return the put of a copy whose original is still what was read, with its time and permissions."""
-    if not keep and stat_of(source, copy.name).version != copy.before.version:
-        raise _just_replaced(source, copy)
+    if not keep:
+        refuse_replaced(source, copy.name, copy.before)
     if source.local_folder() is None:
         return copy.put._replace(time_ns=round(copy.before.time_modified_s * 1e9))
     status = os.lstat(source.location(copy.name))
     return copy.put._replace(time_ns=status.st_mtime_ns, mode=status.st_mode)
 
 
-def _just_replaced(source: Store, copy: Copy) -> OSError:
-    return OSError(errno.EBUSY, "was replaced meanwhile, and stays", source.location(copy.name))
+def refuse_replaced(store: Store, name: str, before: Stat) -> None:
+    """Raise an error where the content of *name* is no longer that of which *before* is known.
+
+    :raises FileNotFoundError: it is gone
+    """
+    if stat_of(store, name).version != before.version:
+        raise _just_replaced(store, name)
+
+
+def _just_replaced(store: Store, name: str) -> OSError:
+    return OSError(errno.EBUSY, "was replaced meanwhile, and stays", store.location(name))
 
 
 def _verify(copy: Copy, outcome: Exception | None) -> None:
@@ -148,4 +162,4 @@ def _removed(source: Store, copies: list[Copy], *, keep: bool) -> Iterator[Outco
         except OSError as error:
             yield from ((copy, error) for copy in part)
             continue
-        yield from ((copy, _just_replaced(source, copy) if copy.name in left else None) for copy in part)
+        yield from ((copy, _just_replaced(source, copy.name) if copy.name in left else None) for copy in part)
