@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import pickle
 import signal
 import sqlite3
 import threading
@@ -17,6 +18,7 @@ import pytest
 from neuralib.persistence import PickleHandler, _disk, _forks, autoinc_field, field, persistence_class
 from neuralib.persistence._bytes.checksums import BackgroundCrc
 from neuralib.persistence._bytes.sources import BytesSource
+from neuralib.persistence._computing import parcels
 from neuralib.persistence._computing.claims import Claims, claim_name
 from neuralib.persistence._forks import STORE, lock_for_forks
 from neuralib.persistence._packages import import_extra
@@ -239,6 +241,42 @@ def test_a_child_reads_ahead_although_a_thread_was_reading():
     ahead = None
     thread = Thread(read)
     assert runs_in_child(go_on)
+    thread.join()
+
+
+class Options:
+    """What computes a batch; to unpickle it takes a while, if :attr:`pause` is set."""
+
+    pause = None
+
+    def __reduce__(self):
+        return Options.unpickled, ()
+
+    @classmethod
+    def unpickled(cls):
+        if cls.pause is not None:
+            cls.pause()
+        return cls()
+
+    def run_one(self, template):
+        return "saved"
+
+
+def test_a_worker_computes_although_a_thread_was_unpickling_the_options_of_another_batch(monkeypatch):
+    """As of a batch by threads, while one by processes starts its workers."""
+    content, templates = pickle.dumps(Options()), pickle.dumps([1])
+    monkeypatch.setattr(parcels, "_kept", {})
+
+    def unpickle(pause):
+        monkeypatch.setattr(Options, "pause", pause)
+        parcels.run_parcel("one", content, templates, 1.0)
+
+    def compute():
+        Options.pause = None
+        assert parcels.run_parcel("another", content, templates, 1.0).outcomes == ["saved"]
+
+    thread = Thread(unpickle)
+    assert runs_in_child(compute)
     thread.join()
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from neuralib.persistence._forks import FREED, lock_for_forks
 
 if TYPE_CHECKING:
     from neuralib.persistence._computing.work import Outcome, Work
@@ -84,7 +85,7 @@ def pickler_for(executor: Executor) -> Callable[[Any], bytes]:
 
 
 _kept: dict[str, Work] = {}
-_kept_lock = threading.Lock()
+_kept_lock = lock_for_forks(FREED)
 
 
 def run_parcel(batch: str, content: bytes | None, templates: bytes, budget_s: float) -> Answer:
