@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checks import NOT_PICKLED, Run, filled
 
-from neuralib.persistence import GzipHandler, PersistenceHandler, PickleHandler
+from neuralib.persistence import FileHandler, GzipHandler, PersistenceHandler, PickleHandler
 from neuralib.persistence._bytes.sources import BytesSource
 from neuralib.persistence._keeping import numbering
 from neuralib.persistence._keeping.numbering import Numbering
@@ -21,6 +21,7 @@ from neuralib.persistence._stores import system
 from neuralib.persistence._stores.base import CHANGED, Stat, Store
 from neuralib.persistence._stores.folder import FolderStore
 from neuralib.persistence._stores.memory import MemoryStore
+from neuralib.persistence.codecs import PickleCodec
 
 SERIES = [f"animal{number}" for number in range(400)]
 TICK_S = 0.02  # longer than a tick of the clock, within which two changes may give a folder the same time
@@ -528,3 +529,17 @@ def test_handlers_that_name_files_themselves_list_once_for_each_series(tmp_path,
     for number in range(3):
         assert save(handler, in_turn(SERIES[:50])) == [number] * 50
     assert len(listings) <= 50 * (3 if save is durably else 1) + 1
+
+
+class Of20Formats(PickleCodec):
+    read_suffixes = (".pkl", *(f".p{number}" for number in range(19)))
+
+
+@pytest.mark.parametrize("place", ["folder", "memory"])
+def test_numbers_of_all_formats_count_however_many_a_codec_reads(tmp_path, place):
+    """The scan of a folder looks for eight of them at a time."""
+    store = FolderStore(tmp_path) if place == "folder" else MemoryStore()
+    for suffix, number in ((".p0", 3), (".p8", 5), (".p18", 7), (".other", 9)):
+        store.put(f"cache-Run-A-#{number}{suffix}", b"")
+    handler = FileHandler(Run, store, codec=Of20Formats())
+    assert handler.save_persistence(filled(Run("A"), data=1)).version == 8

@@ -30,6 +30,7 @@ from neuralib.persistence._naming.order import natural
 from neuralib.persistence._naming.typed import UNDECIDED
 from neuralib.persistence._showing.previews import is_array, is_object_head
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX, Stat
+from neuralib.persistence._stores.folder import stat_of_file
 from neuralib.persistence._stores.paths import PATHS, is_archive, is_url, store_at
 from neuralib.persistence._stores.system import joined
 from neuralib.persistence._tasks import read_ahead
@@ -156,7 +157,7 @@ def _stat_of(path: str) -> Stat:
         os.scandir(path).close()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is a folder, a pipe or a device, not a file", path)
-    return Stat(status.st_size, status.st_mtime, (status.st_ino, status.st_mtime_ns))
+    return stat_of_file(status)
 
 
 def holds_results(path: str) -> bool:
@@ -400,7 +401,7 @@ def hits_in(folder: str, info: PersistentClass[Any], *, recursive: bool) -> Iter
         if not rows:
             warn_of_former_names(keeper)
         for row in progress(rows, "looking at file"):
-            yield path_in(place, listing.name(row)), Hit(listing, keeper, row)
+            yield path_in(place, listing.name(row)), Hit(listing, row)
 
 
 def _of_class(

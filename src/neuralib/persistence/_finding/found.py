@@ -37,10 +37,10 @@ T = TypeVar("T")
 class Hit(Generic[T]):
     """One result that was found: where it is and which keys it has. It is not loaded before :meth:`load`."""
 
-    __slots__ = ("_keeper", "_listing", "_row")
+    __slots__ = ("_listing", "_row")
 
-    def __init__(self, listing: Listing, keeper: Keeper[T], row: int) -> None:
-        self._listing, self._keeper, self._row = listing, keeper, row
+    def __init__(self, listing: Listing, row: int) -> None:
+        self._listing, self._row = listing, row
 
     def __repr__(self) -> str:
         return f"Hit({self.name!r})"
@@ -80,8 +80,9 @@ class Hit(Generic[T]):
         :raises CorruptResultError: the file is damaged, or no result file
         :raises UnloadableResultError: the file is whole, but something in it can't be loaded here
         """
-        result = self._keeper.load(self._listing.store, self.name)
-        if not self._keeper.is_named(result, self.name):
+        keeper: Keeper[T] = self._listing.keeper
+        result = keeper.load(self._listing.store, self.name)
+        if not keeper.is_named(result, self.name):
             self._listing.refuse_name_mismatch(self._row, as_dict(result))
         return result
 
@@ -198,9 +199,8 @@ class Found(Sequence[Hit[T]]):
 
     def __iter__(self) -> Iterator[Hit[T]]:
         listing, rows = self._state
-        keeper = self._keeper
         for row in rows:
-            yield Hit(listing, keeper, row)
+            yield Hit(listing, row)
 
     @overload
     def __getitem__(self, index: int) -> Hit[T]: ...
@@ -210,7 +210,7 @@ class Found(Sequence[Hit[T]]):
         if isinstance(index, slice):
             return self._some((f"the slice {_shown(index)}",), lambda _, rows: rows[index])
         listing, rows = self._state
-        return Hit(listing, self._keeper, rows[index])
+        return Hit(listing, rows[index])
 
     def __contains__(self, item: object) -> bool:
         """Return whether *item* is among them: a hit, a path, the name of a file, or a result with these keys."""
@@ -281,9 +281,8 @@ class Found(Sequence[Hit[T]]):
             conditions = of_keys(self._keeper.info, keys)
             found = found._some(conditions.about, lambda listing, rows: listing.matching(conditions, rows))
         if test is not None:
-            keeper = self._keeper
             about = (getattr(test, "__name__", repr(test)),)
-            found = found._some(about, lambda listing, rows: [row for row in rows if test(Hit(listing, keeper, row))])
+            found = found._some(about, lambda listing, rows: [row for row in rows if test(Hit(listing, row))])
         return found
 
     def latest(self) -> Found[T]:

@@ -41,6 +41,7 @@ SMALL_BYTES = 1 << 16
 """A smaller file is read in one step."""
 
 _GROUP_RESULTS = 500  # drafts that wait for the disk together: each is an open file until it is put
+_MOST_TAILS = 8  # that the compiled scan looks for at once
 _ROOM = 8  # open files that are left for others
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_FILE = (-1, 0)  # mode and owner of what is no file, such as a link
@@ -353,10 +354,7 @@ class FolderStore(Store):
 
     def stat(self, name: str, /) -> Stat:
         """Return what is known of the file *name*; a link is not followed."""
-        found = os.lstat(self._path_of(name))
-        created = getattr(found, "st_birthtime", None)
-        version = (found.st_ino, found.st_mtime_ns)
-        return Stat(found.st_size, found.st_mtime, version, stat.S_ISREG(found.st_mode), created)
+        return stat_of_file(os.lstat(self._path_of(name)))
 
     def highest(self, head: str, tail: str, /) -> int:
         """Return the highest number between *head* and *tail* in the names of the folder, or -1."""
@@ -368,17 +366,16 @@ class FolderStore(Store):
         Sweeps stale leftovers where it comes across some.
         """
         try:
-            number, n_leftovers = _scan.scan_folder(self.root, head, tails, LEFTOVER_PREFIX)
+            parts = [tails[start : start + _MOST_TAILS] for start in range(0, len(tails), _MOST_TAILS)]
+            found = [_scan.scan_folder(self.root, head, part, LEFTOVER_PREFIX) for part in parts]
         except (FileNotFoundError, UnicodeEncodeError):  # or no file can have such names
             return -1
         except OSError as error:
             raise explained(error, "listing the folder for its highest number", self.root) from error
-        if n_leftovers:
-            try:
+        if found[0][1]:
+            with suppress(OSError):  # another save comes across them
                 self.sweep()
-            except OSError:
-                pass  # another save comes across them
-        return number
+        return max(number for number, _ in found)
 
     def state(self) -> _disk.Stamp | None:
         """Return what tells whether names come or go later; None where the folder is not there."""
@@ -406,6 +403,13 @@ class FolderStore(Store):
             return []
         except OSError as error:
             raise explained(error, "listing the folder for leftovers", self.root) from error
+
+
+def stat_of_file(found: os.stat_result) -> Stat:
+    """Return what is known of a file by its status *found*."""
+    version = (found.st_ino, found.st_mtime_ns)
+    created = getattr(found, "st_birthtime", None)
+    return Stat(found.st_size, found.st_mtime, version, stat.S_ISREG(found.st_mode), created)
 
 
 def open_file(path: str, *, to_map: bool = False) -> Source:
