@@ -10,11 +10,10 @@ import _thread
 import collections
 import itertools
 import queue
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from neuralib.persistence import _forks
+from neuralib.persistence._forks import FREED, lock_for_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,23 +33,14 @@ class Task(Generic[R]):
     42
     """
 
-    __slots__ = ("_claimed", "_done", "_error", "_function", "_process", "_taken", "_value")
+    __slots__ = ("_claimed", "_done", "_error", "_function", "_taken", "_value")
 
     def __init__(self, function: Callable[[], R]) -> None:
         self._function = function
-        self._begin_in_process()
+        self._claimed = lock_for_forks(FREED)
         self._done = self._taken = False
         self._value: R | None = None
         self._error: BaseException | None = None
-
-    def _begin_in_process(self) -> None:
-        self._process = _forks.this_process
-        self._claimed = threading.RLock()
-
-    def _see_fork(self) -> None:
-        """Take a lock that is free in a forked process: the thread that ran the function is not there."""
-        if self._process is not _forks.this_process:
-            self._begin_in_process()
 
     def begin(self) -> None:
         """Start a thread that calls the function, if the system allows another thread."""
@@ -64,13 +54,11 @@ class Task(Generic[R]):
 
         Any thread may call this: the garbage collector ends iterators in whichever thread it happens to run.
         """
-        self._see_fork()
         with self._claimed:  # reentrant: the function itself may set off the garbage collector
             self._taken = True
 
     def result(self) -> R:
         """Return what the function returned, or raise what it raised. Call it here if no thread has called it."""
-        self._see_fork()
         with self._claimed:
             self._taken = True
             if not self._done:
