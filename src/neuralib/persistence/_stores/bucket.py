@@ -7,6 +7,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from neuralib.persistence import _forks
 from neuralib.persistence._errors import UnconditionalStoreError
 from neuralib.persistence._packages import import_extra
 from neuralib.persistence._stores.attempts import Attempts, as_os_error, is_refusal, is_unsupported, problem_of
@@ -31,16 +32,7 @@ _HARMLESS = re.compile(
     r".*(_id|_file|_path|_uri|_enabled|_type|bucket_key)|application_credentials|credential_provider"
 )
 
-_used = _forked = False
-
-
-def _note_fork() -> None:
-    global _forked  # noqa: PLW0603 - of the process
-    _forked = _used
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
+_user: object = None  # the process that used a bucket first: this one, or the one that it was forked from
 
 
 class Bucket:
@@ -146,14 +138,14 @@ class Bucket:
 
         :raises RuntimeError: with what to do instead
         """
-        global _used  # noqa: PLW0603 - of the process
-        if _forked:
+        global _user  # noqa: PLW0603 - of the process
+        _user = _user or _forks.this_process
+        if _user is not _forks.this_process:
             raise RuntimeError(
                 f"{self.url}: this process was forked from one that used an object store, and can't use it: the threads that "
                 f"do its requests were not copied. Start new processes: "
                 f"ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
             )
-        _used = True
 
     # ------------------------------------------------------------------------------------------ conditions
 
