@@ -166,12 +166,6 @@ class SharedBatch(Batch[T]):
         """Forget what waits, in a forked process: its parent saves it, and a number once more would be another result."""
         if self._thread != threading.get_ident():
             self.is_over = True  # the thread that leaves the block is not in this process
-        if self._waiting:
-            import ctypes
-
-            ctypes.pythonapi.Py_IncRef(
-                ctypes.py_object(self._waiting)
-            )  # never freed: drafts would remove the parent's files
         self._waiting, self._bytes = [], 0
         for each in (self._numbers, self._looked_at, self._unpublished):
             each.clear()
