@@ -284,7 +284,7 @@ def each_name(names: list[str] | list[bytes]) -> list[str]:
     return [name for part in split for name in part if "/" not in name and "\0" not in name]
 
 
-def are_names(text: bytes, count: int, longest: int) -> bool:
+def are_packed(text: bytes, count: int, longest: int) -> bool:
     """A name has no slash, so these stand between."""
     names = text.split(b"/")
     return b"\0" not in text and len(names) == count and max(map(len, names)) <= longest

@@ -165,11 +165,11 @@ def test_agrees_gives_no_answer_for_ambiguous_rows():
 
 
 @given(st.lists(st.text("a\u00e9/\0", max_size=4), min_size=1, max_size=4), st.integers(-1, 5), st.integers(-1, 9))
-def test_are_names_agrees_with_the_reference(parts, count, longest):
+def test_are_packed_agrees_with_the_reference(parts, count, longest):
     """Slashes and NUL characters inside count as well."""
     text = "/".join(parts).encode()
-    assert _names.are_names(text, count, longest) == reference.are_names(text, count, longest)
-    assert _names.are_names(text, len(text.split(b"/")), 100) == (b"\0" not in text)
+    assert _names.are_packed(text, count, longest) == reference.are_packed(text, count, longest)
+    assert _names.are_packed(text, len(text.split(b"/")), 100) == (b"\0" not in text)
 
 
 @given(st.lists(NUMBER, max_size=6, unique=True))

@@ -90,7 +90,7 @@ CALLS = {
         _names.read_names,
         (["cache-A-1.pkl", "cache-ä-2.pkl"], PATTERNS, (frozenset({"A"}), None)),
     ),
-    "_names.are_names": lambda: (_names.are_names, (b"a/b", 2, 255)),
+    "_names.are_packed": lambda: (_names.are_packed, (b"a/b", 2, 255)),
     "_names.rank_numbers": lambda: (_names.rank_numbers, (["1", "0"],)),
     "_scan.scan_folder": lambda: (_scan.scan_folder, (os.curdir, "cache-", (".pkl", ".gz"), ".x")),
     "_scan.index_series": lambda: (_scan.index_series, (["a-1", "a-2"], "-", "", 5)),

@@ -485,7 +485,7 @@ def read_names(list names not None, patterns not None, tuple wanted not None):
     return table
 
 
-def are_names(bytes text not None, Py_ssize_t count, Py_ssize_t longest):
+def are_packed(bytes text not None, Py_ssize_t count, Py_ssize_t longest):
     """Return whether *text* is *count* names with slashes between, none of more than *longest* bytes or with a NUL."""
     cdef const char* name = text
     cdef const char* end = name + len(text)

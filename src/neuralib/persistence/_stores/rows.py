@@ -340,7 +340,7 @@ def are_names(names: list[str]) -> bool:
 
 def _can_be_names(text: bytes, count: int) -> bool:
     """Return whether *text* is *count* names with slashes between, none too long, without NUL characters, in UTF-8."""
-    if not _names.are_names(text, count, _LONGEST_NAME):
+    if not _names.are_packed(text, count, _LONGEST_NAME):
         return False
     if text.isascii():
         return True
