@@ -111,27 +111,18 @@ def _read(store: Store, name: str, read: Callable[[str], T]) -> T:
 
     :raises _GoneError: it was removed
     """
-    try:
-        return read(name)
-    except OSError as error:
-        return _read_again(store, name, read, error)
-
-
-def _read_again(store: Store, name: str, read: Callable[[str], T], error: OSError) -> T:
-    """Return the same where *read* has failed by *error*."""
-    tries = 1
+    tries = 0
     while True:
-        if error.errno not in _OF_CHANGES:
-            raise error
-        if not store.has(name):
-            raise _GoneError from error
-        if tries == _TRIES:  # a link to nothing, or no file
-            raise error
-        tries += 1
         try:
             return read(name)
-        except OSError as later:
-            error = later
+        except OSError as error:
+            if error.errno not in _OF_CHANGES:
+                raise
+            if not store.has(name):
+                raise _GoneError from error
+            tries += 1
+            if tries == _TRIES:  # a link to nothing, or no file
+                raise
 
 
 def check_name(keeper: Keeper[Any], store: Store, name: str) -> bool:
@@ -197,8 +188,8 @@ def load_matching(
             try:
                 try:
                     result = load(name)
-                except OSError as error:
-                    result = _read_again(store, name, read, error)
+                except OSError:
+                    result = _read(store, name, read)
             except _GoneError:
                 continue
             except Exception as error:
