@@ -109,26 +109,6 @@ else:
 class PersistentField(Generic[T]):
     """One field of a persistence class, as it was declared."""
 
-    __slots__ = (
-        "_annotation",
-        "_resolve",
-        "annotation",
-        "autoinc",
-        "default",
-        "default_factory",
-        "description",
-        "field_name",
-        "filename",
-        "filename_prefix",
-        "init",
-        "optional",
-        "owner",
-        "portable",
-        "renamed_from",
-        "unit",
-        "validator",
-    )
-
     def __init__(
         self,
         validator: bool | Callable[[Any, Any], bool] = False,

@@ -48,20 +48,6 @@ class PersistentClass(Generic[T]):
     :param version: the version of the fields; None: as the base class, or 0
     """
 
-    __slots__ = (
-        "_fields",
-        "_layout",
-        "_own_fields",
-        "cls_name",
-        "filename_field_splitter",
-        "former_names",
-        "named_fields",
-        "persistence_cls",
-        "portable",
-        "strict",
-        "version",
-    )
-
     def __init__(
         self,
         persistence_cls: type[T],
@@ -95,13 +81,11 @@ class PersistentClass(Generic[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         # Engines of clusters send a notebook's class with every task. This object must stay the one that was made when the
         # class came first, since handlers recognise their results by it.
-        state = {name: getattr(self, name) for name in self.__slots__}
-        return _sent, (self.persistence_cls,), state
+        return _sent, (self.persistence_cls,), vars(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if not hasattr(self, "persistence_cls"):
-            for name, value in state.items():
-                setattr(self, name, value)
+            vars(self).update(state)
 
     def __repr__(self) -> str:
         return f"<PersistentClass {self.cls_name}: {', '.join(self.fields_name())}>"

@@ -184,13 +184,9 @@ class LoadsByHook(Generic[T]):
 class SavedByHookRecords(SavesByHook[T], CodecRecords[T]):
     """Records that a hook writes and a codec reads."""
 
-    __slots__ = ("handler",)
-
 
 class LoadedByHookRecords(LoadsByHook[T], CodecRecords[T]):
     """Records that a codec writes and a hook reads."""
-
-    __slots__ = ("handler",)
 
 
 class HookRecords(SavesByHook[T], LoadsByHook[T]):

@@ -98,22 +98,16 @@ class Keeper(Generic[T]):
     def save(self, result: T) -> None:
         """Save *result* under its name, with a new number where it needs one."""
         autoinc = self._autoinc
-        if autoinc is None:
-            store, name = self.place_of(result)
-            self.save_as(result, store, name)
-        elif getattr(result, autoinc, None) is None:
+        if autoinc is not None and getattr(result, autoinc, None) is None:
             self._save_numbered(result, autoinc)
-        else:
-            store, name = self.place_of(result)
-            self.save_as(result, store, name)
-            self.note_number(result)
-
-    def save_as(self, result: T, store: Store, name: str) -> None:
-        """Save *result* under *name*, replacing what is there where it is a result of the same class and keys."""
+            return
+        store, name = self.place_of(result)
         if "*" in name:  # as a wildcard shows in a name
             refuse_wildcards(result, self.info)
         content = self.records.content(result, store, name, durable=self.durable)
         store.put(name, content, replace=self.replacing(result, store, name, content), durable=self.durable)
+        if autoinc is not None:
+            self.note_number(result)
 
     def save_new(self, result: T) -> bool:
         """Save *result*, whose number is set, unless its name is taken; return whether it was saved."""

@@ -63,20 +63,6 @@ class Numbering:
     :param endings: the ends of the names: the one that names get, then those of other formats whose numbers count too
     """
 
-    __slots__ = (
-        "_absent",
-        "_complete",
-        "_counters",
-        "_credit_s",
-        "_endings",
-        "_looks",
-        "_marks",
-        "_scanned_at_s",
-        "_tells",
-        "store",
-        "view",
-    )
-
     def __init__(self, store: Store, marks: tuple[str, str] | None, endings: tuple[str, ...] = ("",)) -> None:
         self.store = store
         self._endings = endings

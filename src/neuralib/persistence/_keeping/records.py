@@ -93,19 +93,6 @@ class CodecRecords(Generic[T]):
     :param cls: the class itself, or a subclass without a decorator of its own
     """
 
-    __slots__ = (
-        "_any_class",
-        "_card",
-        "_cls",
-        "_info",
-        "_mmap_mode",
-        "_names",
-        "_same_card",
-        "_strict",
-        "_trust",
-        "codec",
-    )
-
     def __init__(
         self,
         info: PersistentClass[T],

@@ -48,10 +48,6 @@ class Database:
     :raises OSError: it can't be opened
     """
 
-    __slots__ = (
-        "__weakref__", "_closing", "_device", "_inode", "_is_left", "_least", "_log", "_synchronous", "connection", "cursor", "execute", "is_read_only", "lacks_space", "lock", "path",
-    )  # fmt: skip
-
     def __init__(self, path: str, found: os.stat_result, *, locks: bool) -> None:
         self.path = path
         self._device, self._inode = found.st_dev, found.st_ino
@@ -180,7 +176,7 @@ class Database:
     def reuse_log(self) -> None:
         """Bring the log into the file, where that has room for it: then the next changes are written in its place."""
         with self.lock, suppress(Exception):
-            self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self.write_through()
 
     def close(self) -> None:
         """Bring all into the one file, and close it."""

@@ -39,21 +39,6 @@ class FolderDraft:
     :param durable: write it through to the disk before it is published
     """
 
-    __slots__ = (
-        "_chunks",
-        "_file",
-        "_finished",
-        "_folder",
-        "_hidden",
-        "_made",
-        "_pending",
-        "_process",
-        "_published",
-        "_status",
-        "durable",
-        "size",
-    )
-
     def __init__(self, folder: str, *, durable: bool = False) -> None:
         self._folder = folder
         self._process: object = None  # the process whose file it is
@@ -369,8 +354,6 @@ class HookDraft:
     published under their own names, once the one that counts is. The folder is in another hidden one, and both are kept
     open: see :mod:`~neuralib.persistence._stores.leftovers`.
     """
-
-    __slots__ = ("_folder", "_hidden", "_inside", "_made", "_moved", "_outside", "_process", "_published", "durable")
 
     def __init__(self, folder: str, write: Callable[[Path], None], name: str, *, durable: bool = False) -> None:
         self._folder = folder
