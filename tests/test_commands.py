@@ -70,6 +70,18 @@ class Tuning:
     table: dict[str, Any]
 
 
+@persistence_class
+class Tagged:
+    tags: frozenset[str] = field(filename=True)
+    name: str = field(filename=True)
+    pair: tuple[Any, ...] = field(filename=True)
+
+
+@persistence_class(portable=True)
+class Timed:
+    at: str = field(filename=True)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Four numbered results with a session that holds the splitter, and two compressed ones of another class."""
@@ -886,6 +898,20 @@ def test_the_name_of_a_single_file_is_checked(folder, capsys):
     assert "renamed" in output(capsys, "verify", bare, status=1)
     chosen = bare.replace(folder.parent / "my best.pkl")
     assert json.loads(output(capsys, "verify", chosen, "--json"))["names_not_compared"] == [str(chosen)]
+
+
+def test_names_of_any_values_are_those_of_the_keys(tmp_path, capsys, monkeypatch):
+    """Texts of sets, numbers of numpy and accents are made as in all names, and encoded where the class does that."""
+    tagged = PickleHandler(Tagged, tmp_path)
+    tagged.save_persistence(Tagged(frozenset({"a", "b", "c", "delta"}), "e\u0301x", (np.float64(0.1),)))
+    timed = PickleHandler(Timed, tmp_path)
+    timed.save_all(Timed(f"12:{minute:02}") for minute in range(60))
+    status, out, _ = run(capsys, "verify", str(tmp_path))
+    assert (status, "misnamed" in out) == (0, False)
+    for opened in (100, 10):  # else the keys are read from names
+        monkeypatch.setattr(entries, "_MANY", opened)
+        (found,) = json.loads(run(capsys, "ls", "--json", str(tmp_path), "at=12:30")[1])
+        assert (found["keys"], found.get("problem")) == ({"at": "12:30"}, None)
 
 
 def test_verify_says_which_names_it_could_not_compare(folder, capsys):

@@ -70,6 +70,8 @@ class Card(NamedTuple):
     arrays: tuple[ArrayPlace, ...] = ()
     packages: dict[str, str] = {}  # noqa: RUF012
     """The versions of the packages of others whose objects are in the file."""
+    portable: bool = False
+    """Whether names encode the characters that some systems refuse."""
 
     def __repr__(self) -> str:
         return f"<Card of {shown(self.class_name, str)}: {value_text(dict(self.keys), MAX_REPR_CHARS)}>"
@@ -96,6 +98,7 @@ class Card(NamedTuple):
             "numbered": self.numbered,
             "function_keys": self.function_keys,
             "packages": self.packages,
+            "portable": self.portable,
         }
         found |= {name: value for name, value in optional.items() if value}
         return _as_text(found).encode("ascii")
@@ -185,6 +188,7 @@ def _card_of(found: Any, pickle_bytes: int) -> Card:
         function_keys,
         _places_of(found.get("arrays", []), pickle_bytes),
         packages,
+        found.get("portable") is True,
     )
 
 
@@ -244,6 +248,7 @@ def _made(info: PersistentClass[Any]) -> Card:
         {field.field_name: field.description for field in declared if field.description},
         info.layout.autoinc,
         tuple(field.field_name for field in info.named_fields if callable(field.filename)),
+        portable=info.portable,
     )
 
 

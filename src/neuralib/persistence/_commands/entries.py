@@ -190,7 +190,7 @@ def _keys_of(card: Card, fields: dict[str, Any], texts: dict[str, str]) -> Itera
     :param texts: those in the name, which stand for values that only the class can make
     """
     for key, _ in card.keys:
-        text = text_in_name(fields[key]) if key in fields else None
+        text = text_in_name(card, fields[key]) if key in fields else None
         if text is not None:
             value = key_value(card, key, text)
             yield key, fields[key] if value is UNDECIDED else value
@@ -367,7 +367,7 @@ def _read_names(group: list[Entry], needed: set[str]) -> bool:
                 return False  # of another program, as others may be; or a field is needed that is in no name
             reader = readers.setdefault(id(card), NameReader(card))
             if not entry.misnamed:
-                reader.note({key: str(value) for key, value in entry.keys.items()})
+                reader.note({key: text_in_name(card, value) or "" for key, value in entry.keys.items()})
         if len(readers) > _MOST_CLASSES or any(reader.card.function_keys for reader in readers.values()):
             return False
         left = _undetermined(readers.values(), [entry for entry in group if not entry.opened])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _names
 from neuralib.persistence._classes.name_texts import START
+from neuralib.persistence._classes.value_texts import NoFixedTextError, from_portable_text, portable_text, value_text
 from neuralib.persistence._codecs.pickles import PickleCodec
 from neuralib.persistence._messages import is_brief
 from neuralib.persistence._naming.names import Pattern, readings
@@ -32,12 +33,14 @@ def suffix_of(name: str) -> str:
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
 
 
-def text_in_name(value: Any) -> str | None:
+def text_in_name(card: Card, value: Any) -> str | None:
     """Return the text that *value*, from a head, has in a name; None where that can't be told without its class."""
     try:
-        return str(value) if is_brief(value, max_chars=_MAX_CHARS) and _is_plain(value) else None
-    except (ValueError, RecursionError):  # an integer of thousands of digits
-        return None
+        if is_brief(value, max_chars=_MAX_CHARS) and _is_plain(value):
+            return portable_text(value_text(value)) if card.portable else value_text(value)
+    except (NoFixedTextError, RecursionError):  # an integer of thousands of digits
+        pass
+    return None
 
 
 def _is_plain(value: Any) -> bool:
@@ -82,7 +85,9 @@ def compare(name: str, card: Card, fields: dict[str, Any]) -> tuple[bool | None,
     The first is None where only the class can tell; the second where the name can't be read by the card: it is another
     one, an ending of the user's own follows the keys, or a key is left out.
     """
-    texts = {key: text_in_name(fields[key]) for key, _ in card.keys if key in fields and key not in card.function_keys}
+    texts = {
+        key: text_in_name(card, fields[key]) for key, _ in card.keys if key in fields and key not in card.function_keys
+    }
     known = {key: text for key, text in texts.items() if text is not None}
     suffix = suffix_of(name)
     for _, found, alone in read_names([name], card, pattern_of(card, suffix, known)):
@@ -106,6 +111,7 @@ def key_value(card: Card, key: str, text: str) -> Any:
     It is ``UNDECIDED`` where a plain type has no value of this text, or more than one.
     """
     read = _READERS.get(card.fields.get(key, ""))
+    text = from_portable_text(text) if card.portable else text
     return text if read is None else read(text)
 
 
