@@ -7,7 +7,7 @@ from typing import Any
 from neuralib.persistence._classes.schema import INFO
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._errors import NotAResultError
-from neuralib.persistence._handlers.heads import opened
+from neuralib.persistence._keeping.reading import opened
 from neuralib.persistence._packages import missing_here
 from neuralib.persistence._stores.paths import PATHS
 from neuralib.persistence._trust.untrusted import Reader

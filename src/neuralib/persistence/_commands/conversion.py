@@ -13,7 +13,7 @@ from neuralib.persistence._bytes.checksums import checksum
 from neuralib.persistence._codecs.compression import CompressingSink, content_parts, pieces_of
 from neuralib.persistence._codecs.pickles import PickleCodec, compression_of
 from neuralib.persistence._errors import CorruptResultError
-from neuralib.persistence._handlers.heads import opened
+from neuralib.persistence._keeping.reading import opened
 from neuralib.persistence._showing.previews import size_text
 from neuralib.persistence._stores.base import Put
 from neuralib.persistence._stores.moving import Copy, drafted, moved

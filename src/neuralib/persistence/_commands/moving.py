@@ -16,7 +16,7 @@ from neuralib.persistence._commands.entries import UsageError, holds_results
 from neuralib.persistence._commands.naming import SUFFIXES
 from neuralib.persistence._commands.screen import failure, progress
 from neuralib.persistence._errors import CorruptResultError, PersistenceError
-from neuralib.persistence._handlers.heads import opened
+from neuralib.persistence._keeping.reading import opened
 from neuralib.persistence._showing.previews import count_text, size_text
 from neuralib.persistence._stores.base import Put, Store, listed, stat_of
 from neuralib.persistence._stores.moving import Copy, drafted, moved

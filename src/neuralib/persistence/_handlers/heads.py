@@ -8,7 +8,6 @@ millisecond however large the arrays are, and needs no class that can be importe
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,11 +18,9 @@ from neuralib.persistence._stores.paths import PATHS
 from neuralib.persistence._stores.system import home_expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator
+    from collections.abc import Collection
 
-    from neuralib.persistence._bytes.sources import Source
     from neuralib.persistence._codecs.card import Card
-    from neuralib.persistence._stores.base import Store
 
 _CODEC = PickleCodec()
 
@@ -46,19 +43,6 @@ class FileHead(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<FileHead of {os.fspath(self.path)!r}: {value_text(self.fields, MAX_REPR_CHARS)}>"
-
-
-@contextmanager
-def opened(store: Store, name: str) -> Generator[Source]:
-    """Open *name* in *store*; what goes wrong while it is read is said as everywhere.
-
-    :raises PersistenceError: it is damaged, or no result
-    """
-    try:
-        with store.open(name) as source:
-            yield source
-    except FAILURES as error:
-        raise_explained(error, store, name)
 
 
 def read_head(path: str | os.PathLike[str], names: Collection[str] | None = None) -> FileHead:

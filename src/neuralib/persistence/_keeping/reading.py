@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from neuralib.persistence._bytes.sources import Source
@@ -21,9 +22,24 @@ from neuralib.persistence._os_errors import explained
 from neuralib.persistence._stores import system
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from neuralib.persistence._stores.base import Store
 
 FAILURES = (*DAMAGE, OSError, ImportError, AttributeError, MemoryError, NoFieldsError)
+
+
+@contextmanager
+def opened(store: Store, name: str, owner: str = "any persistence class") -> Generator[Source]:
+    """Open *name* in *store*; what goes wrong while it is read is said as everywhere.
+
+    :raises PersistenceError: it is damaged, or no result
+    """
+    try:
+        with store.open(name) as source:
+            yield source
+    except FAILURES as error:
+        raise_explained(error, store, name, owner)
 
 
 def raise_explained(error: Exception, store: Store, name: str, owner: str = "any persistence class") -> NoReturn:

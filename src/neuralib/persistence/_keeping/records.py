@@ -23,7 +23,7 @@ from neuralib.persistence._errors import (
     UntrustedTypeError,
 )
 from neuralib.persistence._keeping.identity import refuse_other_class
-from neuralib.persistence._keeping.reading import FAILURES, raise_explained, unloadable
+from neuralib.persistence._keeping.reading import FAILURES, opened, raise_explained, unloadable
 from neuralib.persistence._keeping.replacing import head_of, refuse_other
 from neuralib.persistence._messages import shown
 from neuralib.persistence._trust.stand_ins import ArrayHead, ObjectHead
@@ -234,11 +234,8 @@ class CodecRecords(Generic[T]):
         return {each: value for each, value in fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}
 
     def _head(self, store: Store, name: str, names: Collection[str] | None) -> Head:
-        try:
-            with store.open(name) as source:
-                return head_of(self.codec, source, names)
-        except FAILURES as error:
-            raise_explained(error, store, name, self._cls.__qualname__)
+        with opened(store, name, self._cls.__qualname__) as source:
+            return head_of(self.codec, source, names)
 
     def about(self, store: Store, name: str, /) -> Head:
         """Return what the content under *name* says of itself."""
@@ -252,11 +249,8 @@ class CodecRecords(Generic[T]):
 
     def check(self, store: Store, name: str, /) -> bool:
         """Read the content under *name* to its end."""
-        try:
-            with store.open(name) as source:
-                return self.codec.verify(source, self._trust)
-        except FAILURES as error:
-            raise_explained(error, store, name, self._cls.__qualname__)
+        with opened(store, name, self._cls.__qualname__) as source:
+            return self.codec.verify(source, self._trust)
 
     def refuse_other(self, result: T, there: Source, store: Store, name: str, content: Content = None, /) -> None:
         """Raise an error where *there* is of another class, or of other keys in the name, than *result*.
