@@ -304,13 +304,13 @@ typedef struct {
 } np_moment;
 
 /* Note in `after` what is known of the folder once a name came to it at `moment`, at a time when it was as `before` says,
- * which was `expected`: that takes no other look. */
+ * which was `expected` and tells how the folder grows: that takes no other look. */
 static void np_foresee_stamp(np_stamp *after, const np_stamp *before, const np_stamp *expected, const np_moment *moment)
 {
     *after = *before;
     after->earliest = moment->tick;
     after->latest = moment->to;
-    after->size = expected->growth == 0 ? -1 : before->size + expected->growth;
+    after->size = before->size + expected->growth;
     after->growth = expected->growth;
     after->clock_agrees = 1;
 }
