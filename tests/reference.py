@@ -356,7 +356,10 @@ class Counter:
         self.look = look
         self.taken = self.saved = highest
 
-    def take(self) -> int:
+    def take(self, look: int) -> int:
+        """Only by the look that the numbers are from, else -1."""
+        if look != self.look:
+            return -1
         self.taken += 1
         return self.taken
 
@@ -366,9 +369,13 @@ class Counter:
         self.taken -= is_last
         return is_last
 
-    def save(self, number: int) -> None:
+    def save(self, number: int, look: int) -> bool:
+        """Only by the look that the numbers are from."""
+        if look != self.look:
+            return False
         self.saved = max(self.saved, number)
         self.taken = max(self.taken, number)
+        return True
 
 
 # ---------------------------------------------------------------------------------------------- _disk

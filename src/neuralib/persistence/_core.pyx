@@ -606,9 +606,9 @@ cdef inline bint _is_brief(object value) except -1:
     return type(value) is float or type(value) is bool or value is None
 
 
-cdef str _text_in(NameBuffer* name, Py_ssize_t used):
-    text = PyUnicode_New(used, 127)
-    memcpy(PyUnicode_DATA(text), name.text, used)
+cdef str _text_in(NameBuffer* name, Py_ssize_t begin, Py_ssize_t end):
+    text = PyUnicode_New(end - begin, 127)
+    memcpy(PyUnicode_DATA(text), name.text + begin, end - begin)
     return <str> text
 
 
@@ -715,7 +715,7 @@ cdef inline list _write_keys(Layout layout, object data, dict overrides, dict at
             if wanted != ANY_NAME:
                 name.used = -1
                 return None
-            texts = [_text_in(name, used)]
+            texts = [_text_in(name, 0, used)]
         texts.append(<object> lead)
         texts.append(text)
     name.used = used
@@ -726,7 +726,7 @@ cdef str _ascii_name(Layout layout, object data):
     """Return the file name of *data*; None where it is long or not ASCII, has a placeholder, or an open number."""
     cdef NameBuffer name
     _write_name(layout, data, None, ASCII_NAME, &name)
-    return None if name.used < 0 else _text_in(&name, name.used)
+    return None if name.used < 0 else _text_in(&name, 0, name.used)
 
 
 cdef int _refuse_unknown(Layout layout, dict overrides) except -1:
@@ -748,7 +748,7 @@ def format_name(Layout layout not None, data, dict overrides):
     if overrides:
         _refuse_unknown(layout, overrides)
     cdef list texts = _write_name(layout, data, overrides or None, ANY_NAME, &name)
-    return _text_in(&name, name.used) if texts is None else "".join(texts)
+    return _text_in(&name, 0, name.used) if texts is None else "".join(texts)
 
 
 def around_number(Layout layout not None, data not None, str suffix not None):
@@ -757,12 +757,13 @@ def around_number(Layout layout not None, data not None, str suffix not None):
     None where the name is not plain (see :func:`is_plain_name`), or could be too long with a number in it.
     """
     cdef NameBuffer name
-    cdef str text
     _write_name(layout, data, None, AROUND_NUMBER, &name)
     if name.used < 0 or name.number_at < 0 or name.used + len(suffix) > MOST_BYTES - MOST_DIGITS:
         return None
-    text = _text_in(&name, name.used)
-    return (text[:name.number_at], text[name.number_at:] + suffix) if _is_plain(text) else None
+    if not _is_plain_ascii(name.text, name.used):
+        return None
+    tail = suffix if name.number_at == name.used else _text_in(&name, name.number_at, name.used) + suffix
+    return _text_in(&name, 0, name.number_at), tail
 
 
 def plain_name(Layout layout not None, data not None, str suffix not None):
@@ -808,15 +809,17 @@ def is_plain_name(text):
 
 
 cdef inline bint _is_plain(object text) noexcept:
-    cdef Py_ssize_t size = PyUnicode_GET_LENGTH(text)
-    if PLATFORM_IS_WINDOWS or size > MOST_BYTES or not PyUnicode_IS_COMPACT_ASCII(text):
-        return False
-    if size <= 2 and memcmp(PyUnicode_DATA(text), b"..", size) == 0:  # no name, this folder or the one above
-        return False
-    return (
-        memchr(PyUnicode_DATA(text), 47, size) is NULL
-        and memchr(PyUnicode_DATA(text), 0, size) is NULL
+    return PyUnicode_IS_COMPACT_ASCII(text) and _is_plain_ascii(
+        <const char*> PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text)
     )
+
+
+cdef inline bint _is_plain_ascii(const char* text, Py_ssize_t size) noexcept nogil:
+    if PLATFORM_IS_WINDOWS or size > MOST_BYTES:
+        return False
+    if size <= 2 and memcmp(text, b"..", size) == 0:  # no name, this folder or the one above
+        return False
+    return memchr(text, 47, size) is NULL and memchr(text, 0, size) is NULL
 
 
 # ---------------------------------------------------------------------------------------------- the public name
@@ -851,7 +854,7 @@ def filename(result, /, **overrides):
         raise AutoIncFieldNotResolvedError(result, layout.autoinc) from None
     if buffer.number_open or not (layout.number_shows or _is_numbered(layout, data, overrides)):
         raise AutoIncFieldNotResolvedError(result, layout.autoinc)
-    name = _text_in(&buffer, buffer.used) if texts is None else "".join(texts)
+    name = _text_in(&buffer, 0, buffer.used) if texts is None else "".join(texts)
     if not _is_plain(name):
         layout.check(name, data, overrides or {})
     return name

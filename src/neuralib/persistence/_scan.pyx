@@ -265,17 +265,19 @@ cdef class Counter:
     :param highest: the highest number that was saved, or -1
     """
 
-    cdef readonly object look
+    cdef readonly long long look
     cdef readonly long long taken  # the highest number that was taken or saved
     cdef readonly long long saved  # the highest number that was saved
 
-    def __init__(self, object look, long long highest):
+    def __init__(self, long long look, long long highest):
         self.look = look
         self.taken = self.saved = highest
 
-    def take(self):
-        """Return the next number."""
+    def take(self, long long look):
+        """Return the next number; -1 where the numbers are not from *look*."""
         with cython.critical_section(self):
+            if self.look != look:
+                return -1
             self.taken += 1
             return self.taken
 
@@ -287,8 +289,11 @@ cdef class Counter:
             self.taken -= 1
             return True
 
-    def save(self, long long number):
-        """Note that *number* was saved."""
+    def save(self, long long number, long long look):
+        """Note that *number* was saved. False where the numbers are not from *look*: nothing is noted then."""
         with cython.critical_section(self):
+            if self.look != look:
+                return False
             self.saved = max(self.saved, number)
             self.taken = max(self.taken, number)
+            return True

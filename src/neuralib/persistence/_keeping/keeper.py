@@ -143,33 +143,30 @@ class Keeper(Generic[T]):
         """Save *result* under the next number of its series, which becomes the value of *field*."""
         numbering, series = self.series_of(result)
         store = numbering.store
-        head, tail = series
-        losses = least = 0
+        losses, least, encoded = 0, 0, -1  # the last is the number in name and content
         number = left = -1  # the latter was taken before higher ones that other threads have taken
         view = numbering.view
-        name, content, encoded = "", b"", -1  # the last is the number in the other two
         is_small = self._writes_small
-        published = False
         try:
-            while not published:
+            while True:
                 # What is large would be encoded in vain where others have saved meanwhile, and its draft may change the
                 # state of a folder: there, look before.
                 look = not is_small
-                number, view = numbering.take(series, look=look, left=left)
-                left = -1
-                number = max(number, least)
+                number, view = numbering.take(series, look, left)
+                if losses:
+                    number = max(number, least)
                 if number != encoded:
                     setattr(result, field, number)
-                    name = f"{head}{number}{tail}"
+                    name = f"{series[0]}{number}{series[1]}"
                     content = self.records.content(result, store, name, durable=self.durable and losses < PATIENCE)
-                    self._writes_small = is_small = type(content) is bytes
+                    is_small = type(content) is bytes
+                    encoded = number if is_small else -1
                     if not is_small and not look:
                         content.discard()
                         left = numbering.give_back(series, number, view)
                         continue
-                    encoded = number if is_small else -1
                 try:
-                    if self.durable and losses >= PATIENCE:
+                    if losses >= PATIENCE and self.durable:
                         state = self._put_then_wait(store, name, content)
                     else:
                         state = store.put_if(name, content, view.state, durable=self.durable)
@@ -177,17 +174,18 @@ class Keeper(Generic[T]):
                     numbering.lost(series, number, view)
                     losses += 1
                     least = number + 1  # also where theirs is not listed: 'a' and 'A' are one on some file systems
+                    left = -1
                     continue
-                if state is CHANGED:
-                    numbering.changed(view)
-                    left = numbering.give_back(series, number, view)
-                    continue
-                published = True
-                numbering.published(series, number, view, state)
-        finally:
-            if not published:
-                setattr(result, field, None)  # so that saving it again gives it a number
-                numbering.give_back(series, number, view)
+                if state is not CHANGED:
+                    break
+                numbering.changed(view)
+                left = numbering.give_back(series, number, view)
+        except BaseException:
+            setattr(result, field, None)  # so that saving it again gives it a number
+            numbering.give_back(series, number, view)
+            raise
+        self._writes_small = is_small
+        numbering.published(series, number, view, state)
 
     @staticmethod
     def _put_then_wait(store: Store, name: str, content: Any) -> Any:

@@ -93,18 +93,23 @@ class Numbering:
             view = self._looked_at(view)
         return self._counted(series, view).taken + 1, view
 
-    def take(self, series: tuple[str, str], *, look: bool, left: int = -1) -> tuple[int, View]:
+    def take(self, series: tuple[str, str], look: bool, left: int = -1) -> tuple[int, View]:
         """Return the same as :meth:`next`, a number that no other thread of this handler takes.
 
+        :param look: as in :meth:`next`
         :param left: the number that :meth:`give_back` left to this result, or -1
         """
         view = self.view
         if look or view.state is None:
             view = self._looked_at(view)
-        counter = self._counted(series, view)
-        if 0 <= left <= counter.taken and not self.store.has(f"{series[0]}{left}{series[1]}"):
-            return left, view
-        return counter.take(), view
+        counter = self._counters[series]
+        number = counter.take(view.look) if left < 0 and counter is not None else -1
+        if number < 0:
+            counter = self._counted(series, view)
+            if 0 <= left <= counter.taken and not self.store.has(f"{series[0]}{left}{series[1]}"):
+                return left, view
+            number = counter.take(counter.look)
+        return number, view
 
     def give_back(self, series: tuple[str, str], number: int, view: View) -> int:
         """Note that *number*, which was taken, is not saved.
@@ -202,9 +207,7 @@ class Numbering:
         :param state: the store's state right after, or None
         """
         counter = self._counters[series]
-        if counter is not None and counter.look == view.look:
-            counter.save(number)
-        else:
+        if counter is None or not counter.save(number, view.look):
             self._note(series, number, view.look)
         if state is not view.state and self.view is view:
             self.view = View(view.look, state)
@@ -217,7 +220,7 @@ class Numbering:
             return
         counter = self._counters[series]
         if counter is not None:
-            counter.save(number)
+            counter.save(number, counter.look)
         elif self._complete == self.view.look:  # which says that there is no other of this series
             self._note(series, number, self.view.look)
 
