@@ -181,17 +181,23 @@ def save_each(results: list[Any], save: Callable[[Any], object]) -> int:
     return len(results)
 
 
-def loops(folder: Path, cls: Any, numbers: Any) -> Iterator[Callable[[], object]]:
+def loops(folder: Path, cls: Any, numbers: Any, *, together: bool = False) -> Iterator[Callable[[], object]]:
     """Yield batches of ``PART`` saves, which together are loops over *numbers*; the first is one part only, to warm up.
 
     Each loop has its own handler and folder.
+
+    :param together: save each part by ``save_all``
     """
     loop = itertools.count()
     for part in itertools.chain([numbers[:PART]], itertools.repeat(numbers)):
-        save = pickle_handler(cls, folder / str(next(loop))).save_persistence
+        save = saver(pickle_handler(cls, folder / str(next(loop))), together=together)
         for start in range(0, len(part), PART):
-            results = [made(cls, number) for number in part[start : start + PART]]
-            yield partial(save_each, results, save)
+            yield partial(save, [made(cls, number) for number in part[start : start + PART]])
+
+
+def saver(handler: Any, *, together: bool) -> Callable[[list[Any]], int]:
+    """Return what saves results by *handler*, one by one or *together*, and returns how many."""
+    return handler.save_all if together else partial(save_each, save=handler.save_persistence)  # type: ignore[no-any-return]
 
 
 class Plain2(PlainKeys):

@@ -95,18 +95,14 @@ for _count in (1_000, 20_000, 100_000):
     loop_case(_count)
 
 
-def save_all_with_handler(results: list[Any], target: Path) -> None:
-    pickle_handler(type(results[0]), target).save_all(results)
-
-
 @side("save_all of 20000", "numbered")
 def save_all_numbered(folder: Path) -> Any:
-    yield from saving(folder, small_class(), [None] * 20_000, save_all_with_handler)
+    yield from loops(folder, small_class(), [None] * 20_000, together=True)
 
 
 @side("save_all of 20000", "not numbered")
 def save_all_not_numbered(folder: Path) -> Any:
-    yield from saving(folder, small_class(numbered=False), range(20_000), save_all_with_handler)
+    yield from loops(folder, small_class(numbered=False), range(20_000), together=True)
 
 
 @side("load", "existing")

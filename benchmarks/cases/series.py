@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cases.common import KEYS, PART, fields, pickle_handler, save_each, scaled, side, small_class
+from cases.common import KEYS, PART, fields, pickle_handler, saver, side, small_class
 
 LOOP = 100_000
 SERIES = 1_000
@@ -38,27 +38,16 @@ def folder_among(folder: Path, others: int) -> Path:
     return folder
 
 
-def saves(folder: Path, series: int, others: int = 0, loop: int = LOOP) -> Any:
-    """Yield batches of ``PART`` saves, which together are loops, each by one handler into its own folder; first one part to warm up."""
+def saves(folder: Path, series: int, others: int = 0, loop: int = LOOP, *, together: bool = False) -> Any:
+    """Yield batches of ``PART`` saves, which together are loops, each by one handler into its own folder; first one part to warm up.
+
+    :param together: save each part by ``save_all``
+    """
     cls = small_class()
     for number in itertools.count():
-        save = pickle_handler(cls, folder_among(folder / str(number), others)).save_persistence
+        save = saver(pickle_handler(cls, folder_among(folder / str(number), others)), together=together)
         for start in range(0, loop if number else PART, PART):
-            yield partial(save_each, results_in_turn(cls, series, PART, start), save)
-
-
-def batches(folder: Path, series: int, others: int) -> Any:
-    """Yield batches of one call of ``save_all`` each, into a folder of its own; first a small one to warm up."""
-    cls = small_class()
-
-    def save_all(handler: Any, results: list[Any]) -> int:
-        handler.save_all(results)
-        return len(results)
-
-    for number in itertools.count():
-        handler = pickle_handler(cls, folder_among(folder / str(number), others))
-        count = scaled(LOOP, at_least=2 * SERIES) if number else PART
-        yield partial(save_all, handler, results_in_turn(cls, series, count))
+            yield partial(save, results_in_turn(cls, series, PART, start))
 
 
 def cases_of(prepare: Any, name: str) -> None:
@@ -69,4 +58,4 @@ def cases_of(prepare: Any, name: str) -> None:
 
 
 cases_of(saves, "save in turn")
-cases_of(batches, "save_all in turn")
+cases_of(partial(saves, together=True), "save_all in turn")
