@@ -143,7 +143,8 @@ class Keeper(Generic[T]):
         """Save *result* under the next number of its series, which becomes the value of *field*."""
         numbering, series = self.series_of(result)
         store = numbering.store
-        losses, least, encoded = 0, 0, -1  # the last is the number in name and content
+        losses = least = 0
+        name, content, encoded = "", b"", -1  # the last is the number in the other two
         number = left = -1  # the latter was taken before higher ones that other threads have taken
         view = numbering.view
         is_small = self._writes_small
