@@ -88,12 +88,9 @@ cdef extern from *:
     #else
         #define nlp_type_version(cls) ((void)(cls), 0U)
     #endif
-    /* Setting an attribute takes the lock of the object. From 3.14 on, that is quicker for who holds it already. */
-    #define NLP_LOCKS_AGAIN (PY_VERSION_HEX >= 0x030E0000)
     #define nlp_is_data_descriptor(value) (Py_TYPE(value)->tp_descr_set != NULL)
     """
     bint NLP_SEES_TYPES
-    bint NLP_LOCKS_AGAIN
     PyObject* nlp_type_attribute(object cls, object name) noexcept
     unsigned int nlp_type_version(object cls) noexcept
     uint64_t nlp_get(uint64_t memo) noexcept
@@ -446,8 +443,9 @@ def from_dict(data_cls, d):
         result = (<PyTypeObject*> data_cls).tp_new(<PyTypeObject*> data_cls, <PyObject*> NO_ARGUMENTS, NULL)
     else:
         result = data_cls.__new__(data_cls)
-    # Another thread may change the caller's dict. Of nested locks, only the inner one is taken again after a wait.
-    with cython.critical_section(values, result if NLP_LOCKS_AGAIN else values):
+    # Another thread may change the caller's dict. The lock of the result is not taken as well: some versions of Python
+    # would then wait for it in vain at each attribute that is set, before they see that this thread has it.
+    with cython.critical_section(values):
         _set_fields(layout, data_cls, result, values, plain)
     return result
 
