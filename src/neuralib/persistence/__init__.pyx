@@ -12,14 +12,13 @@ def __getattr__(str name):
     """Import the public *name* on first use."""
     if name in _FACES:
         return import_module(f"{__name__}.{name}")
-    if name == "__all__" or not name.startswith("_"):
-        faces = [import_module(f"{__name__}.{face}") for face in _FACES]
-        if name == "__all__":
-            return sorted([*_FACES, *(public for face in faces for public in face.__all__)])
-        for face in faces:
-            if name in face.__all__:
-                value = globals()[name] = getattr(face, name)
-                return value
+    faces = map(import_module, [f"{__name__}.{face}" for face in _FACES])
+    if name == "__all__":
+        return sorted([*_FACES, *[public for face in faces for public in face.__all__]])
+    for face in () if name.startswith("_") else faces:
+        if name in face.__all__:
+            value = globals()[name] = getattr(face, name)
+            return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 
