@@ -234,8 +234,11 @@ class CodecRecords(Generic[T]):
         return {each: value for each, value in fields.items() if not isinstance(value, (ArrayHead, ObjectHead))}
 
     def _head(self, store: Store, name: str, names: Collection[str] | None) -> Head:
-        with opened(store, name, self._cls.__qualname__) as source:
-            return head_of(self.codec, source, names)
+        try:  # as `opened` does, whose generator would take a tenth of the time
+            with store.open(name) as source:
+                return head_of(self.codec, source, names)
+        except FAILURES as error:
+            raise_explained(error, store, name, self._cls.__qualname__)
 
     def about(self, store: Store, name: str, /) -> Head:
         """Return what the content under *name* says of itself."""
