@@ -284,10 +284,12 @@ def test_the_wait_for_a_lock_has_an_end(monkeypatch):
     """The child has it free all the same, and the thread keeps it."""
     monkeypatch.setattr(_forks, "_WAIT_S", 0.1)
     lock, own = lock_for_forks(STORE), lock_for_forks(STORE)
+    held, is_over = threading.Event(), threading.Event()
 
-    def hold(pause):
+    def hold():
         with lock:
-            pause()
+            held.set()
+            is_over.wait()
 
     def take():
         assert lock.acquire(timeout=1)
@@ -295,11 +297,16 @@ def test_the_wait_for_a_lock_has_an_end(monkeypatch):
         own.release()
         own.release()  # which this thread held when it forked
 
-    thread = Thread(hold)
-    with own:
-        assert runs_in_child(take)
-    assert not thread.is_through
-    thread.join()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(10)
+        with own:
+            assert runs_in_child(take)
+        assert not lock.acquire(blocking=False)
+    finally:
+        is_over.set()
+        thread.join()
     assert lock.acquire(blocking=False)
 
 
