@@ -688,6 +688,15 @@ def test_a_csv_module_among_results_is_not_run(folder, capsys, monkeypatch):
     assert not touched.exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a current folder can't be removed there")
+def test_commands_work_in_a_folder_that_was_removed(folder, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = process("ls", folder, cwd=gone, preexec_fn=gone.rmdir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Shuffle" in done.stdout
+
+
 # ------------------------------------------------------------------------------------------ show
 
 
