@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,16 @@ def test_a_name_is_imported_when_it_is_asked_for():
         assert name in dir(package)
     with pytest.raises(AttributeError, match="has no attribute 'nosuch'"):
         package.nosuch  # noqa: B018
+
+
+def test_a_module_is_imported_alone():
+    """``from neuralib.persistence import stores`` asks the package for a name first, which must not import its public names."""
+    folder = Path(package.__file__).parent
+    modules = {file.name.split(".")[0] for file in folder.iterdir() if file.suffix in {".py", ".so", ".pyd"}}
+    others = sorted(name for name in modules if not name.startswith("_") and name not in package.__all__)
+    assert "stores" in others
+    for name in others:
+        assert loaded_by(f"from neuralib.persistence import {name}") == loaded_by(f"import neuralib.persistence.{name}")
 
 
 @pytest.mark.parametrize("words", ["--help", "ls --help"])

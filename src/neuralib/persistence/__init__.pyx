@@ -6,6 +6,7 @@
 from importlib import import_module
 
 _FACES = ("persistence", "validator")
+_OTHERS = ("cli_persistence", "codecs", "engines", "stores", "testing")  # imports ask here first for a module as well
 
 
 def __getattr__(str name):
@@ -15,10 +16,11 @@ def __getattr__(str name):
     faces = map(import_module, [f"{__name__}.{face}" for face in _FACES])
     if name == "__all__":
         return sorted([*_FACES, *[public for face in faces for public in face.__all__]])
-    for face in () if name.startswith("_") else faces:
-        if name in face.__all__:
-            value = globals()[name] = getattr(face, name)
-            return value
+    if not name.startswith("_") and name not in _OTHERS:
+        for face in faces:
+            if name in face.__all__:
+                value = globals()[name] = getattr(face, name)
+                return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 
