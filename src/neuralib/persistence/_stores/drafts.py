@@ -216,7 +216,9 @@ class FolderDraft:
             if kept is not None:  # nobody may open the new file who may not open the former one
                 keep_mode(self._file.fd, kept)
             self._hidden = system.hidden_path(self._folder)
-            if not self._linked(self._hidden):
+            if self._linked(self._hidden):
+                kept = None  # done
+            else:
                 self._copy_to_hidden()
         if kept is not None:
             self._keep_mode(kept)
