@@ -444,7 +444,7 @@ def from_dict(data_cls, d):
     else:
         result = data_cls.__new__(data_cls)
     # Another thread may change the caller's dict. The lock of the result is not taken as well: some versions of Python
-    # would then wait for it in vain at each attribute that is set, before they see that this thread has it.
+    # would then try to take that lock 40 times for each attribute that is set, before they see that this thread has it.
     with cython.critical_section(values):
         _set_fields(layout, data_cls, result, values, plain)
     return result

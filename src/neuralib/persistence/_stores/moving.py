@@ -22,12 +22,8 @@ T = TypeVar("T")
 
 _MOST_TOGETHER = 500  # copies that wait for the disk together
 _GROUP_BYTES = 1 << 26
-_ABOUT_ONE = {
-    errno.EBUSY,
-    errno.EFBIG,
-    errno.EINVAL,
-    errno.ENAMETOOLONG,
-}  # errors after which the other copies may be stored
+# Errors after which the other copies may be stored.
+_ABOUT_ONE = {errno.EBUSY, errno.EFBIG, errno.EINVAL, errno.ENAMETOOLONG}
 
 
 class Copy(NamedTuple):
