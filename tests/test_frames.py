@@ -19,7 +19,7 @@ from neuralib.persistence._bytes.sources import BytesSource, FileSource
 from neuralib.persistence._codecs import framed_reader, frames, pickles
 from neuralib.persistence._codecs.card import Card
 from neuralib.persistence._codecs.pickles import PickleCodec
-from neuralib.persistence._stores import folder
+from neuralib.persistence._stores import files
 from neuralib.persistence._stores.paths import PATHS
 
 LARGE = 100_000
@@ -31,8 +31,8 @@ def way(request, monkeypatch):
     """How a file is read: whole, as small ones are; in parts, as large ones are; in parts without the system calls for it."""
     if request.param != "whole":
         monkeypatch.setattr(pickles, "_SMALL_BYTES", 0)
-        monkeypatch.setattr(folder, "SMALL_BYTES", 1)
-        monkeypatch.setattr(folder, "_buffer_pool", None)
+        monkeypatch.setattr(files, "SMALL_BYTES", 1)
+        monkeypatch.setattr(files, "_buffer_pool", None)
     if request.param == "hopping by seeking":
         monkeypatch.setattr(FileSource, "parallel", lambda _: False)
         monkeypatch.setattr(pread, "_pread", pread._pread_by_seeking)

@@ -83,6 +83,7 @@ ROWS = [  # from the lowest row to the highest; within a row, a module may impor
         "_stores.leftovers",
         "_stores.exclusive",
         "_stores.drafts",
+        "_stores.files",
         "_stores.folder",
         "_stores.mounts",
         "_stores.database",

@@ -11,7 +11,7 @@ from checks import Pair, filled
 
 from neuralib.persistence import CorruptResultError, GzipHandler, PickleHandler, _disk, missing
 from neuralib.persistence._bytes.sources import PooledSource
-from neuralib.persistence._stores import folder
+from neuralib.persistence._stores import files, folder
 
 SIZE = 100_000  # bytes
 
@@ -19,8 +19,8 @@ SIZE = 100_000  # bytes
 @pytest.fixture(autouse=True)
 def spare(monkeypatch):
     """The buffers that are kept for reuse; none at first."""
-    monkeypatch.setattr(folder, "_buffer_pool", [])
-    return folder._buffer_pool
+    monkeypatch.setattr(files, "_buffer_pool", [])
+    return files._buffer_pool
 
 
 def contents(n):

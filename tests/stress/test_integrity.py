@@ -20,7 +20,7 @@ from neuralib.persistence import (
     results_equal,
 )
 from neuralib.persistence._codecs import frames, pickles
-from neuralib.persistence._stores import folder
+from neuralib.persistence._stores import files
 
 END = frames.END_BYTES
 SMALL = {"score": 0.5, "weights": np.arange(3.0), "label": "x"}
@@ -100,8 +100,8 @@ def some_bits(sample):
 def kind(request, monkeypatch):
     if request.param == "hopping":
         monkeypatch.setattr(pickles, "_SMALL_BYTES", 0)
-        monkeypatch.setattr(folder, "SMALL_BYTES", 1)
-        monkeypatch.setattr(folder, "_buffer_pool", None)
+        monkeypatch.setattr(files, "SMALL_BYTES", 1)
+        monkeypatch.setattr(files, "_buffer_pool", None)
     return request.param
 
 

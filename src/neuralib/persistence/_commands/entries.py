@@ -30,7 +30,7 @@ from neuralib.persistence._naming.order import natural
 from neuralib.persistence._naming.typed import UNDECIDED
 from neuralib.persistence._showing.previews import is_array, is_object_head
 from neuralib.persistence._stores.base import LEFTOVER_PREFIX, Stat
-from neuralib.persistence._stores.folder import stat_of_file
+from neuralib.persistence._stores.files import stat_of_file
 from neuralib.persistence._stores.paths import PATHS, is_archive, is_url, store_at
 from neuralib.persistence._stores.system import joined
 from neuralib.persistence._tasks import read_ahead

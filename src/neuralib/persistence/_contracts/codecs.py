@@ -18,7 +18,8 @@ from neuralib.persistence._errors import ContractError
 from neuralib.persistence._handlers.files import FileHandler
 from neuralib.persistence._messages import shown
 from neuralib.persistence._stores.base import MemoryDraft, Store
-from neuralib.persistence._stores.folder import FolderStore, open_unread
+from neuralib.persistence._stores.files import open_unread
+from neuralib.persistence._stores.folder import FolderStore
 from neuralib.persistence._stores.memory import MemoryStore
 
 if TYPE_CHECKING:

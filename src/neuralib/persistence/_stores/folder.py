@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuralib.persistence import _disk, _scan
-from neuralib.persistence._bytes.sources import BytesSource, FileSource, PooledSource, Source
+from neuralib.persistence._bytes.sources import BytesSource, Source
 from neuralib.persistence._classes.name_texts import problem_of_whole
 from neuralib.persistence._core import is_plain_name
 from neuralib.persistence._os_errors import explained, explaining
-from neuralib.persistence._stores import leftovers, system
+from neuralib.persistence._stores import files, leftovers, system
 from neuralib.persistence._stores.base import (
     CHANGED,
     LEFTOVER_PREFIX,
@@ -30,6 +30,7 @@ from neuralib.persistence._stores.base import (
     refused_content,
 )
 from neuralib.persistence._stores.drafts import FolderDraft, HookDraft, replace_whole
+from neuralib.persistence._stores.files import no_file, open_file, stat_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,19 +38,11 @@ if TYPE_CHECKING:
 STALE_AFTER_S = 24 * 3600.0
 """From this age on, a leftover is taken for a killed process's: a live one's draft is seconds old, or is being written."""
 
-SMALL_BYTES = 1 << 16
-"""A smaller file is read in one step."""
-
 _GROUP_RESULTS = 500  # drafts that wait for the disk together: each is an open file until it is put
 _MOST_TAILS = 8  # that the compiled scan looks for at once
 _ROOM = 8  # open files that are left for others
-_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_FILE = (-1, 0)  # mode and owner of what is no file, such as a link
 _NO_MORE_FILES = {errno.EMFILE, errno.ENFILE}
-_TRIES, _PAUSE_S = 6000, 0.01  # 60 s: Linux ends a lease 45 s after its holder was told, unless it is set otherwise
-
-_buffer_pool: list[bytearray] = []
-"""Memory that files are read into. Threads take it and put it back, which lists allow without a lock."""
 
 
 class FolderStore(Store):
@@ -161,7 +154,7 @@ class FolderStore(Store):
         :return: the mode and the owner of what is there; None where there is nothing
         """
         path = self.prefix + name
-        if callable(replace) and (small := _disk.read_former(path, SMALL_BYTES)) is not None:
+        if callable(replace) and (small := _disk.read_former(path, files.SMALL_BYTES)) is not None:
             data, mode, owner = small
             replace(BytesSource(data))
             return mode, owner
@@ -321,7 +314,7 @@ class FolderStore(Store):
         :raises FileNotFoundError: no file in the folder can have this name
         """
         if not is_plain_name(name) and _problem_of(name) is not None:
-            raise _no_file(self.prefix + name)
+            raise no_file(self.prefix + name)
         return self.prefix + name
 
     @functools.cached_property
@@ -405,67 +398,9 @@ class FolderStore(Store):
             raise explained(error, "listing the folder for leftovers", self.root) from error
 
 
-def stat_of_file(found: os.stat_result) -> Stat:
-    """Return what is known of a file by its status *found*."""
-    version = (found.st_ino, found.st_mtime_ns)
-    created = getattr(found, "st_birthtime", None)
-    return Stat(found.st_size, found.st_mtime, version, stat.S_ISREG(found.st_mode), created)
-
-
-def open_file(path: str, *, to_map: bool = False) -> Source:
-    """Return the content of the file *path*: read already where it is small.
-
-    :param to_map: let it be an open file from :data:`SMALL_BYTES` on
-    :raises OSError: there is none, it can't be read, or it is no regular file
-    """
-    try:
-        data = _disk.read_small(path, SMALL_BYTES, None if to_map else _buffer_pool)
-    except ValueError as error:
-        raise _no_file(path) from error
-    if data is not None:
-        return BytesSource(data) if type(data) is bytes else PooledSource(data, _buffer_pool)  # type: ignore[arg-type]
-    return open_unread(path)
-
-
 def _problem_of(name: str) -> str | None:
     """Return why no file in a folder can have the name *name*; None where one can."""
     return problem_of_name(name) or problem_of_whole(name)
-
-
-def _no_file(path: str) -> FileNotFoundError:
-    """Return the error for a path with characters that the system can't be told: no file can have it."""
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-
-
-def open_unread(path: str) -> FileSource:
-    """Return the content of the file *path*, of which nothing is read yet, so that it can be mapped into memory.
-
-    :raises OSError: there is none, or it is no regular file
-    """
-    file = _opened(path)
-    try:
-        source = FileSource(file.fd, file)
-        mode = os.fstat(file.fd).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file", path)
-    except BaseException:
-        file.close()
-        raise
-    return source
-
-
-def _opened(path: str) -> _disk.OpenFile:
-    """Open the file *path* for reading, and wait for a program that has a lease of it, such as a server for SMB or NFS.
-
-    The first try tells that program, which then writes what it has kept in memory. The system itself would only wait without
-    ``O_NONBLOCK``, and then for a pipe as well.
-    """
-    for _ in range(_TRIES):
-        try:
-            return _disk.OpenFile(path, _READ)
-        except BlockingIOError:
-            time.sleep(_PAUSE_S)
-    return _disk.OpenFile(path, _READ)
 
 
 def _make_room(drafts: list[FolderDraft | HookDraft], puts: Sequence[Put]) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Union
 
 from neuralib.persistence._messages import shown
 from neuralib.persistence._stores.base import Content, Replace, Stat, Store
-from neuralib.persistence._stores.folder import FolderStore, open_file
+from neuralib.persistence._stores.files import open_file
+from neuralib.persistence._stores.folder import FolderStore
 from neuralib.persistence._stores.places import SeveralStores
 
 if TYPE_CHECKING:
